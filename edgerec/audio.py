@@ -1,0 +1,162 @@
+"""What do the rooms of edgerec hand to each other: tracks, blocks, gaps and spans of the timeline.
+
+Imports nothing of ours and not numpy at run time: the capture child, with neither, uses it too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum, IntFlag
+from typing import TYPE_CHECKING, Final, Literal, NewType
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+TrackName = Literal["user", "bot"]
+TRACKS: Final[tuple[TrackName, ...]] = ("user", "bot")
+"""The tracks in the order of the recording's channels: user left, bot right."""
+
+DeviceFrame = NewType("DeviceFrame", int)
+"""A frame counted by one device since its stream began, lost frames included."""
+
+TimelineFrame = NewType("TimelineFrame", int)
+"""A frame counted at the recording's nominal rate since the session's epoch."""
+
+ClockName = Literal["monotonic_raw", "monotonic"]
+
+
+class BlockFlags(IntFlag):
+    """What the capture side knows of the frames before a block."""
+
+    OVERFLOW = 1
+    """The driver reported an overflow before this block."""
+    NEW_STREAM = 2
+    """The device was (re)opened: `first_frame` starts at 0 again."""
+    DROPPED = 4
+    """The capture child dropped frames for want of a reader."""
+
+
+class GapReason(IntEnum):
+    """Why frames of a track are silence; the ring keeps one of these per frame."""
+
+    QUIET = 0
+    """It is what the source had to say: no gap, and not told apart from audio."""
+    XRUN = 1
+    """The device lost frames before they reached us."""
+    OVERRUN = 2
+    """Frames were lost in our own buffers."""
+    STALL = 3
+    """The device is open and delivers nothing."""
+    ABSENT = 4
+    """The device is not there, or could not be opened."""
+    SOURCE = 5
+    """The stream itself was wrong or at its end: malformed, wrong source, finished input."""
+    PAUSE = 6
+    """Recording is paused."""
+    OFF = 7
+    """The track is configured as `none`."""
+
+    @property
+    def label(self) -> str:
+        """The word for it in sidecars and logs."""
+        return self.name.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class StreamHeader:
+    """One line that opens a block stream and says what its blocks are."""
+
+    sample_rate: int
+    """Nominal rate of the device in Hz."""
+    channels: int
+    track: TrackName
+    device: str
+    """The device's stable name."""
+    clock: ClockName
+    """The clock of every stamp in the blocks."""
+    utc_ns: int = 0
+    """Wall clock at the first block's `arrived_ns`; 0 if unknown."""
+    boot_id: str = ""
+    """The boot whose clock this is; empty if unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Consecutive frames of one device, as its capture child handed them over."""
+
+    first_frame: DeviceFrame
+    frames: int
+    arrived_ns: int
+    """When the block was handed over: at or after its last frame was sampled. 0: not stamped."""
+    adc_ns: int
+    """When the device says the first frame was sampled; 0 if unknown."""
+    flags: int
+    """Of `BlockFlags`."""
+    pcm: bytes
+    """int16 little-endian, `frames` * channels samples, interleaved."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEnded:
+    """A source stopped delivering; what follows comes behind a new `StreamHeader`."""
+
+    reason: GapReason
+    """What the silence from here on is to be called."""
+    detail: str
+    """What happened, to what, for the log and the status."""
+
+
+Delivery = StreamHeader | Block | StreamEnded
+"""What a source delivers, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Timeline frames of one track in which silence stands in for audio that is not there."""
+
+    start: TimelineFrame
+    frames: int
+    reason: GapReason
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Consecutive timeline frames of all tracks; track order is `TRACKS`."""
+
+    start: TimelineFrame
+    pcm: NDArray[np.int16]
+    """int16, shape (tracks, frames)."""
+    reasons: NDArray[np.uint8]
+    """uint8, shape (tracks, frames): 0 for audio, else the `GapReason` of a gap."""
+
+    @property
+    def frames(self) -> int:
+        """Length in timeline frames."""
+        return int(self.pcm.shape[1])
+
+
+@dataclass(frozen=True, slots=True)
+class TrackReport:
+    """What the synchronizer knows of one track now; goes into the sidecars as it is."""
+
+    device: str | None = None
+    drift_ppm: float | None = None
+    """Rate error of the device against CLOCK_MONOTONIC_RAW; positive is fast."""
+    residual_us: float | None = None
+    """Bound on the placement error, apart from the device's constant latency."""
+    late_frames: int = 0
+    """Timeline frames that came after their place was committed as silence, so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What the clocks say of the instant of one timeline frame."""
+
+    utc_ns: int
+    utc_trusted: bool
+    utc_error_ms: float | None
+    """Bound on the error of `utc_ns`; None if nothing bounds it."""
+    monotonic_ns: int
+    """On CLOCK_MONOTONIC."""
+    boot_id: str
