@@ -1,0 +1,44 @@
+"""What did the operator ask for: one YAML file as frozen, validated values.
+
+`load_config` is all that most callers need. In the order in which a file passes through:
+`document` (bytes to plain YAML values), `build` (values to the types of `schema`, each held to
+its `constraints`), `contradictions` (settings that don't go together).
+"""
+
+from edgerec.config.load import DEFAULT_FILE, FILE_VARIABLE, default_file, load_config
+from edgerec.config.problems import ConfigError, Problem
+from edgerec.config.schema import (
+    Config,
+    ControlConfig,
+    DetectorConfig,
+    HooksConfig,
+    MetricsConfig,
+    RecordingConfig,
+    RetentionConfig,
+    SimulateConfig,
+    StorageConfig,
+    TrackConfig,
+    TracksConfig,
+    TurnsConfig,
+)
+
+__all__ = [
+    "DEFAULT_FILE",
+    "FILE_VARIABLE",
+    "Config",
+    "ConfigError",
+    "ControlConfig",
+    "DetectorConfig",
+    "HooksConfig",
+    "MetricsConfig",
+    "Problem",
+    "RecordingConfig",
+    "RetentionConfig",
+    "SimulateConfig",
+    "StorageConfig",
+    "TrackConfig",
+    "TracksConfig",
+    "TurnsConfig",
+    "default_file",
+    "load_config",
+]

@@ -1,0 +1,118 @@
+"""Which values may a setting have, beyond its type?"""
+
+from __future__ import annotations
+
+import re
+import string
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class Constraint(Protocol):
+    """What a field of `schema` carries in its annotation."""
+
+    @property
+    def expected(self) -> str:
+        """What is allowed, to go on after "a number" or "a text"."""
+        ...
+
+    def allows(self, value: object) -> bool:
+        """Tell whether a value of the field's type may stand there."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """A number in a range, both ends included."""
+
+    low: float
+    high: float
+    unit: str = ""
+
+    @property
+    def expected(self) -> str:
+        """The range and its unit."""
+        return f"from {self.low} to {self.high} {self.unit}".rstrip()
+
+    def allows(self, value: object) -> bool:
+        """Tell whether it is in the range; not-a-number never is."""
+        return isinstance(value, int | float) and self.low <= value <= self.high
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """A text of a given form."""
+
+    pattern: str
+    expected: str
+
+    def allows(self, value: object) -> bool:
+        """Tell whether all of it has the form."""
+        return isinstance(value, str) and re.fullmatch(self.pattern, value) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentVariables:
+    """A mapping that a process can be started with."""
+
+    expected: str = "of environment variables to texts"
+
+    def allows(self, value: object) -> bool:
+        """Tell whether the system takes every name and text."""
+        return isinstance(value, dict) and all(
+            re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name) and "\0" not in text
+            for name, text in value.items()
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AbsolutePath:
+    """A path from the root: a service has no working directory to rely on."""
+
+    max_bytes: int = 4095  # PATH_MAX of Linux without its closing NUL
+
+    @property
+    def expected(self) -> str:
+        """The form, and the limit."""
+        return f"from / on, of at most {self.max_bytes} bytes"
+
+    def allows(self, value: object) -> bool:
+        """Tell whether the system could open it, if it were there."""
+        text = str(value)
+        return text.startswith("/") and "\0" not in text and len(text.encode()) <= self.max_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A program and its arguments, to be run without a shell, or nothing.
+
+    Placeholders are those of `str.format`, by name only.
+    """
+
+    placeholders: tuple[str, ...]
+
+    @property
+    def expected(self) -> str:
+        """The form, and the placeholders there are."""
+        names = ", ".join(f"{{{name}}}" for name in self.placeholders)
+        return (
+            f"of a program and its arguments, with no placeholder but {names} "
+            "(a brace itself is written twice)"
+        )
+
+    def allows(self, value: object) -> bool:
+        """Tell whether it could be run, and its placeholders filled."""
+        if not isinstance(value, tuple):
+            return False
+        has_program = value[:1] != ("",)
+        return has_program and all(self._fillable(argument) for argument in value)
+
+    def _fillable(self, argument: str) -> bool:
+        try:
+            parts = list(string.Formatter().parse(argument))
+        except ValueError:  # a brace without its other half
+            return False
+        return "\0" not in argument and all(
+            name is None or (name in self.placeholders and not spec and conversion is None)
+            for _, name, spec, conversion in parts
+        )

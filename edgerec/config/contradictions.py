@@ -1,0 +1,141 @@
+"""Which settings, each right on its own, can't be right together, or not in this version?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from edgerec.capture.loudspeaker import CONTINUE_NS
+from edgerec.capture.wire import MAX_RATE_HZ
+from edgerec.config.problems import Problem
+from edgerec.config.schema import SAMPLE_BYTES, Config
+from edgerec.store.formats import OPUS_RATES_HZ
+
+MIN_CHUNK_S: Final = (
+    0.1  # a file costs three fsyncs; more than ten a second no SD card keeps up with
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Contradiction:
+    """Settings that don't go together; reported under the first of them."""
+
+    paths: tuple[str, ...]
+    found: Callable[[Config], bool]
+    problem: str
+    hint: str
+
+
+def contradictions(config: Config, wrong: Collection[str]) -> Iterator[Problem]:
+    """Yield what is wrong with the settings together.
+
+    Parameters
+    ----------
+    config
+        Each of its values is in order, or a default that stands for a wrong one.
+    wrong
+        The paths of the wrong ones: nothing can be said of what they were meant to go with.
+    """
+    for rule in (*_CONTRADICTIONS, *_UNAVAILABLE):
+        if not any(path in wrong for path in rule.paths) and rule.found(config):
+            yield Problem(rule.paths[0], rule.problem, rule.hint)
+
+
+def _chunk_too_short(config: Config) -> bool:
+    # null: the device tells, and may have any rate.
+    rate = config.recording.sample_rate or MAX_RATE_HZ
+    size = config.recording.buffer_size
+    return 0 < size < rate * SAMPLE_BYTES * MIN_CHUNK_S
+
+
+def _chunk_past_ceiling(config: Config) -> bool:
+    recording = config.recording
+    return (
+        recording.chunk_seconds is not None and recording.chunk_seconds > recording.max_file_seconds
+    )
+
+
+_CONTRADICTIONS: Final = (
+    Contradiction(
+        ("recording.buffer_size", "recording.chunk_seconds"),
+        lambda config: bool(config.recording.buffer_size and config.recording.chunk_seconds),
+        "both buffer_size and chunk_seconds say where a chunk ends",
+        "set buffer_size to 0, or chunk_seconds to null",
+    ),
+    Contradiction(
+        ("recording.buffer_size",),
+        lambda config: config.recording.buffer_size % SAMPLE_BYTES != 0,
+        "an odd number of bytes would cut a 16-bit sample in two",
+        "sample_rate * 2 * seconds is even",
+    ),
+    Contradiction(
+        ("recording.buffer_size", "recording.sample_rate"),
+        _chunk_too_short,
+        f"chunks shorter than {MIN_CHUNK_S} s",
+        "buffer_size counts bytes: sample_rate * 2 * seconds",
+    ),
+    Contradiction(
+        ("recording.chunk_seconds", "recording.max_file_seconds"),
+        _chunk_past_ceiling,
+        "a chunk longer than max_file_seconds allows",
+        "raise max_file_seconds or lower chunk_seconds",
+    ),
+    Contradiction(
+        ("recording.align_to_clock", "recording.chunk_seconds"),
+        lambda config: config.recording.align_to_clock and not config.recording.chunk_seconds,
+        "there is no chunk_seconds whose multiples the chunks could be cut on",
+        "set chunk_seconds, or align_to_clock to false",
+    ),
+    Contradiction(
+        ("recording.sample_rate", "tracks.user.source"),
+        lambda config: (
+            config.recording.sample_rate is None
+            and config.tracks.user.source not in ("portaudio", "simulated")
+        ),
+        "null means the user device's own rate, and there is no such device",
+        "give the rate in Hz, such as 16000",
+    ),
+    Contradiction(
+        ("recording.sample_rate", "recording.format"),
+        lambda config: (
+            config.recording.format == "opus"
+            and config.recording.sample_rate not in OPUS_RATES_HZ  # null may turn out to be any
+        ),
+        "not a rate that Opus has",
+        f"use {', '.join(map(str, OPUS_RATES_HZ[:-1]))} or {OPUS_RATES_HZ[-1]}; or format: flac",
+    ),
+    Contradiction(
+        ("recording.late_seconds", "tracks.user.source", "tracks.bot.source"),
+        lambda config: (
+            config.recording.late_seconds < CONTINUE_NS / 1e9
+            and "feed" in (config.tracks.user.source, config.tracks.bot.source)
+        ),
+        f"a feed may go on {CONTINUE_NS / 1e9} s late, when its silence would be written already",
+        f"use {CONTINUE_NS / 1e9} or more",
+    ),
+    Contradiction(
+        ("tracks", "tracks.user.source", "tracks.bot.source"),
+        lambda config: config.tracks.user.source == config.tracks.bot.source == "none",
+        "both tracks are off",
+        "give user or bot a source",
+    ),
+)
+
+
+def _not_yet(path: str, found: Callable[[Config], bool], hint: str) -> Contradiction:
+    return Contradiction((path,), found, "not available in this version of edgerec", hint)
+
+
+# Refused, because what is quietly left out looks like a recording until somebody needs it.
+_UNAVAILABLE: Final = (
+    _not_yet(
+        "recording.enable_turn_audio", lambda c: c.recording.enable_turn_audio, "set it to false"
+    ),
+    _not_yet("recording.auto_start", lambda c: not c.recording.auto_start, "set it to true"),
+    _not_yet("control.group", lambda c: c.control.group is not None, "set it to null"),
+    _not_yet("metrics.textfile", lambda c: c.metrics.textfile is not None, "set it to null"),
+    _not_yet("hooks.on_chunk", lambda c: bool(c.hooks.on_chunk), "leave it empty"),
+    _not_yet("hooks.on_turn", lambda c: bool(c.hooks.on_turn), "leave it empty"),
+    _not_yet("hooks.on_state", lambda c: bool(c.hooks.on_state), "leave it empty"),
+)
