@@ -1,0 +1,32 @@
+"""What does the service say to who is connected to its socket: one JSON object a line.
+
+The control socket's answers and the last words on a feed's connection have one form.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+
+def result_line(request_id: object, result: Mapping[str, object]) -> bytes:
+    """Return the answer to a request that was done."""
+    return _line({"id": request_id, "ok": True, "result": result})
+
+
+def error_line(request_id: object, code: str, message: str, hint: str) -> bytes:
+    """Return the answer to a request that could not be done.
+
+    Parameters
+    ----------
+    code
+        A word for programs.
+    message, hint
+        For people: what was wrong with what, and what to do about it.
+    """
+    error = {"code": code, "message": message, "hint": hint}
+    return _line({"id": request_id, "ok": False, "error": error})
+
+
+def _line(answer: Mapping[str, object]) -> bytes:
+    return json.dumps(answer, ensure_ascii=True).encode() + b"\n"

@@ -1,0 +1,227 @@
+"""Is the device's capture child alive and delivering, and what has it delivered?
+
+A `ChildSource` starts one capture child, reads it without blocking, and kills and restarts it when
+it must. Frames are the only proof of life: an unplugged device leaves PortAudio running, active
+and silent. All of it happens inside `deliver`, at the time the caller says it is.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+from edgerec.audio import (
+    Block,
+    BlockFlags,
+    Delivery,
+    GapReason,
+    StreamEnded,
+    StreamHeader,
+    TrackName,
+)
+from edgerec.capture.process import ChildProcess
+from edgerec.capture.wire import WireError
+
+StateName = Literal["starting", "running", "stalled", "absent", "idle"]
+
+_SECOND_NS: Final = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class SourceState:
+    """How one source is, for status and events."""
+
+    name: StateName
+    """A restarted child that has not delivered yet leaves the name of the fault standing. A feed is
+    `idle` while nobody is connected and nothing plays."""
+    since_ns: int
+    """On CLOCK_MONOTONIC_RAW."""
+    detail: str
+    restarts: int
+    """Children started after the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChildLimits:
+    """How long a `ChildSource` waits for what."""
+
+    stall_ns: int = 2 * _SECOND_NS
+    """For the next frame. Twenty blocks of 100 ms: no scheduler is that late. Four blocks where
+    that is longer, for a device may hand them over two at a time."""
+    start_ns: int = 10 * _SECOND_NS
+    """For the first one: PulseAudio's null sink takes 2 s, a USB card under load a few."""
+    exit_ns: int = 1 * _SECOND_NS
+    """For the exit status of a child that has closed its pipe."""
+    first_retry_ns: int = _SECOND_NS // 4
+    last_retry_ns: int = 2 * _SECOND_NS
+    """Starting a child costs a Pi most of a second of CPU."""
+    steady_ns: int = 5 * _SECOND_NS
+    """A stream that lived this long is retried quickly again; else a device that comes and goes
+    at once would be retried quickly for ever."""
+
+
+class ChildSource:
+    """One track's capture child, whichever process that is just now.
+
+    Belongs to one thread, which must live as long as the children it starts: the kernel kills
+    them with the thread (see `parent.die_with_parent`).
+
+    Parameters
+    ----------
+    command
+        Starts a process that writes a block stream to its standard output.
+    env
+        Added to our own environment.
+    now_ns
+        On CLOCK_MONOTONIC_RAW, as everywhere here. The child starts at the first `deliver`.
+    """
+
+    def __init__(
+        self,
+        track: TrackName,
+        command: Sequence[str],
+        env: Mapping[str, str],
+        *,
+        now_ns: int,
+        limits: ChildLimits | None = None,
+    ) -> None:
+        self.track = track
+        self.state = SourceState("starting", now_ns, "", 0)
+        self._command = list(command)
+        self._env = dict(env)
+        self._limits = limits or ChildLimits()
+        self._child: ChildProcess | None = None
+        self._starts = 0
+        self._heard_ns = now_ns  # the last block, or the start while there is none
+        self._stream_ns: int | None = None  # the first block since the start
+        self._closed_ns: int | None = None  # the child's pipe was at its end
+        self._retry_ns = now_ns
+        self._backoff_ns = self._limits.first_retry_ns
+        self._told: StreamEnded | None = None  # since the last header
+        self._header: StreamHeader | None = None  # the last one
+        self._stall_ns = self._limits.stall_ns
+        self._marks_stream = False  # the next block is the first behind a header
+
+    def fileno(self) -> int | None:
+        """Return the pipe to select on; None while there is none and `deliver` needs a timer."""
+        return self._child.fileno() if self._child is not None else None
+
+    def deliver(self, now_ns: int) -> list[Delivery]:
+        """Return everything there is now, in order, and keep the child going. Never blocks.
+
+        Call it when `fileno` is readable, and at least every quarter of a second.
+        """
+        if self._child is None and now_ns >= self._retry_ns:
+            fault = self._start(now_ns)
+            if fault is not None:
+                return self._tell(fault, now_ns)
+        child = self._child
+        if child is None:
+            return []
+        if child.killed:
+            return self._await_exit(child, now_ns)
+        deliveries: list[Delivery] = []
+        fault = self._receive(child, now_ns, deliveries)
+        if fault is None and child.at_end:
+            child.kill()  # nothing can come of it any more, should it still run
+            self._closed_ns = now_ns
+            return deliveries + self._await_exit(child, now_ns)
+        fault = fault or self._overdue(now_ns)
+        if fault is not None:
+            child.kill()
+            deliveries += self._tell(fault, now_ns)
+        return deliveries
+
+    def close(self) -> None:
+        """Kill the child and wait for its end, though not for one that a driver holds back."""
+        if self._child is not None:
+            self._child.kill()
+            self._child.wait(self._limits.exit_ns / 1e9)
+            self._child = None
+
+    def _start(self, now_ns: int) -> StreamEnded | None:
+        self._starts += 1
+        self.state = replace(self.state, restarts=self._starts - 1)
+        self._heard_ns = now_ns
+        self._stream_ns = None
+        self._closed_ns = None
+        try:
+            self._child = ChildProcess(self._command, self._env)
+        except (OSError, subprocess.SubprocessError) as error:
+            return StreamEnded(GapReason.ABSENT, f"starting {self._command[0]}: {error}")
+        return None
+
+    def _receive(
+        self, child: ChildProcess, now_ns: int, deliveries: list[Delivery]
+    ) -> StreamEnded | None:
+        """Read before judging: a reader that was late must not take itself for a stall."""
+        try:
+            for message in child.messages():
+                # One by one, for what came before a malformed block counts.
+                deliveries.append(self._noted(message, now_ns))  # noqa: PERF401
+        except WireError as error:
+            return StreamEnded(GapReason.SOURCE, f"the capture child's output: {error}")
+        return None
+
+    def _noted(self, message: StreamHeader | Block, now_ns: int) -> StreamHeader | Block:
+        if isinstance(message, StreamHeader):
+            self._told = None
+            self._marks_stream = True
+            self._header = message
+            return message
+        self._heard_ns = now_ns
+        self._stream_ns = now_ns if self._stream_ns is None else self._stream_ns
+        if self._header is not None:
+            block_ns = message.frames * _SECOND_NS // self._header.sample_rate
+            self._stall_ns = max(self._limits.stall_ns, 4 * block_ns)
+            self._change_state("running", self._header.device, now_ns)
+        if not self._marks_stream:
+            return message
+        self._marks_stream = False
+        return replace(message, flags=message.flags | BlockFlags.NEW_STREAM)
+
+    def _overdue(self, now_ns: int) -> StreamEnded | None:
+        silent_ns = now_ns - self._heard_ns
+        if self._stream_ns is not None and silent_ns > self._stall_ns:
+            limit_s = self._stall_ns / 1e9
+            return StreamEnded(GapReason.STALL, f"no frame for {limit_s:g} s")
+        if self._stream_ns is None and silent_ns > self._limits.start_ns:
+            limit_s = self._limits.start_ns / 1e9
+            return StreamEnded(GapReason.ABSENT, f"not open after {limit_s:g} s")
+        return None
+
+    def _await_exit(self, child: ChildProcess, now_ns: int) -> list[Delivery]:
+        """Reap a killed child. One that a driver holds back (state D) is not replaced.
+
+        Another would only hang in the same driver, and then there are two.
+        """
+        exited = child.exited()
+        deliveries: list[Delivery] = []
+        if self._closed_ns is not None and (
+            exited or now_ns - self._closed_ns > self._limits.exit_ns
+        ):
+            self._closed_ns = None
+            deliveries = self._tell(StreamEnded(GapReason.ABSENT, child.last_words()), now_ns)
+        if exited:
+            child.close()
+            self._child = None
+        return deliveries
+
+    def _tell(self, fault: StreamEnded, now_ns: int) -> list[Delivery]:
+        """Plan the next start, and say what happened unless it was the last thing said."""
+        if self._stream_ns is not None and now_ns - self._stream_ns >= self._limits.steady_ns:
+            self._backoff_ns = self._limits.first_retry_ns
+        self._retry_ns = now_ns + self._backoff_ns
+        self._backoff_ns = min(2 * self._backoff_ns, self._limits.last_retry_ns)
+        name: StateName = "stalled" if fault.reason is GapReason.STALL else "absent"
+        self._change_state(name, fault.detail, now_ns)
+        if fault == self._told:
+            return []
+        self._told = fault
+        return [fault]
+
+    def _change_state(self, name: StateName, detail: str, now_ns: int) -> None:
+        since_ns = self.state.since_ns if name == self.state.name else now_ns
+        self.state = replace(self.state, name=name, since_ns=since_ns, detail=detail)

@@ -1,0 +1,35 @@
+"""How does a capture child make sure that it never outlives the recorder that started it?
+
+Without numpy and without anything else of ours: every capture child calls it first.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+from typing import Final
+
+_PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when the thread that started it ends.
+
+    The thread, not the process: whoever starts capture children must not do it from a thread
+    that ends before they do (prctl(2), PR_SET_PDEATHSIG). A parent gone before this call shows in
+    the child's pipe, which has no reader then.
+
+    Raises
+    ------
+    OSError
+        The kernel refuses; the child would go on holding the device of a dead recorder.
+    """
+    parent_pid = os.getppid()
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, f"asking to be killed with the recorder: {os.strerror(error)}")
+    # A parent that ended between the two calls sent no signal, and never will.
+    if os.getppid() != parent_pid:
+        os.kill(os.getpid(), signal.SIGKILL)

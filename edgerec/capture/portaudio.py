@@ -1,0 +1,227 @@
+"""What does one input device deliver: the capture child, one PortAudio stream onto one pipe.
+
+``python -m edgerec.capture.portaudio --track user --device pulse:mic --channels 1`` writes the
+block stream of `capture.wire` to its standard output until it is killed. It is a process of its
+own because an unplugged device can hang or spin inside PortAudio for ever, and because
+PortAudio's list of devices is frozen while it runs.
+
+The callback stamps, copies and writes to the pipe without waiting. When the pipe is full it drops
+the block and counts its frames, so that the next `first_frame` tells what is missing.
+
+The one line of JSON on standard error, ``{"error": ..., "hint": ...}``, says why the child ended;
+its exit status is one of
+
+====  =====================================================================
+2     usage
+3     `EXIT_ABSENT`: no such device, or more than one of that name
+4     `EXIT_OPEN`: the device is there and can't be opened as asked
+5     `EXIT_LOST`: the stream ended by itself: unplugged, or its server died
+6     `EXIT_READER`: nobody reads the pipe any more (without a line)
+====  =====================================================================
+
+SIGTERM ends it at once and without a word. It must not import numpy, which costs more memory than
+all the rest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from edgerec.audio import TRACKS, StreamHeader, TrackName
+from edgerec.capture.devices import DeviceError, DeviceInfo, find_device
+from edgerec.capture.parent import die_with_parent
+from edgerec.capture.sender import BlockPipe, BlockSender
+from edgerec.clock import SystemClock, monotonic_now_ns, raw_now_ns
+
+EXIT_ABSENT: Final = 3
+EXIT_OPEN: Final = 4
+EXIT_LOST: Final = 5
+EXIT_READER: Final = 6
+
+DEFAULT_BLOCK_MS: Final = 100
+"""Each block wakes two processes: 5 ms blocks cost 28 CPU seconds an hour for the pipe alone."""
+
+LATENCY_BLOCKS: Final = 5
+"""Host buffer in blocks. At 100 ms through PulseAudio PortAudio's own "high" latency makes it two:
+8 CPU seconds an hour, and a stall of 0.2 s overruns it. Five make three periods, 4 CPU seconds,
+and blocks in pairs, of which the second is on time."""
+
+MAX_ADC_AGE_NS: Final = 10_000_000_000
+"""A sampling instant that is older, or in the future, is not on CLOCK_MONOTONIC."""
+
+
+class CaptureError(Exception):
+    """The device can't be captured; `status` is the exit status that says so."""
+
+    def __init__(self, status: int, error: str, hint: str) -> None:
+        super().__init__(error)
+        self.status = status
+        self.hint = hint
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureRequest:
+    """What the recorder asks of a capture child."""
+
+    track: TrackName
+    device: str | None
+    """Stable id, name or part of a name; None for PortAudio's default."""
+    channels: int
+    """A device that has fewer is opened with those it has."""
+    sample_rate: int | None
+    """In Hz; None for the device's own."""
+    block_ms: float = DEFAULT_BLOCK_MS
+
+
+def portaudio_command(
+    track: TrackName,
+    device: str | None,
+    channels: int,
+    sample_rate: int | None = None,
+    block_ms: float | None = None,
+) -> list[str]:
+    """Return the command that starts a capture child; None means its default."""
+    # -P: a stray json.py in the working folder must not become part of the recorder.
+    command = [sys.executable, "-P", "-m", __spec__.name]
+    command += [f"--track={track}", f"--channels={channels}"]
+    if device is not None:
+        command.append(f"--device={device}")
+    if sample_rate is not None:
+        command.append(f"--sample-rate={sample_rate}")
+    if block_ms is not None:
+        command.append(f"--block-ms={block_ms}")
+    return command
+
+
+def parse_request(arguments: Sequence[str]) -> CaptureRequest:
+    """Read what `portaudio_command` wrote; exits with status 2 when it can't."""
+    parser = argparse.ArgumentParser(
+        prog="edgerec.capture.portaudio", description="Write one device's audio to a pipe."
+    )
+    parser.add_argument("--track", required=True, choices=TRACKS)
+    parser.add_argument("--device")
+    parser.add_argument("--channels", type=int, default=1)
+    parser.add_argument("--sample-rate", type=int, metavar="HZ")
+    parser.add_argument("--block-ms", type=float, default=DEFAULT_BLOCK_MS, metavar="MS")
+    return CaptureRequest(**vars(parser.parse_args(arguments)))
+
+
+def adc_to_raw_ns(adc_s: float, monotonic_ns: int, raw_ns: int) -> int:
+    """Put PortAudio's estimate of a sampling instant onto CLOCK_MONOTONIC_RAW.
+
+    Parameters
+    ----------
+    adc_s
+        `inputBufferAdcTime`: on CLOCK_MONOTONIC on an ALSA device, on CLOCK_REALTIME and wrong by
+        tens of milliseconds behind PulseAudio, or 0.
+    monotonic_ns, raw_ns
+        Now, on both clocks.
+
+    Returns
+    -------
+    0 when the estimate is not on CLOCK_MONOTONIC.
+    """
+    age_ns = monotonic_ns - round(adc_s * 1e9)
+    return raw_ns - age_ns if 0 <= age_ns <= MAX_ADC_AGE_NS else 0
+
+
+def capture(request: CaptureRequest, fd: int) -> None:
+    """Write the device's block stream to the pipe `fd`, until the device or the reader is gone.
+
+    Raises
+    ------
+    CaptureError
+        The device is absent, can't be opened, or was lost.
+    BrokenPipeError
+        Nobody reads the pipe.
+    """
+    device = _find(request.device)
+    sample_rate = request.sample_rate or device.sample_rate
+    channels = min(request.channels, device.channels)
+    header = StreamHeader(sample_rate, channels, request.track, device.id, "monotonic_raw")
+    sender = BlockSender(BlockPipe(fd), header, SystemClock())
+    ended = threading.Event()
+    reader_gone = threading.Event()
+
+    import sounddevice
+
+    def callback(indata: Any, frames: int, time: Any, status: Any) -> None:
+        raw_ns = raw_now_ns()
+        adc_ns = adc_to_raw_ns(time.inputBufferAdcTime, monotonic_now_ns(), raw_ns)
+        try:
+            sender.send(bytes(indata), frames, raw_ns, adc_ns, overflow=status.input_overflow)
+        except BrokenPipeError:
+            reader_gone.set()
+            raise sounddevice.CallbackAbort from None
+
+    if device.pulse_source is not None:
+        # Read by libpulse in this process when PortAudio opens ALSA's `pulse` device.
+        os.environ["PULSE_SOURCE"] = device.pulse_source
+    try:
+        stream = sounddevice.RawInputStream(
+            samplerate=sample_rate,
+            blocksize=max(1, round(sample_rate * request.block_ms / 1000)),
+            device=device.index,
+            channels=channels,
+            dtype="int16",
+            latency=LATENCY_BLOCKS * request.block_ms / 1000,
+            callback=callback,
+            finished_callback=ended.set,
+        )
+        stream.start()
+    except (sounddevice.PortAudioError, ValueError) as error:
+        raise CaptureError(
+            EXIT_OPEN,
+            f"opening {device.id} ({channels} channels, {sample_rate} Hz): {error}",
+            f"it offers {device.channels} channels and {device.sample_rate} Hz; another program "
+            "may hold it",
+        ) from error
+    ended.wait()
+    if reader_gone.is_set():
+        raise BrokenPipeError
+    raise CaptureError(
+        EXIT_LOST, f"{device.id} stopped delivering", "unplugged, or its server died"
+    )
+
+
+def _find(wanted: str | None) -> DeviceInfo:
+    try:
+        return find_device(wanted)
+    except DeviceError as error:
+        raise CaptureError(EXIT_ABSENT, str(error), error.hint) from error
+
+
+def _claim_stdout() -> int:
+    """Take the pipe away from fd 1, so that a library that prints can't print into the stream."""
+    pipe = os.dup(sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return pipe
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the capture child; return its exit status."""
+    die_with_parent()
+    request = parse_request(arguments)
+    try:
+        capture(request, _claim_stdout())
+    except CaptureError as error:
+        print(json.dumps({"error": str(error), "hint": error.hint}), file=sys.stderr, flush=True)
+        return error.status
+    except BrokenPipeError:
+        pass
+    return EXIT_READER
+
+
+if __name__ == "__main__":
+    # Python's handler would raise KeyboardInterrupt into a callback; SIGTERM is deadly by default.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # Not sys.exit: closing a stream or PortAudio itself can hang on the device that was lost.
+    os._exit(main(sys.argv[1:]))

@@ -1,0 +1,101 @@
+"""How do a device's frames get into a pipe that nobody may be emptying?
+
+Nothing here waits: what a full pipe can't take is dropped in whole blocks and counted, so that the
+next block's `first_frame` tells what is missing. Without numpy: the capture child uses it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from dataclasses import replace
+from typing import Final
+
+from edgerec.audio import BlockFlags, StreamHeader
+from edgerec.capture.wire import encode_block_header, encode_stream_header
+from edgerec.clock import Clock, boot_id
+
+PIPE_BYTES: Final = 1 << 20
+"""10 s of one 48 kHz channel; as much as Linux gives without privilege."""
+
+
+class BlockPipe:
+    """Whole messages into a pipe that nobody may be emptying. Never waits, never grows."""
+
+    def __init__(self, fd: int) -> None:
+        os.set_blocking(fd, False)
+        # Over the user's limit for pipes, or not a pipe (tried by hand with `> file`): as correct,
+        # a small one only drops sooner.
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        self._fd = fd
+        self._rest = b""  # of the last message, at most all of it
+
+    def send(self, message: bytes) -> bool:
+        """Write what the pipe takes of a message and keep the rest for the next call.
+
+        Returns
+        -------
+        False when there is a rest still, and this message is refused.
+
+        Raises
+        ------
+        BrokenPipeError
+            Nobody will ever read it.
+        """
+        if self._rest:
+            # Before anything else, or the reader finds one message inside another.
+            self._rest = self._rest[self._write(self._rest) :]
+            if self._rest:
+                return False
+        self._rest = message[self._write(message) :]
+        return True
+
+    def _write(self, data: bytes) -> int:
+        try:
+            return os.write(self._fd, data)
+        except BlockingIOError:
+            return 0
+
+
+class BlockSender:
+    """Counts and stamps a device's frames and sends them as a block stream.
+
+    Belongs to PortAudio's callback thread.
+    """
+
+    def __init__(self, pipe: BlockPipe, header: StreamHeader, clock: Clock) -> None:
+        self._pipe = pipe
+        self._header = header
+        self._clock = clock
+        self._opened = False
+        self._first_frame = 0
+        self._flags = BlockFlags.NEW_STREAM
+
+    def send(
+        self, pcm: bytes, frames: int, arrived_ns: int, adc_ns: int, *, overflow: bool
+    ) -> None:
+        """Send one block, or drop and count it.
+
+        Raises
+        ------
+        BrokenPipeError
+            The recorder is gone.
+        """
+        if overflow:
+            self._flags |= BlockFlags.OVERFLOW
+        block = encode_block_header(self._first_frame, frames, arrived_ns, adc_ns, self._flags)
+        opening = b"" if self._opened else self._opening_line(arrived_ns)
+        if self._pipe.send(opening + block + pcm):
+            self._opened = True
+            self._flags = BlockFlags(0)
+        else:
+            # What this block had to tell is told by the next one that gets through.
+            self._flags |= BlockFlags.DROPPED
+        self._first_frame += frames
+
+    def _opening_line(self, arrived_ns: int) -> bytes:
+        now = self._clock.read()
+        utc_ns = now.utc_ns - (now.raw_ns - arrived_ns)
+        return encode_stream_header(replace(self._header, utc_ns=utc_ns, boot_id=boot_id()))

@@ -1,0 +1,218 @@
+"""How do blocks travel between processes and into files: the block stream, version 1.
+
+One JSON line, then blocks: a 40-byte little-endian header and interleaved int16 PCM. The capture
+child's pipe, the feed socket and trace files all carry it, and a new header line may come before
+any block (the device was reopened, perhaps at another rate). Without numpy: the capture child
+uses it.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator
+from typing import Final, cast, get_args
+
+from edgerec.audio import TRACKS, Block, ClockName, DeviceFrame, StreamHeader, TrackName
+
+VERSION: Final = 1
+MAGIC: Final = 0x42524345  # "ECRB" as bytes: never the "{" that opens a header line
+BLOCK_HEADER: Final = struct.Struct("<IIIIQqq")
+
+MAX_LINE_BYTES: Final = 4096  # a header line is about 200 bytes; a longer one is not ours
+MAX_BLOCK_BYTES: Final = 4 * 1024 * 1024  # 10 s of stereo at 96 kHz; bounds the decoder's memory
+SAMPLE_BYTES: Final = 2
+MIN_RATE_HZ: Final = 4_000
+MAX_RATE_HZ: Final = 384_000
+MAX_CHANNELS: Final = 64
+MAX_NAME_CHARACTERS: Final = 256
+
+
+class WireError(Exception):
+    """A block stream that can't be read on.
+
+    Attributes
+    ----------
+    offset
+        Byte in the stream at which the malformed header begins.
+    """
+
+    def __init__(self, offset: int, problem: str) -> None:
+        super().__init__(f"malformed block stream at byte {offset}: {problem}")
+        self.offset = offset
+
+
+def encode_stream_header(header: StreamHeader) -> bytes:
+    """Return the line that opens a stream."""
+    line = {
+        "edgerec_stream": VERSION,
+        "sample_rate": header.sample_rate,
+        "channels": header.channels,
+        "dtype": "s16le",
+        "track": header.track,
+        "device": header.device,
+        "clock": header.clock,
+        "utc_ns": header.utc_ns,
+        "boot_id": header.boot_id,
+    }
+    return json.dumps(line, ensure_ascii=True).encode() + b"\n"
+
+
+def encode_block_header(
+    first_frame: int, frames: int, arrived_ns: int, adc_ns: int, flags: int
+) -> bytes:
+    """Return the 40 bytes that stand before a block's PCM."""
+    return BLOCK_HEADER.pack(MAGIC, flags, frames, 0, first_frame, arrived_ns, adc_ns)
+
+
+def encode_block(block: Block) -> bytes:
+    """Return a block as it stands in the stream, header and PCM."""
+    header = encode_block_header(
+        block.first_frame, block.frames, block.arrived_ns, block.adc_ns, block.flags
+    )
+    return header + block.pcm
+
+
+class Decoder:
+    """Bytes in, headers and blocks out; holds at most one unfinished message.
+
+    Not for more than one thread.
+    """
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._offset = 0  # of the buffer's first byte in the stream
+        self._channels = 0  # 0: no header line seen yet
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether the stream stopped inside a message, or before its first header line."""
+        return bool(self._buffer) or self._channels == 0
+
+    @property
+    def offset(self) -> int:
+        """Bytes of whole messages taken from the stream."""
+        return self._offset
+
+    def feed(self, data: bytes) -> Iterator[StreamHeader | Block]:
+        """Take in `data` and yield every message it completes.
+
+        Raises
+        ------
+        WireError
+            At the first byte that can't be read; what came before it has been yielded. The
+            stream has no way to find its place again: close it.
+        """
+        self._buffer += data
+        while (message := self._next()) is not None:
+            yield message
+
+    def _next(self) -> StreamHeader | Block | None:
+        if not self._buffer:
+            return None
+        if self._buffer[0] == ord("{"):
+            return self._next_header()
+        return self._next_block()
+
+    def _next_header(self) -> StreamHeader | None:
+        end = self._buffer.find(b"\n", 0, MAX_LINE_BYTES)
+        if end < 0:
+            if len(self._buffer) >= MAX_LINE_BYTES:
+                raise WireError(self._offset, f"header line longer than {MAX_LINE_BYTES} bytes")
+            return None
+        header = _parse_stream_header(bytes(self._buffer[:end]), self._offset)
+        self._channels = header.channels
+        self._drop(end + 1)
+        return header
+
+    def _next_block(self) -> Block | None:
+        if len(self._buffer) < BLOCK_HEADER.size:
+            self._check_magic()
+            return None
+        magic, flags, frames, reserved, first_frame, arrived_ns, adc_ns = BLOCK_HEADER.unpack_from(
+            self._buffer
+        )
+        pcm_bytes = frames * self._channels * SAMPLE_BYTES
+        if magic != MAGIC:
+            raise WireError(self._offset, f"no block begins here (magic {magic:#010x})")
+        if self._channels == 0:
+            raise WireError(self._offset, "a block before the header line")
+        if not 0 < pcm_bytes <= MAX_BLOCK_BYTES:
+            raise WireError(self._offset, f"a block of {frames} frames")
+        if reserved != 0:
+            raise WireError(self._offset, f"reserved field is {reserved}, not 0")
+        if first_frame > 2**62 or arrived_ns < 0 or adc_ns < 0:
+            raise WireError(
+                self._offset,
+                f"impossible position or time (first_frame {first_frame}, "
+                f"arrived_ns {arrived_ns}, adc_ns {adc_ns})",
+            )
+        size = BLOCK_HEADER.size + pcm_bytes
+        if len(self._buffer) < size:
+            return None
+        pcm = bytes(memoryview(self._buffer)[BLOCK_HEADER.size : size])
+        self._drop(size)
+        return Block(DeviceFrame(first_frame), frames, arrived_ns, adc_ns, flags, pcm)
+
+    def _check_magic(self) -> None:
+        """Refuse rubbish as soon as it shows, not when 40 bytes of it are there."""
+        magic = MAGIC.to_bytes(4, "little")
+        if not magic.startswith(self._buffer[:4]):
+            raise WireError(self._offset, f"no block begins here ({bytes(self._buffer[:4])!r})")
+
+    def _drop(self, size: int) -> None:
+        del self._buffer[:size]
+        self._offset += size
+
+
+def _parse_stream_header(line: bytes, offset: int) -> StreamHeader:
+    try:
+        fields = json.loads(line)
+    except ValueError as error:
+        raise WireError(offset, f"header line is not JSON: {error}") from None
+    except RecursionError:
+        raise WireError(offset, "header line is nested too deeply") from None
+    if not isinstance(fields, dict):
+        raise WireError(offset, "header line is not a JSON object")
+    problems = [
+        f"{name} is {fields.get(name)!r}, expected {expected}"
+        for name, valid, expected in _HEADER_FIELDS
+        if not valid(fields.get(name))
+    ]
+    if problems:
+        raise WireError(offset, "; ".join(problems))
+    return StreamHeader(
+        sample_rate=fields["sample_rate"],
+        channels=fields["channels"],
+        track=cast(TrackName, fields["track"]),
+        device=fields["device"],
+        clock=cast(ClockName, fields["clock"]),
+        utc_ns=fields.get("utc_ns") or 0,
+        boot_id=fields.get("boot_id") or "",
+    )
+
+
+def _whole(value: object, low: int, high: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+def _is_name(value: object) -> bool:
+    """Printable: it goes into logs, and into sidecars, where a lone surrogate can't be encoded."""
+    return isinstance(value, str) and len(value) <= MAX_NAME_CHARACTERS and value.isprintable()
+
+
+_HEADER_FIELDS: Final = (
+    ("edgerec_stream", lambda v: _whole(v, VERSION, VERSION), f"{VERSION}"),
+    (
+        "sample_rate",
+        lambda v: _whole(v, MIN_RATE_HZ, MAX_RATE_HZ),
+        f"{MIN_RATE_HZ} to {MAX_RATE_HZ} Hz",
+    ),
+    ("channels", lambda v: _whole(v, 1, MAX_CHANNELS), f"1 to {MAX_CHANNELS}"),
+    ("dtype", lambda v: v == "s16le", "s16le"),
+    ("track", lambda v: v in TRACKS, " or ".join(TRACKS)),
+    ("device", lambda v: _is_name(v), f"a name of up to {MAX_NAME_CHARACTERS} characters"),
+    ("clock", lambda v: v in get_args(ClockName), " or ".join(get_args(ClockName))),
+    ("utc_ns", lambda v: v is None or _whole(v, 0, 2**63 - 1), "nanoseconds since 1970"),
+    ("boot_id", lambda v: v is None or _is_name(v), "a boot's id"),
+)

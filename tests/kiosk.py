@@ -1,0 +1,80 @@
+"""A kiosk for tests of the service: devices, clock and configuration, all of it in numbers."""
+
+from edgerec.capture.conversation import silence
+from edgerec.capture.simulate import VirtualKiosk
+from edgerec.capture.trace import TraceWriter
+from edgerec.capture.virtual_device import DeviceModel
+from edgerec.clock import ClockReading
+from edgerec.config import Config, RecordingConfig, StorageConfig, TrackConfig, TracksConfig
+
+S = 1_000_000_000
+START_NS = 1_000 * S  # the machine runs for a while already
+UTC_NS = 1_795_342_500 * S  # 2026-11-22T10:15:00Z, at START_NS
+LATENCY_NS = 5_000_000  # of `DeviceModel`: constant, and so seen as a later sampling
+
+
+class FakeClock:
+    """Clocks that stand still until they are set; `utc_ns` and `trusted` are the wall clock's."""
+
+    def __init__(self, raw_ns=START_NS):
+        self.raw_ns = raw_ns
+        self.utc_offset_ns = UTC_NS - START_NS
+        self.trusted = True
+
+    def now_ns(self):
+        return self.raw_ns
+
+    def read(self):
+        monotonic_ns = self.raw_ns + 7 * S  # another clock, and another zero
+        utc_ns = self.raw_ns + self.utc_offset_ns
+        return ClockReading(self.raw_ns, monotonic_ns, utc_ns, self.trusted, 0.5)
+
+
+class FakeSource:
+    """Delivers a device's handovers when their time has come."""
+
+    def __init__(self, handovers=()):
+        self._handovers = iter(handovers)
+        self._next = next(self._handovers, None)
+        self.closed = False
+
+    def fileno(self):
+        return None
+
+    def deliver(self, now_ns):
+        deliveries = []
+        while self._next is not None and self._next.at_ns <= now_ns:
+            deliveries.append(self._next.delivery)
+            self._next = next(self._handovers, None)
+        return deliveries
+
+    def close(self):
+        self.closed = True
+
+
+def device(track, *, world=silence, seed=1, seconds=3_600.0, start_ns=START_NS, **model):
+    """The handovers of one virtual device."""
+    kiosk = VirtualKiosk(
+        DeviceModel(**model), DeviceModel(**model), seed=seed, world=world, start_ns=start_ns
+    )
+    return kiosk.device(track).run(seconds)
+
+
+def write_traces(folder, kiosk, seconds):
+    """Store what both devices of a kiosk deliver; return the traces by track."""
+    paths = {track: folder / f"{track}.trace" for track in ("user", "bot")}
+    for track, path in paths.items():
+        with TraceWriter(path) as trace:
+            for handover in kiosk.device(track).run(seconds):
+                trace.write(handover.delivery)
+    return paths
+
+
+def config(root, *, user="simulated", bot="simulated", **recording):
+    """A configuration of two tracks; `recording` as in the file."""
+    return Config(
+        kiosk_id="k1",
+        recording=RecordingConfig(**recording),
+        tracks=TracksConfig(user=TrackConfig(source=user), bot=TrackConfig(source=bot)),
+        storage=StorageConfig(root=root),
+    )

@@ -1,0 +1,60 @@
+"""A capture child never outlives its recorder: with real processes, no fake has PDEATHSIG."""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+
+CHILD = """
+import signal
+from edgerec.capture.parent import die_with_parent
+die_with_parent()
+print("ready", flush=True)
+signal.pause()
+"""
+
+PARENT = f"""
+import subprocess, sys
+subprocess.run([sys.executable, "-c", {CHILD!r}])
+"""
+
+TIMEOUT_S = 10.0
+
+
+def test_the_child_of_a_killed_process_dies_with_it():
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE)
+    with parent:
+        assert parent.stdout.readline() == b"ready\n"
+        parent.kill()
+        # Child and parent share the pipe: it ends when the last of the two is gone.
+        readable, _, _ = select.select([parent.stdout], [], [], TIMEOUT_S)
+        assert readable, "the child outlived its parent"
+        assert os.read(parent.stdout.fileno(), 1) == b""
+
+
+def test_a_child_orphaned_before_it_could_ask_kills_itself():
+    orphaned = (
+        "import os\n"
+        "parents = iter([4711, 1])\n"
+        "os.getppid = lambda: next(parents)\n"
+        "from edgerec.capture.parent import die_with_parent\n"
+        "die_with_parent()\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", orphaned], check=False)
+    assert ended.returncode == -signal.SIGKILL
+
+
+def test_a_child_the_kernel_will_not_watch_says_so():
+    refused = (
+        "from edgerec.capture import parent\n"
+        "parent._PR_SET_PDEATHSIG = -1\n"
+        "try:\n"
+        "    parent.die_with_parent()\n"
+        "except OSError as error:\n"
+        "    print(error)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", refused], check=True, capture_output=True, text=True
+    )
+    assert "asking to be killed with the recorder" in ended.stdout

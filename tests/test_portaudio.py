@@ -1,0 +1,81 @@
+"""The capture child, as far as it can be tested without a device; the rest is under real/."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from edgerec.capture.portaudio import (
+    EXIT_ABSENT,
+    CaptureRequest,
+    adc_to_raw_ns,
+    parse_request,
+    portaudio_command,
+)
+
+S = 1_000_000_000
+
+
+def test_the_child_understands_every_argument_of_its_command():
+    command = portaudio_command("bot", "pulse:-x y", 2, 44_100, 20.5)
+    arguments = command[command.index("-m") + 2 :]
+    assert parse_request(arguments) == CaptureRequest("bot", "pulse:-x y", 2, 44_100, 20.5)
+
+
+def test_what_the_command_leaves_out_is_the_childs_default():
+    command = portaudio_command("user", None, 1)
+    arguments = command[command.index("-m") + 2 :]
+    assert parse_request(arguments) == CaptureRequest("user", None, 1, None, 100)
+
+
+def test_a_module_of_the_working_folder_does_not_get_into_the_child(tmp_path):
+    (tmp_path / "json.py").write_text("raise SystemExit(99)")
+    done = subprocess.run(
+        [*portaudio_command("user", None, 1), "--help"],
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0
+
+
+def test_the_child_and_portaudio_do_without_numpy():
+    probe = "import sys, edgerec.capture.portaudio, sounddevice; sys.exit('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", probe], check=False).returncode == 0
+
+
+def test_a_device_that_is_not_there_is_told_in_one_line_on_standard_error():
+    command = portaudio_command("user", "no such mic", 1)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == EXIT_ABSENT
+    assert done.stdout == ""
+    said = json.loads(done.stderr.splitlines()[-1])
+    assert said["error"] == "no input device named 'no such mic'"
+    assert said["hint"]
+
+
+def test_a_library_that_prints_does_not_print_into_the_stream():
+    script = (
+        "import os; from edgerec.capture.portaudio import _claim_stdout\n"
+        "pipe = _claim_stdout(); os.write(1, b'noise'); os.write(pipe, b'stream')"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    assert (done.stdout, done.stderr) == (b"stream", b"noise")
+
+
+@pytest.mark.parametrize("age_ns", [0, S // 10, 9 * S])
+def test_a_sampling_instant_on_the_monotonic_clock_is_put_onto_the_raw_one(age_ns):
+    monotonic_ns, raw_ns = 5_000 * S, 4_999 * S
+    adc_ns = adc_to_raw_ns((monotonic_ns - age_ns) / 1e9, monotonic_ns, raw_ns)
+    # PortAudio's double holds 5,000 s to 2**-40 s, a picosecond: rounding leaves at most 1 ns.
+    assert abs(adc_ns - (raw_ns - age_ns)) <= 1
+
+
+@pytest.mark.parametrize(
+    "adc_s",
+    [0.0, 1.8e9, 5_000.5, 4_900.0],
+    ids=["unknown", "wall clock", "in the future", "long ago"],
+)
+def test_a_sampling_instant_on_another_clock_is_unknown(adc_s):
+    assert adc_to_raw_ns(adc_s, 5_000 * S, 4_999 * S) == 0

@@ -1,0 +1,137 @@
+"""What PulseAudio's and PipeWire's tools print is read as it was captured from them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from edgerec.capture import sound_server
+from edgerec.capture.sound_server import (
+    ServerSource,
+    SoundServerError,
+    parse_pactl_sources,
+    parse_pw_dump,
+    read_sources,
+)
+
+# pactl 16.1, shortened to what differs between the two
+PACTL = json.dumps(
+    [
+        {
+            "index": 0,
+            "state": "IDLE",
+            "name": "kiosk_speaker.monitor",
+            "description": "Monitor of Null Output",
+            "driver": "module-null-sink.c",
+            "sample_specification": "s16le 2ch 48000Hz",
+            "monitor_source": "kiosk_speaker",
+            "properties": {"device.class": "monitor"},
+        },
+        {
+            "index": 2,
+            "state": "IDLE",
+            "name": "kiosk_mic",
+            "description": "Remapped Monitor of Null Output",
+            "driver": "module-remap-source.c",
+            "sample_specification": "float32le 1ch 44100Hz",
+            "monitor_source": "",
+            "properties": {"device.class": "filter"},
+        },
+    ]
+)
+SOURCES = [
+    ServerSource("kiosk_speaker.monitor", "Monitor of Null Output", 48_000, 2, True),
+    ServerSource("kiosk_mic", "Remapped Monitor of Null Output", 44_100, 1, False),
+]
+
+# pw-dump 0.3.65, shortened to one object of each kind that matters
+PW_DUMP = json.dumps(
+    [
+        {"id": 0, "type": "PipeWire:Interface:Core", "info": {"props": {"core.name": "p0"}}},
+        {"id": 28, "type": "PipeWire:Interface:Metadata", "props": {"metadata.name": "default"}},
+        {"id": 29, "type": "PipeWire:Interface:Client", "info": None},
+        {
+            "id": 41,
+            "type": "PipeWire:Interface:Node",
+            "info": {
+                "props": {
+                    "node.name": "alsa_output.hdmi",
+                    "node.description": "HDMI",
+                    "media.class": "Audio/Sink",
+                    "audio.channels": 6,
+                }
+            },
+        },
+        {
+            "id": 42,
+            "type": "PipeWire:Interface:Node",
+            "info": {"props": {"node.name": "alsa_input.usb", "media.class": "Audio/Source"}},
+        },
+    ]
+)
+
+
+def test_pactls_sources_have_their_names_rates_channels_and_monitors():
+    assert parse_pactl_sources(PACTL) == SOURCES
+
+
+def test_pipewires_sinks_are_the_monitors_that_pulseaudio_clients_see():
+    assert parse_pw_dump(PW_DUMP) == [
+        ServerSource("alsa_output.hdmi.monitor", "Monitor of HDMI", 48_000, 6, True),
+        ServerSource("alsa_input.usb", "alsa_input.usb", 48_000, 2, False),
+    ]
+
+
+@pytest.fixture
+def tools(tmp_path, monkeypatch):
+    """Stand-ins for the tools: shell scripts, alone on the PATH."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    def install(name, script):
+        tool = tmp_path / name
+        tool.write_text(f"#!/bin/sh\n{script}\n")
+        tool.chmod(0o755)
+
+    return install
+
+
+def printing(folder: Path, text):
+    (folder / "printed").write_text(text)
+    return f"/bin/cat {folder}/printed"
+
+
+def test_without_tools_there_are_no_sources(tools):
+    assert read_sources() == []
+
+
+def test_pactl_is_asked_first_and_pw_dump_where_there_is_none(tools, tmp_path):
+    tools("pw-dump", printing(tmp_path, PW_DUMP))
+    assert len(read_sources()) == 2
+    tools("pactl", "echo '[]'")
+    assert read_sources() == []
+
+
+def test_a_server_that_refuses_has_no_sources(tools):
+    tools("pactl", "echo '[{}]'; exit 1")
+    assert read_sources() == []
+
+
+def test_a_frozen_server_is_given_up_after_a_while(tools, monkeypatch):
+    monkeypatch.setattr(sound_server, "SERVER_TIMEOUT_S", 0.05)
+    tools("pactl", "exec /bin/sleep 1000")
+    assert read_sources() == []
+
+
+def test_numbers_are_asked_for_with_decimal_points_whatever_the_locale(tools, monkeypatch):
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    tools("pactl", '[ "$LC_ALL" = C.UTF-8 ] && echo "[]" || echo "[0,00"')
+    assert read_sources() == []
+
+
+@pytest.mark.parametrize(
+    "printed", ["", "[", '[{"name": "x"}]', '[{"sample_specification": "odd", "properties": {}}]']
+)
+def test_what_cannot_be_read_is_an_error_that_names_the_command(tools, tmp_path, printed):
+    tools("pactl", printing(tmp_path, printed))
+    with pytest.raises(SoundServerError, match="pactl --format=json list sources"):
+        read_sources()
