@@ -1,0 +1,1 @@
+"""Sync: from device frames onto one timeline."""

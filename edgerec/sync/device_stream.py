@@ -1,0 +1,195 @@
+"""Which device frames does a stream really hold, and which are missing: blocks in, pieces out.
+
+Works in device frames alone; the timeline is not known here. Pieces leave once it is decided
+whether something is missing before them: at once while arrivals are on time, after at most a
+second when they are not.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import Final
+
+from edgerec.audio import Block, BlockFlags, DeviceFrame, GapReason, StreamHeader
+from edgerec.sync.device_clock import DeviceClock
+from edgerec.sync.lateness import LateRun
+
+SETTLE_S: Final = 0.7  # held back when a stream begins, until its offset is known
+HOLD_S: Final = 1.0  # audio in hand never exceeds this, whatever is still undecided
+FORGET_S: Final = 2.0  # before a session there is time to settle, and to wait for the other track
+MAX_EARLY_S: Final = 1.0  # frames from this far in the future: the stream's count is nonsense
+
+
+class BrokenStreamError(Exception):
+    """A block whose frame count can't be true; the stream must be taken for a new one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Consecutive frames whose place in their stream is decided."""
+
+    first: DeviceFrame
+    """Counted since the stream began, all lost frames included."""
+    frames: int
+    pcm: bytes
+    missing: GapReason | None
+    """Why frames are missing between the piece before and this one; None if none are."""
+    arrived_ns: int
+
+
+class DeviceStream:
+    """One stream, from its header to its end; for the recorder thread only.
+
+    Parameters
+    ----------
+    header
+        As it came.
+    prior_ppm
+        The device's drift as remembered from an earlier stream.
+    uncounted
+        What it means that all frames come late from some point on: XRUN, the device lost frames
+        without counting them; QUIET, it had nothing to deliver in between.
+    """
+
+    def __init__(
+        self,
+        header: StreamHeader,
+        prior_ppm: float | None,
+        uncounted: GapReason = GapReason.XRUN,
+    ) -> None:
+        self.header = header
+        self._uncounted = uncounted
+        self.clock = DeviceClock(header.sample_rate, prior_ppm)
+        self._hand: deque[Piece] = deque()
+        self._suspects = 0  # how many pieces at the end of the hand came late
+        # A source that is quiet at times is as late as its pause was long.
+        self._late = LateRun(0.0) if uncounted is GapReason.QUIET else LateRun()
+        self._found = 0  # frames lost uncounted, found by the clock
+        self._counted: int | None = None  # the next block's `first_frame`, if nothing is lost
+        self.block_frames = 0
+        """Frames of the last block: how much is always still on its way."""
+        self.last_arrived_ns = 0
+
+    @property
+    def settled(self) -> bool:
+        """Whether the clock has seen enough to place frames by it."""
+        return self.clock.known_s >= SETTLE_S
+
+    @property
+    def empty(self) -> bool:
+        """Whether no block has come yet."""
+        return self._counted is None
+
+    @property
+    def end(self) -> DeviceFrame:
+        """The frame behind the last one that came."""
+        return DeviceFrame((self._counted or 0) + self._found)
+
+    @property
+    def first_in_hand(self) -> DeviceFrame | None:
+        """The oldest frame not yet taken."""
+        return self._hand[0].first if self._hand else None
+
+    def push(self, block: Block) -> None:
+        """Take in the next block.
+
+        Raises
+        ------
+        BrokenStreamError
+            Its count goes back, or says it comes from the future; nothing was taken in.
+        """
+        first = DeviceFrame(block.first_frame + self._found)
+        late_s = self.clock.lateness_s(DeviceFrame(first + block.frames), block.arrived_ns)
+        missing = None
+        if self._counted is not None and block.first_frame != self._counted:
+            self._check(block, late_s)
+            missing = GapReason.XRUN
+            if block.flags & BlockFlags.DROPPED:
+                missing = GapReason.OVERRUN
+        self._counted = block.first_frame + block.frames
+        self.block_frames = block.frames
+        self.last_arrived_ns = block.arrived_ns
+        piece = Piece(first, block.frames, block.pcm, missing, block.arrived_ns)
+        self._hand.append(piece)
+        if self.settled:
+            self._judge(late_s, block)
+        else:
+            self._observe(piece)
+
+    def decided(self) -> Piece | None:
+        """Return the oldest piece, if it is decided what is missing before it."""
+        waiting = self._suspects if self.settled else len(self._hand)
+        if len(self._hand) > waiting or self._in_hand_s() > HOLD_S:
+            return self._hand[0]
+        return None
+
+    def take(self) -> None:
+        """Let go of the oldest piece."""
+        if self._suspects == len(self._hand):
+            self._clear(1)
+            self._late.drop()
+        self._hand.popleft()
+
+    def take_all(self) -> list[Piece]:
+        """Return everything in hand: no more is coming that could decide."""
+        taken = list(self._hand)
+        while self._hand:
+            self.take()
+        return taken
+
+    def forget(self) -> None:
+        """Let go of what is too old to be asked for, while nothing is recorded."""
+        while self._in_hand_s() > FORGET_S:
+            self.take()
+
+    def _in_hand_s(self) -> float:
+        if not self._hand:
+            return 0.0
+        return (self.end - self._hand[0].first) / self.header.sample_rate
+
+    def _check(self, block: Block, late_s: float) -> None:
+        if self._counted is not None and block.first_frame < self._counted:
+            raise BrokenStreamError(
+                f"block at frame {block.first_frame} after one that ended at {self._counted}"
+            )
+        if late_s < -MAX_EARLY_S:
+            raise BrokenStreamError(
+                f"block at frame {block.first_frame} came {-late_s:.1f} s before it can have "
+                f"been sampled at {self.header.sample_rate} Hz"
+            )
+
+    def _observe(self, piece: Piece) -> None:
+        self.clock.observe(DeviceFrame(piece.first + piece.frames), piece.arrived_ns)
+
+    def _judge(self, late_s: float, block: Block) -> None:
+        """Decide on the newest piece, and on the late ones before it."""
+        self._suspects += 1
+        overflow = bool(block.flags & BlockFlags.OVERFLOW)
+        judgement = self._late.judge(
+            late_s, block.arrived_ns, usual_s=self.clock.usual_late_s, overflow=overflow
+        )
+        if judgement.slower_s:
+            self.clock.add_latency(judgement.slower_s)
+        if judgement.lost_s:
+            self._insert_missing(round(judgement.lost_s * self.header.sample_rate))
+        self._clear(judgement.cleared)
+
+    def _insert_missing(self, frames: int) -> None:
+        """Shift the late pieces by the frames found missing before the first of them."""
+        late = [self._hand.pop() for _ in range(self._suspects)]
+        for nth, piece in enumerate(reversed(late)):
+            missing = piece.missing
+            if nth == 0 and missing is None:
+                missing = self._uncounted
+            first = DeviceFrame(piece.first + frames)
+            self._hand.append(replace(piece, first=first, missing=missing))
+        self._found += frames
+
+    def _clear(self, number: int) -> None:
+        """Let the clock know of the oldest suspects, which are decided."""
+        # Only now: as late ones they would have told it nothing, and with frames missing before
+        # them something false.
+        for nth in range(-self._suspects, number - self._suspects):
+            self._observe(self._hand[nth])
+        self._suspects -= number

@@ -1,0 +1,129 @@
+"""Late arrivals: will they be caught up, did frames get lost uncounted, or is it a new latency?
+
+Late arrival alone means nothing: the scheduler was busy, or a burst is on its way. Something
+happened only if *every* arrival of the following while is late, by the same amount, and if that
+many in a row can't be this machine's usual jitter. Then frames were lost if the driver reported
+an overflow, or if it is more than a sound server's buffers explain. Otherwise the way to us has
+become longer (PulseAudio's sinks do that when a player connects) and nothing is missing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+SUSPECT_S: Final = 0.004  # less is jitter, and the ratio absorbs it
+FLAGGED_SUSPECT_S: Final = 0.001  # the driver says frames were lost: only their number is open
+DECIDE_S: Final = 0.7  # of late arrivals; with a block of 100 ms decided within 0.8 s
+MIN_ARRIVALS: Final = 4
+LEVEL_S: Final = 0.002  # a loss stays the same within this; a burst that catches up does not
+LEVEL_SHARE: Final = 0.1
+FALSE_ALARM: Final = 1e-9  # chance that jitter alone looks like a loss: once in years
+MAX_LATENCY_STEP_S: Final = 0.25  # PulseAudio's null sink was seen to step by 90 ms
+MEMORY_ARRIVALS: Final = 600  # a minute of 100 ms blocks makes the jitter's statistics
+LEAST_SHARE_LATE: Final = 0.02  # a quiet minute is no promise for the next
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What an arrival tells of the late ones before it and of itself."""
+
+    cleared: int
+    """So many of the oldest undecided arrivals, itself included, are decided."""
+    lost_s: float = 0.0
+    """This much is missing before the first of them."""
+    slower_s: float = 0.0
+    """The way to us is this much longer from the first of them on; nothing is missing."""
+
+
+WAIT: Final = Judgement(0)
+ON_TIME: Final = Judgement(1)
+
+
+class _Late(NamedTuple):
+    arrived_ns: int
+    late_s: float
+    overflow: bool
+
+
+class LateRun:
+    """Judges a stream's arrivals, one after the other, and keeps those that are undecided.
+
+    Parameters
+    ----------
+    max_latency_step_s
+        A longer lateness that stays is a loss, though no overflow was reported.
+    """
+
+    def __init__(self, max_latency_step_s: float = MAX_LATENCY_STEP_S) -> None:
+        self._max_latency_step_s = max_latency_step_s
+        self._late: deque[_Late] = deque()
+        self._share_late = 0.0
+
+    def judge(self, late_s: float, arrived_ns: int, *, usual_s: float, overflow: bool) -> Judgement:
+        """Judge the next arrival.
+
+        Parameters
+        ----------
+        late_s
+            Its lateness by the device's clock.
+        usual_s
+            The mean of what is usual.
+        overflow
+            The driver says that frames were lost before it.
+        """
+        late = late_s > SUSPECT_S
+        self._share_late += (late - self._share_late) / MEMORY_ARRIVALS
+        flagged = overflow or self._flagged()
+        if late_s <= (FLAGGED_SUSPECT_S if flagged else SUSPECT_S):
+            return self._cleared(len(self._late) + 1) if self._late else ON_TIME
+        self._late.append(_Late(arrived_ns, late_s, overflow))
+        if self._passed_s() < DECIDE_S:
+            return WAIT
+        early = self._before_the_step()
+        if early:
+            return self._cleared(early)
+        return self._stayed_late(usual_s) or WAIT
+
+    def drop(self) -> None:
+        """Forget the oldest undecided arrival: it could not be waited for any longer."""
+        self._cleared(1)
+
+    def _passed_s(self) -> float:
+        return (self._late[-1].arrived_ns - self._late[0].arrived_ns) * 1e-9
+
+    def _halves(self) -> tuple[list[float], list[float]]:
+        middle_ns = self._late[0].arrived_ns + DECIDE_S / 2 * 1e9
+        first = [late.late_s for late in self._late if late.arrived_ns < middle_ns]
+        return first, [late.late_s for late in self._late if late.arrived_ns >= middle_ns]
+
+    def _before_the_step(self) -> int:
+        """Return how many of the oldest are mere jitter, that a loss happens to follow on."""
+        first, second = self._halves()
+        level_s = min(second)
+        jitter = [nth for nth, late_s in enumerate(first) if late_s < level_s - LEVEL_S]
+        return jitter[-1] + 1 if jitter else 0
+
+    def _flagged(self) -> bool:
+        return any(late.overflow for late in self._late)
+
+    def _stayed_late(self, usual_s: float) -> Judgement | None:
+        first, second = self._halves()
+        catching_up = min(second) < min(first) - max(LEVEL_S, LEVEL_SHARE * min(first))
+        number = len(self._late)
+        by_chance = max(self._share_late, LEAST_SHARE_LATE) ** number
+        flagged = self._flagged()
+        if catching_up or number < MIN_ARRIVALS or (by_chance > FALSE_ALARM and not flagged):
+            return None
+        # The least of so many usual latenesses is in there too: its mean, were they exponential.
+        step_s = min(first + second) - usual_s / number
+        self._cleared(number)
+        if flagged or step_s > self._max_latency_step_s:
+            return Judgement(number, lost_s=step_s)
+        return Judgement(number, slower_s=step_s)
+
+    def _cleared(self, number: int) -> Judgement:
+        for _ in range(min(number, len(self._late))):
+            self._late.popleft()
+        return Judgement(number)

@@ -1,0 +1,63 @@
+"""Where does one track stand on a session's timeline: its end, its silence, its late frames."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgerec.audio import GapReason, TimelineFrame
+from edgerec.sync.ring import History
+
+
+class Placement:
+    """One track's place in the history of one session; for the recorder thread only.
+
+    Parameters
+    ----------
+    epoch_ns
+        The instant of timeline frame 0 on CLOCK_MONOTONIC_RAW, as this track's device sees it:
+        the device's constant lateness is already added.
+    rate
+        Of the timeline, in Hz.
+    index
+        Of the track, in TRACKS.
+    """
+
+    def __init__(self, epoch_ns: float, rate: int, history: History, index: int) -> None:
+        self._epoch_ns = epoch_ns
+        self._rate = rate
+        self._history = history
+        self._index = index
+        self.late_frames = 0
+        """Frames that came when their place was already committed as silence."""
+
+    @property
+    def rate(self) -> int:
+        """Of the timeline, in Hz."""
+        return self._rate
+
+    @property
+    def end(self) -> TimelineFrame:
+        """The frame behind the last one placed."""
+        return self._history.end(self._index)
+
+    def position(self, instant_ns: float) -> float:
+        """Return the timeline position of an instant."""
+        return (instant_ns - self._epoch_ns) * 1e-9 * self._rate
+
+    def instant_ns(self, position: float) -> float:
+        """Return the instant of a timeline position."""
+        return self._epoch_ns + position * 1e9 / self._rate
+
+    def audio(self, start: TimelineFrame, pcm: NDArray[np.int16], before: GapReason) -> None:
+        """Place audio at `start`; what is missing up to there is silence, named `before`."""
+        self.silence_to(start, before)
+        late = min(self.end - start, len(pcm))
+        self.late_frames += late
+        self._history.append(self._index, pcm[late:])
+
+    def silence_to(self, stop: int, reason: GapReason) -> None:
+        """Place silence up to `stop`; nothing if the track is already there."""
+        frames = stop - self.end
+        if frames > 0:
+            self._history.silence(self._index, frames, reason)

@@ -1,0 +1,176 @@
+"""How does a run of frames follow its device's clock: batches into the resampler, bends ahead.
+
+A run has no hole in it. Its line over the timeline is bent at lattice points only, every second
+at first and every 10 s later, each time so that it meets the clock's line where it ends.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgerec.audio import DeviceFrame, GapReason, TimelineFrame
+from edgerec.sync.device_clock import DeviceClock
+from edgerec.sync.device_stream import Piece
+from edgerec.sync.placement import Placement
+from edgerec.sync.resampler import Line, Resampler, Samples
+
+BATCH_S: Final = 0.4  # resampled at once: half the calls of 0.2 s, and still under 1 s in memory
+SEGMENT_S: Final = 10.0  # of one line, when all is known; of 20 s a warming crystal bends too much
+FIRST_SEGMENT_S: Final = 1.0
+KNOWN_PER_SEGMENT: Final = 4  # a line reaches no further ahead than a quarter of what is known
+JOINT_SEARCH_SHARE: Final = 0.4  # of a segment, in which the best joint is looked for
+JOINTS_TRIED: Final = 1000  # the best of so many is a thousandth of a frame from the clock's line
+MAX_BEND: Final = 1e-3  # of the rate, to bring a misplaced track back; below what ears notice
+LINE_TRUST_S: Final = 10.0  # over a longer hole the clock knows better than the line before it
+
+
+class Guide:
+    """Where lines should run: a device's clock, seen from the timeline."""
+
+    def __init__(self, clock: DeviceClock, placement: Placement) -> None:
+        self._clock = clock
+        self._placement = placement
+
+    def device_at(self, timeline: float) -> float:
+        """Return the device position that belongs on a timeline position."""
+        return self._clock.frame_at(self._placement.instant_ns(timeline))
+
+    def timeline_at(self, device: float) -> float:
+        """Return the timeline position on which a device position belongs."""
+        return self._placement.position(self._clock.instant_ns(device))
+
+    def first_joint(self, first: DeviceFrame, before: Resampler | None) -> Joint:
+        """Return where a run starts whose first frame is `first`.
+
+        Parameters
+        ----------
+        before
+            The run before in the same stream. Over a short hole the count along its line is
+            exact, while the clock's own line may just be a little elsewhere.
+        """
+        along: Guide | Line = self
+        if before is not None:
+            hole = before.line.timeline_at(first) - before.line.timeline_at(before.fed)
+            along = before.line if hole < LINE_TRUST_S * self._placement.rate else self
+        timeline = max(math.floor(along.timeline_at(first)), 0)
+        while round(along.device_at(timeline)) < first:
+            timeline += 1
+        return DeviceFrame(round(along.device_at(timeline))), TimelineFrame(timeline)
+
+    def next_joint(self, start: Joint) -> Joint:
+        """Return where a line from `start` should end: a lattice point close to the clock's line.
+
+        With the device a few ppm off, the clock's line passes within some thousandths of a frame
+        of a lattice point every second; with none, it stays within half a frame of them.
+        """
+        device, timeline = start
+        known_s = self._clock.known_s / KNOWN_PER_SEGMENT
+        length = min(max(known_s, FIRST_SEGMENT_S), SEGMENT_S) * self._placement.rate
+        ahead = np.arange(
+            round(length * (1 - JOINT_SEARCH_SHARE / 2)),
+            round(length * (1 + JOINT_SEARCH_SHARE / 2)),
+            math.ceil(length * JOINT_SEARCH_SHARE / JOINTS_TRIED),
+        )
+        origin = self.device_at(timeline)
+        ratio = (self.device_at(timeline + length) - origin) / length
+        bend = np.clip(origin - device, -MAX_BEND * ratio * ahead, MAX_BEND * ratio * ahead)
+        wanted = device + ratio * ahead + bend
+        best = int(np.argmin(np.abs(wanted - np.rint(wanted))))
+        return DeviceFrame(round(wanted[best])), TimelineFrame(timeline + int(ahead[best]))
+
+
+Joint = tuple[DeviceFrame, TimelineFrame]
+
+
+def line_between(start: Joint, stop: Joint) -> Line:
+    """Return the line from one lattice point to another."""
+    ratio = (stop[0] - start[0]) / (stop[1] - start[1])
+    return Line(start[0], start[1], ratio)
+
+
+class Run:
+    """Pieces that follow on each other, on their way through one resampler.
+
+    Parameters
+    ----------
+    start
+        Where the run starts; earlier frames of its first piece are passed over.
+    channels
+        Of the device; they are folded (averaged) into one.
+    before
+        Name of the silence up to `start`.
+    """
+
+    def __init__(
+        self,
+        guide: Guide,
+        placement: Placement,
+        start: Joint,
+        channels: int,
+        before: GapReason,
+    ) -> None:
+        self._guide = guide
+        self._placement = placement
+        self._channels = channels
+        self._before = before
+        self._joint = guide.next_joint(start)
+        self.resampler = Resampler(placement.rate, line_between(start, self._joint))
+        self._batch: list[bytes] = []
+        self._batch_frames = 0
+        self._full_batch_frames = round(BATCH_S * placement.rate * self.resampler.line.ratio)
+
+    @property
+    def astray_s(self) -> float:
+        """How far the run's line just now lies from where the clock's line is."""
+        line = self.resampler.line
+        timeline = line.timeline_at(self.resampler.fed)
+        off = abs(self.resampler.fed - self._guide.device_at(timeline))
+        return off / line.ratio / self._placement.rate
+
+    def write(self, piece: Piece) -> None:
+        """Take in the next piece."""
+        skipped = max(self.resampler.fed + self._batch_frames - piece.first, 0)
+        pcm = piece.pcm[skipped * self._channels * 2 :] if skipped else piece.pcm
+        self._batch.append(pcm)
+        self._batch_frames += piece.frames - skipped
+        if self._batch_frames >= self._full_batch_frames:
+            self._write_batch()
+
+    def finish(self) -> None:
+        """Place all that is still inside."""
+        if self._batch:
+            self._write_batch()
+        self._put(self.resampler.next, self.resampler.finish())
+
+    def _write_batch(self) -> None:
+        samples = fold(b"".join(self._batch), self._channels)
+        self._batch.clear()
+        self._batch_frames = 0
+        if self.resampler.fed + len(samples) > self._joint[0] and not self.resampler.bending:
+            start, self._joint = self._joint, self._guide.next_joint(self._joint)
+            self.resampler.bend(line_between(start, self._joint))
+        self._put(self.resampler.next, self.resampler.write(samples))
+
+    def _put(self, start: TimelineFrame, samples: Samples) -> None:
+        if len(samples):
+            self._placement.audio(start, to_int16(samples), self._before)
+
+
+def fold(pcm: bytes, channels: int) -> Samples:
+    """Return interleaved int16 PCM as one channel, the mean of all, still at int16 scale."""
+    samples = np.frombuffer(pcm, dtype="<i2").astype(np.float32)
+    if channels == 1:
+        return samples
+    weights = np.full(channels, 1 / channels, dtype=np.float32)
+    folded: Samples = samples.reshape(-1, channels) @ weights
+    return folded
+
+
+def to_int16(samples: Samples) -> NDArray[np.int16]:
+    """Round to int16 and saturate; a resampler overshoots full scale."""
+    rounded = np.rint(samples)
+    return np.clip(rounded, -32768, 32767, out=rounded).astype(np.int16)

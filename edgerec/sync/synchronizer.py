@@ -1,0 +1,189 @@
+"""How do two devices become one timeline: deliveries in, committed frames of both tracks out.
+
+The commit is the common watermark: everything before it is final on every track. A track that
+is quiet is waited for `late_s`, then its silence is committed; it never holds the other back.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass
+from typing import Final
+
+from edgerec.audio import (
+    TRACKS,
+    Delivery,
+    GapReason,
+    StreamHeader,
+    TimelineFrame,
+    TrackName,
+    TrackReport,
+)
+from edgerec.sync.placement import Placement
+from edgerec.sync.ring import History
+from edgerec.sync.track import TrackTimeline
+
+STEP_S: Final = 5.0  # committed at once at most: a hole of hours is filled between other work
+
+
+@dataclass(frozen=True, slots=True)
+class TrackPlan:
+    """What the synchronizer is told of a track."""
+
+    offset_ms: float = 0.0
+    """Constant lateness of the device: its frames are placed earlier by this much."""
+    continuous: bool = True
+    """False for a source that delivers only when it has something to say: its pauses are silence
+    and no gaps."""
+
+
+class Synchronizer:
+    """Both tracks on one timeline; for the recorder thread only.
+
+    Parameters
+    ----------
+    tracks
+        The tracks that have a source; the others are silence with the reason `off`.
+    late_s
+        How long a quiet track is waited for.
+    drift_memory
+        Drift in ppm by device, from earlier runs and for later ones.
+    """
+
+    def __init__(
+        self,
+        tracks: Mapping[TrackName, TrackPlan],
+        *,
+        late_s: float,
+        drift_memory: MutableMapping[str, float],
+    ) -> None:
+        self._plans = dict(tracks)
+        self._tracks = {
+            name: TrackTimeline(
+                late_s=late_s,
+                offset_ms=plan.offset_ms,
+                continuous=plan.continuous,
+                drift_memory=drift_memory,
+            )
+            for name, plan in tracks.items()
+        }
+        self._history: History | None = None
+        self._epoch_ns = 0
+        self._rate = 0
+
+    @property
+    def history(self) -> History:
+        """The ring of the session that has begun."""
+        if self._history is None:
+            raise ValueError("a synchronizer has no history before begin()")
+        return self._history
+
+    @property
+    def tracks(self) -> tuple[TrackName, ...]:
+        """The tracks that have a source."""
+        return tuple(self._tracks)
+
+    @property
+    def continuous(self) -> tuple[TrackName, ...]:
+        """The tracks whose source delivers all the time, once it is there."""
+        return tuple(name for name, plan in self._plans.items() if plan.continuous)
+
+    def header(self, track: TrackName) -> StreamHeader | None:
+        """Return the header of a track's open stream; None while there is none."""
+        return self._tracks[track].header
+
+    def first_instants_ns(self, *, settled: bool) -> dict[TrackName, float]:
+        """Return when the oldest frame in hand was sampled, of each track that has one.
+
+        Parameters
+        ----------
+        settled
+            Only of tracks whose clock has seen enough to say so exactly.
+        """
+        instants = {n: track.first_instant_ns(settled=settled) for n, track in self._tracks.items()}
+        return {name: instant for name, instant in instants.items() if instant is not None}
+
+    def begin(self, epoch_ns: int, rate: int, history: History) -> None:
+        """Start a timeline whose frame 0 is at `epoch_ns` on CLOCK_MONOTONIC_RAW.
+
+        Frames in hand that were sampled since then are part of it.
+
+        Parameters
+        ----------
+        rate
+            Of the timeline, in Hz.
+        history
+            New, and as long as `history_frames` says.
+        """
+        self._epoch_ns = epoch_ns
+        self._rate = rate
+        self._history = history
+        for name, track in self._tracks.items():
+            # What a late device delivers at an instant was sampled earlier.
+            epoch_of_device_ns = epoch_ns + self._plans[name].offset_ms * 1e6
+            track.begin(Placement(epoch_of_device_ns, rate, history, TRACKS.index(name)))
+
+    def frame_at(self, instant_ns: int) -> TimelineFrame:
+        """Return the timeline frame at an instant of CLOCK_MONOTONIC_RAW."""
+        return TimelineFrame((instant_ns - self._epoch_ns) * self._rate // 1_000_000_000)
+
+    def deliver(self, track: TrackName, delivery: Delivery) -> None:
+        """Take in what a track's source delivered."""
+        self._tracks[track].deliver(delivery)
+
+    def advance(self, now_ns: int) -> bool:
+        """Place and commit what is decided or overdue at `now_ns`, at most one step of it.
+
+        Returns
+        -------
+        Whether there is more to commit at once; do other work first.
+        """
+        now = self.frame_at(now_ns)
+        before = self.history.committed
+        limit = TimelineFrame(min(now, before + round(STEP_S * self._rate)))
+        for track in self._tracks.values():
+            track.advance(now, limit)
+        self._commit(TimelineFrame(min(self._ends().values())))
+        return before < self.history.committed and limit < now
+
+    def received(self, stop: TimelineFrame) -> bool:
+        """Whether every open track has delivered everything before `stop`."""
+        return all(track.received(stop) for track in self._tracks.values())
+
+    def finish(self, stop: TimelineFrame | None = None) -> TimelineFrame:
+        """End the timeline at `stop`, or where the longest track ends; return that frame.
+
+        A track that ends earlier is padded: all tracks are of equal length.
+        """
+        for track in self._tracks.values():
+            track.finish()
+        end = TimelineFrame(max(self._ends().values())) if stop is None else stop
+        for name, track in self._tracks.items():
+            missing = end - self._ends()[name]
+            if missing > 0:
+                self.history.silence(TRACKS.index(name), missing, track.silence)
+        self._commit(end)
+        return end
+
+    def report(self) -> dict[TrackName, TrackReport]:
+        """Return what is known of every track."""
+        return {
+            name: self._tracks[name].report() if name in self._tracks else TrackReport()
+            for name in TRACKS
+        }
+
+    def _ends(self) -> dict[TrackName, TimelineFrame]:
+        return {name: self.history.end(TRACKS.index(name)) for name in self._tracks}
+
+    def _commit(self, stop: TimelineFrame) -> None:
+        for index, name in enumerate(TRACKS):
+            if name not in self._tracks:
+                missing = stop - self.history.end(index)
+                self.history.silence(index, max(missing, 0), GapReason.OFF)
+        self.history.commit(stop)
+
+
+def history_frames(rate: int, keep_s: float) -> int:
+    """Return the capacity of a ring that keeps `keep_s` of committed frames and a step ahead."""
+    return math.ceil((keep_s + 2 * STEP_S) * rate)

@@ -1,0 +1,281 @@
+"""Where on the timeline does each frame of a track belong: deliveries in, history out.
+
+Position comes from frame counts along the line of the device's clock. A hole in the count is a
+gap of that length; silence for a device that delivers nothing is written by deadline; what comes
+behind its deadline is counted and dropped, and shifts nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import MutableMapping
+from dataclasses import replace
+from typing import Final
+
+from edgerec.audio import (
+    Block,
+    Delivery,
+    DeviceFrame,
+    GapReason,
+    StreamEnded,
+    StreamHeader,
+    TimelineFrame,
+    TrackReport,
+)
+from edgerec.sync.device_stream import BrokenStreamError, DeviceStream, Piece
+from edgerec.sync.placement import Placement
+from edgerec.sync.resampler import Resampler
+from edgerec.sync.run import Guide, Run
+
+log = logging.getLogger(__name__)
+
+REMEMBER_S: Final = 60.0  # a drift measured for a minute is good to 2 ppm
+MAX_REMEMBERED: Final = 32  # devices; an application may call its feed anything
+
+
+class TrackTimeline:
+    """One device's track; for the recorder thread only.
+
+    Parameters
+    ----------
+    late_s
+        How long the track may be quiet before its silence is committed.
+    offset_ms
+        Constant lateness of the device: its frames are placed earlier by this much.
+    continuous
+        A source that is expected to deliver all the time: when it does not, that is a gap.
+    drift_memory
+        Drift in ppm by device: read when a stream begins, kept up to date by it.
+    """
+
+    def __init__(
+        self,
+        *,
+        late_s: float,
+        offset_ms: float,
+        continuous: bool,
+        drift_memory: MutableMapping[str, float],
+    ) -> None:
+        self._late_s = late_s
+        self._offset_ms = offset_ms
+        self._continuous = continuous
+        self._drift_memory = drift_memory
+        self._stream: DeviceStream | None = None
+        self._run: Run | None = None
+        self._before: Resampler | None = None  # of the run before in the same stream
+        self._placement: Placement | None = None
+        self._last_report = TrackReport()
+        self._silence = self._reason(GapReason.ABSENT)  # what it is called when nothing comes
+
+    @property
+    def silence(self) -> GapReason:
+        """What it is called when nothing more comes."""
+        return self._silence
+
+    @property
+    def header(self) -> StreamHeader | None:
+        """Of the open stream; None while there is none."""
+        return self._stream.header if self._stream else None
+
+    def begin(self, placement: Placement) -> None:
+        """Start placing frames; what was sampled before the epoch is passed over."""
+        self._run = self._before = None
+        self._placement = placement
+
+    def deliver(self, delivery: Delivery) -> None:
+        """Take in what the source delivered."""
+        match delivery:
+            case StreamHeader():
+                if self._stream is not None:  # else its end has said what the silence is called
+                    self._end_stream(self._reason(GapReason.ABSENT))
+                self._open_stream(delivery)
+            case StreamEnded(reason=reason):
+                # A source that says what is wrong is believed; that nothing came is no more
+                # than a pause, where pauses are expected.
+                stalled = reason is GapReason.STALL
+                self._end_stream(self._reason(reason) if stalled else reason)
+            case Block():
+                self._push(delivery)
+
+    def advance(self, now: TimelineFrame, limit: TimelineFrame) -> None:
+        """Place what is decided, and give up waiting for what is overdue; nothing past `limit`.
+
+        Parameters
+        ----------
+        now
+            The timeline's present.
+        limit
+            How far history has room.
+        """
+        self._remember()
+        self._place_until(limit)
+        patience = self._late_s * self._placed.rate + self._on_its_way()
+        overdue = min(math.floor(now - patience), limit)
+        if overdue <= self._placed.end:
+            return
+        if self._quiet_since() < now - patience:
+            self._place_rest()  # nothing comes that could decide what is in hand
+        elif self._received() <= overdue:
+            self._end_run()  # whatever is still inside the resampler comes before the silence
+        if self._run is None:
+            self._placed.silence_to(self._silent_until(overdue), self._silence)
+
+    def finish(self) -> None:
+        """Place everything that is in hand or inside the resampler."""
+        self._place_rest()
+
+    def first_instant_ns(self, *, settled: bool) -> float | None:
+        """Return when the oldest frame in hand was sampled; None if there is none.
+
+        Parameters
+        ----------
+        settled
+            None also while the device's clock has not seen enough to say so exactly.
+        """
+        stream = self._stream
+        if stream is None or stream.first_in_hand is None or (settled and not stream.settled):
+            return None
+        return stream.clock.instant_ns(stream.first_in_hand) - self._offset_ms * 1e6
+
+    def received(self, stop: TimelineFrame) -> bool:
+        """Whether everything before `stop` has come, or nothing is coming."""
+        return self._stream is None or self._received() >= stop
+
+    def report(self) -> TrackReport:
+        """Return what is known of the device, or of the last one, and of its placement."""
+        late_frames = 0 if self._placement is None else self._placement.late_frames
+        if self._stream is None:
+            return replace(self._last_report, late_frames=late_frames)
+        device, clock = self._stream.header.device, self._stream.clock
+        if not self._stream.settled:
+            return TrackReport(device=device, late_frames=late_frames)
+        astray_s = self._run.astray_s if self._run else 0.0
+        return TrackReport(
+            device=device,
+            drift_ppm=round(clock.drift_ppm, 3),
+            residual_us=round((clock.error_s + astray_s) * 1e6, 1),
+            late_frames=late_frames,
+        )
+
+    @property
+    def _placed(self) -> Placement:
+        if self._placement is None:
+            raise ValueError("a track has no place before begin()")
+        return self._placement
+
+    # The stream: from header to end
+
+    def _open_stream(self, header: StreamHeader) -> None:
+        prior_ppm = self._drift_memory.get(header.device)
+        self._stream = DeviceStream(header, prior_ppm, self._reason(GapReason.XRUN))
+
+    def _reason(self, reason: GapReason) -> GapReason:
+        return reason if self._continuous else GapReason.QUIET
+
+    def _push(self, block: Block) -> None:
+        stream = self._stream
+        if stream is None:
+            raise ValueError("a block before its stream's header")
+        try:
+            stream.push(block)
+        except BrokenStreamError as error:
+            log.warning("stream starts over device=%r why=%r", stream.header.device, str(error))
+            self._end_stream(GapReason.SOURCE)
+            self._open_stream(stream.header)
+            self._push(block)
+            return
+        if self._placement is None:
+            stream.forget()
+
+    def _end_stream(self, reason: GapReason) -> None:
+        if self._stream is not None:
+            self._last_report = self.report()
+            if self._placement is not None:
+                self._place_rest()
+            self._remember()
+        self._stream = self._before = None
+        self._silence = reason
+
+    def _remember(self) -> None:
+        stream = self._stream
+        if stream is None or stream.clock.known_s < REMEMBER_S:
+            return
+        device = stream.header.device
+        if device in self._drift_memory or len(self._drift_memory) < MAX_REMEMBERED:
+            self._drift_memory[device] = stream.clock.drift_ppm
+
+    # Positions on the timeline
+
+    def _position(self, frame: DeviceFrame) -> float:
+        """Return where a frame of the stream goes; a run's line is as good as the clock here."""
+        assert self._stream is not None
+        resampler = self._run.resampler if self._run else self._before
+        if resampler is not None:
+            return resampler.line.timeline_at(frame)
+        return self._placed.position(self._stream.clock.instant_ns(frame))
+
+    def _received(self) -> float:
+        stream = self._stream
+        return -math.inf if stream is None or stream.empty else self._position(stream.end)
+
+    def _on_its_way(self) -> float:
+        """Return how many frames the device is always behind: those of the block it fills."""
+        if self._stream is None:
+            return 0
+        block_s = self._stream.block_frames / self._stream.header.sample_rate
+        return block_s * self._placed.rate
+
+    def _quiet_since(self) -> float:
+        stream = self._stream
+        return math.inf if stream is None else self._placed.position(stream.last_arrived_ns)
+
+    def _silent_until(self, overdue: int) -> int:
+        """Return how far silence may go: up to what is in hand, unless that is late already."""
+        first = self._stream.first_in_hand if self._stream else None
+        # Where one stream follows on another, both may have a part of the same frame.
+        if first is None or self._position(first) < self._placed.end - 1:
+            return overdue
+        return min(overdue, math.floor(self._position(first)))
+
+    # Runs: pieces without a hole between them
+
+    def _place_until(self, limit: TimelineFrame) -> None:
+        stream = self._stream
+        if stream is None:
+            return
+        while (piece := stream.decided()) is not None:
+            if self._position(piece.first) > limit:
+                if piece.missing is not None:
+                    self._end_run()
+                    self._placed.silence_to(limit, piece.missing)
+                return
+            stream.take()
+            self._place(piece)
+
+    def _place_rest(self) -> None:
+        if self._stream is not None:
+            for piece in self._stream.take_all():
+                self._place(piece)
+        self._end_run()
+
+    def _place(self, piece: Piece) -> None:
+        assert self._stream is not None
+        if piece.missing is not None:
+            self._end_run()
+        if self._run is None:
+            guide = Guide(self._stream.clock, self._placed)
+            start = guide.first_joint(piece.first, self._before)
+            if start[0] >= piece.first + piece.frames:
+                return  # it lies before the epoch, or between two timeline frames
+            channels = self._stream.header.channels
+            why = self._silence if piece.missing is None else piece.missing
+            self._run = Run(guide, self._placed, start, channels, why)
+            self._silence = self._reason(GapReason.STALL)  # from here on, if nothing comes
+        self._run.write(piece)
+
+    def _end_run(self) -> None:
+        if self._run is not None:
+            self._run.finish()
+            self._before = self._run.resampler
+            self._run = None
