@@ -1,0 +1,1 @@
+"""Store: from the timeline to durable files."""

@@ -1,0 +1,119 @@
+"""Do the files of a session follow each other without an undeclared hole?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Literal
+
+from edgerec.audio import TrackName
+from edgerec.store.described import DescribedFile, DescribedSession
+from edgerec.store.layout import CHUNK
+
+Severity = Literal["error", "info"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something a person should know of one file."""
+
+    path: Path
+    problem: str
+    severity: Severity = "error"
+
+
+def check_order(files: Sequence[DescribedFile]) -> Iterator[Finding]:
+    """Check the files of one kind of one session, in the order of their sequence numbers.
+
+    Turns are numbered but do not tile; everything else does.
+    """
+    first = files[0]
+    tiles = not first.key.what.startswith("turn-")
+    gone = first.start != first.missing_before if tiles else first.key.sequence > 0
+    if gone:
+        yield Finding(first.path, "the session's earlier files are not here", "info")
+    for before, after in pairwise(files):
+        if tiles:
+            yield from _check_neighbours(before, after)
+        elif after.key.sequence != before.key.sequence + 1:
+            yield Finding(after.path, _missing_numbers(before, after))
+
+
+def _check_neighbours(before: DescribedFile, after: DescribedFile) -> Iterator[Finding]:
+    declared = after.start - after.missing_before
+    consecutive = after.key.sequence == before.key.sequence + 1
+    if after.start < before.stop:
+        yield Finding(after.path, f"begins at frame {after.start}, before {before.path.name} ends")
+    elif declared == before.stop:
+        if after.missing_before:
+            frames = after.missing_before
+            yield Finding(after.path, f"{frames} frames before it could not be written", "info")
+        elif not consecutive:
+            yield Finding(after.path, _missing_numbers(before, after))
+    elif declared == before.start - before.missing_before:
+        # The one before was not safely published when this one began, and has been since.
+        yield Finding(before.path, "was recovered from what the next file declares missing", "info")
+    elif not consecutive:
+        yield Finding(after.path, _missing_numbers(before, after))
+    else:
+        yield Finding(
+            after.path,
+            f"begins at frame {after.start} with {after.missing_before} declared missing, but "
+            f"{before.path.name} ends at {before.stop}",
+        )
+
+
+def _missing_numbers(before: DescribedFile, after: DescribedFile) -> str:
+    first, last = before.key.sequence + 1, after.key.sequence - 1
+    numbers = f"{first:06d}" if first == last else f"{first:06d} to {last:06d}"
+    return f"sequence number {numbers} before it is missing"
+
+
+def check_closing(
+    closing: DescribedSession, kinds: Sequence[Sequence[DescribedFile]]
+) -> Iterator[Finding]:
+    """Check a session's closing record against its files, each kind in order."""
+    for files in kinds:
+        first, last = files[0], files[-1]
+        what = first.key.what
+        if last.stop > closing.frames:
+            problem = f"the session ends at frame {closing.frames}, {last.path.name} at {last.stop}"
+            yield Finding(closing.path, problem)
+        if first.start != first.missing_before:
+            continue  # earlier files were taken away: what is left can't be counted
+        # A record that was made by recovery counts what recovery has published before it.
+        here = [one for one in files if closing.recovered or not one.recovered]
+        counted = closing.files.get(what, 0)
+        if len(here) != counted:
+            yield Finding(closing.path, f"counts {counted} {what} files, {len(here)} are here")
+        elif what == CHUNK and len(here) == len(files):
+            yield from _check_totals(closing, files)
+    here_whats = {files[0].key.what for files in kinds}
+    for what, counted in closing.files.items():
+        if counted and what not in here_whats:
+            yield Finding(closing.path, f"counts {counted} {what} files, none is here")
+
+
+def _check_totals(closing: DescribedSession, chunks: Sequence[DescribedFile]) -> Iterator[Finding]:
+    held = sum(chunk.frames for chunk in chunks)
+    if held + closing.missing != closing.frames:
+        yield Finding(
+            closing.path,
+            f"says {closing.frames} frames and {closing.missing} of them missing, "
+            f"the chunks hold {held}",
+        )
+    for track, totals in closing.gaps.items():
+        here = _gap_frames(chunks, track)
+        if here != totals:
+            problem = f"{track}'s gaps are {dict(totals)} frames, those of the chunks {here}"
+            yield Finding(closing.path, problem)
+
+
+def _gap_frames(chunks: Sequence[DescribedFile], track: TrackName) -> dict[str, int]:
+    totals: dict[str, int] = {}
+    for chunk in chunks:
+        for reason, frames in chunk.gaps.get(track, {}).items():
+            totals[reason] = totals.get(reason, 0) + frames
+    return totals

@@ -1,0 +1,180 @@
+"""How does a change to the disk survive power loss: the few durable steps the store is made of.
+
+Every failure leaves here as a `StoreError` that says what was being done to which file.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import FileIO
+from pathlib import Path
+from typing import Final
+
+FOLDER_MODE: Final = 0o750
+"""Of the folders made here, less the umask: the service's group may read, nobody else."""
+FILE_MODE: Final = 0o640
+"""Of files in progress, less the umask; publishing takes the write bits away."""
+
+_READ_BITS: Final = 0o444
+_LIBC: Final = ctypes.CDLL(None, use_errno=True)
+_AT_FDCWD: Final = -100  # linux/fcntl.h: paths are relative to the working directory
+_RENAME_NOREPLACE: Final = 1  # linux/fs.h
+_NO_RENAMEAT2: Final = frozenset({errno.ENOSYS, errno.EINVAL})  # old kernel; file system without it
+
+_HINTS: Final = {
+    errno.ENOSPC: "free space on this file system, or give storage.root another",
+    errno.EDQUOT: "raise the quota of the service's user",
+    errno.EROFS: "remount it read-write; a card that turns read-only is usually worn out",
+    errno.EACCES: "the service's user must own storage.root and everything in it",
+    errno.EPERM: "the service's user must own storage.root and everything in it",
+    errno.EIO: "the device reports errors: look at the kernel log and replace it",
+}
+
+
+_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+
+
+class StoreError(Exception):
+    """The disk did not do what was asked of it.
+
+    Attributes
+    ----------
+    path
+        The file or folder it was asked for.
+    errno
+        The system's error number; None if the system raised none.
+    """
+
+    def __init__(self, doing: str, path: Path, problem: str, number: int | None = None) -> None:
+        hint = _HINTS.get(number or 0)
+        super().__init__(f"{doing} {path}: {problem}" + (f" ({hint})" if hint else ""))
+        self.path = path
+        self.errno = number
+
+
+def is_no_room(error: StoreError) -> bool:
+    """Whether the disk takes nothing at the moment, whichever file it is asked for."""
+    return error.errno in _NO_ROOM
+
+
+@contextmanager
+def disk_step(doing: str, path: Path) -> Iterator[None]:
+    """Turn an OSError inside into a `StoreError` saying what was being done to what."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(doing, path, error.strerror or str(error), error.errno) from error
+
+
+def write_all(file: FileIO, data: bytes | memoryview) -> None:
+    """Write every byte of `data`; write(2) alone may stop short near a full disk."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(file.fileno(), rest) :]
+
+
+def create(path: Path, head: bytes) -> FileIO:
+    """Create a file that must not exist yet, begin it with `head`, and keep it open unbuffered."""
+    with disk_step("creating", path):
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+    file = FileIO(fd, "w")
+    try:
+        with disk_step("writing", path):
+            write_all(file, head)
+    except StoreError:
+        file.close()
+        raise
+    return file
+
+
+def write_new(path: Path, data: bytes) -> None:
+    """Create a file with this content, durable but for its name in the folder."""
+    with create(path, data) as file, disk_step("syncing", path):
+        os.fsync(file.fileno())
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Give `path` a new content, durably: at any moment it holds the old one or the new one."""
+    fresh = path.with_name(path.name + ".new")
+    with disk_step("clearing", fresh):
+        fresh.unlink(missing_ok=True)  # left by a crash halfway through here
+    write_new(fresh, data)
+    with disk_step("replacing", path):
+        os.replace(fresh, path)  # noqa: PTH105 -- tests fail this call by name
+    sync_folder(path.parent)
+
+
+def make_read_only(path: Path) -> None:
+    """Take the write bits away; who may read is left as the umask had it."""
+    with disk_step("making read-only", path):
+        path.chmod(path.stat().st_mode & _READ_BITS)
+
+
+def make_writable(path: Path) -> None:
+    """Give the owner back what an interrupted publish may have taken away."""
+    with disk_step("making writable", path):
+        path.chmod(path.stat().st_mode | stat.S_IWUSR)
+
+
+def sync_file(path: Path) -> None:
+    """Make a file's content durable. Never call it again for a file for which it has failed."""
+    _sync(path, os.O_RDONLY)
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder durable."""
+    _sync(path, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def _sync(path: Path, flags: int) -> None:
+    with disk_step("syncing", path):
+        fd = os.open(path, flags | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def make_folders(top: Path, *names: str) -> Path:
+    """Make `top`/`names[0]`/`names[1]`/... as far as it is missing, durably; `top` must exist.
+
+    The parents are synced even when nothing was missing: whoever made the folder may have been
+    killed before that.
+    """
+    folder = top
+    for name in names:
+        with disk_step("making the folder", folder / name):
+            (folder / name).mkdir(mode=FOLDER_MODE, exist_ok=True)
+        sync_folder(folder)
+        folder /= name
+    return folder
+
+
+def move(source: Path, target: Path) -> None:
+    """Give a file another name on the same file system, never overwriting one that exists.
+
+    Where the file system can't do that in one step, a crash may leave both names, for one file.
+    """
+    with disk_step(f"moving {source} to", target):
+        try:
+            _rename_noreplace(source, target)
+        except OSError as error:
+            if error.errno not in _NO_RENAMEAT2:
+                raise
+            os.link(source, target)
+            os.unlink(source)  # noqa: PTH108 -- tests fail this call by name
+
+
+def _rename_noreplace(source: Path, target: Path) -> None:
+    renameat2 = getattr(_LIBC, "renameat2", None)
+    if renameat2 is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    names = _AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target)
+    if renameat2(*names, _RENAME_NOREPLACE) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))

@@ -1,0 +1,249 @@
+"""What is left of one chunk in the work folder, how much of it can be relied upon, and what then?
+
+A chunk that was cut short is closed here, as its writer would have closed it; a closed one is
+published. Each step can be interrupted anywhere and done again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from edgerec.audio import TRACKS, Stamp, TimelineFrame, TrackName
+from edgerec.store import disk
+from edgerec.store.chunk import FinishedChunk, finished_chunk
+from edgerec.store.described import DescribedFile, SidecarError, read_sidecar
+from edgerec.store.disk import disk_step
+from edgerec.store.formats import FORMS, WAV_SUFFIX, Format
+from edgerec.store.journal import (
+    Closing,
+    JournalContent,
+    JournalError,
+    append_closing,
+    read_journal,
+)
+from edgerec.store.layout import CHUNK
+from edgerec.store.ledger import Levels, TrackLedger, gaps_between
+from edgerec.store.naming import (
+    JOURNAL_SUFFIX,
+    FileKey,
+    What,
+    work_name,
+)
+from edgerec.store.publish import (
+    Published,
+    delete_drafts,
+    find_sidecar,
+    fingerprint,
+    place,
+)
+from edgerec.store.root import StorageRoot
+from edgerec.store.sidecar import ChunkFacts, EndReason
+from edgerec.store.wav import HEADER_BYTES, SAMPLE_BYTES, parse_wav_header, repair_wav
+
+_PIECE_FRAMES: Final = 65536  # read at once to measure levels: 256 KiB of stereo
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """How a chunk that was cut short is to be taken."""
+
+    reason: EndReason
+    recovered: bool
+    now: Stamp
+    """Of this moment. What was written in this boot the kernel still has, though never synced."""
+    durable_frames: int | None = None
+    """Rely on no more than these, whatever is there; None: on what the journal and the kernel
+    vouch for."""
+
+
+def close_leftover(root: StorageRoot, journal: Path, cut: Cut) -> JournalContent:
+    """Make whole what a chunk has, and write down that it is.
+
+    Returns
+    -------
+    What the journal says now. `closing` is None where no audio can be relied upon.
+
+    Raises
+    ------
+    JournalError
+        Nobody knows what the chunk is.
+    StoreError
+        The disk fails; do it again.
+    """
+    content = read_journal(journal)
+    if content.closing is not None:
+        return content
+    opening = content.opening
+    left = {
+        what: root.work / work_name(opening.key(what), WAV_SUFFIX) for what in opening.layout.files
+    }
+    left = {what: path for what, path in left.items() if path.exists()}
+    frames = min((_frames(content, what, left[what], cut) for what in left), default=0)
+    if frames == 0:
+        return content
+    closing = _close(content, left, frames, cut)
+    append_closing(journal, closing)
+    return JournalContent(opening, content.changes, closing, content.durable_frames)
+
+
+def _frames(content: JournalContent, what: What, audio: Path, cut: Cut) -> int:
+    """Return how many frames of a file can be relied upon."""
+    opening = content.opening
+    frame_bytes = SAMPLE_BYTES * len(opening.layout.channels(what))
+    with disk_step("reading", audio), audio.open("rb") as file:
+        head = file.read(HEADER_BYTES)
+        size_bytes = file.seek(0, os.SEEK_END)
+    frames = max(0, size_bytes - HEADER_BYTES) // frame_bytes
+    for limit in (content.durable_frames, cut.durable_frames):
+        frames = frames if limit is None else min(frames, limit)
+    if opening.stamp.boot_id == cut.now.boot_id:
+        return frames  # the kernel has outlived the recording: it has every byte in its place
+    try:
+        return min(frames, parse_wav_header(head).frames)  # as of the last sync
+    except ValueError:
+        return 0  # never synced, or the first page is lost
+
+
+def _close(content: JournalContent, left: Mapping[What, Path], frames: int, cut: Cut) -> Closing:
+    """Cut what is left to the frames that every file has, durably, and put together its facts."""
+    opening = content.opening
+    layout = opening.layout
+    for what, path in left.items():
+        repair_wav(path, layout.sample_rate, len(layout.channels(what)), frames)
+        disk.sync_file(path)
+    stop = TimelineFrame(opening.start + frames)
+    levels = {}
+    for track in TRACKS:
+        gaps = gaps_between(content.changes[track], stop)
+        recorded = frames - sum(gap.frames for gap in gaps)
+        levels[track] = _levels(content, track, left, recorded)
+    return Closing(
+        end_reason=cut.reason,
+        recovered=cut.recovered,
+        frames=frames,
+        stamp=opening.stamp,
+        files=dict.fromkeys(left, "wav"),
+        reports=opening.reports,
+        late_frames=dict.fromkeys(TRACKS, 0),  # only known to the process that is gone
+        levels=levels,
+    )
+
+
+def _levels(
+    content: JournalContent, track: TrackName, left: Mapping[What, Path], recorded: int
+) -> Levels:
+    """Measure a track in any file that has it to itself; a mix has both."""
+    for what, path in left.items():
+        names = content.opening.layout.channels(what)
+        if track in names:
+            return _measure(path, len(names), names.index(track)).levels(recorded)
+    return Levels(None, None, 0)
+
+
+def _measure(path: Path, channels: int, channel: int) -> TrackLedger:
+    ledger = TrackLedger()
+    piece_bytes = _PIECE_FRAMES * SAMPLE_BYTES * channels
+    with disk_step("reading", path), path.open("rb") as file:
+        file.seek(HEADER_BYTES)
+        while piece := file.read(piece_bytes):
+            samples = np.frombuffer(piece, dtype="<i2")[channel::channels]
+            ledger.add(TimelineFrame(0), samples, np.zeros(len(samples), dtype=np.uint8))
+    return ledger
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What became of a closed chunk: it is published, and only its journal is left."""
+
+    facts: ChunkFacts
+    files: Mapping[What, Format]
+    published: tuple[Published, ...]
+    """Those that were published now."""
+    completed: tuple[Path, ...]
+    """Those of which only the last name was missing."""
+
+
+def publish_leftover(
+    root: StorageRoot, journal: Path, now: Stamp, *, begun_before: bool
+) -> Settled:
+    """Publish a closed chunk.
+
+    Parameters
+    ----------
+    now
+        Of this moment: the wall clock may be better known than when the chunk was recorded.
+    begun_before
+        Some of it may be published already.
+
+    Raises
+    ------
+    JournalError
+        The chunk is not closed, or nobody knows what it is.
+    SidecarError
+        An audio file is not what its published sidecar says.
+    StoreError
+        The disk fails; do it again.
+    """
+    content = read_journal(journal)
+    if content.closing is None:
+        raise JournalError(f"{journal} does not say how its chunk ends")
+    chunk = finished_chunk(content, content.closing, now)
+    completed = []
+    left: dict[What, Format] = dict(chunk.files)
+    if begun_before:
+        for what, form in chunk.files.items():
+            audio = root.work / work_name(chunk.opening.key(what), FORMS[form].suffix)
+            path = _published_before(root, chunk.opening.key(what), audio)
+            if path is not None:
+                completed.append(path)
+            if not audio.exists():
+                del left[what]
+    published = FinishedChunk(chunk.opening, chunk.facts, left).publish(root)
+    return Settled(chunk.facts, chunk.files, tuple(published), tuple(completed))
+
+
+def _published_before(root: StorageRoot, key: FileKey, audio: Path) -> Path | None:
+    """Finish a publish that was interrupted; return where the audio is, if that was just moved."""
+    delete_drafts(root.work, key)
+    sidecar = find_sidecar(root.ready, key)
+    return _complete(audio, sidecar) if sidecar is not None and audio.exists() else None
+
+
+def _complete(audio: Path, sidecar: Path) -> Path:
+    """Finish a publish that was interrupted between the sidecar's name and the audio's."""
+    described = read_sidecar(sidecar)
+    held = fingerprint(audio)
+    if not isinstance(described, DescribedFile) or held != (described.bytes, described.sha256):
+        raise SidecarError([f"{audio} is not what {sidecar} describes"])
+    disk.sync_folder(sidecar.parent)
+    # A move between folders may leave both names: one by link and unlink that was interrupted, or
+    # one of which a power cut has brought back the half that was not synced.
+    if described.path.exists() and fingerprint(described.path) == held:
+        with disk_step("deleting", audio):
+            audio.unlink()
+    else:
+        place(audio, described.path)
+    return described.path
+
+
+def delete_leftover(root: StorageRoot, journal: Path) -> list[Path]:
+    """Delete what there is of a journal's chunk in the work folder, the journal last."""
+    rest = [path for path in group_of(root, journal) if path != journal]
+    deleted = [path for path in (*rest, journal) if path.exists()]
+    for path in deleted:
+        with disk_step("deleting", path):
+            path.unlink()  # if a power cut brings it back, recovery sees what has become of it
+    return deleted
+
+
+def group_of(root: StorageRoot, journal: Path) -> list[Path]:
+    """Return what there is of a journal's chunk in the work folder, itself included."""
+    stem = journal.name.removesuffix(f"{CHUNK}{JOURNAL_SUFFIX}")
+    with disk_step("listing", root.work):
+        return sorted(path for path in root.work.iterdir() if path.name.startswith(stem))

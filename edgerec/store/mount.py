@@ -1,0 +1,69 @@
+"""Is the disk there on which the recordings are to be, or only its empty mount point?
+
+A disk that was not mounted leaves its mount point behind, a folder like any other: a recorder that
+does not look fills the boot disk.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Final
+
+from edgerec.store.disk import StoreError, disk_step
+
+_FSTAB: Final = Path("/etc/fstab")
+_MOUNTS: Final = Path("/proc/self/mounts")
+_OCTAL: Final = re.compile(r"\\([0-7]{3})")  # how both files write a space, fstab(5)
+
+
+def check_mounted(
+    root: Path, *, require_mount: bool, fstab: Path = _FSTAB, mounts: Path = _MOUNTS
+) -> None:
+    """Make sure that a storage root is on the disk that it is meant for.
+
+    Parameters
+    ----------
+    root
+        Need not exist.
+    require_mount
+        It must be on another file system than `/`.
+
+    Raises
+    ------
+    StoreError
+        `fstab` has a mount point above it at which nothing is mounted, or there is none at all
+        and there should be.
+    """
+    root = Path(os.path.realpath(root))
+    here = _mount_points(mounts)
+    for point in _mount_points(fstab):
+        if root.is_relative_to(point) and point not in here:
+            raise StoreError(
+                "using", root, f"{point} is in {fstab} and not mounted; mount it, then start again"
+            )
+    if require_mount and _device(root) == _device(Path("/")):
+        raise StoreError(
+            "using",
+            root,
+            "it is on the boot disk; mount its own, or set storage.require_mount to false",
+        )
+
+
+def _mount_points(table: Path) -> set[Path]:
+    """Return the second column of a table of mounts; one that isn't there has none."""
+    with disk_step("reading", table):
+        lines = table.read_text().splitlines() if table.exists() else []
+    rows = [line.split() for line in lines if not line.lstrip().startswith("#")]
+    unescaped = [
+        _OCTAL.sub(lambda octal: chr(int(octal[1], 8)), row[1]) for row in rows if len(row) > 1
+    ]
+    return {Path(point) for point in unescaped if point.startswith("/")}  # others: swap, none
+
+
+def _device(path: Path) -> int:
+    """Return the file system of a path, or of the nearest folder above it that is there."""
+    there = next(folder for folder in (path, *path.parents) if folder.exists())
+    with disk_step("looking at", there):
+        return there.stat().st_dev

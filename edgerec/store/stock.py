@@ -1,0 +1,98 @@
+"""What lies in the folders of `ready/`, and what has become of it since it was published?"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from edgerec.store.disk import disk_step
+from edgerec.store.naming import AUDIO_SUFFIXES, SIDECAR_SUFFIX, parse_published
+from edgerec.store.retention import Stored
+
+ACK_SUFFIX: Final = ".ack"
+"""A sync job makes `X.ack` beside `X.wav` when it has fetched it."""
+
+_SECOND_NS: Final = 1_000_000_000
+
+
+def day_folders(ready: Path) -> list[Path]:
+    """Return the folders that hold files, `kiosk=k1/date=2026-11-22`."""
+    with disk_step("listing", ready):
+        return sorted(ready.glob("kiosk=*/date=*"))
+
+
+def stored_in(folder: Path, session: str | None = None) -> Iterator[Stored]:
+    """Yield what a folder holds, each file with its sidecar, in the order of their names.
+
+    Parameters
+    ----------
+    session
+        None: of all sessions. Else of this one, and with the time it ended, for which every
+        sidecar has to be read.
+    """
+    sizes: dict[str, dict[str, int]] = {}
+    with disk_step("listing", folder), os.scandir(folder) as entries:
+        for entry in entries:
+            stem, suffix = os.path.splitext(entry.name)  # noqa: PTH122 -- a Path costs 5 times that
+            key = parse_published(stem)
+            if key is not None and session in (None, key.session):
+                sizes.setdefault(stem, {})[suffix] = _size(entry)
+    numbers: dict[str, int] = {}
+    for stem in sorted(sizes):
+        held = sizes[stem]
+        key = parse_published(stem)
+        assert key is not None
+        path = folder / (stem + SIDECAR_SUFFIX)
+        fields = _fields(path) if session or key.session not in numbers else {}
+        if "session_number" in fields:
+            numbers[key.session] = _number(fields)
+        orphan = AUDIO_SUFFIXES.isdisjoint(held) and key.what != "session"
+        yield Stored(
+            path=path,
+            session=key.session,
+            session_number=numbers.get(key.session, 0),
+            sequence=key.sequence,
+            bytes=sum(held.values()),
+            acknowledged=orphan or ACK_SUFFIX in held,
+            orphan=orphan,
+            ended_utc_ns=_ended(fields),
+        )
+
+
+def _size(entry: os.DirEntry[str]) -> int:
+    try:
+        return entry.stat(follow_symlinks=False).st_size
+    except FileNotFoundError:
+        return 0  # a sync job has just taken it
+
+
+def _fields(sidecar: Path) -> dict[str, object]:
+    """Return what a sidecar says, nothing if it does not say it any more."""
+    try:
+        fields = json.loads(sidecar.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return fields if isinstance(fields, dict) else {}
+
+
+def _number(fields: dict[str, object]) -> int:
+    number = fields.get("session_number")
+    return number if isinstance(number, int) else 0
+
+
+def _ended(fields: dict[str, object]) -> int | None:
+    """Return when a file's last frame was recorded; None where that is not known for sure."""
+    try:
+        if fields["utc_trusted"] is not True:
+            return None
+        started = datetime.fromisoformat(str(fields["started_at"]))
+        form = fields.get("format")
+        rate = form["sample_rate"] if isinstance(form, dict) else fields["sample_rate"]
+        length_s = float(str(fields["frames"])) / float(str(rate))
+        return round((started.timestamp() + length_s) * _SECOND_NS)
+    except (KeyError, ValueError, OverflowError, ZeroDivisionError):
+        return None

@@ -1,0 +1,84 @@
+"""A disk that fails on request, and one that tells what it was asked to do."""
+
+import itertools
+import os
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from edgerec.store import disk
+
+CALLS = ("open", "write", "pwrite", "fsync", "fdatasync", "replace")
+
+
+class Killed(BaseException):
+    """The process is gone: nothing catches this, and nothing after it runs."""
+
+
+@contextmanager
+def failing_call(nth, error):
+    """Make the nth disk call inside fail once; yield a count of the calls so far.
+
+    With `error` None the process is killed there instead: every call from the nth on is not made.
+    """
+    seen = itertools.count(1)
+    count = [0]
+
+    def failing(real):
+        def call(*args, **kwargs):
+            count[0] = next(seen)
+            if error is None and count[0] >= nth:
+                raise Killed
+            if count[0] == nth:
+                raise OSError(error, os.strerror(error))
+            return real(*args, **kwargs)
+
+        return call
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in CALLS:
+            patch.setattr(os, name, failing(getattr(os, name)))
+        for name in ("chmod", "mkdir", "unlink"):
+            patch.setattr(Path, name, failing(getattr(Path, name)))
+        patch.setattr(disk, "_rename_noreplace", failing(disk._rename_noreplace))
+        yield lambda: count[0]
+
+
+def open_files(folder):
+    """The files under `folder` that this process has open."""
+    links = Path("/proc/self/fd").iterdir()
+    targets = (os.readlink(link) for link in links if os.path.lexists(link))  # noqa: PTH115
+    return sorted(target for target in targets if target.startswith(f"{folder}/"))
+
+
+@contextmanager
+def recorded_calls():
+    """Yield a list that receives (call, file name) of all that makes or names files durable."""
+    calls = []
+
+    def path_of(fd):
+        return Path(f"/proc/self/fd/{fd}").readlink().name
+
+    def fsync(fd, real=os.fsync):
+        calls.append(("fsync", path_of(fd)))
+        real(fd)
+
+    def fdatasync(fd, real=os.fdatasync):
+        calls.append(("fdatasync", path_of(fd)))
+        real(fd)
+
+    def rename(source, target, real=disk._rename_noreplace):
+        calls.append(("rename", target.name))
+        real(source, target)
+
+    def unlink(path, real=Path.unlink, **how):
+        calls.append(("unlink", path.name))
+        real(path, **how)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", fsync)
+        patch.setattr(os, "fdatasync", fdatasync)
+        patch.setattr(Path, "unlink", unlink)
+        patch.setattr(disk, "_rename_noreplace", rename)
+        yield calls
