@@ -1,0 +1,1 @@
+"""Service: the running program, which knows every room."""

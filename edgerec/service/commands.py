@@ -1,0 +1,192 @@
+"""What can be asked of the running service: each command's name, and what it does.
+
+A command takes the request's `args` and returns its result, or raises `CommandError`. It runs in
+the control thread, and waits for nothing.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import logging
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from edgerec.audio import TRACKS, TrackName
+from edgerec.capture.answers import error_line, result_line
+from edgerec.capture.feed import FeedSource
+from edgerec.capture.feed_connection import FeedError
+
+if TYPE_CHECKING:
+    from edgerec.service.recorder import Recorder
+
+log = logging.getLogger(__name__)
+
+REQUEST_FIELDS: Final = ("id", "command", "args")
+
+
+class CommandError(Exception):
+    """What was asked can't be done; told to the client, and no fault of the service.
+
+    Attributes
+    ----------
+    code
+        A word for programs.
+    hint
+        What to do about it.
+    """
+
+    def __init__(self, code: str, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.hint = hint
+
+
+@dataclass(frozen=True, slots=True)
+class Takeover:
+    """The answer is sent, and the connection used from then on, by another part of the service."""
+
+    take: Callable[[socket.socket, bytes, bytes], None]
+    """Given the connection, what was read behind the request, and the answer to send first;
+    raises `CommandError` if it does not take it."""
+
+
+Result = Mapping[str, object]
+Command = Callable[[Mapping[str, object]], Result | Takeover]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What becomes of one request."""
+
+    line: bytes
+    """For the client."""
+    takeover: Takeover | None = None
+    """Who sends the line and has the connection from then on."""
+    request_id: object = None
+
+
+def answer(line: bytes, commands: Mapping[str, Command]) -> Answer:
+    """Do what one line asks for.
+
+    Every line has an answer, whatever it is; nothing is raised.
+    """
+    request_id: object = None
+    try:
+        request = _parse(line)
+        request_id = _valid_id(request)
+        command, args = _chosen(request, commands)
+        result = command(args)
+    except CommandError as error:
+        return Answer(error_line(request_id, error.code, str(error), error.hint))
+    except Exception:
+        # A fault of ours. It must not cost the other clients their service; here it is logged.
+        log.exception("control command failed request=%r", line[:200])
+        told = "the command failed inside the service"
+        return Answer(error_line(request_id, "internal", told, "its log says why"))
+    if isinstance(result, Takeover):
+        return Answer(result_line(request_id, {}), result, request_id)
+    return Answer(result_line(request_id, result))
+
+
+def commands_of(recorder: Recorder) -> dict[str, Command]:
+    """Return everything that can be asked of a running recorder."""
+    return {
+        "status": status_command(recorder.status),
+        "feed": feed_command(recorder.feeds),
+    }
+
+
+def feed_command(feeds: Mapping[TrackName, FeedSource]) -> Command:
+    """Return the command that turns its connection into a track's block stream.
+
+    Parameters
+    ----------
+    feeds
+        The tracks with `source: feed`.
+    """
+
+    def feed(args: Mapping[str, object]) -> Takeover:
+        _refuse_unknown(args, ("track",))
+        track = _track(args)
+        if track not in feeds:
+            raise CommandError(
+                "no_feed",
+                f"the {track} track is not fed by applications",
+                f"set tracks.{track}.source to feed",
+            )
+
+        def take(connection: socket.socket, received: bytes, reply: bytes) -> None:
+            try:
+                feeds[track].offer(connection, received, reply)
+            except FeedError as error:
+                raise CommandError(error.code, str(error), error.hint) from error
+
+        return Takeover(take)
+
+    return feed
+
+
+def status_command(describe: Callable[[], Result]) -> Command:
+    """Return the command that tells how the service is."""
+
+    def status(args: Mapping[str, object]) -> Result:
+        _refuse_unknown(args, ())
+        return describe()
+
+    return status
+
+
+def _parse(line: bytes) -> dict[str, object]:
+    hint = 'send one JSON object a line, such as {"id": 1, "command": "status"}'
+    try:
+        request = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise CommandError("malformed", f"the request is not JSON: {error}", hint) from None
+    if not isinstance(request, dict):
+        raise CommandError("malformed", "the request is not a JSON object", hint)
+    return request
+
+
+def _valid_id(request: Mapping[str, object]) -> object:
+    request_id = request.get("id")
+    if isinstance(request_id, bool) or not isinstance(request_id, int | str | None):
+        raise CommandError("malformed", "id is not a number or text", "it is sent back as it is")
+    return request_id
+
+
+def _chosen(
+    request: Mapping[str, object], commands: Mapping[str, Command]
+) -> tuple[Command, Mapping[str, object]]:
+    _refuse_unknown(request, REQUEST_FIELDS)
+    name = request.get("command")
+    if not isinstance(name, str) or name not in commands:
+        close = difflib.get_close_matches(name, commands, n=1) if isinstance(name, str) else []
+        hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(commands)}"
+        raise CommandError("unknown_command", f"no command {_shown(name)}", hint)
+    args = request.get("args", {})
+    if not isinstance(args, dict):
+        raise CommandError("bad_args", "args is not a JSON object", 'such as {"track": "bot"}')
+    return commands[name], args
+
+
+def _track(args: Mapping[str, object]) -> TrackName:
+    for track in TRACKS:
+        if args.get("track") == track:
+            return track
+    told = f"track is {_shown(args.get('track'))}"
+    raise CommandError("bad_args", told, f"use {' or '.join(TRACKS)}")
+
+
+def _refuse_unknown(given: Mapping[str, object], known: tuple[str, ...]) -> None:
+    for name in given:
+        if name not in known:
+            hint = f"there are: {', '.join(known)}" if known else "there are none"
+            raise CommandError("bad_args", f"no field {_shown(name)}", hint)
+
+
+def _shown(value: object) -> str:
+    """Return what a client sent, cut to what fits into a message."""
+    return repr(value)[:80]

@@ -1,0 +1,159 @@
+"""The control thread: requests from the Unix socket in, answers out.
+
+One thread for all clients, which waits for none of them: a client that is slow, silent or sends
+rubbish is cut off, and costs the others nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import selectors
+import threading
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Final, Self
+
+from edgerec.capture.answers import error_line
+from edgerec.clock import Clock
+from edgerec.service.commands import Command, CommandError, answer
+from edgerec.service.control_client import MAX_LINE_BYTES, ControlClient, LineTooLongError
+from edgerec.service.control_socket import ControlSocket
+
+log = logging.getLogger(__name__)
+
+MAX_CLIENTS: Final = 32
+TICK_S: Final = 1.0  # how late an overdue client may be noticed
+
+
+class Control:
+    """Answers requests in a thread of its own; a context manager that ends it.
+
+    Parameters
+    ----------
+    listening
+        Where clients come in; closed by its owner, after the thread has ended.
+    commands
+        By name. They run in the control thread.
+    """
+
+    def __init__(
+        self, listening: ControlSocket, commands: Mapping[str, Command], clock: Clock
+    ) -> None:
+        self._listening = listening
+        self._commands = commands
+        self._clock = clock
+        self._clients: set[ControlClient] = set()
+        self._stopping = False
+        self._woken = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._ready = selectors.DefaultSelector()
+        self._ready.register(self._woken, selectors.EVENT_READ)
+        self._ready.register(listening.listener, selectors.EVENT_READ)
+        self._thread = threading.Thread(target=self._run, name="control")
+
+    def __enter__(self) -> Self:
+        """Start answering."""
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop answering."""
+        self._stopping = True
+        os.eventfd_write(self._woken, 1)
+        self._thread.join()
+        for client in list(self._clients):
+            self._drop(client)
+        self._ready.close()
+        os.close(self._woken)
+
+    def step(self, timeout_s: float) -> None:
+        """Wait for something to do, and do it."""
+        for key, _ in self._ready.select(timeout_s):
+            if key.fileobj is self._listening.listener:
+                self._accept()
+            elif isinstance(key.data, ControlClient):
+                self._attend(key.data)
+        now_ns = self._clock.now_ns()
+        for client in [client for client in self._clients if client.overdue(now_ns)]:
+            self._drop(client)
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self.step(TICK_S)
+
+    def _accept(self) -> None:
+        try:
+            connection, _ = self._listening.listener.accept()
+        except OSError as error:  # it is gone again, or we have no descriptor left
+            log.warning("control client not accepted why=%r", str(error))
+            return
+        client = ControlClient(connection, self._clock.now_ns())
+        if len(self._clients) < MAX_CLIENTS:
+            self._clients.add(client)
+            self._ready.register(connection, selectors.EVENT_READ, client)
+            return
+        full = error_line(None, "busy", f"{MAX_CLIENTS} clients are connected", "try again later")
+        with contextlib.suppress(OSError):  # told or not, it has to go
+            client.say(full, self._clock.now_ns())
+        connection.close()
+
+    def _attend(self, client: ControlClient) -> None:
+        try:
+            self._exchange(client)
+        except OSError:  # it is gone, which is its right
+            self._drop(client)
+
+    def _exchange(self, client: ControlClient) -> None:
+        """Send what is owed, then read and answer, one request after the other."""
+        more = True
+        if client.owed:
+            client.send(self._clock.now_ns())
+        else:
+            more = client.receive()
+        while client in self._clients and not client.owed:
+            try:
+                line = client.next_line()
+            except LineTooLongError:
+                told = f"a request of more than {MAX_LINE_BYTES} bytes"
+                hint = "end each request with a newline"
+                client.say(error_line(None, "malformed", told, hint), self._clock.now_ns())
+                more = False
+                break
+            if line is None:
+                break
+            self._answer(client, line)
+        if not more:
+            self._drop(client)
+        elif client in self._clients:
+            events = selectors.EVENT_WRITE if client.owed else selectors.EVENT_READ
+            self._ready.modify(client.connection, events, client)
+
+    def _answer(self, client: ControlClient, line: bytes) -> None:
+        answered = answer(line, self._commands)
+        if answered.takeover is None:
+            client.say(answered.line, self._clock.now_ns())
+            return
+        # Out of our hands first: from the takeover on, another thread uses the connection.
+        self._forget(client)
+        try:
+            answered.takeover.take(client.connection, client.rest(), answered.line)
+        except CommandError as error:
+            self._clients.add(client)
+            self._ready.register(client.connection, selectors.EVENT_READ, client)
+            refusal = error_line(answered.request_id, error.code, str(error), error.hint)
+            client.say(refusal, self._clock.now_ns())
+
+    def _forget(self, client: ControlClient) -> None:
+        self._ready.unregister(client.connection)
+        self._clients.discard(client)
+
+    def _drop(self, client: ControlClient) -> None:
+        if client in self._clients:
+            self._forget(client)
+            client.connection.close()

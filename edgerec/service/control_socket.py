@@ -1,0 +1,104 @@
+"""Where do commands reach the service: the Unix socket's file, made and removed safely."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+MODE: Final = 0o660  # owner and group; who may connect may change what is recorded
+BACKLOG: Final = 64  # connections that wait to be accepted, for a thread that is busy elsewhere
+
+
+class ControlSocketError(Exception):
+    """The control socket can't be made.
+
+    Attributes
+    ----------
+    path
+        Where it was to be.
+    """
+
+    def __init__(self, path: Path, problem: str, hint: str) -> None:
+        super().__init__(f"control socket {path}: {problem}; {hint}")
+        self.path = path
+
+
+class ControlSocket:
+    """A listening socket and its file; a context manager that removes the file.
+
+    Parameters
+    ----------
+    path
+        Made here. What a dead service left there is replaced.
+
+    Raises
+    ------
+    ControlSocketError
+        There is no such folder, a running service has the socket, or something else is there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        _clear(path)
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        try:
+            # Linux makes the file with the socket's own mode, so that it is never open to all.
+            os.fchmod(self.listener.fileno(), MODE)
+            self.listener.bind(str(path))
+            path.chmod(MODE)  # what the umask took away
+            self.listener.listen(BACKLOG)
+            self._inode = path.stat().st_ino
+        except OSError as error:
+            self.listener.close()
+            raise ControlSocketError(path, *_explained(path, error)) from error
+
+    def close(self) -> None:
+        """Stop listening, and remove the file unless another service's is there by now."""
+        self.listener.close()
+        if self.path.exists() and self.path.stat().st_ino == self._inode:
+            self.path.unlink()
+
+    def __enter__(self) -> Self:
+        """Return it."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close it."""
+        self.close()
+
+
+def _clear(path: Path) -> None:
+    """Remove what a dead service left; whether it is dead, only its socket can tell."""
+    try:
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise ControlSocketError(
+                path, "something else is there", "remove it or set control.socket"
+            )
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.connect(str(path))
+    except FileNotFoundError:
+        return
+    except ConnectionRefusedError:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise ControlSocketError(path, *_explained(path, error)) from error
+    else:
+        raise ControlSocketError(
+            path, "a running service listens there", "stop it, or set control.socket to another"
+        )
+
+
+def _explained(path: Path, error: OSError) -> tuple[str, str]:
+    if isinstance(error, FileNotFoundError):
+        hint = "make it (systemd's RuntimeDirectory= does), or set control.socket"
+        return f"the folder {path.parent} does not exist", hint
+    return str(error), "see who owns it, or set control.socket to another path"

@@ -1,0 +1,194 @@
+"""Which parts does a configuration ask for: the one place that turns settings into parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Final
+
+from edgerec.audio import TRACKS, StreamHeader, TrackName
+from edgerec.capture.child import ChildLimits, ChildSource
+from edgerec.capture.feed import FeedSource
+from edgerec.capture.portaudio import portaudio_command
+from edgerec.capture.simulate import simulate_command
+from edgerec.clock import Clock
+from edgerec.config import Config, TrackConfig
+from edgerec.service.recovery import recover_and_tell
+from edgerec.service.timeline import SessionTimeline, stamp_now
+from edgerec.service.writer_loop import LAST_RETRY_S
+from edgerec.store.cleanup import Cleanup
+from edgerec.store.cutting import Cutting
+from edgerec.store.formats import Format
+from edgerec.store.layout import Layout
+from edgerec.store.publish import Published
+from edgerec.store.retention import Quota
+from edgerec.store.root import StorageRoot
+from edgerec.store.wav import SAMPLE_BYTES
+from edgerec.store.writer import Recording
+from edgerec.sync.ring import History
+from edgerec.sync.synchronizer import Synchronizer, TrackPlan, history_frames
+
+MAX_RECORDING_RATE_HZ: Final = 192_000
+FALLBACK_RATE_HZ: Final = 48_000  # `sample_rate: null`, and no device has told its rate
+SIMULATED_RATE_HZ: Final = 48_000
+SIMULATED_BLOCK_MS: Final = 100.0
+PAUSE_NS: Final = 600 * 1_000_000_000
+"""A device that delivers speech only is reopened after so long without any, in case it is gone."""
+
+
+_DAY_NS: Final = 86_400 * 1_000_000_000
+_PUBLISHED_SHARE: Final[Mapping[Format, float]] = {"wav": 1.0, "flac": 0.45, "opus": 0.12}
+"""Of the samples' bytes, roughly, for speech; for the forecast."""
+
+
+def track_configs(config: Config) -> dict[TrackName, TrackConfig]:
+    """Return the settings of the tracks that have a source."""
+    tracks: dict[TrackName, TrackConfig] = {"user": config.tracks.user, "bot": config.tracks.bot}
+    return {name: track for name, track in tracks.items() if track.source != "none"}
+
+
+def delivers_always(config: Config, name: TrackName) -> bool:
+    """Tell whether a track's source delivers all the time, so that a pause is a gap."""
+    if name == "user" and not config.recording.user_continuous_stream:
+        return False
+    return track_configs(config)[name].source != "feed"
+
+
+def build_children(config: Config, now_ns: int) -> dict[TrackName, ChildSource]:
+    """Return a capture child for every track that has a device; they start when first asked."""
+    return {
+        name: ChildSource(
+            name,
+            _capture_command(name, track, now_ns),
+            track.env,
+            now_ns=now_ns,
+            limits=ChildLimits()
+            if delivers_always(config, name)
+            else ChildLimits(stall_ns=PAUSE_NS),
+        )
+        for name, track in track_configs(config).items()
+        if track.source != "feed"
+    }
+
+
+def build_feeds(config: Config, clock: Clock) -> dict[TrackName, FeedSource]:
+    """Return a feed for every track that applications push into."""
+    return {
+        name: FeedSource(name, clock)
+        for name, track in track_configs(config).items()
+        if track.source == "feed"
+    }
+
+
+def build_synchronizer(config: Config, drift_memory: MutableMapping[str, float]) -> Synchronizer:
+    """Return a synchronizer for the configured tracks."""
+    plans = {
+        name: TrackPlan(offset_ms=track.offset_ms, continuous=delivers_always(config, name))
+        for name, track in track_configs(config).items()
+    }
+    late_s = config.recording.late_seconds
+    return Synchronizer(plans, late_s=late_s, drift_memory=drift_memory)
+
+
+def recording_rate(config: Config, headers: Mapping[TrackName, StreamHeader]) -> int:
+    """Return the timeline's rate: as configured, else the user device's own, else the bot's."""
+    if config.recording.sample_rate is not None:
+        return config.recording.sample_rate
+    rates = [headers[name].sample_rate for name in TRACKS if name in headers]
+    return min(rates[0], MAX_RECORDING_RATE_HZ) if rates else FALLBACK_RATE_HZ
+
+
+def build_history(config: Config, rate: int) -> History:
+    """Return a ring as long as the longest disk stall that loses nothing.
+
+    Behind a stall that ends in an error comes the wait for the next try, and what was written
+    before and not durable is written again.
+    """
+    storage = config.storage
+    keep_s = storage.stall_seconds + LAST_RETRY_S + storage.sync_seconds
+    return History(history_frames(rate, keep_s))
+
+
+def build_cleanup(config: Config, root: StorageRoot, clock: Clock) -> Cleanup:
+    """Return what keeps the storage root within `retention`."""
+    retention = config.retention
+    recording = config.recording
+    rate = recording.sample_rate or FALLBACK_RATE_HZ
+    channels = recording.num_channels + (len(TRACKS) if recording.separate_tracks else 0)
+    frame_bytes = channels * SAMPLE_BYTES
+    longest = recording.max_file_frames(rate)
+    chunk_frames = min(recording.chunk_frames(rate) or longest, longest)
+    quota = Quota(
+        max_age_ns=(
+            None if retention.max_age_days is None else round(retention.max_age_days * _DAY_NS)
+        ),
+        max_bytes=retention.max_bytes,
+        min_free_bytes=retention.min_free_bytes,
+        keep_unacknowledged=retention.keep_unacknowledged,
+        reserve_bytes=chunk_frames * frame_bytes,
+    )
+    return Cleanup(
+        root,
+        quota,
+        bytes_per_s=rate * frame_bytes * _PUBLISHED_SHARE[recording.format],
+        stamp_now=lambda: stamp_now(clock),
+    )
+
+
+def open_recording(
+    config: Config,
+    root: StorageRoot,
+    timeline: SessionTimeline,
+    on_published: Callable[[Published], None],
+    *,
+    clock: Clock,
+    utc_wait_s: float,
+) -> Recording:
+    """Recover what a crash has left, and open the files of a session under the next number.
+
+    Raises
+    ------
+    StoreError
+        The disk fails; do it again.
+    """
+    recover_and_tell(root, stamp_now(clock), on_published)
+    recording = config.recording
+    layout = Layout(
+        sample_rate=timeline.rate,
+        num_channels=recording.num_channels,
+        separate_tracks=recording.separate_tracks,
+        format=recording.format,
+        latency_ms={
+            name: track.offset_ms
+            for name, track in track_configs(config).items()
+            if track.offset_ms
+        },
+    )
+    cutting = Cutting(
+        chunk_frames=recording.chunk_frames(timeline.rate),
+        max_file_frames=recording.max_file_frames(timeline.rate),
+        align_to_clock=recording.align_to_clock,
+    )
+    session = root.open_session(config.kiosk)
+    return Recording(
+        root, session, layout, cutting, timeline.stamp_of, on_published, utc_wait_s=utc_wait_s
+    )
+
+
+def _capture_command(name: TrackName, track: TrackConfig, now_ns: int) -> list[str]:
+    if track.source == "portaudio":
+        return portaudio_command(
+            name, track.device, track.channels, track.sample_rate, track.block_ms
+        )
+    simulate = track.simulate
+    return simulate_command(
+        name,
+        seed=simulate.seed,
+        start_ns=now_ns,
+        sample_rate=track.sample_rate or SIMULATED_RATE_HZ,
+        channels=track.channels,
+        block_ms=track.block_ms or SIMULATED_BLOCK_MS,
+        drift_ppm=simulate.drift_ppm,
+        jitter_ms=simulate.jitter_ms,
+        loss_per_hour=simulate.loss_per_hour,
+        stall_per_hour=simulate.stall_per_hour,
+    )

@@ -1,0 +1,183 @@
+"""The writer thread: from the history ring to files. It may wait for the disk; nobody for it.
+
+A disk that fails does not end the recording. What can't be written stays in the ring, as long as
+that holds it, and is written when the disk works again; what the ring no longer holds is declared
+lost. Nothing here grows meanwhile.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from edgerec.audio import TimelineFrame
+from edgerec.clock import Clock
+from edgerec.service.timeline import SessionTimeline
+from edgerec.store.disk import StoreError
+from edgerec.store.writer import Recording
+from edgerec.sync.ring import OverrunError
+
+log = logging.getLogger(__name__)
+
+_SECOND_NS: Final = 1_000_000_000
+WRITE_S: Final = 0.25  # a killed process loses what is not written yet: it must be little
+PIECE_S: Final = 2.0  # copied out of history at once; bounds the thread's own memory
+CATCH_UP_S: Final = 1.0  # given up beyond what is lost, or the ring laps the writer again
+FIRST_RETRY_S: Final = 0.5
+LAST_RETRY_S: Final = 5.0  # a sixth of the ring: what comes back late is still in it
+
+
+@dataclass(frozen=True, slots=True)
+class WritingState:
+    """How writing goes."""
+
+    trouble: str | None = None
+    """Why nothing can be written at the moment; None: it can."""
+    since_ns: int = 0
+    """When that changed last, on CLOCK_MONOTONIC_RAW."""
+    lost_frames: int = 0
+    """Of the session, that the disk did not take in time."""
+
+
+class WriterLoop:
+    """One session's timeline in, its files out; `run` belongs to the writer thread.
+
+    Parameters
+    ----------
+    open_recording
+        Called in the writer thread: it waits for the disk.
+    sync_s
+        How often what was written is made durable.
+    housekeeping
+        Called with the time before every step, for what else waits for the disk.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        open_recording: Callable[[SessionTimeline], Recording],
+        sync_s: float,
+        housekeeping: Callable[[int], None] = lambda now_ns: None,
+    ) -> None:
+        self._clock = clock
+        self._open_recording = open_recording
+        self._sync_ns = round((sync_s - WRITE_S / 2) * _SECOND_NS)  # at the step nearest to it
+        self._housekeeping = housekeeping
+        self._timeline: SessionTimeline | None = None
+        self._recording: Recording | None = None
+        self._synced_ns = 0
+        self._failure: StoreError | None = None
+        self._retry_s = FIRST_RETRY_S
+        self._retry_ns = 0
+        self._state = WritingState()
+        self._closing = threading.Event()
+
+    @property
+    def state(self) -> WritingState:
+        """How writing goes; for any thread."""
+        return self._state
+
+    def begin(self, timeline: SessionTimeline) -> None:
+        """Record this session; for the recorder thread."""
+        self._timeline = timeline
+
+    def close(self) -> None:
+        """Write what is committed by now and end; for any thread."""
+        self._closing.set()
+
+    def run(self) -> None:
+        """Write until `close`.
+
+        Raises
+        ------
+        StoreError
+            The disk failed at the end. What it has of the session is left for recovery, what it
+            has not is lost.
+        """
+        while not self._closing.wait(WRITE_S):
+            self.step()
+        for _ in range(2):  # a failure that is over by now costs nothing
+            self._retry_ns = 0
+            self.step()
+        if self._failure is not None:
+            raise self._failure
+
+    def step(self) -> None:
+        """Write what is committed; publish what is complete. Try again what has failed."""
+        now_ns = self._clock.now_ns()
+        self._housekeeping(now_ns)  # first, and in trouble too: it may be what makes room
+        if now_ns < self._retry_ns:
+            return
+        try:
+            self._advance(now_ns)
+        except StoreError as error:
+            self._note_failure(error, now_ns)
+        else:
+            self._note_success(now_ns)
+
+    def _advance(self, now_ns: int) -> None:
+        timeline = self._timeline
+        if timeline is None:
+            return
+        if self._recording is None:
+            self._recording = self._open_recording(timeline)
+        elif self._failure is not None:
+            self._recording.resume()
+        recording = self._recording
+        stop = timeline.stop  # before the rest: what follows reaches up to it
+        write_committed(recording, timeline)
+        self._state = replace(self._state, lost_frames=recording.missing_frames)
+        if stop is not None:
+            recording.finish("stop")
+            self._timeline = self._recording = None
+            return
+        recording.publish_due()
+        if now_ns - self._synced_ns >= self._sync_ns:
+            recording.sync()
+            self._synced_ns = now_ns
+
+    def _note_failure(self, error: StoreError, now_ns: int) -> None:
+        if self._failure is None:
+            log.error("the disk fails, recording goes on in memory why=%r", str(error))
+            self._retry_s = FIRST_RETRY_S
+            self._state = replace(self._state, trouble=str(error), since_ns=now_ns)
+        self._failure = error
+        self._retry_ns = now_ns + round(self._retry_s * _SECOND_NS)
+        self._retry_s = min(self._retry_s * 2, LAST_RETRY_S)
+
+    def _note_success(self, now_ns: int) -> None:
+        if self._failure is None:
+            return
+        self._failure = None
+        self._retry_ns = 0
+        seconds = (now_ns - self._state.since_ns) / _SECOND_NS
+        log.warning(
+            "the disk works again after_s=%.1f lost_frames=%d", seconds, self._state.lost_frames
+        )
+        self._state = replace(self._state, trouble=None, since_ns=now_ns)
+
+
+def write_committed(recording: Recording, timeline: SessionTimeline) -> None:
+    """Write what is committed and not yet written, in pieces.
+
+    Frames that the ring no longer holds are skipped, and so declared as lost to the disk.
+    """
+    history = timeline.history
+    piece = round(PIECE_S * timeline.rate)
+    while (frames := min(history.committed - recording.position, piece)) > 0:
+        start = recording.position
+        try:
+            span = history.read(start, frames)
+        except OverrunError as overrun:
+            # The ring speaks of the frames asked for only; more of them may be gone.
+            gone = max(overrun.lost, history.committed - history.capacity - start)
+            margin = round(CATCH_UP_S * timeline.rate)
+            lost = min(gone + margin, history.committed - start)
+            log.warning("disk too slow, frames are lost start=%d frames=%d", start, lost)
+            recording.skip_to(TimelineFrame(start + lost))
+        else:
+            recording.write(span, timeline.reports)
