@@ -1,0 +1,108 @@
+"""Which command was asked for, and how does it end?
+
+A command is a module of this package, named as the command, that has
+
+- `HELP`: what `edgerec COMMAND --help` says it does,
+- `add_arguments(parser)`: its own options, and those of `options` that it takes,
+- `run(args) -> int`: does it and returns an `Exit`.
+
+Only the chosen command's module is imported, so that `edgerec --help` or `edgerec check` need
+neither numpy nor PortAudio.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import select
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from edgerec import __version__
+from edgerec.cli.exits import Exit
+from edgerec.config import ConfigError
+
+COMMANDS: Final = {
+    "run": "record, as a service in the foreground",
+    "demo": "record a virtual kiosk, with no hardware, and show what was written",
+    "check": "validate a configuration",
+    "devices": "list the inputs that can be recorded here",
+    "replay": "run the pipeline over recorded input, as fast as it goes",
+    "trace": "record what the devices deliver, to replay it elsewhere",
+    "feed": "push audio into a track of the running service",
+    "recover": "repair and publish what a crash left behind",
+    "verify": "check published files against their sidecars",
+}
+"""Every command in the order of the help text, with the line it has there."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Parameters
+    ----------
+    argv
+        What follows `edgerec` on the command line; by default this process's own.
+
+    Returns
+    -------
+    The exit status; see `Exit`.
+
+    Raises
+    ------
+    SystemExit
+        After `--help` and `--version`, and with `Exit.USAGE` where the command line is wrong.
+    """
+    words = sys.argv[1:] if argv is None else list(argv)
+    args = _parser(words).parse_args(words)
+    try:
+        status: int = args.run(args)
+        sys.stdout.flush()  # here, where a reader that has gone away can still be noticed
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return Exit.CONFIG
+    except KeyboardInterrupt:
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        if not _stdout_reader_gone():
+            raise
+        _discard_stdout()
+        return Exit.BROKEN_PIPE
+    return status
+
+
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    """Build the parser of every command's name, and of the chosen command's own options."""
+    parser = argparse.ArgumentParser(
+        prog="edgerec",
+        description="Edge recorder for voice kiosks.",
+        epilog="`edgerec COMMAND --help` explains a command.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"edgerec {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    chosen = next((word for word in words if not word.startswith("-")), None)
+    for name, line in COMMANDS.items():
+        command = commands.add_parser(name, help=line, allow_abbrev=False)
+        if name == chosen:
+            module = importlib.import_module(f"edgerec.cli.{name}")
+            command.description = module.HELP
+            module.add_arguments(command)
+            command.set_defaults(run=module.run)
+    return parser
+
+
+def _stdout_reader_gone() -> bool:
+    """Tell `edgerec verify | head` from a broken pipe that a command should have dealt with."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
+
+
+def _discard_stdout() -> None:
+    """Send what is still buffered nowhere, or the interpreter complains of it at exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

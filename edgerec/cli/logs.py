@@ -1,0 +1,59 @@
+"""Where do the service's log lines go, and how do they look?
+
+A thread of its own writes them: a terminal or a journal that does not read must not hold up the
+recorder thread, which logs like any other.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import queue
+import sys
+from logging.handlers import QueueHandler, QueueListener
+from typing import Final
+
+FORMAT: Final = "%(levelname)s %(name)s: %(message)s"
+MAX_WAITING: Final = 1000  # records; at a line a second a quarter of an hour
+
+
+class DroppingHandler(QueueHandler):
+    """Hands records over without waiting; when nobody takes them, they are dropped and counted."""
+
+    def __init__(self, waiting: queue.SimpleQueue[logging.LogRecord], room: int) -> None:
+        # A SimpleQueue may be put into by a signal handler that interrupts a put; a Queue locks up.
+        super().__init__(waiting)
+        self._waiting = waiting
+        self._room = room
+        self._dropped = 0
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        """Hand over a record, and first of all how many there was no room for."""
+        if self._waiting.qsize() >= self._room:
+            self._dropped += 1
+            return
+        dropped, self._dropped = self._dropped, 0
+        if dropped:
+            self._waiting.put(_warning(f"log lines dropped, nobody read them lines={dropped}"))
+        self._waiting.put(record)
+
+
+def log_to_stderr(level: int = logging.INFO) -> None:
+    """Write log records to stderr, a line each: `LEVEL module: a fixed sentence key=value`.
+
+    Without the time: journald stamps every line itself. Lines of the last moments are written
+    before the process ends.
+    """
+    writer = logging.StreamHandler(sys.stderr)
+    writer.setFormatter(logging.Formatter(FORMAT))
+    waiting: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
+    listener = QueueListener(waiting, writer)
+    handler = DroppingHandler(waiting, MAX_WAITING)
+    handler.setFormatter(logging.Formatter("%(message)s"))  # the rest is the writer's
+    logging.basicConfig(level=level, handlers=[handler])
+    listener.start()
+    atexit.register(listener.stop)
+
+
+def _warning(message: str) -> logging.LogRecord:
+    return logging.LogRecord(__name__, logging.WARNING, __file__, 0, message, None, None)

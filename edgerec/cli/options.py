@@ -1,0 +1,48 @@
+"""Which options do commands share, and what do they mean?"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from edgerec.config import DEFAULT_FILE, FILE_VARIABLE, default_file, load_config
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Let a command take `--config FILE`; `args.config` goes into `load_config` as it is."""
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        type=Path,
+        help=f"configuration (default: ${FILE_VARIABLE}, else {DEFAULT_FILE} if there is one, "
+        "else the built-in defaults)",
+    )
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Let a command take `--json`, for programs that read its output."""
+    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+
+
+def add_socket(parser: argparse.ArgumentParser) -> None:
+    """Let a command take `--socket PATH`; see `socket_path`."""
+    parser.add_argument(
+        "--socket",
+        metavar="PATH",
+        type=Path,
+        help="the service's control socket (default: as configured)",
+    )
+
+
+def socket_path(args: argparse.Namespace) -> Path:
+    """Return where the service listens; a given `--socket` needs no valid configuration.
+
+    Raises
+    ------
+    ConfigError
+        Only the configuration could say so, and it is wrong.
+    """
+    if args.socket is not None:
+        path: Path = args.socket
+        return path
+    return load_config(args.config or default_file()).control.socket

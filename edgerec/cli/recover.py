@@ -1,0 +1,86 @@
+"""What did a crash leave in the work folder? Repaired and published, or set aside."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from edgerec.cli.exits import Exit
+from edgerec.cli.options import add_config, add_json
+from edgerec.cli.output import print_json, print_published, published_as_json
+from edgerec.clock import SystemClock
+from edgerec.config import default_file, load_config
+from edgerec.service.timeline import stamp_now
+from edgerec.store.disk import StoreError
+from edgerec.store.naming import utc_text
+from edgerec.store.recover import CutShort, Recovery, recover
+from edgerec.store.root import StorageRoot
+
+HELP = (
+    "Repair and publish what a crash left in the work folder of storage.root, or move it to "
+    "quarantine; `edgerec run` does so before it records. Exit status 1 if another process holds "
+    "the folder or the disk fails: then nothing is lost, and it can be done again."
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    add_config(parser)
+    add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Recover, and say what was found."""
+    storage = load_config(args.config or default_file()).storage
+    path = storage.root
+    try:
+        with StorageRoot(path, require_mount=storage.require_mount) as root:
+            recovery = recover(root, stamp_now(SystemClock()))
+    except StoreError as error:
+        print(error, file=sys.stderr)
+        return Exit.FAILED
+    if args.json:
+        print_json(_as_json(path, recovery))
+    else:
+        _print_text(path, recovery)
+    return Exit.DONE
+
+
+def _print_text(path: Path, recovery: Recovery) -> None:
+    if recovery.cut_short is not None:
+        cut = recovery.cut_short
+        print(
+            f"session {cut.session} was cut short; what came after {utc_text(cut.last.utc_ns)} "
+            "is lost"
+        )
+    for completed in recovery.completed:
+        print(f"published {completed.relative_to(path)}, which was whole")
+    for quarantined, reason in recovery.quarantined:
+        print(f"beyond repair, kept as {quarantined.relative_to(path)}: {reason}")
+    if recovery.published:
+        print_published(recovery.published, path)
+    if not (recovery.published or recovery.completed or recovery.quarantined):
+        print(f"{path}: nothing to recover")
+
+
+def _as_json(path: Path, recovery: Recovery) -> dict[str, object]:
+    return {
+        "root": str(path),
+        "cut_short": None if recovery.cut_short is None else _cut_as_json(recovery.cut_short),
+        "published": published_as_json(recovery.published),
+        "completed": [str(completed) for completed in recovery.completed],
+        "quarantined": [
+            {"path": str(quarantined), "reason": reason}
+            for quarantined, reason in recovery.quarantined
+        ],
+        "deleted": [str(deleted) for deleted in recovery.deleted],
+    }
+
+
+def _cut_as_json(cut: CutShort) -> dict[str, object]:
+    return {
+        "session": cut.session,
+        "last_recorded_at": utc_text(cut.last.utc_ns),
+        "utc_trusted": cut.last.utc_trusted,
+    }

@@ -1,0 +1,69 @@
+"""The pipeline over recorded input: a field problem at a desk, or old recordings made new."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from edgerec.audio import TrackName
+from edgerec.capture.trace import TraceError
+from edgerec.cli.exits import Exit
+from edgerec.cli.logs import log_to_stderr
+from edgerec.cli.options import add_config, add_json
+from edgerec.cli.output import Progress, print_json, print_published, published_as_json
+from edgerec.config import load_config
+from edgerec.service.replay import ReplayError, replay
+from edgerec.store.disk import StoreError
+from edgerec.store.publish import Published
+
+HELP = """Run the pipeline over recorded input, as fast as it goes. FILE is a trace (see `edgerec
+trace`) or a WAV file; a track that is not given is silence."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument("--user", metavar="FILE", type=Path, help="input of the user track")
+    parser.add_argument("--bot", metavar="FILE", type=Path, help="input of the bot track")
+    parser.add_argument(
+        "--out",
+        metavar="DIR",
+        type=Path,
+        required=True,
+        help="storage root to record into, instead of the configured one; made if it is missing",
+    )
+    add_config(parser)
+    add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Replay, and list what was written."""
+    log_to_stderr()
+    config = load_config(args.config)
+    config = replace(config, storage=replace(config.storage, root=args.out.absolute()))
+    named: dict[TrackName, Path | None] = {"user": args.user, "bot": args.bot}
+    inputs = {name: path for name, path in named.items() if path is not None}
+    if not inputs:
+        print("edgerec replay: give --user FILE, --bot FILE, or both", file=sys.stderr)
+        return Exit.USAGE
+    published: list[Published] = []
+    failure: Exception | None = None
+    with Progress("replayed") as progress:
+        try:
+            replay(config, inputs, on_published=published.append, on_progress=progress.seconds)
+        except (ReplayError, TraceError, StoreError, OSError) as error:
+            failure = error
+    if args.json:
+        print_json(
+            {
+                "files": published_as_json(published),
+                "error": None if failure is None else str(failure),
+            }
+        )
+    else:
+        print_published(published, config.storage.root)
+    if failure is not None:
+        print(f"edgerec replay: {failure}", file=sys.stderr)
+        return Exit.FAILED
+    return Exit.DONE

@@ -1,0 +1,105 @@
+"""The service in the foreground: what systemd starts."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+from contextlib import ExitStack
+from types import FrameType
+
+from edgerec.cli.exits import Exit
+from edgerec.cli.interruption import Interruption
+from edgerec.cli.logs import log_to_stderr
+from edgerec.cli.options import add_config
+from edgerec.clock import SystemClock
+from edgerec.config import Config, default_file, load_config
+from edgerec.service.commands import commands_of
+from edgerec.service.control import Control
+from edgerec.service.control_socket import ControlSocket, ControlSocketError
+from edgerec.service.recorder import Recorder
+from edgerec.service.supervisor import tell_systemd
+from edgerec.store.disk import StoreError
+from edgerec.store.publish import Published
+
+log = logging.getLogger(__name__)
+
+HELP = """Record, as a service in the foreground. SIGTERM or Ctrl-C finishes and publishes every
+open file and ends with status 0."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    add_config(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Record until a signal ends it."""
+    log_to_stderr()
+    file = args.config or default_file()
+    config = load_config(file)
+    if file is None:
+        log.info("no configuration file, the built-in defaults apply")
+    interruption = Interruption()
+    signal.signal(signal.SIGHUP, _hang_up)
+    with ExitStack() as opened:
+        try:
+            control_socket = _control_socket(config)
+            if control_socket is not None:
+                opened.enter_context(control_socket)
+            recorder = opened.enter_context(Recorder(config, on_published=_log_published))
+        except (ControlSocketError, StoreError) as error:
+            print(error, file=sys.stderr)
+            return Exit.FAILED
+        if control_socket is not None:
+            opened.enter_context(Control(control_socket, commands_of(recorder), SystemClock()))
+        log.info("recording root=%s kiosk=%s", config.storage.root, config.kiosk)
+        return _wait(recorder, interruption)
+
+
+def _control_socket(config: Config) -> ControlSocket | None:
+    """Return the control socket; None where there can't be one, and no track depends on it.
+
+    A kiosk that can't be asked how it is should record all the same.
+    """
+    try:
+        return ControlSocket(config.control.socket)
+    except ControlSocketError as error:
+        if "feed" in (config.tracks.user.source, config.tracks.bot.source):
+            raise
+        log.error("no command can reach the service why=%r", str(error))  # noqa: TRY400
+        return None
+
+
+def _wait(recorder: Recorder, interruption: Interruption) -> int:
+    """Wait until the recording has ended, by a signal or a fault."""
+
+    def stop(number: signal.Signals) -> None:
+        log.info("stopping signal=%s", number.name)
+        tell_systemd("STOPPING=1")
+        recorder.stop()
+
+    interruption.stops(stop)
+    tell_systemd("READY=1")
+    try:
+        recorder.wait()
+    except StoreError as error:
+        log.critical("recording ended why=%r", str(error))
+        return Exit.FAILED
+    return Exit.DONE
+
+
+def _hang_up(_number: int, _frame: FrameType | None) -> None:
+    """Go on: what is sent to make a service reload must not end a recording."""
+    log.warning("the configuration is not reloaded, restart the service to change it")
+
+
+def _log_published(published: Published) -> None:
+    log.info(
+        "published kind=%s file=%s frames=%d end=%s",
+        published.kind,
+        published.path.name,
+        published.frames,
+        published.end_reason,
+    )

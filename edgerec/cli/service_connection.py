@@ -1,0 +1,113 @@
+"""How do commands talk to the running service?"""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+PATIENCE_S: Final = 10.0  # for an answer; the service gives them in milliseconds
+_READ_BYTES: Final = 1 << 16
+
+
+class ServiceError(Exception):
+    """The service can't be reached, or says that something can't be done."""
+
+
+class ServiceConnection:
+    """A connection to the control socket; a context manager.
+
+    Raises
+    ------
+    ServiceError
+        Nobody listens there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._received = b""
+        try:
+            self._socket.connect(str(path))
+        except OSError as error:
+            self._socket.close()
+            raise ServiceError(
+                f"no service at {path}: {error.strerror or error}; "
+                "is `edgerec run` running, with this control.socket?"
+            ) from error
+
+    def request(self, command: str, args: Mapping[str, object]) -> Mapping[str, object]:
+        """Return the result of a command.
+
+        Raises
+        ------
+        ServiceError
+            The service refuses it, or does not answer.
+        """
+        line = json.dumps({"id": 1, "command": command, "args": args}).encode() + b"\n"
+        self.send(line)
+        return self.answer(PATIENCE_S)
+
+    def send(self, data: bytes) -> None:
+        """Send data, as fast as the service takes it.
+
+        Raises
+        ------
+        ServiceError
+            It has ended the connection; with the reason that it gave.
+        """
+        self._socket.settimeout(None)  # a feed is kept waiting while its queue is full
+        try:
+            self._socket.sendall(data)
+        except OSError:
+            self.answer(PATIENCE_S)  # its last words say more than our error
+            raise
+
+    def finish(self) -> None:
+        """Say that no more comes."""
+        self._socket.shutdown(socket.SHUT_WR)
+
+    def answer(self, patience_s: float | None) -> Mapping[str, object]:
+        """Return the next answer's result.
+
+        Parameters
+        ----------
+        patience_s
+            How long to wait for it; None: for ever.
+
+        Raises
+        ------
+        ServiceError
+            It is a refusal, or none comes.
+        """
+        self._socket.settimeout(patience_s)
+        try:
+            while b"\n" not in self._received:
+                data = self._socket.recv(_READ_BYTES)
+                if not data:
+                    raise ServiceError("the service closed the connection without an answer")
+                self._received += data
+        except OSError as error:
+            raise ServiceError(f"no answer from the service: {error}") from error
+        line, _, self._received = self._received.partition(b"\n")
+        answer = json.loads(line)
+        if not answer["ok"]:
+            told = answer["error"]
+            raise ServiceError("; ".join(filter(None, (told["message"], told["hint"]))))
+        result: Mapping[str, object] = answer["result"]
+        return result
+
+    def __enter__(self) -> Self:
+        """Return it."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close it."""
+        self._socket.close()

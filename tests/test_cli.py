@@ -1,0 +1,166 @@
+"""The frame of the command line, tried on a command made for the purpose, and `check`."""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from edgerec import __version__, cli
+from edgerec.cli.exits import Exit
+from edgerec.config import ConfigError, Problem, load
+
+
+@pytest.fixture(autouse=True)
+def _no_configuration_of_this_machine(monkeypatch, tmp_path):
+    monkeypatch.delenv("EDGEREC_CONFIG", raising=False)
+    monkeypatch.setattr(load, "DEFAULT_FILE", tmp_path / "none.yaml")
+
+
+@pytest.fixture
+def stand_in(monkeypatch):
+    """Make `edgerec verify` run a function in place of the real one."""
+
+    def stand_in(run):
+        module = types.ModuleType("edgerec.cli.verify")
+        module.HELP = "Stands in."
+        module.add_arguments = lambda parser: parser.add_argument("--json", action="store_true")
+        module.run = run
+        monkeypatch.setitem(sys.modules, "edgerec.cli.verify", module)
+
+    return stand_in
+
+
+def raising(error):
+    def run(args):
+        raise error
+
+    return run
+
+
+def test_command_gets_its_arguments_and_its_status_is_returned(stand_in):
+    seen = []
+    stand_in(lambda args: seen.append(args.json) or Exit.DEGRADED)
+    assert cli.main(["verify", "--json"]) == Exit.DEGRADED == 3
+    assert seen == [True]
+
+
+def test_exit_numbers_are_those_that_scripts_and_units_rely_on():
+    assert (Exit.DONE, Exit.FAILED, Exit.USAGE, Exit.DEGRADED, Exit.CONFIG) == (0, 1, 2, 3, 78)
+
+
+def test_configuration_error_of_any_command_prints_all_and_ends_with_78(stand_in, capsys):
+    problems = [Problem("a", "wrong", "right it"), Problem("b", "unknown", "drop it")]
+    stand_in(raising(ConfigError(Path("k.yaml"), problems)))
+    assert cli.main(["verify"]) == 78
+    expected = "k.yaml: 2 problems\n  a: wrong; right it\n  b: unknown; drop it\n"
+    assert capsys.readouterr() == ("", expected)
+
+
+def test_interrupt_from_the_keyboard_is_quiet(stand_in, capsys):
+    stand_in(raising(KeyboardInterrupt()))
+    assert cli.main(["verify"]) == 130
+    assert capsys.readouterr() == ("", "")
+
+
+def test_unexpected_exception_keeps_its_traceback(stand_in):
+    stand_in(raising(ZeroDivisionError()))
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["verify"])
+
+
+def test_broken_pipe_that_is_not_the_output_is_not_hidden(stand_in, monkeypatch, tmp_path):
+    stand_in(raising(BrokenPipeError()))
+    with (tmp_path / "out").open("w") as out:
+        monkeypatch.setattr(sys, "stdout", out)
+        with pytest.raises(BrokenPipeError):
+            cli.main(["verify"])
+
+
+def test_output_that_nobody_reads_any_more_ends_the_command_quietly():
+    reader, writer = os.pipe()
+    os.close(reader)
+    process = subprocess.run(
+        [sys.executable, "-m", "edgerec", "check", "--config", os.devnull],
+        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writer)
+    assert process.stderr == b""
+    assert process.returncode == Exit.BROKEN_PIPE
+
+
+@pytest.mark.parametrize("words", [[], ["dance"], ["check", "--conf", "x"], ["check", "extra"]])
+def test_wrong_command_line_ends_with_2(words, capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(words)
+    assert caught.value.code == 2
+    assert "usage: edgerec" in capsys.readouterr().err
+
+
+def test_help_lists_every_command_and_imports_none(capsys, monkeypatch):
+    monkeypatch.setattr(importlib, "import_module", raising(AssertionError("imported")))
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["--help"])
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    assert all(f"\n    {name} " in text for name in cli.COMMANDS)
+
+
+def test_help_of_a_command_says_what_it_does(stand_in, capsys):
+    stand_in(raising(AssertionError("run")))
+    with pytest.raises(SystemExit):
+        cli.main(["verify", "--help"])
+    assert "Stands in." in capsys.readouterr().out
+
+
+def test_version_is_the_package_s(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["--version"])
+    assert capsys.readouterr().out == f"edgerec {__version__}\n"
+
+
+def test_check_needs_neither_numpy_nor_portaudio():
+    script = (
+        "import sys; from edgerec.cli import main; main(['check', '--config', '/dev/null']); "
+        "sys.exit(bool({'numpy', 'sounddevice', 'soxr'} & set(sys.modules)))"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+
+
+def test_check_of_a_good_file_says_so(tmp_path, capsys):
+    file = tmp_path / "kiosk.yaml"
+    file.write_text("kiosk_id: k1")
+    assert cli.main(["check", "--config", str(file)]) == 0
+    assert capsys.readouterr().out == f"{file}: ok\n"
+    assert cli.main(["check", "--config", str(file), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"file": str(file), "ok": True, "problems": []}
+
+
+def test_check_without_any_file_says_that_the_defaults_apply(capsys):
+    assert cli.main(["check"]) == 0
+    assert "built-in defaults" in capsys.readouterr().out
+    assert cli.main(["check", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["file"] is None
+
+
+def test_check_of_a_wrong_file_gives_every_problem_as_text_or_json(tmp_path, capsys):
+    file = tmp_path / "kiosk.yaml"
+    file.write_text("kiosk: k1\nturns: {pre_roll_s: -1}")
+    assert cli.main(["check", "--config", str(file)]) == 78
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"{file}: 2 problems\n")
+    assert cli.main(["check", "--config", str(file), "--json"]) == 78
+    out, err = capsys.readouterr()
+    report = json.loads(out)
+    assert err == ""
+    assert not report["ok"]
+    assert [problem["path"] for problem in report["problems"]] == ["kiosk", "turns.pre_roll_s"]
+    assert set(report["problems"][0]) == {"path", "problem", "hint"}

@@ -1,0 +1,60 @@
+"""`edgerec devices`: what an operator copies into the configuration."""
+
+import json
+
+import pytest
+
+from edgerec import cli
+from edgerec.capture.devices import DeviceError, DeviceInfo
+from edgerec.cli import devices
+
+FOUND = [
+    DeviceInfo("alsa:Mic,0", "USB Mic: Audio (hw:1,0)", "ALSA", 0, 44_100, 1, True),
+    DeviceInfo("kiosk_loopback", "kiosk_loopback", "ALSA", 1, 48_000, 2, False, "its name says so"),
+]
+
+
+@pytest.fixture
+def found(monkeypatch):
+    """Say what there is."""
+
+    def say(devices_or_error):
+        def list_devices():
+            if isinstance(devices_or_error, Exception):
+                raise devices_or_error
+            return devices_or_error
+
+        monkeypatch.setattr(devices, "list_devices", list_devices)
+
+    return say
+
+
+def test_each_device_has_a_line_that_begins_with_its_id(found, capsys):
+    found(FOUND)
+    assert cli.main(["devices"]) == 0
+    assert capsys.readouterr().out == (
+        "alsa:Mic,0       44100 Hz   1 ch  USB Mic: Audio (hw:1,0) [default]\n"
+        "kiosk_loopback   48000 Hz   2 ch  [loopback? its name says so]\n"
+    )
+
+
+def test_programs_get_every_field_that_is_true_in_their_process_too(found, capsys):
+    found(FOUND)
+    assert cli.main(["devices", "--json"]) == 0
+    first, second = json.loads(capsys.readouterr().out)
+    assert (first["id"], first["sample_rate"], first["is_default"]) == ("alsa:Mic,0", 44_100, True)
+    assert second["loopback"] == "its name says so"
+    assert "index" not in first
+
+
+def test_no_device_is_said_in_words_and_is_an_empty_list_to_programs(found, capsys):
+    found([])
+    assert cli.main(["devices"]) == 0
+    assert cli.main(["devices", "--json"]) == 0
+    assert capsys.readouterr().out == "no input device\n[]\n"
+
+
+def test_devices_that_cannot_be_listed_are_a_failure_with_a_hint(found, capsys):
+    found(DeviceError("starting PortAudio: gone", "install it"))
+    assert cli.main(["devices"]) == 1
+    assert capsys.readouterr().err == "edgerec devices: starting PortAudio: gone; install it\n"

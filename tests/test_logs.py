@@ -1,0 +1,77 @@
+import logging
+import os
+import queue
+import subprocess
+import sys
+
+from edgerec.cli.logs import DroppingHandler
+
+
+def record(message: str) -> logging.LogRecord:
+    return logging.LogRecord("edgerec", logging.INFO, __file__, 0, message, None, None)
+
+
+def messages(waiting: queue.SimpleQueue) -> list[str]:
+    return [waiting.get_nowait().getMessage() for _ in range(waiting.qsize())]
+
+
+def test_a_log_that_nobody_reads_is_dropped_and_counted_and_never_waited_for():
+    waiting: queue.SimpleQueue = queue.SimpleQueue()
+    handler = DroppingHandler(waiting, room=3)
+    for number in range(8):
+        handler.emit(record(f"line {number}"))
+    assert messages(waiting) == ["line 0", "line 1", "line 2"]
+    handler.emit(record("line 8"))
+    handler.emit(record("line 9"))
+    told, *lines = messages(waiting)
+    assert "lines=5" in told
+    assert lines == ["line 8", "line 9"]
+
+
+LOGGER = """
+import logging
+from edgerec.cli.logs import log_to_stderr
+log_to_stderr()
+for number in range({lines}):
+    logging.getLogger("edgerec.x").info("line number=%d", number)
+{end}
+"""
+
+
+def test_the_last_lines_are_written_before_the_process_ends():
+    code = LOGGER.format(lines=50, end="")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    assert done.stderr.splitlines()[-1] == "INFO edgerec.x: line number=49"
+
+
+SIGNALLED = """
+import logging, os, signal
+from edgerec.cli.logs import log_to_stderr
+log_to_stderr()
+log = logging.getLogger("edgerec.x")
+signal.signal(signal.SIGALRM, lambda *_: log.info("from the handler"))
+signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+for number in range(20_000):
+    log.info("line number=%d", number)
+signal.setitimer(signal.ITIMER_REAL, 0)
+print("done", flush=True)
+"""
+
+
+def test_a_signal_handler_may_log_whatever_it_interrupts():
+    done = subprocess.run(
+        [sys.executable, "-c", SIGNALLED], capture_output=True, text=True, timeout=30
+    )
+    assert done.stdout == "done\n"
+
+
+def test_a_full_pipe_on_stderr_does_not_stop_who_logs():
+    """64 KiB fill the pipe; the lines behind them are logged all the same, and the work done."""
+    reader, writer = os.pipe()
+    code = LOGGER.format(lines=5_000, end="print('done', flush=True); import os; os._exit(0)")
+    done = subprocess.run(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=writer, text=True, timeout=30
+    )
+    os.close(writer)
+    os.close(reader)
+    assert done.stdout == "done\n"

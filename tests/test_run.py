@@ -1,0 +1,227 @@
+"""`edgerec run` as a process: what it says when something is wrong, and how it ends when asked."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from edgerec.cli import interruption
+from edgerec.cli.interruption import Interruption
+from edgerec.store.root import StorageRoot
+from edgerec.store.verify import verify
+
+PATIENCE_S = 20.0  # for a process that has something to do, on a busy machine
+
+
+class Run:
+    """One `edgerec run` on a configuration of simulated devices."""
+
+    def __init__(self, folder, root=None, more=""):
+        self.root = root or folder / "root"
+        self.file = folder / "edgerec.yaml"
+        self.file.write_text(
+            "kiosk_id: k1\n"
+            "recording: {chunk_seconds: 0.5}\n"
+            "tracks: {user: {source: simulated}, bot: {source: simulated}}\n"
+            f"storage: {{root: {self.root}, utc_wait_s: 0}}\n{more}"
+        )
+        self.process = None
+
+    def start(self):
+        command = [sys.executable, "-m", "edgerec", "run", "--config", str(self.file)]
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+    def finish(self):
+        """Wait for the end; return the exit status and what was said."""
+        _, said = self.process.communicate(timeout=PATIENCE_S)
+        return self.process.returncode, said
+
+    def wait_to_hear(self, sentence):
+        """Read on until the process says it; a process that ends without it fails the test."""
+        assert any(sentence in line for line in self.process.stderr), sentence
+
+    def wait_for(self, pattern):
+        deadline = time.monotonic() + PATIENCE_S
+        while not list(self.root.glob(pattern)):
+            assert time.monotonic() < deadline, f"no {pattern} in {self.root}"
+            assert self.process.poll() is None, self.process.communicate()
+            time.sleep(0.05)
+
+
+@pytest.fixture
+def run(tmp_path):
+    run = Run(tmp_path)
+    yield run
+    if run.process is not None:
+        run.process.kill()
+        run.process.communicate()
+
+
+def files(root, pattern):
+    return [path for path in root.glob(pattern) if path.is_file()]
+
+
+def test_sighup_is_told_of_and_the_recording_goes_on(run):
+    run.start()
+    run.wait_to_hear("recording root")
+    run.process.send_signal(signal.SIGHUP)
+    run.wait_to_hear("not reloaded")
+    run.wait_for("ready/**/*_000000_chunk.wav")
+    run.process.terminate()
+    assert run.finish()[0] == 0
+
+
+def test_sigterm_publishes_everything_and_ends_with_status_0(run):
+    run.start()
+    run.wait_for("ready/**/*_000001_chunk.wav")
+    run.process.terminate()
+    status, said = run.finish()
+    assert status == 0
+    assert "stopping signal=SIGTERM" in said
+    assert len(files(run.root, "ready/**/*_session.json")) == 1
+    assert files(run.root, ".work/*") == []
+    assert verify(run.root).ok
+
+
+def test_a_device_that_can_not_be_started_is_told_and_the_other_track_recorded(tmp_path, run):
+    run.file.write_text(
+        run.file.read_text().replace(
+            "user: {source: simulated}",
+            "user: {device: no-such-microphone}",
+        )
+    )
+    run.start()
+    run.wait_for("ready/**/*_000001_chunk.wav")
+    run.process.terminate()
+    status, said = run.finish()
+    assert status == 0
+    assert "track is silent track=user reason=absent why=" in said
+    assert "no-such-microphone" in said
+    assert verify(run.root).ok
+
+
+def test_a_second_recorder_says_who_holds_the_root_and_harms_nothing(tmp_path, run):
+    with StorageRoot(run.root):
+        run.start()
+        status, said = run.finish()
+    assert status == 1
+    assert str(run.root / ".state" / "lock") in said
+    assert f"process {os.getpid()} holds it" in said
+    assert files(run.root, "ready/**/*") == []
+
+
+def test_a_root_whose_parent_is_missing_is_named(tmp_path):
+    run = Run(tmp_path, root=tmp_path / "not-mounted" / "root")
+    run.start()
+    status, said = run.finish()
+    assert status == 1
+    assert f"making the folder {run.root}: No such file or directory" in said
+    assert not run.root.parent.exists()
+
+
+def test_a_root_that_can_not_be_written_is_named(tmp_path):
+    run = Run(tmp_path, root=Path("/proc/edgerec"))  # nobody may, not even root
+    run.start()
+    status, said = run.finish()
+    assert status == 1
+    assert "making the folder /proc/edgerec: " in said
+
+
+def test_a_file_in_the_way_of_the_root_is_named(tmp_path):
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "ready").write_text("a file")
+    run = Run(tmp_path, root=root)
+    run.start()
+    status, said = run.finish()
+    assert status == 1
+    assert f"making the folder {root / 'ready'}: File exists" in said
+    assert (root / "ready").read_text() == "a file"
+
+
+def test_a_configuration_that_can_not_be_read_ends_with_status_78(tmp_path, run):
+    run.file.unlink()
+    run.file.mkdir()
+    run.start()
+    status, said = run.finish()
+    assert status == 78
+    assert str(run.file) in said
+
+
+def test_every_mistake_of_a_configuration_is_told_before_anything_is_made(tmp_path):
+    run = Run(tmp_path, more="recordin: {}\nturns: {pre_roll_s: -1}\n")
+    run.start()
+    status, said = run.finish()
+    assert status == 78
+    assert "recordin" in said
+    assert "turns.pre_roll_s" in said
+    assert not run.root.exists()
+
+
+def test_a_disk_that_fails_and_works_again_costs_nothing(run):
+    run.start()
+    run.wait_for("ready/**/*_000001_chunk.wav")
+    # Its next chunk finds no folder to be made in.
+    (run.root / ".work").rename(run.root / "moved")
+    run.wait_to_hear("the disk fails, recording goes on in memory")
+    (run.root / "moved").rename(run.root / ".work")
+    run.wait_to_hear("the disk works again")
+    run.process.terminate()
+    status, _ = run.finish()
+    assert status == 0
+    assert verify(run.root).ok
+    [record] = files(run.root, "ready/**/*_session.json")
+    assert json.loads(record.read_text())["losses"] == {}
+
+
+def test_a_disk_that_still_fails_at_the_end_is_told_by_status_1(run):
+    run.start()
+    run.wait_for("ready/**/*_000001_chunk.wav")
+    (run.root / ".work").rename(run.root / "moved")
+    run.wait_to_hear("the disk fails, recording goes on in memory")
+    run.process.terminate()
+    status, said = run.finish()
+    assert status == 1
+    assert "recording ended why=" in said
+    assert str(run.root / ".work") in said
+    assert verify(run.root / "ready").ok
+
+
+def test_what_a_kill_has_left_is_published_by_the_next_start_which_says_what_was_lost(run):
+    run.start()
+    run.wait_for("ready/**/*_000001_chunk.wav")
+    run.process.kill()
+    run.finish()
+    run.start()
+    run.wait_to_hear("the session before was cut short")
+    run.wait_for("ready/**/*_session.json")
+    run.process.terminate()
+    status, _ = run.finish()
+    assert status == 0
+    assert verify(run.root).ok
+    assert len(files(run.root, "ready/**/*_session.json")) == 2
+    assert files(run.root, ".work/*") == files(run.root, "quarantine/*") == []
+
+
+@pytest.fixture
+def handlers_restored():
+    before = {number: signal.getsignal(number) for number in interruption.SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", interruption.SIGNALS)
+def test_a_signal_that_comes_before_there_is_something_to_stop_is_kept(handlers_restored, number):
+    stopped = []
+    asked = Interruption()
+    signal.raise_signal(number)
+    asked.stops(stopped.append)
+    assert stopped == [number]
+    signal.raise_signal(number)
+    assert stopped == [number, number]
