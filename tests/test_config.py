@@ -190,7 +190,8 @@ def test_alias_is_refused_before_it_can_multiply(problems_of):
 @pytest.mark.parametrize("opening", ["[", "- ", "{a: "])
 def test_nesting_is_refused_before_it_exhausts_the_parser(problems_of, opening):
     (line,) = problems_of(opening * 100_000)
-    assert f"nested more than {document.MAX_DEPTH} deep" in line
+    # PyYAML from 6.0.4 on has a limit of its own, which its look-ahead may meet first.
+    assert f"nested more than {document.MAX_DEPTH} deep" in line or "nesting depth" in line
 
 
 @pytest.mark.parametrize(
