@@ -136,6 +136,35 @@ class Span:
         return int(self.pcm.shape[1])
 
 
+TurnEnd = Literal["turn", "full", "stop"]
+"""Why a part of a turn ends: its speaker has, it is full and a further part goes on, all has."""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnPart:
+    """What is to be one file of a speaking turn, as far as it is known by now.
+
+    A later one with the same number and part says all of it anew: nothing but the latest counts.
+    """
+
+    speaker: TrackName
+    number: int
+    """Counts the turns of both speakers in a session from 1, as they were noticed."""
+    part: int
+    """Counts the parts of the turn from 0."""
+    start: TimelineFrame
+    stop: TimelineFrame
+    """All frames before it belong to the part; more may follow, until it has `ended`."""
+    speech_start: TimelineFrame
+    """Of the speech in this part."""
+    speech_end: TimelineFrame
+    by: Literal["vad", "mark"]
+    """Who said so: a detector, or an application."""
+    ended: TurnEnd | None = None
+    interrupted: bool = False
+    """A bot turn that the user cut short; known when it has ended."""
+
+
 @dataclass(frozen=True, slots=True)
 class TrackReport:
     """What the synchronizer knows of one track now; goes into the sidecars as it is."""

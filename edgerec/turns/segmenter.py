@@ -1,0 +1,128 @@
+"""What a detector hears of one speaker, as turns: pre-roll, hangover, minimum, maximum, pauses.
+
+Pure arithmetic on frames, after auditok's tokenizer (Amine Sehili, https://github.com/amsehili/auditok),
+which it differs from in that a turn is told of while it goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from edgerec.audio import TimelineFrame, TrackName, TurnPart
+from edgerec.turns.activity import Judged
+from edgerec.turns.growing import GrowingTurn, TurnRules
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Speech that is not long enough yet to be a turn."""
+
+    start: TimelineFrame
+    stop: TimelineFrame
+    speech: int
+    """Frames of speech in it."""
+
+
+class Segmenter:
+    """The turns of one speaker; for one thread.
+
+    Turns are in order and never overlap. A turn begins `pre_roll` before its speech, but not
+    before the end of the turn before, and ends `hangover` behind it.
+
+    Parameters
+    ----------
+    next_number
+        Gives the next turn its number.
+    """
+
+    def __init__(
+        self, speaker: TrackName, rules: TurnRules, next_number: Callable[[], int]
+    ) -> None:
+        self._speaker = speaker
+        self._rules = rules
+        self._next_number = next_number
+        # Clicks that come every now and then must not add up to a turn: they are bridged over
+        # pauses that are shorter than the speech they are to become.
+        self._bridge = min(rules.min_speech, rules.hangover)
+        self._position = TimelineFrame(0)
+        self._free = TimelineFrame(0)  # of turns, from here on
+        self._candidate: Candidate | None = None
+        self._turn: GrowingTurn | None = None
+
+    @property
+    def position(self) -> TimelineFrame:
+        """The frame that is to be judged next."""
+        return self._position
+
+    @property
+    def free(self) -> TimelineFrame:
+        """Behind the last turn, so far."""
+        return self._free if self._turn is None else self._turn.part.stop
+
+    @property
+    def undecided(self) -> TimelineFrame | None:
+        """Where speech began of which it is open whether it becomes a turn; None: there is none."""
+        return None if self._candidate is None else self._candidate.start
+
+    def push(self, judged: Judged) -> list[TurnPart]:
+        """Take in what was judged next; return the parts of which something new is known."""
+        if judged.start != self._position:
+            raise ValueError(f"judged from frame {judged.start} on, expected {self._position}")
+        self._position = judged.stop
+        if judged.speech:
+            return self._speech(judged)
+        return self._pause(judged)
+
+    def finish(self) -> list[TurnPart]:
+        """Return the last part of a turn that goes on: nothing follows."""
+        self._candidate = None
+        if self._turn is None:
+            return []
+        return [self._end(self._turn.end(self._position, "stop"))]
+
+    def _speech(self, judged: Judged) -> list[TurnPart]:
+        turn = self._turn
+        start = judged.start
+        if turn is None:
+            before = self._candidate or Candidate(start, start, 0)
+            speech = before.speech + judged.stop - start
+            if speech < self._rules.min_speech:
+                self._candidate = Candidate(before.start, judged.stop, speech)
+                return []
+            start = before.start
+            turn = self._begin(start)
+        return [*turn.speak(start, judged.stop), turn.part]
+
+    def _begin(self, speech_start: TimelineFrame) -> GrowingTurn:
+        start = TimelineFrame(max(self._free, speech_start - self._rules.pre_roll))
+        first = TurnPart(
+            speaker=self._speaker,
+            number=self._next_number(),
+            part=0,
+            start=start,
+            stop=start,
+            speech_start=speech_start,
+            speech_end=speech_start,
+            by="vad",
+        )
+        self._candidate = None
+        self._turn = GrowingTurn(first, self._rules.max_turn)
+        return self._turn
+
+    def _pause(self, judged: Judged) -> list[TurnPart]:
+        if self._turn is None:
+            candidate = self._candidate
+            if candidate is not None and judged.stop - candidate.stop >= self._bridge:
+                self._candidate = None
+            return []
+        end = TimelineFrame(self._turn.part.speech_end + self._rules.hangover)
+        if judged.stop >= end:
+            return [self._end(self._turn.end(end, "turn"))]
+        self._turn.pause(judged.stop)
+        return [self._turn.part]
+
+    def _end(self, last: TurnPart) -> TurnPart:
+        self._free = last.stop
+        self._turn = None
+        return last
