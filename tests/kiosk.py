@@ -1,5 +1,6 @@
 """A kiosk for tests of the service: devices, clock and configuration, all of it in numbers."""
 
+from edgerec.capture.child import SourceState
 from edgerec.capture.conversation import silence
 from edgerec.capture.simulate import VirtualKiosk
 from edgerec.capture.trace import TraceWriter
@@ -34,6 +35,7 @@ class FakeSource:
     """Delivers a device's handovers when their time has come."""
 
     def __init__(self, handovers=()):
+        self.state = SourceState("running", START_NS, "", 0)
         self._handovers = iter(handovers)
         self._next = next(self._handovers, None)
         self.closed = False

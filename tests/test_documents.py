@@ -82,11 +82,26 @@ def comments_above_keys(text):
             comment = []
 
 
-def test_unit_does_not_restart_on_a_bad_configuration():
+UNITS = ("edgerec.service", "edgerec-user.service")
+
+
+def service_of(unit_file):
     unit = configparser.ConfigParser(strict=False, interpolation=None)
     unit.optionxform = str
-    unit.read(ROOT / "systemd" / "edgerec.service")
-    service = unit["Service"]
+    unit.read(ROOT / "systemd" / unit_file)
+    return unit["Service"]
+
+
+@pytest.mark.parametrize("unit_file", UNITS)
+def test_unit_waits_for_the_watchdog_longer_than_a_disk_may_stall(unit_file):
+    service = service_of(unit_file)
+    assert float(service["WatchdogSec"]) >= Config().storage.stall_seconds
+    assert float(service["TimeoutStopSec"]) > 2 * Config().storage.stall_seconds
+
+
+@pytest.mark.parametrize("unit_file", UNITS)
+def test_unit_does_not_restart_on_a_bad_configuration(unit_file):
+    service = service_of(unit_file)
     assert service["RestartPreventExitStatus"] == str(int(Exit.CONFIG))
     assert service["Type"] == "notify"
 

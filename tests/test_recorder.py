@@ -3,6 +3,7 @@
 import itertools
 import os
 import threading
+import time
 
 import pytest
 
@@ -191,6 +192,76 @@ def test_a_failure_of_the_writer_thread_ends_the_recorder_and_is_raised(
     with pytest.raises(RuntimeError, match="a bug"):
         wait(recorder)
     assert all(source.closed for source in kiosk.values())
+
+
+def eventually(is_so):
+    """Wait until something is so; a busy machine may take its time."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not is_so():
+        assert time.monotonic() < deadline, "never"
+        time.sleep(0.01)
+
+
+class HangingSource(EagerSource):
+    """A source whose driver does not return, until the test lets it."""
+
+    def __init__(self, handovers):
+        super().__init__(handovers)
+        self.hangs = threading.Event()
+        self.freed = threading.Event()
+
+    def deliver(self, now_ns):
+        if now_ns > START_NS + 5 * S:
+            self.hangs.set()
+            assert self.freed.wait(PATIENCE_S)
+        return super().deliver(now_ns)
+
+
+def test_a_recorder_thread_that_hangs_shows_in_its_vitals(tmp_path, kiosk):
+    kiosk["bot"] = bot = HangingSource(device("bot"))
+    with Recorder(config(tmp_path / "root"), clock=RunningClock()) as recorder:
+        try:
+            assert bot.hangs.wait(PATIENCE_S)
+            hanging = recorder.vitals()
+            assert hanging.seconds == hanging.committed / RATE > 0
+            eventually(lambda: recorder.vitals().written > hanging.written)
+            assert recorder.vitals().committed == hanging.committed
+            assert recorder.vitals().rounds == hanging.rounds
+        finally:
+            bot.freed.set()
+        eventually(lambda: recorder.vitals().committed > hanging.committed)
+        assert recorder.vitals().trouble is None
+    ended = recorder.vitals()
+    assert ended.captured
+    assert ended.seconds is None
+
+
+def test_a_writer_thread_that_hangs_shows_in_the_vitals(tmp_path, kiosk):
+    hangs, freed = threading.Event(), threading.Event()
+
+    def hang(published):
+        hangs.set()
+        assert freed.wait(PATIENCE_S)
+
+    with Recorder(
+        config(tmp_path / "root", chunk_seconds=1.0), clock=RunningClock(), on_published=hang
+    ) as recorder:
+        try:
+            assert hangs.wait(PATIENCE_S)
+            hanging = recorder.vitals()
+            eventually(lambda: recorder.vitals().committed > hanging.committed)
+            assert recorder.vitals().written == hanging.written
+        finally:
+            freed.set()
+        eventually(lambda: recorder.vitals().written > hanging.written)
+
+
+def test_a_recorder_without_devices_is_seen_to_go_round(tmp_path, kiosk):
+    kiosk.update({track: EagerSource([]) for track in TRACKS})
+    with Recorder(config(tmp_path / "root"), clock=RunningClock()) as recorder:
+        before = recorder.vitals()
+        assert before.seconds is None
+        eventually(lambda: recorder.vitals().rounds > before.rounds)
 
 
 def test_leaving_a_recorder_that_was_waited_for_tells_its_failure_no_second_time(

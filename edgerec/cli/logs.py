@@ -13,6 +13,8 @@ import sys
 from logging.handlers import QueueHandler, QueueListener
 from typing import Final
 
+from edgerec.cli.journal import JournalHandler, stderr_is_the_journal
+
 FORMAT: Final = "%(levelname)s %(name)s: %(message)s"
 MAX_WAITING: Final = 1000  # records; at a line a second a quarter of an hour
 
@@ -41,11 +43,24 @@ class DroppingHandler(QueueHandler):
 def log_to_stderr(level: int = logging.INFO) -> None:
     """Write log records to stderr, a line each: `LEVEL module: a fixed sentence key=value`.
 
-    Without the time: journald stamps every line itself. Lines of the last moments are written
-    before the process ends.
+    Without the time. Lines of the last moments are written before the process ends.
     """
     writer = logging.StreamHandler(sys.stderr)
     writer.setFormatter(logging.Formatter(FORMAT))
+    _log_by(writer, level)
+
+
+def log_to_journal(level: int = logging.INFO) -> None:
+    """Send log records to the journal, with fields, if systemd reads stderr; else to stderr."""
+    if not stderr_is_the_journal():
+        log_to_stderr(level)
+        return
+    from systemd import journal  # only there on Linux, and only needed here
+
+    _log_by(JournalHandler(journal.send), level)
+
+
+def _log_by(writer: logging.Handler, level: int) -> None:
     waiting: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
     listener = QueueListener(waiting, writer)
     handler = DroppingHandler(waiting, MAX_WAITING)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import logging
 import signal
 import sys
@@ -11,7 +12,7 @@ from types import FrameType
 
 from edgerec.cli.exits import Exit
 from edgerec.cli.interruption import Interruption
-from edgerec.cli.logs import log_to_stderr
+from edgerec.cli.logs import log_to_journal
 from edgerec.cli.options import add_config
 from edgerec.clock import SystemClock
 from edgerec.config import Config, default_file, load_config
@@ -19,7 +20,7 @@ from edgerec.service.commands import commands_of
 from edgerec.service.control import Control
 from edgerec.service.control_socket import ControlSocket, ControlSocketError
 from edgerec.service.recorder import Recorder
-from edgerec.service.supervisor import tell_systemd
+from edgerec.service.supervisor import Supervisor, tell_systemd, watchdog_s
 from edgerec.store.disk import StoreError
 from edgerec.store.publish import Published
 
@@ -36,7 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Record until a signal ends it."""
-    log_to_stderr()
+    log_to_journal()
+    faulthandler.enable()  # systemd's watchdog ends us by SIGABRT: the log says where we hung
     file = args.config or default_file()
     config = load_config(file)
     if file is None:
@@ -54,6 +56,15 @@ def run(args: argparse.Namespace) -> int:
             return Exit.FAILED
         if control_socket is not None:
             opened.enter_context(Control(control_socket, commands_of(recorder), SystemClock()))
+        opened.enter_context(
+            Supervisor(
+                recorder.vitals,
+                SystemClock(),
+                stall_s=config.storage.stall_seconds,
+                notify=tell_systemd,
+                watchdog_s=watchdog_s(),
+            )
+        )
         log.info("recording root=%s kiosk=%s", config.storage.root, config.kiosk)
         return _wait(recorder, interruption)
 

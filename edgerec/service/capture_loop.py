@@ -79,6 +79,7 @@ class CaptureLoop:
         self._timeline: SessionTimeline | None = None
         self._settled_ns: int | None = None  # when the first track could have begun
         self._stop_ns: int | None = None
+        self._rounds = 0
         self._told: dict[TrackName, StreamHeader] = {}  # the log, of what each track delivers
         self._behind = False  # there is more to commit than one step took
         self._ended = False
@@ -89,12 +90,18 @@ class CaptureLoop:
         """Of the session; None while it has not begun. For any thread."""
         return self._timeline
 
+    @property
+    def rounds(self) -> int:
+        """How often the loop has come to the end of a step; a sign of life. For any thread."""
+        return self._rounds
+
     def run(self) -> None:
         """Capture until the session has ended; then the devices are given up."""
         try:
             while not self._ended:
                 self._wait()
                 self.step(self._clock.now_ns())
+                self._rounds += 1
         finally:
             for source in self._sources.values():
                 source.close()

@@ -24,6 +24,7 @@ from edgerec.service.capture_loop import CaptureLoop
 from edgerec.service.drift_memory import FILE as DRIFT_FILE
 from edgerec.service.drift_memory import DriftMemory
 from edgerec.service.status import Watched, describe
+from edgerec.service.supervisor import Vitals
 from edgerec.service.writer_loop import WriterLoop
 from edgerec.store.publish import Published
 from edgerec.store.root import StorageRoot
@@ -119,6 +120,21 @@ class Recorder:
     def status(self) -> dict[str, object]:
         """Return how the recording is, as JSON values. For any thread."""
         return describe(self._capture.timeline, self._watched, self._clock.now_ns())
+
+    def vitals(self) -> Vitals:
+        """Return what the watchdog goes by. For any thread."""
+        timeline = self._capture.timeline
+        recording = timeline is not None and timeline.stop is None
+        committed = timeline.history.committed if timeline is not None else 0
+        return Vitals(
+            seconds=committed / timeline.rate if timeline is not None and recording else None,
+            committed=committed,
+            rounds=self._capture.rounds,
+            captured=not self._threads[0].is_alive(),
+            written=self._writer.progress,
+            trouble=self._writer.state.trouble,
+            sources={name: source.state for name, source in self._watched.items()},
+        )
 
     def wait(self) -> None:
         """Wait until the session has ended and everything is published.

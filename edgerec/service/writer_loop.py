@@ -74,12 +74,19 @@ class WriterLoop:
         self._retry_s = FIRST_RETRY_S
         self._retry_ns = 0
         self._state = WritingState()
+        self._rounds = 0
         self._closing = threading.Event()
 
     @property
     def state(self) -> WritingState:
         """How writing goes; for any thread."""
         return self._state
+
+    @property
+    def progress(self) -> int:
+        """A number that changes with every piece written and step done; for any thread."""
+        recording = self._recording
+        return self._rounds + (0 if recording is None else recording.position)
 
     def begin(self, timeline: SessionTimeline) -> None:
         """Record this session; for the recorder thread."""
@@ -108,6 +115,7 @@ class WriterLoop:
 
     def step(self) -> None:
         """Write what is committed; publish what is complete. Try again what has failed."""
+        self._rounds += 1
         now_ns = self._clock.now_ns()
         self._housekeeping(now_ns)  # first, and in trouble too: it may be what makes room
         if now_ns < self._retry_ns:
