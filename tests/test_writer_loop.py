@@ -167,7 +167,7 @@ def test_reports_and_gaps_reach_the_sidecar(rig):
 class CountingRecording:
     """Counts how often it is made durable."""
 
-    position = missing_frames = 0
+    position = missing_frames = unpublished = 0
     syncs = 0
 
     def sync(self):

@@ -31,6 +31,7 @@ COMMANDS: Final = {
     "devices": "list the inputs that can be recorded here",
     "replay": "run the pipeline over recorded input, as fast as it goes",
     "trace": "record what the devices deliver, to replay it elsewhere",
+    "status": "how the running service is",
     "feed": "push audio into a track of the running service",
     "recover": "repair and publish what a crash left behind",
     "verify": "check published files against their sidecars",

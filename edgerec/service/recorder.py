@@ -23,8 +23,10 @@ from edgerec.service import parts
 from edgerec.service.capture_loop import CaptureLoop
 from edgerec.service.drift_memory import FILE as DRIFT_FILE
 from edgerec.service.drift_memory import DriftMemory
-from edgerec.service.status import Watched, describe
+from edgerec.service.monitor import Monitor
+from edgerec.service.status import Facts, LastPublished, Watched, describe
 from edgerec.service.supervisor import Vitals
+from edgerec.service.usage import usage
 from edgerec.service.writer_loop import WriterLoop
 from edgerec.store.publish import Published
 from edgerec.store.root import StorageRoot
@@ -66,6 +68,7 @@ class Recorder:
         except BaseException:
             self._root.release()  # a recorder that can't be made must not keep the next one out
             raise
+        self._monitor.start()
         for thread in self._threads:
             thread.start()
 
@@ -76,6 +79,10 @@ class Recorder:
         length_s: float | None,
         on_published: Callable[[Published], None],
     ) -> None:
+        self._kiosk = config.kiosk
+        self._started_ns = clock.now_ns()
+        self._last_published: LastPublished | None = None
+        self._on_published = on_published
         self._drift = DriftMemory(self._root.state / DRIFT_FILE)
         self._cleanup = parts.build_cleanup(config, self._root, clock)
         self._writer = WriterLoop(
@@ -84,7 +91,7 @@ class Recorder:
                 config,
                 self._root,
                 timeline,
-                on_published,
+                self._note_published,
                 clock=clock,
                 utc_wait_s=config.storage.utc_wait_s,
             ),
@@ -104,6 +111,7 @@ class Recorder:
             build_history=partial(parts.build_history, config),
             on_session=self._writer.begin,
         )
+        self._monitor = Monitor(lambda: self._capture.timeline)
         self._failure: BaseException | None = None
         self._closed = False
         self._ended = threading.Event()
@@ -119,7 +127,20 @@ class Recorder:
 
     def status(self) -> dict[str, object]:
         """Return how the recording is, as JSON values. For any thread."""
-        return describe(self._capture.timeline, self._watched, self._clock.now_ns())
+        return describe(
+            Facts(
+                kiosk=self._kiosk,
+                started_ns=self._started_ns,
+                timeline=self._capture.timeline,
+                sources={name: source.state for name, source in self._watched.items()},
+                heard=self._monitor.heard(),
+                writing=self._writer.state,
+                space=self._cleanup.space,
+                last_published=self._last_published,
+                clock=self._clock.read(),
+                usage=usage(),
+            )
+        )
 
     def vitals(self) -> Vitals:
         """Return what the watchdog goes by. For any thread."""
@@ -150,6 +171,7 @@ class Recorder:
             thread.join()
         if not self._closed:
             self._closed = True
+            self._monitor.close()
             self._capture.close()
             self._drift.save()
             self._root.release()
@@ -178,6 +200,10 @@ class Recorder:
             self._failure = self._failure or error
         finally:
             self._writer.close()
+
+    def _note_published(self, published: Published) -> None:
+        self._last_published = LastPublished.of(published, self._clock.now_ns())
+        self._on_published(published)
 
     def _keep_house(self, now_ns: int) -> None:
         self._drift.save_now_and_then(now_ns)

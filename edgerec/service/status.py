@@ -1,14 +1,32 @@
-"""How is the service: what `edgerec status` is told."""
+"""How is the service: the one document that `edgerec status`, metrics and meters are made of.
+
+`docs/contract.md` describes it. Made by whoever asks, from values that the threads of the recording
+replace as a whole; nobody is waited for.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, Protocol
 
 from edgerec import __version__
-from edgerec.audio import TRACKS, TrackName
+from edgerec.audio import TRACKS, GapReason, TrackName, TrackReport
 from edgerec.capture.child import SourceState
+from edgerec.clock import ClockReading
+from edgerec.service.health import Health, Reason, judge
+from edgerec.service.monitor import Heard
 from edgerec.service.timeline import SessionTimeline
+from edgerec.service.usage import Usage
+from edgerec.service.writer_loop import WritingState
+from edgerec.store.cleanup import Space
+from edgerec.store.publish import Published
+
+SCHEMA: Final = "edgerec-status/1"
+
+_SECOND_NS: Final = 1_000_000_000
+_LOSSES: Final = (GapReason.XRUN, GapReason.OVERRUN)
 
 
 class Watched(Protocol):
@@ -20,33 +38,144 @@ class Watched(Protocol):
         ...
 
 
-def describe(
-    timeline: SessionTimeline | None, sources: Mapping[TrackName, Watched], now_ns: int
-) -> dict[str, object]:
-    """Return the status as JSON values.
+@dataclass(frozen=True, slots=True)
+class LastPublished:
+    """The file that was published last."""
 
-    Parameters
-    ----------
-    timeline
-        Of the session; None while there is none.
-    """
+    name: str
+    kind: str
+    at_ns: int
+    """On CLOCK_MONOTONIC_RAW."""
+
+    @classmethod
+    def of(cls, published: Published, now_ns: int) -> LastPublished:
+        """Return what is remembered of it."""
+        return cls(published.path.name, published.kind, now_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything that the status is made of, as it is now."""
+
+    kiosk: str
+    started_ns: int
+    """When the service started; all times are on CLOCK_MONOTONIC_RAW."""
+    timeline: SessionTimeline | None
+    """Of the session; None while there is none."""
+    sources: Mapping[TrackName, SourceState]
+    heard: Heard
+    writing: WritingState
+    space: Space | None
+    last_published: LastPublished | None
+    clock: ClockReading
+    usage: Usage
+
+
+def health_of(facts: Facts) -> Health:
+    """Return how the service is."""
+    return judge(
+        facts.sources, facts.writing, facts.space, facts.heard.warnings, facts.clock.raw_ns
+    )
+
+
+def describe(facts: Facts) -> dict[str, object]:
+    """Return the status as JSON values."""
+    timeline = facts.timeline
     recording = timeline is not None and timeline.stop is None
     seconds = 0.0 if timeline is None else timeline.history.committed / timeline.rate
+    health = health_of(facts)
     return {
+        "schema": SCHEMA,
         "version": __version__,
+        "kiosk": facts.kiosk,
+        "state": health.state,
+        "reasons": [_reason(reason) for reason in health.reasons],
         "recording": recording,
         "session_seconds": round(seconds, 3) if recording else None,
-        "tracks": {
-            name: _track(sources[name].state, now_ns) if name in sources else {"state": "off"}
-            for name in TRACKS
+        "sample_rate": timeline.rate if timeline is not None else None,
+        "uptime_seconds": round((facts.clock.raw_ns - facts.started_ns) / _SECOND_NS, 1),
+        "tracks": {name: _track(name, facts) for name in TRACKS},
+        "storage": _storage(facts, recording=recording),
+        "last_published": _last_published(facts),
+        "clock": {
+            "utc": _utc(facts.clock, 0),
+            "trusted": facts.clock.utc_trusted,
+            "error_ms": facts.clock.utc_error_ms,
         },
+        "memory": {"pss_bytes": facts.usage.pss_bytes, "rss_bytes": facts.usage.rss_bytes},
+        "cpu_seconds": facts.usage.cpu_seconds,
+        "processes": facts.usage.processes,
     }
 
 
-def _track(state: SourceState, now_ns: int) -> dict[str, object]:
+def _reason(reason: Reason) -> dict[str, object]:
     return {
-        "state": state.name,
-        "for_seconds": round((now_ns - state.since_ns) / 1e9, 1),
-        "detail": state.detail,
-        "restarts": state.restarts,
+        "code": reason.code,
+        "track": reason.track,
+        "why": reason.why,
+        "hint": reason.hint,
     }
+
+
+def _track(name: TrackName, facts: Facts) -> dict[str, object]:
+    if name not in facts.sources:
+        return {"state": "off"}
+    source = facts.sources[name]
+    reports = facts.timeline.reports if facts.timeline is not None else {}
+    report = reports.get(name, TrackReport())
+    levels, gaps = facts.heard.levels[name], facts.heard.gaps[name]
+    return {
+        "state": source.name,
+        "since": _utc(facts.clock, facts.clock.raw_ns - source.since_ns),
+        "for_seconds": _seconds_since(source.since_ns, facts),
+        "detail": source.detail,
+        "device": report.device,
+        "drift_ppm": report.drift_ppm,
+        "residual_us": report.residual_us,
+        "peak_dbfs": levels.peak_dbfs,
+        "rms_dbfs": levels.rms_dbfs,
+        "clipped": levels.clipped,
+        "gaps": {
+            reason.label: {"count": total.count, "frames": total.frames}
+            for reason, total in gaps.items()
+        },
+        "xruns": sum(gaps[reason].count for reason in _LOSSES if reason in gaps),
+        "late_frames": report.late_frames,
+        "restarts": source.restarts,
+    }
+
+
+def _storage(facts: Facts, *, recording: bool) -> dict[str, object]:
+    writing, space, timeline = facts.writing, facts.space, facts.timeline
+    lag_s = 0.0
+    if recording and timeline is not None:
+        lag_s = max(timeline.history.committed - writing.written, 0) / timeline.rate
+    hours_left = None if space is None else round(space.hours_left, 1)
+    return {
+        "free_bytes": space.free_bytes if space else None,
+        "stored_bytes": space.stored_bytes if space else None,
+        "unacknowledged_bytes": space.unacknowledged_bytes if space else None,
+        "hours_left": hours_left,
+        "unpublished": writing.unpublished,
+        "writer_lag_seconds": round(lag_s, 3),
+        "lost_frames": writing.lost_frames,
+        "trouble": writing.trouble,
+        "trouble_for_seconds": _seconds_since(writing.since_ns, facts) if writing.trouble else None,
+    }
+
+
+def _last_published(facts: Facts) -> dict[str, object] | None:
+    last = facts.last_published
+    if last is None:
+        return None
+    return {"file": last.name, "kind": last.kind, "ago_seconds": _seconds_since(last.at_ns, facts)}
+
+
+def _seconds_since(instant_ns: int, facts: Facts) -> float:
+    return round((facts.clock.raw_ns - instant_ns) / _SECOND_NS, 1)
+
+
+def _utc(clock: ClockReading, ago_ns: int) -> str:
+    """Return an instant as the wall clock has it now."""
+    instant = datetime.fromtimestamp((clock.utc_ns - ago_ns) // _SECOND_NS, UTC)
+    return instant.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -40,6 +40,10 @@ class WritingState:
     """When that changed last, on CLOCK_MONOTONIC_RAW."""
     lost_frames: int = 0
     """Of the session, that the disk did not take in time."""
+    written: int = 0
+    """Every timeline frame before it is in files, or lost."""
+    unpublished: int = 0
+    """Finished chunks that wait for the wall clock, or for the disk."""
 
 
 class WriterLoop:
@@ -138,15 +142,25 @@ class WriterLoop:
         recording = self._recording
         stop = timeline.stop  # before the rest: what follows reaches up to it
         write_committed(recording, timeline)
-        self._state = replace(self._state, lost_frames=recording.missing_frames)
+        self._note_progress(recording)
         if stop is not None:
             recording.finish("stop")
+            self._note_progress(recording)
             self._timeline = self._recording = None
             return
         recording.publish_due()
+        self._note_progress(recording)
         if now_ns - self._synced_ns >= self._sync_ns:
             recording.sync()
             self._synced_ns = now_ns
+
+    def _note_progress(self, recording: Recording) -> None:
+        self._state = replace(
+            self._state,
+            lost_frames=recording.missing_frames,
+            written=recording.position,
+            unpublished=recording.unpublished,
+        )
 
     def _note_failure(self, error: StoreError, now_ns: int) -> None:
         if self._failure is None:

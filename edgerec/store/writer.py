@@ -106,6 +106,12 @@ class Recording:
         before = self._position if self._chunk is None else self._chunk.start
         return before - self._held_frames
 
+    @property
+    def unpublished(self) -> int:
+        """How many finished chunks wait to be published."""
+        in_progress = 0 if self._chunk is None else 1
+        return self._sequence - in_progress - self._unpublished
+
     def write(self, span: Span, reports: Mapping[TrackName, TrackReport]) -> None:
         """Append a span of any length, publishing each chunk that it completes.
 

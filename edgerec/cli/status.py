@@ -1,0 +1,40 @@
+"""How is the running service?"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Final
+
+from edgerec.cli import status_text
+from edgerec.cli.exits import Exit
+from edgerec.cli.options import add_config, add_json, add_socket, socket_path
+from edgerec.cli.output import print_json
+from edgerec.cli.service_connection import ServiceConnection, ServiceError
+
+HELP = """Show how the running service is, what is wrong first. Exit status: 0 all is well, 3
+something is wrong (it says what, and what to do), 1 the service can't be asked."""
+
+_EXITS: Final = {"ok": Exit.DONE}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    add_json(parser)
+    add_socket(parser)
+    add_config(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Ask the service."""
+    try:
+        with ServiceConnection(socket_path(args)) as service:
+            status = service.request("status", {})
+    except ServiceError as error:
+        print(f"edgerec status: {error}", file=sys.stderr)
+        return Exit.FAILED
+    if args.json:
+        print_json(status)
+    else:
+        print("\n".join(status_text.lines(status)))
+    return _EXITS.get(str(status["state"]), Exit.DEGRADED)

@@ -1,0 +1,93 @@
+"""How does a person read the service's status?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+Document = Mapping[str, Any]
+"""What the service answers to `status`; see `docs/contract.md`."""
+
+
+def lines(status: Document) -> Iterator[str]:
+    """Yield the status, what is wrong first."""
+    yield f"{status['kiosk']}: {status['state']}, {_recording(status)}"
+    for reason in status["reasons"]:
+        yield f"  ! {reason['why']}"
+        yield f"    -> {reason['hint']}"
+    for name, track in status["tracks"].items():
+        yield from _track(name, track, status["sample_rate"])
+    yield from _storage(status["storage"])
+    last = status["last_published"]
+    if last is not None:
+        yield f"last published: {last['file']}, {duration(last['ago_seconds'])} ago"
+    yield _machine(status)
+
+
+def duration(seconds: float) -> str:
+    """Return a length of time with the two units that matter."""
+    whole = int(seconds)
+    for unit_s, unit, part_s, part in ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min")):
+        if whole >= unit_s:
+            return f"{whole // unit_s} {unit} {whole % unit_s // part_s} {part}"
+    return f"{whole // 60} min {whole % 60} s" if whole >= 60 else f"{whole} s"
+
+
+def megabytes(count: int | None) -> str:
+    """Return a number of bytes as people say it."""
+    if count is None:
+        return "?"
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
+def level(dbfs: float | None) -> str:
+    """Return a level; digital silence has none."""
+    return "silence" if dbfs is None else f"{dbfs:.1f} dBFS"
+
+
+def _recording(status: Document) -> str:
+    if not status["recording"]:
+        return "not recording"
+    return f"recording for {duration(status['session_seconds'])}"
+
+
+def _track(name: str, track: Document, rate: int | None) -> Iterator[str]:
+    if track["state"] == "off":
+        yield f"{name:4} off"
+        return
+    since = duration(track["for_seconds"])
+    yield f"{name:4} {track['state']} for {since}, {track['device'] or 'no device yet'}"
+    if track["drift_ppm"] is not None:
+        yield (
+            f"     peak {level(track['peak_dbfs'])}, rms {level(track['rms_dbfs'])}, "
+            f"drift {track['drift_ppm']:+.1f} ppm, within {track['residual_us']:.0f} us"
+        )
+    gaps = [
+        f"{gap['count']} {reason} ({gap['frames'] / rate:.1f} s)"
+        for reason, gap in track["gaps"].items()
+        if rate
+    ]
+    told = [f"gaps: {', '.join(gaps)}"] if gaps else []
+    if track["restarts"]:
+        told.append(f"{track['restarts']} restarts")
+    if told:
+        yield f"     {'; '.join(told)}"
+
+
+def _storage(storage: Document) -> Iterator[str]:
+    if storage["free_bytes"] is None:
+        return
+    yield (
+        f"disk {megabytes(storage['free_bytes'])} free, {storage['hours_left']:.0f} hours left; "
+        f"{megabytes(storage['unacknowledged_bytes'])} not fetched yet, "
+        f"{storage['unpublished']} chunks to be published"
+    )
+
+
+def _machine(status: Document) -> str:
+    trust = "" if status["clock"]["trusted"] else " (not synchronised)"
+    return (
+        f"edgerec {status['version']}: {megabytes(status['memory']['pss_bytes'])}, "
+        f"{status['cpu_seconds']:.0f} CPU seconds in {duration(status['uptime_seconds'])}; "
+        f"clock {status['clock']['utc']}{trust}"
+    )

@@ -1,0 +1,163 @@
+"""What does the timeline say of itself while it is recorded: how loud, where silent and why?
+
+Reads the history behind the recorder thread with a cursor of its own, in a thread of its own, so
+that neither capture nor a disk that hangs has to do with it. One that is asked catches up first:
+levels are of the last commit, totals a second older at most.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from edgerec.audio import TRACKS, GapReason, Span, TimelineFrame, TrackName
+from edgerec.service.health import Reason
+from edgerec.service.timeline import SessionTimeline
+from edgerec.store.ledger import AUDIO, Levels, TrackLedger, changes_in
+from edgerec.store.sidecar import GapTotal
+from edgerec.sync.ring import OverrunError
+
+TICK_S: Final = 1.0
+WINDOW_S: Final = 1.0  # of the levels; also what is read at once
+SILENT: Final = Levels(None, None, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a session's timeline held so far, of every track."""
+
+    levels: Mapping[TrackName, Levels] = field(
+        default_factory=lambda: dict.fromkeys(TRACKS, SILENT)
+    )
+    """Of the last second that is committed."""
+    gaps: Mapping[TrackName, Mapping[GapReason, GapTotal]] = field(
+        default_factory=lambda: {name: {} for name in TRACKS}
+    )
+    """Since the session began."""
+    warnings: tuple[Reason, ...] = ()
+    """What is wrong with the audio itself."""
+
+
+class GapCounter:
+    """Counts the gaps of one track as its frames come by."""
+
+    def __init__(self) -> None:
+        self._code = AUDIO
+        self.totals: dict[GapReason, GapTotal] = {}
+
+    def add(self, span: Span, track: int) -> None:
+        """Take in frames that follow the last ones."""
+        reasons = span.reasons[track]
+        begun = [c.code for c in changes_in(span.start, reasons, self._code) if c.code != AUDIO]
+        self._code = int(reasons[-1])
+        if not reasons.any():
+            return  # nearly always
+        frames = np.bincount(reasons, minlength=len(GapReason))
+        for code in np.flatnonzero(frames[AUDIO + 1 :]) + AUDIO + 1:
+            reason = GapReason(int(code))
+            total = self.totals.get(reason, GapTotal())
+            self.totals[reason] = GapTotal(
+                total.count + begun.count(reason), total.frames + int(frames[code])
+            )
+
+
+class Monitor:
+    """Listens to every session's timeline; between `start` and `close` in a thread of its own.
+
+    Parameters
+    ----------
+    timeline_of
+        Returns the session that goes on; None while there is none. For any thread.
+    listen
+        Shown every second of the session as it is committed, and its rate; called by one thread
+        at a time. A new session begins at frame 0.
+    """
+
+    def __init__(
+        self,
+        timeline_of: Callable[[], SessionTimeline | None],
+        listen: Callable[[Span, int], None] = lambda span, rate: None,
+    ) -> None:
+        self._timeline_of = timeline_of
+        self._listen = listen
+        self._lock = threading.Lock()  # held for milliseconds, and by no thread of the recording
+        self._timeline: SessionTimeline | None = None
+        self._cursor = TimelineFrame(0)
+        self._gaps = {name: GapCounter() for name in TRACKS}
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="monitor")
+
+    def start(self) -> None:
+        """Start listening."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._closing.set()
+        self._thread.join()
+
+    def heard(self) -> Heard:
+        """Return what there was to hear up to now; for any thread."""
+        with self._lock:
+            timeline = self._catch_up()
+            if timeline is None:
+                return Heard()
+            return Heard(
+                _levels_now(timeline),
+                {name: dict(counter.totals) for name, counter in self._gaps.items()},
+            )
+
+    def step(self) -> None:
+        """Listen to what was committed since the last time."""
+        with self._lock:
+            self._catch_up()
+
+    def _run(self) -> None:
+        while not self._closing.wait(TICK_S):
+            self.step()
+
+    def _catch_up(self) -> SessionTimeline | None:
+        timeline = self._timeline_of()
+        if timeline is not self._timeline:
+            self._timeline = timeline
+            self._cursor = TimelineFrame(0)
+            self._gaps = {name: GapCounter() for name in TRACKS}
+        if timeline is None:
+            return None
+        whole = round(WINDOW_S * timeline.rate)
+        while timeline.history.committed - self._cursor >= whole:
+            try:
+                span = timeline.history.read(self._cursor, whole)
+            except OverrunError as overrun:
+                # Only when this thread had no CPU for half a minute.
+                self._cursor = TimelineFrame(self._cursor + overrun.lost)
+                continue
+            self._cursor = TimelineFrame(self._cursor + whole)
+            for track, name in enumerate(TRACKS):
+                self._gaps[name].add(span, track)
+            self._listen(span, timeline.rate)
+        return timeline
+
+
+def _levels_now(timeline: SessionTimeline) -> dict[TrackName, Levels]:
+    """Return how loud the last committed second is."""
+    committed = timeline.history.committed
+    frames = min(round(WINDOW_S * timeline.rate), committed)
+    try:
+        span = timeline.history.read(TimelineFrame(committed - frames), frames)
+    except OverrunError:
+        return dict.fromkeys(TRACKS, SILENT)
+    return {name: levels_of(span, track) for track, name in enumerate(TRACKS)}
+
+
+def levels_of(span: Span, track: int) -> Levels:
+    """Return how loud one track of a span is, over the frames that are no gaps."""
+    if span.frames == 0:
+        return SILENT
+    ledger = TrackLedger()
+    ledger.add(span.start, span.pcm[track], span.reasons[track])
+    return ledger.levels(int(np.count_nonzero(span.reasons[track] == AUDIO)))

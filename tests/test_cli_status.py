@@ -1,0 +1,83 @@
+"""`edgerec status` against a control socket that answers what a test says."""
+
+import json
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+
+from edgerec import cli
+from edgerec.audio import GapReason, TrackReport
+from edgerec.capture.child import SourceState
+from edgerec.cli.status_text import duration, lines
+from edgerec.service.commands import status_command
+from edgerec.service.control import Control
+from edgerec.service.control_socket import ControlSocket
+from edgerec.service.monitor import Heard
+from edgerec.service.status import LastPublished, describe
+from edgerec.store.cleanup import Space
+from edgerec.store.ledger import Levels
+from edgerec.store.sidecar import GapTotal
+from tests.kiosk import START_NS, FakeClock
+from tests.test_status import FACTS, session
+
+RUNNING = SourceState("running", START_NS, "mic", 0)
+WELL = replace(
+    FACTS,
+    timeline=session(5, reports={"user": TrackReport("pulse:mic", 31.2, 18.0, 0)}),
+    sources={"user": RUNNING},
+    heard=Heard(
+        levels={"user": Levels(-3.0, -24.0, 0), "bot": Levels(None, None, 0)},
+        gaps={"user": {GapReason.STALL: GapTotal(2, 25)}, "bot": {}},
+    ),
+    space=Space(5 * 10**9, 0, 10**8, 250.0),
+    last_published=LastPublished("a.wav", "chunk", START_NS),
+)
+
+
+@contextmanager
+def serving(path, facts):
+    commands = {"status": status_command(lambda: describe(facts))}
+    with ControlSocket(path) as listening, Control(listening, commands, FakeClock()):
+        yield
+
+
+@pytest.mark.parametrize(("facts", "code", "state"), [(WELL, 0, "ok"), (FACTS, 3, "failed")])
+def test_the_exit_status_says_whether_all_is_well(tmp_path, capsys, facts, code, state):
+    path = tmp_path / "control.sock"
+    with serving(path, facts):
+        assert cli.main(["status", "--socket", str(path), "--json"]) == code
+        assert json.loads(capsys.readouterr().out)["state"] == state
+        assert cli.main(["status", "--socket", str(path)]) == code
+        assert capsys.readouterr().out.startswith(f"k1: {state}, ")
+
+
+def test_a_service_that_is_not_there_is_a_failure(tmp_path, capsys):
+    assert cli.main(["status", "--socket", str(tmp_path / "absent")]) == 1
+    assert "edgerec status: no service at" in capsys.readouterr().err
+
+
+def test_people_read_what_is_wrong_first_and_what_to_do():
+    shown = list(lines(describe(FACTS)))
+    assert shown[0] == "k1: failed, not recording"
+    assert shown[1] == "  ! the user track is stalled: no frame for 2 s"
+    assert shown[2].startswith("    -> plug the device in")
+
+
+def test_people_read_devices_levels_gaps_and_room():
+    assert list(lines(describe(WELL)))[:6] == [
+        "k1: ok, recording for 5 s",
+        "user running for 1 min 30 s, pulse:mic",
+        "     peak -3.0 dBFS, rms -24.0 dBFS, drift +31.2 ppm, within 18 us",
+        "     gaps: 2 stall (2.5 s)",
+        "bot  off",
+        "disk 5.0 GB free, 250 hours left; 100 MB not fetched yet, 0 chunks to be published",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(59.9, "59 s"), (60, "1 min 0 s"), (3_720, "1 h 2 min"), (90_000, "1 d 1 h")],
+)
+def test_a_duration_has_the_two_units_that_matter(seconds, said):
+    assert duration(seconds) == said
