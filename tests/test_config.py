@@ -387,7 +387,6 @@ def plain(value):
             "recording.late_seconds",
         ),
         ("control: {group: staff}", "control.group"),
-        ("metrics: {textfile: /tmp/edgerec.prom}", "metrics.textfile"),
         ("hooks: {on_chunk: [notify]}", "hooks.on_chunk"),
         ("hooks: {on_turn: [notify]}", "hooks.on_turn"),
         ("hooks: {on_state: [notify]}", "hooks.on_state"),

@@ -105,6 +105,17 @@ def test_a_device_that_can_not_be_started_is_told_and_the_other_track_recorded(t
     assert verify(run.root).ok
 
 
+def test_metrics_are_there_while_it_runs(tmp_path, run):
+    textfile = run.root / "edgerec.prom"  # the root is made by then
+    run.file.write_text(run.file.read_text() + f"metrics: {{textfile: {textfile}}}\n")
+    run.start()
+    run.wait_for("edgerec.prom")
+    assert "edgerec_info{version=" in textfile.read_text()
+    run.process.terminate()
+    assert run.finish()[0] == 0
+    assert not textfile.exists()
+
+
 def test_a_second_recorder_says_who_holds_the_root_and_harms_nothing(tmp_path, run):
     with StorageRoot(run.root):
         run.start()

@@ -22,6 +22,9 @@ class Machine:
         shutil.copytree(SCRIPTS, self.checkout / "scripts", ignore=shutil.ignore_patterns("*.py"))
         self.write(self.checkout / "scripts" / "environment", 'echo "environment $*" >>"$LOG"')
         self.write(self.commands / "sudo", 'exec "$@"')
+        self.promtool = self.checkout / ".tools" / "promtool"
+        self.promtool.parent.mkdir()
+        self.write(self.promtool, "exit 0")
         self.installed()
         self.apt_get("exit 0")
 
@@ -107,6 +110,21 @@ def test_tests_need_more_packages_and_say_so_to_the_environment(machine):
     assert status == 0
     assert installs(calls) == [set(TESTS)]
     assert calls[-1] == "environment --tests"
+
+
+def test_promtool_is_fetched_once_and_its_server_is_not_installed(machine):
+    machine.installed(*RUN, *TESTS)
+    machine.promtool.unlink()
+    machine.apt_get(
+        "[[ $1 == install ]] && exit 0; "
+        "mkdir -p usr/bin && touch usr/bin/promtool && chmod +x usr/bin/promtool && touch x.deb"
+    )
+    machine.write(machine.commands / "dpkg-deb", 'tar -c -C "$(dirname "$2")" ./usr/bin/promtool')
+    status, calls = machine.setup("--tests")
+    assert status == 0
+    assert [call for call in calls if "prometheus" in call] == ["apt-get download -qq prometheus"]
+    assert machine.promtool.exists()
+    assert [path.name for path in machine.promtool.parent.iterdir()] == ["promtool"]
 
 
 def test_failed_install_is_tried_once_more_with_fresh_lists(machine):

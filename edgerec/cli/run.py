@@ -19,6 +19,7 @@ from edgerec.config import Config, default_file, load_config
 from edgerec.service.commands import commands_of
 from edgerec.service.control import Control
 from edgerec.service.control_socket import ControlSocket, ControlSocketError
+from edgerec.service.metrics import MetricsFile
 from edgerec.service.recorder import Recorder
 from edgerec.service.supervisor import Supervisor, tell_systemd, watchdog_s
 from edgerec.store.disk import StoreError
@@ -56,6 +57,8 @@ def run(args: argparse.Namespace) -> int:
             return Exit.FAILED
         if control_socket is not None:
             opened.enter_context(Control(control_socket, commands_of(recorder), SystemClock()))
+        if config.metrics.textfile is not None:
+            opened.enter_context(MetricsFile(config.metrics.textfile, recorder.status))
         opened.enter_context(
             Supervisor(
                 recorder.vitals,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from edgerec.audio import TrackName
 from edgerec.capture.child import SourceState
@@ -15,6 +15,7 @@ from edgerec.service.writer_loop import WritingState
 from edgerec.store.cleanup import Space
 
 HealthName = Literal["ok", "degraded", "failed"]
+HEALTH_NAMES: Final[tuple[HealthName, ...]] = get_args(HealthName)
 
 _SECOND_NS: Final = 1_000_000_000
 STARTS_NS: Final = 15 * _SECOND_NS

@@ -1,0 +1,40 @@
+"""What Prometheus itself says of our metrics and alert rules."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from edgerec.service.metrics import exposition
+from edgerec.service.status import describe
+from tests.test_cli_status import WELL
+from tests.test_status import FACTS
+
+pytestmark = pytest.mark.real
+
+CHECKOUT = Path(__file__).parents[2]
+RULES = CHECKOUT / "systemd" / "monitoring" / "edgerec-alerts.yaml"
+
+
+def promtool(*arguments, given=""):
+    """Run it; return its exit status and everything it says."""
+    own = CHECKOUT / ".tools" / "promtool"
+    program = own if own.exists() else shutil.which("promtool")
+    if program is None:
+        pytest.fail("promtool is not here: scripts/setup --tests fetches it")
+    done = subprocess.run(
+        [program, *arguments], input=given, capture_output=True, text=True, timeout=60, check=False
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("facts", [WELL, FACTS])
+def test_promtool_has_nothing_to_say_against_the_metrics(facts):
+    assert promtool("check", "metrics", given=exposition(describe(facts))) == (0, "")
+
+
+def test_promtool_finds_the_alert_rules_in_order():
+    status, said = promtool("check", "rules", str(RULES))
+    assert status == 0, said
+    assert "SUCCESS" in said
