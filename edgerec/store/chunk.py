@@ -1,4 +1,4 @@
-"""One chunk of the recording while it is written: its files, its journal, what is known of it."""
+"""One chunk or turn while it is written: its files, its journal, what is known of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from edgerec.store import disk
 from edgerec.store.compressed import CompressedWriter, tag_date
 from edgerec.store.formats import FORMS, WAV_SUFFIX, Format
 from edgerec.store.journal import Closing, Journal, JournalContent, Opening
-from edgerec.store.layout import CHUNK
 from edgerec.store.ledger import Levels, TrackLedger, gaps_between
 from edgerec.store.naming import What, partition, published_stem, work_name
 from edgerec.store.publish import Published, fingerprint, publish
@@ -25,6 +24,7 @@ from edgerec.store.sidecar import (
     EndReason,
     FileFacts,
     TrackFacts,
+    TurnFacts,
     describe_file,
     encode,
     kind_of,
@@ -108,9 +108,10 @@ def finished_chunk(content: JournalContent, closing: Closing, now: Stamp) -> Fin
                 tuple(gaps_between(content.changes[track], stop)),
                 closing.levels[track],
             )
-            for track in TRACKS
+            for track in opening.layout.tracks
         },
         recovered=closing.recovered,
+        turn=closing.turn,
     )
     return FinishedChunk(opening, facts, closing.files)
 
@@ -128,7 +129,7 @@ class OpenChunk:
     def __init__(self, root: StorageRoot, opening: Opening) -> None:
         self.opening = opening
         self.start = opening.start
-        self._ledgers = {track: TrackLedger() for track in TRACKS}
+        self._ledgers = {track: TrackLedger() for track in opening.layout.tracks}
         self._residual_us: dict[TrackName, float] = {}
         layout = opening.layout
         self._writers: dict[What, WavWriter] = {}
@@ -153,18 +154,19 @@ class OpenChunk:
     @property
     def position(self) -> TimelineFrame:
         """The frame that comes next."""
-        return TimelineFrame(self.start + self._writers[CHUNK].frames)
+        return TimelineFrame(self.start + self._writers[self.opening.layout.main].frames)
 
     def fits(self, reasons: NDArray[np.uint8]) -> int:
         """Return how many of these frames, (tracks, frames), the ledgers have room for."""
         return min(
-            ledger.fits(self.position, codes)
-            for ledger, codes in zip(self._ledgers.values(), reasons, strict=True)
+            ledger.fits(self.position, reasons[TRACKS.index(track)])
+            for track, ledger in self._ledgers.items()
         )
 
     def write(self, pcm: NDArray[np.int16], reasons: NDArray[np.uint8]) -> None:
         """Append frames of all tracks, both (tracks, frames)."""
-        for index, (track, ledger) in enumerate(self._ledgers.items()):
+        for track, ledger in self._ledgers.items():
+            index = TRACKS.index(track)
             changes = ledger.add(self.position, pcm[index], reasons[index])
             self._journal.note(track, changes)  # before the audio it is about
         # The chunk itself comes last: its length is the position, so that it never says more
@@ -193,7 +195,11 @@ class OpenChunk:
         self.durable_frames = self.position - self.start
 
     def finish(
-        self, stamp: Stamp, reports: Mapping[TrackName, TrackReport], end_reason: EndReason
+        self,
+        stamp: Stamp,
+        reports: Mapping[TrackName, TrackReport],
+        end_reason: EndReason,
+        turn: TurnFacts | None = None,
     ) -> FinishedChunk:
         """Make all of it durable and close it: it only remains to be published.
 
@@ -205,6 +211,8 @@ class OpenChunk:
             Of the chunk's first frame, as the clocks are known now.
         reports
             Of both tracks, as of the chunk's end.
+        turn
+            That it holds, as of its end.
         """
         self.sync()  # before the line that promises it
         for writer in self._writers.values():
@@ -222,9 +230,10 @@ class OpenChunk:
             reports=reports,
             late_frames={
                 track: reports[track].late_frames - opening.reports[track].late_frames
-                for track in TRACKS
+                for track in self._ledgers
             },
-            levels={track: self._levels(track) for track in TRACKS},
+            levels={track: self._levels(track) for track in self._ledgers},
+            turn=turn,
         )
         self._journal.end(closing)
         for what in self._encoders:

@@ -30,22 +30,24 @@ def check_order(files: Sequence[DescribedFile]) -> Iterator[Finding]:
     Turns are numbered but do not tile; everything else does.
     """
     first = files[0]
-    tiles = not first.key.what.startswith("turn-")
-    gone = first.start != first.missing_before if tiles else first.key.sequence > 0
-    if gone:
+    tiles = first.turn is None
+    if _gone_before(first):
         yield Finding(first.path, "the session's earlier files are not here", "info")
     for before, after in pairwise(files):
         if tiles:
             yield from _check_neighbours(before, after)
-        elif after.key.sequence != before.key.sequence + 1:
+            continue
+        if after.key.sequence != before.key.sequence + 1:
             yield Finding(after.path, _missing_numbers(before, after))
+        if after.start < before.stop:
+            yield Finding(after.path, _too_early(before, after))
 
 
 def _check_neighbours(before: DescribedFile, after: DescribedFile) -> Iterator[Finding]:
     declared = after.start - after.missing_before
     consecutive = after.key.sequence == before.key.sequence + 1
     if after.start < before.stop:
-        yield Finding(after.path, f"begins at frame {after.start}, before {before.path.name} ends")
+        yield Finding(after.path, _too_early(before, after))
     elif declared == before.stop:
         if after.missing_before:
             frames = after.missing_before
@@ -65,6 +67,17 @@ def _check_neighbours(before: DescribedFile, after: DescribedFile) -> Iterator[F
         )
 
 
+def _gone_before(first: DescribedFile) -> bool:
+    """Whether files before the first that is here are not."""
+    if first.turn is not None:
+        return first.key.sequence > 0
+    return first.start != first.missing_before
+
+
+def _too_early(before: DescribedFile, after: DescribedFile) -> str:
+    return f"begins at frame {after.start}, before {before.path.name} ends"
+
+
 def _missing_numbers(before: DescribedFile, after: DescribedFile) -> str:
     first, last = before.key.sequence + 1, after.key.sequence - 1
     numbers = f"{first:06d}" if first == last else f"{first:06d} to {last:06d}"
@@ -81,7 +94,7 @@ def check_closing(
         if last.stop > closing.frames:
             problem = f"the session ends at frame {closing.frames}, {last.path.name} at {last.stop}"
             yield Finding(closing.path, problem)
-        if first.start != first.missing_before:
+        if _gone_before(first):
             continue  # earlier files were taken away: what is left can't be counted
         # A record that was made by recovery counts what recovery has published before it.
         here = [one for one in files if closing.recovered or not one.recovered]

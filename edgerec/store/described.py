@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from edgerec.audio import GapReason, TrackName
 from edgerec.store.formats import FORMS
-from edgerec.store.naming import SIDECAR_SUFFIX, FileKey, What, parse_published
-from edgerec.store.sidecar import SCHEMA, kind_of
+from edgerec.store.naming import SIDECAR_SUFFIX, TURN_OF, FileKey, What, parse_published
+from edgerec.store.sidecar import SCHEMA, Kind, TurnFacts, kind_of
 
 _SUFFIXES: Final = {form.container: form.suffix for form in FORMS.values()}
 REASONS: Final = frozenset(reason.label for reason in GapReason if reason)
@@ -55,6 +55,8 @@ class DescribedFile:
     missing_before: int
     recovered: bool
     gaps: Totals
+    turn: TurnFacts | None = None
+    """None: not of a turn."""
 
     @property
     def stop(self) -> int:
@@ -100,7 +102,7 @@ def read_sidecar(path: Path) -> DescribedFile | DescribedSession:
         for name, expected in common.items()
         if fields.get(name) != expected
     ]
-    shape = _SESSION_SHAPE if key.what == "session" else _FILE_SHAPE
+    shape = _SHAPES[kind_of(key.what)]
     for name, check in shape.items():
         problems += [f"{name} {problem}" for problem in check(fields.get(name))]
     if problems:
@@ -136,6 +138,13 @@ def _described_file(path: Path, key: FileKey, fields: Mapping[str, Any]) -> Desc
             position = first + length
             reason = gap["reason"]
             totals[reason] = totals.get(reason, 0) + length
+    turn = None
+    if kind_of(key.what) == "turn":
+        turn = _described_turn(fields["turn"])
+        if TURN_OF[turn.speaker] != key.what:
+            problems.append(f"turn is of the {turn.speaker}, its name says {key.what}")
+        if turn != turn.within(start, start + frames):
+            problems.append("turn says that speech is outside the file")
     if problems:
         raise SidecarError(problems)
     return DescribedFile(
@@ -151,6 +160,19 @@ def _described_file(path: Path, key: FileKey, fields: Mapping[str, Any]) -> Desc
         missing_before=fields["missing_before"],
         recovered=fields["recovered"],
         gaps=gaps,
+        turn=turn,
+    )
+
+
+def _described_turn(fields: Mapping[str, Any]) -> TurnFacts:
+    return TurnFacts(
+        speaker=fields["speaker"],
+        number=fields["number"],
+        part=fields["part"],
+        speech_start=fields["speech_start_frame"],
+        speech_end=fields["speech_end_frame"],
+        by=fields["by"],
+        interrupted=fields["interrupted"],
     )
 
 
@@ -222,6 +244,16 @@ _CONTAINER: Final = _is(lambda v: isinstance(v, str) and v in _SUFFIXES, "wav, f
 _TRACK_NAMES: Final = frozenset({"user", "bot"})
 _FILES: Final = frozenset({"chunk", "user", "bot", "turn-user", "turn-bot"})
 
+_TURN: Final = _object(
+    speaker=_is(lambda v: isinstance(v, str) and v in TURN_OF, "user or bot"),
+    number=_whole(1),
+    part=_whole(0),
+    speech_start_frame=_whole(0),
+    speech_end_frame=_whole(0),
+    by=_is(lambda v: isinstance(v, str) and v in ("vad", "mark"), "vad or mark"),
+    interrupted=_SWITCH,
+)
+
 _FILE_SHAPE: Final[Mapping[str, Check]] = {
     "file": _TEXT,
     "bytes": _whole(0),
@@ -245,4 +277,10 @@ _SESSION_SHAPE: Final[Mapping[str, Check]] = {
         _object(gaps=_each(_object(count=_whole(1), frames=_whole(1)), keys=REASONS)),
         keys=_TRACK_NAMES,
     ),
+}
+_SHAPES: Final[Mapping[Kind, Mapping[str, Check]]] = {
+    "chunk": _FILE_SHAPE,
+    "track": _FILE_SHAPE,
+    "turn": {**_FILE_SHAPE, "turn": _TURN},
+    "session": _SESSION_SHAPE,
 }

@@ -22,10 +22,10 @@ from typing import Any, Final
 from edgerec.audio import TRACKS, Stamp, TimelineFrame, TrackName, TrackReport
 from edgerec.store.disk import create, disk_step, write_all
 from edgerec.store.formats import Format
-from edgerec.store.layout import CHUNK, Layout
+from edgerec.store.layout import Layout
 from edgerec.store.ledger import Change, Levels
 from edgerec.store.naming import JOURNAL_SUFFIX, FileKey, Session, What, work_name
-from edgerec.store.sidecar import SOFTWARE, EndReason
+from edgerec.store.sidecar import SOFTWARE, EndReason, TurnFacts
 
 VERSION: Final = 1
 
@@ -43,6 +43,8 @@ class Opening:
     stamp: Stamp
     """Of `start`, as the clocks were known then."""
     reports: Mapping[TrackName, TrackReport]
+    turn: TurnFacts | None = None
+    """Of a turn, as it was known then."""
 
     def key(self, what: What) -> FileKey:
         """Return which file of which session one of the chunk's files is."""
@@ -51,7 +53,7 @@ class Opening:
     @property
     def journal_name(self) -> str:
         """Its journal's name in the work folder."""
-        return work_name(self.key(CHUNK), JOURNAL_SUFFIX)
+        return work_name(self.key(self.layout.main), JOURNAL_SUFFIX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,7 @@ class Closing:
     late_frames: Mapping[TrackName, int]
     """That came too late for this chunk."""
     levels: Mapping[TrackName, Levels]
+    turn: TurnFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +218,7 @@ def _opening(path: Path, fields: Mapping[str, Any]) -> Opening:
         missing_before=fields["missing_before"],
         stamp=Stamp(**fields["stamp"]),
         reports=_reports(fields["reports"]),
+        turn=_turn(fields.get("turn")),
     )
 
 
@@ -227,12 +231,17 @@ def _closing(fields: Mapping[str, Any]) -> Closing:
         files=fields["files"],
         reports=_reports(fields["reports"]),
         late_frames=fields["late_frames"],
-        levels={track: Levels(**fields["levels"][track]) for track in TRACKS},
+        levels={track: Levels(**levels) for track, levels in fields["levels"].items()},
+        turn=_turn(fields.get("turn")),
     )
 
 
 def _reports(fields: Mapping[str, Any]) -> dict[TrackName, TrackReport]:
     return {track: TrackReport(**fields[track]) for track in TRACKS}
+
+
+def _turn(fields: Mapping[str, Any] | None) -> TurnFacts | None:
+    return None if fields is None else TurnFacts(**fields)
 
 
 def _encode(line: Mapping[str, object]) -> bytes:

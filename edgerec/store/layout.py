@@ -1,9 +1,9 @@
-"""Which files does a chunk consist of, and what do their channels hold?"""
+"""Which files does a chunk or a turn consist of, and what do their channels hold?"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgerec.audio import TRACKS, TrackName
 from edgerec.store.formats import OPUS_RATES_HZ, Format
-from edgerec.store.naming import What
+from edgerec.store.naming import TURN_OF, What
 
 CHUNK: Final[What] = "chunk"
 MIX: Final = "mix"
@@ -34,6 +34,8 @@ class Layout:
     """That its files are published in."""
     latency_ms: Mapping[TrackName, float] = field(default_factory=dict)
     """What each device is configured to be late by, where that is known."""
+    main: What = CHUNK
+    """What its first file holds: the chunk, or a turn of one speaker."""
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning here."""
@@ -47,13 +49,22 @@ class Layout:
 
     @property
     def files(self) -> tuple[What, ...]:
-        """What each file of a chunk holds; the first is the chunk itself."""
-        return (CHUNK, *TRACKS) if self.separate_tracks else (CHUNK,)
+        """What each file holds; the first is the chunk itself, or the turn."""
+        return (self.main, *TRACKS) if self.separate_tracks else (self.main,)
+
+    @property
+    def tracks(self) -> tuple[TrackName, ...]:
+        """The tracks that the files hold."""
+        return tuple(track for track in TRACKS if self.main in (CHUNK, TURN_OF[track]))
+
+    def of_turns(self, speaker: TrackName) -> Layout:
+        """Return the form in which turns of one speaker are written."""
+        return replace(self, main=TURN_OF[speaker], separate_tracks=False)
 
     def channels(self, what: What) -> tuple[str, ...]:
         """Return the names of a file's channels."""
         if what != CHUNK:
-            return (what,)
+            return (what.removeprefix("turn-"),)
         return (MIX,) if self.num_channels == 1 else TRACKS
 
     def samples(self, what: What, pcm: NDArray[np.int16]) -> NDArray[np.int16]:
@@ -62,8 +73,10 @@ class Layout:
         A sum that does not fit into 16 bits is held at full scale; wrapping round would be a
         loud click.
         """
-        if what in TRACKS:
-            track = TRACKS.index(what)
+        if what != CHUNK:
+            names: tuple[str, ...] = TRACKS
+            (name,) = self.channels(what)
+            track = names.index(name)
             return pcm[track : track + 1].T
         if self.num_channels == 2:
             interleaved = np.empty(pcm.shape[::-1], dtype=np.int16)

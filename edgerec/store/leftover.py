@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -119,7 +119,7 @@ def _close(content: JournalContent, left: Mapping[What, Path], frames: int, cut:
         disk.sync_file(path)
     stop = TimelineFrame(opening.start + frames)
     levels = {}
-    for track in TRACKS:
+    for track in layout.tracks:
         gaps = gaps_between(content.changes[track], stop)
         recorded = frames - sum(gap.frames for gap in gaps)
         levels[track] = _levels(content, track, left, recorded)
@@ -130,8 +130,10 @@ def _close(content: JournalContent, left: Mapping[What, Path], frames: int, cut:
         stamp=opening.stamp,
         files=dict.fromkeys(left, "wav"),
         reports=opening.reports,
-        late_frames=dict.fromkeys(TRACKS, 0),  # only known to the process that is gone
+        late_frames=dict.fromkeys(layout.tracks, 0),  # only known to the process that is gone
         levels=levels,
+        # It went on, as far as anybody knows.
+        turn=opening.turn and replace(opening.turn, speech_end=stop).within(opening.start, stop),
     )
 
 
@@ -244,6 +246,8 @@ def delete_leftover(root: StorageRoot, journal: Path) -> list[Path]:
 
 def group_of(root: StorageRoot, journal: Path) -> list[Path]:
     """Return what there is of a journal's chunk in the work folder, itself included."""
-    stem = journal.name.removesuffix(f"{CHUNK}{JOURNAL_SUFFIX}")
+    stem = journal.name.removesuffix(JOURNAL_SUFFIX)
+    # A chunk's tracks lie beside it, and turns are counted by themselves.
+    stems = {stem, *(stem.removesuffix(CHUNK) + track for track in TRACKS)}
     with disk_step("listing", root.work):
-        return sorted(path for path in root.work.iterdir() if path.name.startswith(stem))
+        return sorted(path for path in root.work.iterdir() if path.name.split(".")[0] in stems)

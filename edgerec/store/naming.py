@@ -8,14 +8,18 @@ set yet when a recording begins.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal, cast
 
+from edgerec.audio import TrackName
 from edgerec.store.formats import FORMS
 
 What = Literal["chunk", "user", "bot", "turn-user", "turn-bot", "session"]
 """What a file holds, the last word of its name."""
+TURN_OF: Final[Mapping[TrackName, What]] = {"user": "turn-user", "bot": "turn-bot"}
+"""The files of a speaker's turns."""
 
 JOURNAL_SUFFIX: Final = ".journal"
 SIDECAR_SUFFIX: Final = ".json"

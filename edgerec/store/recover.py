@@ -127,11 +127,7 @@ class _Recovering:
         self._done.published += settled.published
         self._done.completed += settled.completed
         totals, facts = self._totals, settled.facts
-        if (
-            totals is not None
-            and facts.session.id == totals.session.id
-            and facts.sequence >= totals.next_sequence
-        ):
+        if totals is not None and not totals.counts(facts):
             self._totals = totals.plus(facts, settled.files)
             remember(self._root, self._totals)  # before its journal goes
 

@@ -7,13 +7,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from edgerec import __version__
-from edgerec.audio import Gap, GapReason, Stamp, TimelineFrame, TrackName, TrackReport
+from edgerec.audio import (
+    TRACKS,
+    Gap,
+    GapReason,
+    Stamp,
+    TimelineFrame,
+    TrackName,
+    TrackReport,
+)
 from edgerec.store.formats import Form
-from edgerec.store.layout import CHUNK, Layout
+from edgerec.store.layout import Layout
 from edgerec.store.ledger import Levels
 from edgerec.store.naming import Session, What, utc_text
 
@@ -21,7 +29,7 @@ SCHEMA: Final = "edgerec/1"
 SOFTWARE: Final = f"edgerec {__version__}"
 
 Kind = Literal["chunk", "track", "turn", "session"]
-EndReason = Literal["full", "rotate", "stop", "pause", "reload", "disk", "crash"]
+EndReason = Literal["full", "turn", "rotate", "stop", "pause", "reload", "disk", "crash"]
 Json = dict[str, object]
 
 
@@ -38,8 +46,28 @@ class TrackFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class TurnFacts:
+    """What is known of the turn that a file holds."""
+
+    speaker: TrackName
+    number: int
+    part: int
+    """How many files of the turn are before this one."""
+    speech_start: TimelineFrame
+    speech_end: TimelineFrame
+    by: Literal["vad", "mark"]
+    interrupted: bool
+
+    def within(self, start: TimelineFrame, stop: TimelineFrame) -> TurnFacts:
+        """Return it with the speech that a file of these frames can hold."""
+        speech_start = min(max(self.speech_start, start), stop)
+        speech_end = min(max(self.speech_end, speech_start), stop)
+        return replace(self, speech_start=speech_start, speech_end=speech_end)
+
+
+@dataclass(frozen=True, slots=True)
 class ChunkFacts:
-    """What is known of one finished chunk, whichever of its files is described."""
+    """What is known of one finished chunk or turn, whichever of its files is described."""
 
     session: Session
     sequence: int
@@ -54,6 +82,8 @@ class ChunkFacts:
     tracks: Mapping[TrackName, TrackFacts]
     recovered: bool = False
     """Put together after a crash."""
+    turn: TurnFacts | None = None
+    """None: a chunk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +157,9 @@ def describe_file(facts: ChunkFacts, what: What, file: FileFacts) -> Json:
         "tracks": {
             track: _track(track_facts, facts.layout.latency_ms.get(track))
             for track, track_facts in facts.tracks.items()
-            if what in (CHUNK, track)
+            if what not in TRACKS or what == track
         },
-        "turn": None,
+        "turn": None if facts.turn is None else _turn(facts.turn),
         "software": SOFTWARE,
     }
 
@@ -187,6 +217,18 @@ def _when(stamp: Stamp) -> Json:
         "utc_error_ms": stamp.utc_error_ms,
         "monotonic_ns": stamp.monotonic_ns,
         "boot_id": stamp.boot_id,
+    }
+
+
+def _turn(facts: TurnFacts) -> Json:
+    return {
+        "speaker": facts.speaker,
+        "number": facts.number,
+        "part": facts.part,
+        "speech_start_frame": facts.speech_start,
+        "speech_end_frame": facts.speech_end,
+        "by": facts.by,
+        "interrupted": facts.interrupted,
     }
 
 

@@ -47,31 +47,37 @@ class Totals:
     stop: TimelineFrame = EPOCH
     """Behind the last frame that was published."""
     frames: int = 0
-    """Published; the others before `stop` are missing."""
-    next_sequence: int = 0
-    """Chunks from this number on are not counted."""
+    """Of the chunks that were published; the others before `stop` are missing."""
+    next_sequence: Mapping[What, int] = field(default_factory=dict)
+    """Chunks, and turns of each speaker, from this number on are not counted."""
     files: Mapping[What, int] = field(default_factory=dict)
     gaps: Mapping[TrackName, Mapping[GapReason, GapTotal]] = field(
         default_factory=lambda: {track: {} for track in TRACKS}
     )
 
+    def counts(self, facts: ChunkFacts) -> bool:
+        """Whether a chunk or turn is among what was counted, or of another session."""
+        known = self.next_sequence.get(facts.layout.main, 0)
+        return facts.session.id != self.session.id or facts.sequence < known
+
     def plus(self, facts: ChunkFacts, files: Mapping[What, object]) -> Totals:
-        """Return the totals with one chunk more, of which these files were published."""
+        """Return the totals with one chunk or turn more, of which these files were published."""
         counted = dict(self.files)
         for what in files:
             counted[what] = counted.get(what, 0) + 1
-        gaps = {track: dict(totals) for track, totals in self.gaps.items()}
+        totals = replace(
+            self,
+            stop=TimelineFrame(max(self.stop, facts.start + facts.frames)),
+            next_sequence={**self.next_sequence, facts.layout.main: facts.sequence + 1},
+            files=counted,
+        )
+        if facts.turn is not None:
+            return totals  # its frames are those of chunks
+        gaps = {track: dict(of_track) for track, of_track in self.gaps.items()}
         for track, track_facts in facts.tracks.items():
             for gap in track_facts.gaps:
                 gaps[track][gap.reason] = gaps[track].get(gap.reason, GapTotal()).plus(gap)
-        return replace(
-            self,
-            stop=TimelineFrame(max(self.stop, facts.start + facts.frames)),
-            frames=self.frames + facts.frames,
-            next_sequence=facts.sequence + 1,
-            files=counted,
-            gaps=gaps,
-        )
+        return replace(totals, frames=self.frames + facts.frames, gaps=gaps)
 
 
 def remember(root: StorageRoot, totals: Totals) -> None:
@@ -175,7 +181,7 @@ def _parse(fields: Mapping[str, Any]) -> Totals:
         start=Stamp(**fields["start"]),
         stop=TimelineFrame(int(fields["stop"])),
         frames=int(fields["frames"]),
-        next_sequence=int(fields["next_sequence"]),
+        next_sequence=dict(fields["next_sequence"]),
         files=fields["files"],
         gaps={
             track: {
