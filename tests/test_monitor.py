@@ -2,11 +2,28 @@ import numpy as np
 import pytest
 
 from edgerec.audio import TRACKS, GapReason, TimelineFrame
+from edgerec.service.health import Reason
 from edgerec.service.monitor import SILENT, Monitor
 from edgerec.service.timeline import SessionTimeline
 from edgerec.sync.ring import History
 
 RATE = 100
+
+
+WARNING = Reason("clipped", "bot", "too loud", "turn it down")
+
+
+class Listener:
+    """Judges nothing; lets a test see what it is shown."""
+
+    warnings = (WARNING,)
+
+    def __init__(self, shown=lambda span: None):
+        self._shown = shown
+
+    def listen(self, span, rate):
+        assert (span.frames, rate) == (RATE, RATE)
+        self._shown(span)
 
 
 class Session:
@@ -31,7 +48,7 @@ class Session:
 
 def test_levels_are_those_of_the_last_committed_second_without_its_gaps():
     session = Session()
-    monitor = Monitor(lambda: session.timeline)
+    monitor = Monitor(lambda: session.timeline, Listener())
     session.audio(2.0, 32_767)
     session.audio(0.5, 16_384)
     assert monitor.heard().levels["user"].peak_dbfs == 0.0
@@ -42,9 +59,9 @@ def test_levels_are_those_of_the_last_committed_second_without_its_gaps():
 
 
 def test_there_are_levels_before_the_first_second_is_full_and_silence_before_a_session():
-    assert Monitor(lambda: None).heard().levels == dict.fromkeys(TRACKS, SILENT)
+    assert Monitor(lambda: None, Listener()).heard().levels == dict.fromkeys(TRACKS, SILENT)
     session = Session()
-    monitor = Monitor(lambda: session.timeline)
+    monitor = Monitor(lambda: session.timeline, Listener())
     assert monitor.heard().levels["user"] == SILENT
     session.audio(0.1, 1_000)
     assert monitor.heard().levels["user"].peak_dbfs == pytest.approx(-30.3)
@@ -52,7 +69,7 @@ def test_there_are_levels_before_the_first_second_is_full_and_silence_before_a_s
 
 def test_gaps_are_counted_once_however_the_seconds_cut_them():
     session = Session()
-    monitor = Monitor(lambda: session.timeline)
+    monitor = Monitor(lambda: session.timeline, Listener())
     session.audio(0.9, 1)
     session.gap(RATE * 2, GapReason.ABSENT)  # over three seconds
     session.audio(0.1, 1)
@@ -69,9 +86,15 @@ def test_gaps_are_counted_once_however_the_seconds_cut_them():
     assert heard.gaps["bot"] == {}
 
 
+def test_what_is_wrong_with_the_audio_is_passed_on_while_there_is_some():
+    session = Session()
+    assert Monitor(lambda: session.timeline, Listener()).heard().warnings == (WARNING,)
+    assert Monitor(lambda: None, Listener()).heard().warnings == ()
+
+
 def test_every_second_is_listened_to_once_and_in_order():
     session, seconds = Session(), []
-    monitor = Monitor(lambda: session.timeline, lambda span, rate: seconds.append(span.start))
+    monitor = Monitor(lambda: session.timeline, Listener(lambda span: seconds.append(span.start)))
     session.audio(2.5, 1)
     monitor.step()
     session.audio(0.5, 1)
@@ -84,7 +107,7 @@ def test_a_new_session_is_listened_to_from_its_first_frame():
     sessions = [Session(), Session()]
     current, starts = [0], []
     monitor = Monitor(
-        lambda: sessions[current[0]].timeline, lambda span, rate: starts.append(span.start)
+        lambda: sessions[current[0]].timeline, Listener(lambda span: starts.append(span.start))
     )
     sessions[0].gap(RATE, GapReason.STALL)
     assert monitor.heard().gaps["user"]
@@ -96,7 +119,7 @@ def test_a_new_session_is_listened_to_from_its_first_frame():
 
 def test_what_the_ring_no_longer_holds_is_passed_over():
     session, starts = Session(ring_s=3), []
-    monitor = Monitor(lambda: session.timeline, lambda span, rate: starts.append(span.start))
+    monitor = Monitor(lambda: session.timeline, Listener(lambda span: starts.append(span.start)))
     for _ in range(10):
         session.audio(1.0, 1)
     monitor.step()
@@ -110,7 +133,7 @@ def test_the_thread_listens_by_itself_and_ends(monkeypatch):
     session, heard = Session(), threading.Event()
     session.audio(1.0, 1)
     monkeypatch.setattr("edgerec.service.monitor.TICK_S", 0.01)
-    monitor = Monitor(lambda: session.timeline, lambda span, rate: heard.set())
+    monitor = Monitor(lambda: session.timeline, Listener(lambda span: heard.set()))
     monitor.start()
     assert heard.wait(20)
     monitor.close()

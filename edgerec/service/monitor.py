@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 
@@ -40,6 +40,19 @@ class Heard:
     """Since the session began."""
     warnings: tuple[Reason, ...] = ()
     """What is wrong with the audio itself."""
+
+
+class Listener(Protocol):
+    """What judges the audio; see `signal_quality.SignalQuality`."""
+
+    @property
+    def warnings(self) -> tuple[Reason, ...]:
+        """What is wrong now."""
+        ...
+
+    def listen(self, span: Span, rate: int) -> None:
+        """Take in a second of the timeline; called by one thread at a time."""
+        ...
 
 
 class GapCounter:
@@ -72,18 +85,17 @@ class Monitor:
     ----------
     timeline_of
         Returns the session that goes on; None while there is none. For any thread.
-    listen
-        Shown every second of the session as it is committed, and its rate; called by one thread
-        at a time. A new session begins at frame 0.
+    quality
+        Shown every second of the session as it is committed. A new session begins at frame 0.
     """
 
     def __init__(
         self,
         timeline_of: Callable[[], SessionTimeline | None],
-        listen: Callable[[Span, int], None] = lambda span, rate: None,
+        quality: Listener,
     ) -> None:
         self._timeline_of = timeline_of
-        self._listen = listen
+        self._quality = quality
         self._lock = threading.Lock()  # held for milliseconds, and by no thread of the recording
         self._timeline: SessionTimeline | None = None
         self._cursor = TimelineFrame(0)
@@ -109,6 +121,7 @@ class Monitor:
             return Heard(
                 _levels_now(timeline),
                 {name: dict(counter.totals) for name, counter in self._gaps.items()},
+                self._quality.warnings,
             )
 
     def step(self) -> None:
@@ -139,7 +152,7 @@ class Monitor:
             self._cursor = TimelineFrame(self._cursor + whole)
             for track, name in enumerate(TRACKS):
                 self._gaps[name].add(span, track)
-            self._listen(span, timeline.rate)
+            self._quality.listen(span, timeline.rate)
         return timeline
 
 

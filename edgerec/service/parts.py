@@ -53,6 +53,11 @@ def delivers_always(config: Config, name: TrackName) -> bool:
     return track_configs(config)[name].source != "feed"
 
 
+def continuous_tracks(config: Config) -> tuple[TrackName, ...]:
+    """Return the tracks whose source delivers all the time."""
+    return tuple(name for name in track_configs(config) if delivers_always(config, name))
+
+
 def build_children(config: Config, now_ns: int) -> dict[TrackName, ChildSource]:
     """Return a capture child for every track that has a device; they start when first asked."""
     return {

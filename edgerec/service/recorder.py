@@ -24,6 +24,7 @@ from edgerec.service.capture_loop import CaptureLoop
 from edgerec.service.drift_memory import FILE as DRIFT_FILE
 from edgerec.service.drift_memory import DriftMemory
 from edgerec.service.monitor import Monitor
+from edgerec.service.signal_quality import SignalQuality
 from edgerec.service.status import Facts, LastPublished, Watched, describe
 from edgerec.service.supervisor import Vitals
 from edgerec.service.usage import usage
@@ -111,7 +112,9 @@ class Recorder:
             build_history=partial(parts.build_history, config),
             on_session=self._writer.begin,
         )
-        self._monitor = Monitor(lambda: self._capture.timeline)
+        self._monitor = Monitor(
+            lambda: self._capture.timeline, SignalQuality(parts.continuous_tracks(config))
+        )
         self._failure: BaseException | None = None
         self._closed = False
         self._ended = threading.Event()
