@@ -25,6 +25,7 @@ from edgerec.service.drift_memory import FILE as DRIFT_FILE
 from edgerec.service.drift_memory import DriftMemory
 from edgerec.service.monitor import Monitor
 from edgerec.service.signal_quality import SignalQuality
+from edgerec.service.spare_memory import SpareMemory
 from edgerec.service.status import Facts, LastPublished, Watched, describe
 from edgerec.service.supervisor import Vitals
 from edgerec.service.usage import usage
@@ -85,6 +86,7 @@ class Recorder:
         self._last_published: LastPublished | None = None
         self._on_published = on_published
         self._drift = DriftMemory(self._root.state / DRIFT_FILE)
+        self._spare_memory = SpareMemory()
         self._cleanup = parts.build_cleanup(config, self._root, clock)
         self._writer = WriterLoop(
             clock,
@@ -211,6 +213,7 @@ class Recorder:
     def _keep_house(self, now_ns: int) -> None:
         self._drift.save_now_and_then(now_ns)
         self._cleanup.step(now_ns)
+        self._spare_memory.step(now_ns)
 
     def _run_writer(self) -> None:
         try:

@@ -18,6 +18,7 @@ from edgerec.capture.trace import TraceError, open_input
 from edgerec.clock import SystemClock
 from edgerec.config import Config, TrackConfig
 from edgerec.service import parts
+from edgerec.service.spare_memory import SpareMemory
 from edgerec.service.timeline import ReplayStamps, SessionTimeline
 from edgerec.service.writer_loop import write_committed
 from edgerec.store.publish import Published
@@ -126,6 +127,7 @@ class _ReplayedSession:
         self._held: list[tuple[TrackName, StreamEnded]] = []  # ends before the session began
         self._settled_ns: int | None = None
         self._step_ns = 0
+        self._spare_memory = SpareMemory()
 
     @property
     def seconds(self) -> float:
@@ -147,6 +149,7 @@ class _ReplayedSession:
         if at_ns >= self._step_ns:
             self._step_ns = at_ns + STEP_NS
             self._advance(at_ns)
+            self._spare_memory.step(at_ns)
 
     def finish(self) -> None:
         """Publish everything."""

@@ -193,10 +193,15 @@ def describe_session(facts: SessionFacts) -> Json:
 
 
 def encode(sidecar: Json) -> bytes:
-    """Return the JSON file's content."""
-    text = json.dumps(sidecar, ensure_ascii=False, indent=1)
+    """Return the JSON file's content: a line for each of its fields."""
+    # Not json's own indent: for that it has an encoder in Python, which leaves reference cycles.
+    fields = (
+        f"{json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}"
+        for name, value in sidecar.items()
+    )
+    text = "{" + ",\n ".join(fields) + "}\n"
     # A name that is no valid text must not keep the audio beside it from being published.
-    return text.encode("utf-8", "backslashreplace") + b"\n"
+    return text.encode("utf-8", "backslashreplace")
 
 
 def _whose(kind: Kind, session: Session, sequence: int) -> Json:

@@ -1,0 +1,26 @@
+import gc
+import weakref
+
+from edgerec.service.spare_memory import COLLECT_NS, SpareMemory
+
+
+class Ring:
+    """Refers to itself, so that no reference count ever ends it."""
+
+    def __init__(self):
+        self.itself = self
+
+
+def test_what_refers_to_itself_is_given_back_every_ten_minutes():
+    spare = SpareMemory()
+    gc.disable()  # by itself it would come sooner or later
+    try:
+        spare.step(0)
+        for round_ns in (COLLECT_NS, 2 * COLLECT_NS):
+            alive = weakref.ref(Ring())
+            spare.step(round_ns - 1)
+            assert alive() is not None
+            spare.step(round_ns)
+            assert alive() is None
+    finally:
+        gc.enable()
