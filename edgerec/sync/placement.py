@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgerec.audio import GapReason, TimelineFrame
+from edgerec.sync.pauses import Pauses
 from edgerec.sync.ring import History
 
 
@@ -21,13 +22,18 @@ class Placement:
         Of the timeline, in Hz.
     index
         Of the track, in TRACKS.
+    pauses
+        Of the session: in them, whatever is placed is silence.
     """
 
-    def __init__(self, epoch_ns: float, rate: int, history: History, index: int) -> None:
+    def __init__(
+        self, epoch_ns: float, rate: int, history: History, index: int, pauses: Pauses
+    ) -> None:
         self._epoch_ns = epoch_ns
         self._rate = rate
         self._history = history
         self._index = index
+        self._pauses = pauses
         self.late_frames = 0
         """Frames that came when their place was already committed as silence."""
 
@@ -54,10 +60,20 @@ class Placement:
         self.silence_to(start, before)
         late = min(self.end - start, len(pcm))
         self.late_frames += late
-        self._history.append(self._index, pcm[late:])
+        taken = late
+        for frames, paused in self._pauses.pieces(self.end, len(pcm) - late):
+            if paused:
+                self._history.silence(self._index, frames, GapReason.PAUSE)
+            else:
+                self._history.append(self._index, pcm[taken : taken + frames])
+            taken += frames
 
     def silence_to(self, stop: int, reason: GapReason) -> None:
         """Place silence up to `stop`; nothing if the track is already there."""
-        frames = stop - self.end
-        if frames > 0:
-            self._history.silence(self._index, frames, reason)
+        for frames, paused in self._pauses.pieces(self.end, max(stop - self.end, 0)):
+            why = GapReason.PAUSE if paused else reason
+            self._history.silence(self._index, frames, why)
+
+    def paused(self) -> tuple[tuple[int, int], ...]:
+        """Return start and stop of the pauses that may concern what is placed next."""
+        return self._pauses.spans

@@ -148,12 +148,21 @@ class Run:
 
     def _write_batch(self) -> None:
         samples = fold(b"".join(self._batch), self._channels)
+        self._mute_pauses(samples)
         self._batch.clear()
         self._batch_frames = 0
         if self.resampler.fed + len(samples) > self._joint[0] and not self.resampler.bending:
             start, self._joint = self._joint, self._guide.next_joint(self._joint)
             self.resampler.bend(line_between(start, self._joint))
         self._put(self.resampler.next, self.resampler.write(samples))
+
+    def _mute_pauses(self, samples: Samples) -> None:
+        """Silence what was sampled in a pause: the resampler would spread it over its edges."""
+        line, fed = self.resampler.line, self.resampler.fed
+        for start, stop in self._placement.paused():
+            first = max(math.floor(line.device_at(start)) - fed, 0)
+            last = min(math.ceil(line.device_at(stop)) - fed, len(samples))
+            samples[first : max(first, last)] = 0
 
     def _put(self, start: TimelineFrame, samples: Samples) -> None:
         if len(samples):

@@ -20,6 +20,7 @@ from edgerec.audio import (
     TrackName,
     TrackReport,
 )
+from edgerec.sync.pauses import Pauses
 from edgerec.sync.placement import Placement
 from edgerec.sync.ring import History
 from edgerec.sync.track import TrackTimeline
@@ -69,6 +70,7 @@ class Synchronizer:
             for name, plan in tracks.items()
         }
         self._history: History | None = None
+        self._pauses = Pauses()
         self._epoch_ns = 0
         self._rate = 0
 
@@ -119,14 +121,32 @@ class Synchronizer:
         self._epoch_ns = epoch_ns
         self._rate = rate
         self._history = history
+        self._pauses = Pauses()
         for name, track in self._tracks.items():
             # What a late device delivers at an instant was sampled earlier.
             epoch_of_device_ns = epoch_ns + self._plans[name].offset_ms * 1e6
-            track.begin(Placement(epoch_of_device_ns, rate, history, TRACKS.index(name)))
+            index = TRACKS.index(name)
+            track.begin(Placement(epoch_of_device_ns, rate, history, index, self._pauses))
 
     def frame_at(self, instant_ns: int) -> TimelineFrame:
         """Return the timeline frame at an instant of CLOCK_MONOTONIC_RAW."""
         return TimelineFrame((instant_ns - self._epoch_ns) * self._rate // 1_000_000_000)
+
+    def pause(self, instant_ns: int) -> TimelineFrame:
+        """Pause: what is sampled from this instant on is silence on every track.
+
+        Returns
+        -------
+        The first frame of the pause. It is not placed yet on any track; what is, was sampled
+        before.
+        """
+        start = TimelineFrame(max(self.frame_at(instant_ns), *self._ends().values(), 0))
+        self._pauses.begin(start)
+        return start
+
+    def resume(self, instant_ns: int) -> None:
+        """End the pause: what is sampled from this instant on is recorded again."""
+        self._pauses.end(TimelineFrame(max(self.frame_at(instant_ns), *self._ends().values(), 0)))
 
     def deliver(self, track: TrackName, delivery: Delivery) -> None:
         """Take in what a track's source delivered."""
@@ -159,12 +179,16 @@ class Synchronizer:
         for track in self._tracks.values():
             track.finish()
         end = TimelineFrame(max(self._ends().values())) if stop is None else stop
-        for name, track in self._tracks.items():
-            missing = end - self._ends()[name]
-            if missing > 0:
-                self.history.silence(TRACKS.index(name), missing, track.silence)
+        for track in self._tracks.values():
+            track.pad(end)
         self._commit(end)
         return end
+
+    def leave(self) -> None:
+        """Let go of the timeline that is finished; the devices go on, and another may `begin`."""
+        self._history = None
+        for track in self._tracks.values():
+            track.leave()
 
     def report(self) -> dict[TrackName, TrackReport]:
         """Return what is known of every track."""
@@ -182,6 +206,8 @@ class Synchronizer:
                 missing = stop - self.history.end(index)
                 self.history.silence(index, max(missing, 0), GapReason.OFF)
         self.history.commit(stop)
+        # Late audio from a pause is muted as well, for its neighbours' sake.
+        self._pauses.forget(TimelineFrame(stop - self._rate))
 
 
 def history_frames(rate: int, keep_s: float) -> int:

@@ -69,11 +69,6 @@ class TrackTimeline:
         self._silence = self._reason(GapReason.ABSENT)  # what it is called when nothing comes
 
     @property
-    def silence(self) -> GapReason:
-        """What it is called when nothing more comes."""
-        return self._silence
-
-    @property
     def header(self) -> StreamHeader | None:
         """Of the open stream; None while there is none."""
         return self._stream.header if self._stream else None
@@ -124,6 +119,14 @@ class TrackTimeline:
     def finish(self) -> None:
         """Place everything that is in hand or inside the resampler."""
         self._place_rest()
+
+    def pad(self, stop: TimelineFrame) -> None:
+        """Place silence up to `stop`, whatever may still come."""
+        self._placed.silence_to(stop, self._silence)
+
+    def leave(self) -> None:
+        """Place nothing any more, until the next `begin`; the device goes on."""
+        self._run = self._before = self._placement = None
 
     def first_instant_ns(self, *, settled: bool) -> float | None:
         """Return when the oldest frame in hand was sampled; None if there is none.

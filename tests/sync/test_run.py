@@ -4,6 +4,7 @@ import pytest
 from edgerec.audio import DeviceFrame, GapReason, TimelineFrame
 from edgerec.sync.device_clock import DeviceClock
 from edgerec.sync.device_stream import Piece
+from edgerec.sync.pauses import Pauses
 from edgerec.sync.placement import Placement
 from edgerec.sync.resampler import Line, Resampler
 from edgerec.sync.ring import History
@@ -34,7 +35,7 @@ def punctual_clock(rate: int, ppm: float, seconds: float, offset_s: float = 0.0)
 
 
 def placement(capacity: int = 10 * RATE) -> Placement:
-    return Placement(EPOCH_NS, RATE, History(capacity), index=0)
+    return Placement(EPOCH_NS, RATE, History(capacity), index=0, pauses=Pauses())
 
 
 @pytest.mark.parametrize("ppm", [0.0, 7.0, -43.0, 200.0])
