@@ -65,6 +65,7 @@ class FinishedChunk:
         return Published(
             path=final,
             sidecar=publish(audio, encode(sidecar), root.work, folder, stem),
+            session=facts.session.id,
             kind=kind_of(what),
             what=what,
             sequence=facts.sequence,

@@ -23,6 +23,8 @@ class Published:
     path: Path
     """The audio file; for a session, its record."""
     sidecar: Path
+    session: str
+    """The session's id."""
     kind: Kind
     what: What
     sequence: int

@@ -161,6 +161,7 @@ def _publish_record(root: StorageRoot, facts: SessionFacts) -> Published:
     return Published(
         path=record,
         sidecar=record,
+        session=session.id,
         kind="session",
         what="session",
         sequence=0,

@@ -90,6 +90,11 @@ class Recording:
         remember(root, self._totals)
 
     @property
+    def session(self) -> Session:
+        """Whose files these are."""
+        return self._session
+
+    @property
     def position(self) -> TimelineFrame:
         """The frame that is to be written next."""
         return self._position
