@@ -9,10 +9,9 @@ import numpy as np
 from edgerec.audio import TRACKS, Block, DeviceFrame, GapReason, StreamHeader
 from edgerec.capture.feed import FeedSource
 from edgerec.capture.wire import encode_block, encode_stream_header
-from edgerec.service.capture_loop import CaptureLoop
 from edgerec.sync.ring import History
 from edgerec.sync.synchronizer import Synchronizer, TrackPlan, history_frames
-from tests.kiosk import START_NS, FakeClock, FakeSource, S
+from tests.kiosk import START_NS, FakeClock, FakeSource, S, recording_loop
 
 RATE = 16_000
 
@@ -89,7 +88,7 @@ class Kiosk:
             for name, source in self.sources.items()
         }
         self.sessions, self._spans = [], []
-        self.loop = CaptureLoop(
+        self.loop = recording_loop(
             self.sources,
             Synchronizer(plans, late_s=late_s, drift_memory={}),
             self.clock,

@@ -7,6 +7,9 @@ from edgerec.capture.trace import TraceWriter
 from edgerec.capture.virtual_device import DeviceModel
 from edgerec.clock import ClockReading
 from edgerec.config import Config, RecordingConfig, StorageConfig, TrackConfig, TracksConfig
+from edgerec.service.capture_loop import CaptureLoop
+from edgerec.service.sessions import Sessions
+from edgerec.service.wishes import Wishes
 
 S = 1_000_000_000
 START_NS = 1_000 * S  # the machine runs for a while already
@@ -39,6 +42,7 @@ class FakeSource:
         self._handovers = iter(handovers)
         self._next = next(self._handovers, None)
         self.closed = False
+        self.state = SourceState("running", START_NS, "", 0)
 
     def fileno(self):
         return None
@@ -52,6 +56,30 @@ class FakeSource:
 
     def close(self):
         self.closed = True
+
+
+def recording_loop(
+    sources, synchronizer, clock, *, length_s, choose_rate, build_history, on_session
+):
+    """A recorder thread's loop that records from the start on."""
+    wishes = Wishes(clock, started=True)
+    sessions = Sessions(
+        synchronizer,
+        wishes,
+        clock,
+        length_s=length_s,
+        choose_rate=choose_rate,
+        build_history=build_history,
+        on_session=on_session,
+    )
+    return CaptureLoop(
+        sources,
+        synchronizer,
+        sessions,
+        wishes,
+        clock,
+        ends_with_session=length_s is not None,
+    )
 
 
 def device(track, *, world=silence, seed=1, seconds=3_600.0, start_ns=START_NS, **model):

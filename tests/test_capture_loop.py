@@ -10,10 +10,10 @@ from edgerec.audio import TRACKS, GapReason, StreamEnded
 from edgerec.capture.conversation import tone
 from edgerec.capture.faults import Absence, Stall
 from edgerec.service import capture_loop
-from edgerec.service.capture_loop import OTHER_TRACK_NS, TAIL_NS, CaptureLoop
+from edgerec.service.sessions import OTHER_TRACK_NS, TAIL_NS
 from edgerec.sync.ring import History
 from edgerec.sync.synchronizer import Synchronizer, TrackPlan, history_frames
-from tests.kiosk import LATENCY_NS, START_NS, FakeClock, FakeSource, S, device
+from tests.kiosk import LATENCY_NS, START_NS, FakeClock, FakeSource, S, device, recording_loop
 
 RATE = 16_000
 STEP_NS = S // 10
@@ -28,7 +28,7 @@ class Rig:
         self.sources = {"user": FakeSource(user), "bot": FakeSource(bot)}
         self.sessions = []
         plans = {name: TrackPlan() for name in self.sources}
-        self.loop = CaptureLoop(
+        self.loop = recording_loop(
             self.sources,
             Synchronizer(plans, late_s=0.8, drift_memory={}),
             self.clock,

@@ -1,6 +1,8 @@
 """The threads together, on devices that deliver as fast as they are asked."""
 
+import contextlib
 import itertools
+import json
 import os
 import threading
 import time
@@ -11,7 +13,16 @@ from edgerec.audio import TRACKS, GapReason, StreamEnded
 from edgerec.capture.faults import Absence
 from edgerec.capture.virtual_device import Handover
 from edgerec.service import parts
+from edgerec.service.announcements import (
+    Announcer,
+    FilePublished,
+    GapDeclared,
+    SessionStarted,
+    SessionStopped,
+    StateChanged,
+)
 from edgerec.service.recorder import Recorder
+from edgerec.service.wishes import WishError
 from edgerec.store.disk import StoreError
 from edgerec.store.root import RootHeldError, StorageRoot
 from edgerec.store.verify import verify
@@ -19,7 +30,7 @@ from tests.kiosk import LATENCY_NS, START_NS, FakeClock, FakeSource, S, config, 
 from tests.recordings import chunks, sidecar
 
 RATE = 16_000
-PATIENCE_S = 10.0  # of real time; nothing here should take a second
+PATIENCE_S = 20.0  # of real time; nothing here should take a second
 
 
 class RunningClock(FakeClock):
@@ -29,6 +40,26 @@ class RunningClock(FakeClock):
         if threading.current_thread().name == "recorder":
             self.raw_ns += S // 10
         return self.raw_ns
+
+
+class PacedClock(FakeClock):
+    """A clock on which time passes when the test lets it, as fast as the recorder thread goes."""
+
+    def __init__(self):
+        super().__init__()
+        self.until_ns = self.raw_ns
+
+    def now_ns(self):
+        if threading.current_thread().name == "recorder":
+            if self.raw_ns < self.until_ns:
+                self.raw_ns += S // 10
+            else:
+                time.sleep(0.001)
+        return self.raw_ns
+
+    def let_pass(self, seconds):
+        self.until_ns += round(seconds * S)
+        wait_for(lambda: self.raw_ns >= self.until_ns)
 
 
 class EagerSource(FakeSource):
@@ -300,3 +331,161 @@ def test_a_failure_that_follows_from_another_does_not_hide_it(tmp_path, kiosk, m
     recorder = Recorder(config(tmp_path / "root"), clock=RunningClock())
     with pytest.raises(RuntimeError, match="a bug"):
         wait(recorder)
+
+
+# Several sessions of one recorder
+
+
+class Running:
+    """A recorder in simulated time, what it publishes and what it announces."""
+
+    def __init__(self, root, **recording):
+        self.root = root
+        self.clock = PacedClock()
+        self.published = []
+        announcer = Announcer()
+        self.reader = announcer.subscribe()
+        self.recorder = Recorder(
+            config(root, **recording),
+            clock=self.clock,
+            on_published=self.published.append,
+            announcer=announcer,
+        )
+
+    def let_pass(self, seconds):
+        """Let time pass, no more of it at once than the history holds."""
+        while seconds > 0:
+            self.clock.let_pass(min(seconds, 5.0))
+            seconds -= 5.0
+
+    def finish(self):
+        """End the session; return what is then published."""
+        self.recorder.stop_recording()
+        self.let_pass(3.0)
+        assert self.recorder.wait_until_stopped(PATIENCE_S)
+        return chunks(self.published)
+
+    def events(self):
+        events = []
+        while event := self.reader.take():
+            events.append(event)
+        assert self.reader.dropped == 0
+        return events
+
+
+@pytest.fixture
+def running(tmp_path, kiosk):
+    """Make recorders that are stopped at the end, whatever a test has found."""
+    with contextlib.ExitStack() as stack:
+
+        def run(**recording):
+            rig = Running(tmp_path / "root", **recording)
+            stack.enter_context(rig.recorder)
+            stack.callback(rig.clock.__setattr__, "until_ns", 10**18)
+            return rig
+
+        yield run
+
+
+def test_sessions_are_recorded_one_after_the_other_each_closed_when_it_is_stopped(running):
+    rig = running(auto_start=False)
+    rig.let_pass(2.0)
+    assert rig.recorder.status()["recording"] is False
+    for number in (1, 2, 3):
+        assert rig.recorder.start_recording()
+        assert not rig.recorder.start_recording()
+        rig.let_pass(3.0)
+        assert rig.recorder.status()["recording"] is True
+        rig.finish()
+        assert not rig.recorder.stop_recording()
+        assert [one.kind for one in rig.published] == ["chunk", "session"] * number
+        assert list((rig.root / ".work").iterdir()) == []
+    records = [json.loads(one.path.read_text()) for one in rig.published if one.kind == "session"]
+    assert [record["session_number"] for record in records] == [1, 2, 3]
+    assert {record["end_reason"] for record in records} == {"stop"}
+    assert all(record["frames"] == pytest.approx(3 * RATE, abs=0.2 * RATE) for record in records)
+    assert verify(rig.root).ok
+
+
+def test_a_recorder_that_is_not_to_start_by_itself_records_nothing(running):
+    rig = running(auto_start=False)
+    rig.let_pass(20.0)
+    assert rig.recorder.wait_until_stopped(PATIENCE_S)
+    assert rig.recorder.status()["activity"] == "idle"
+    assert list((rig.root / "ready").iterdir()) == []
+
+
+def test_a_pause_ends_its_chunk_and_is_a_gap_in_the_next(running):
+    rig = running()
+    rig.let_pass(3.0)
+    for _ in range(2):
+        assert rig.recorder.pause()
+        assert not rig.recorder.pause()
+        rig.let_pass(2.0)
+        assert rig.recorder.status()["activity"] == "paused"
+        assert rig.recorder.resume()
+        rig.let_pass(2.0)
+    first, second, third = rig.finish()
+    assert [one.end_reason for one in (first, second, third)] == ["pause", "pause", "stop"]
+    for track in TRACKS:
+        for one in (second, third):
+            (gap,) = sidecar(one)["tracks"][track]["gaps"]
+            assert (gap["start_frame"], gap["reason"]) == (one.start, "pause")
+            assert gap["frames"] == pytest.approx(2 * RATE, abs=0.2 * RATE)
+    assert verify(rig.root).ok
+
+
+def test_a_rotation_ends_the_chunk_and_the_next_follows_on_it(running):
+    rig = running()
+    rig.let_pass(3.0)
+    rig.recorder.rotate()
+    rig.let_pass(3.0)
+    first, second = rig.finish()
+    assert (first.end_reason, second.end_reason) == ("rotate", "stop")
+    assert second.start == first.frames
+    assert verify(rig.root).ok
+
+
+def test_what_happens_is_announced_in_order(running, kiosk):
+    kiosk["bot"] = EagerSource(device("bot", events=(Absence(3.0, 2.0),)))
+    rig = running(chunk_seconds=2.0)
+    rig.let_pass(9.0)
+    rig.finish()
+    events = rig.events()
+    started, *_, stopped = [e for e in events if not isinstance(e, StateChanged)]
+    assert isinstance(started, SessionStarted)
+    assert isinstance(stopped, SessionStopped)
+    files = [event.published for event in events if isinstance(event, FilePublished)]
+    assert files == rig.published
+    assert {file.session for file in files} == {started.session} == {stopped.session}
+    assert stopped.frames == files[-1].frames
+    (gap,) = [event for event in events if isinstance(event, GapDeclared)]
+    assert (gap.track, gap.reason, gap.session) == ("bot", "absent", started.session)
+    assert gap.frames == pytest.approx(2 * RATE, abs=0.2 * RATE)
+    states = [e.state for e in events if isinstance(e, StateChanged) and e.of == "recorder"]
+    assert [state for state in states if state != "ending"] == ["waiting", "recording", "idle"]
+
+
+@pytest.mark.parametrize("ask", ["pause", "resume", "rotate"])
+def test_there_is_nothing_to_pause_or_cut_without_a_session(running, ask):
+    rig = running(auto_start=False)
+    with pytest.raises(WishError) as refused:
+        getattr(rig.recorder, ask)()
+    assert refused.value.code == "not_recording"
+
+
+def test_a_recorder_that_has_ended_begins_nothing(tmp_path, kiosk):
+    with Recorder(config(tmp_path / "root"), clock=RunningClock()) as recorder:
+        pass
+    with pytest.raises(WishError) as refused:
+        recorder.start_recording()
+    assert refused.value.code == "stopped"
+    assert recorder.wait_until_stopped(0)
+
+
+def wait_for(is_so):
+    """Wait for what another thread will bring about."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not is_so():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.001)

@@ -21,6 +21,7 @@ from tests.kiosk import START_NS, UTC_NS, S
 NOW_NS = START_NS + 90 * S
 FACTS = Facts(
     kiosk="k1",
+    activity="recording",
     started_ns=START_NS - 10 * S,
     timeline=None,
     sources={"user": SourceState("stalled", START_NS, "no frame for 2 s", 3)},

@@ -11,6 +11,7 @@ from edgerec.service.writer_loop import CATCH_UP_S, FIRST_RETRY_S, LAST_RETRY_S,
 from edgerec.store.cutting import Cutting
 from edgerec.store.disk import StoreError
 from edgerec.store.layout import Layout
+from edgerec.store.naming import Session
 from edgerec.store.root import StorageRoot
 from edgerec.store.verify import verify
 from edgerec.store.writer import Recording
@@ -168,6 +169,7 @@ class CountingRecording:
     """Counts how often it is made durable."""
 
     position = missing_frames = unpublished = 0
+    session = Session("5e550000", 1, None, "k1")
     syncs = 0
 
     def sync(self):

@@ -47,8 +47,8 @@ def level(dbfs: float | None) -> str:
 
 def _recording(status: Document) -> str:
     if not status["recording"]:
-        return "not recording"
-    return f"recording for {duration(status['session_seconds'])}"
+        return "waiting for a device" if status["activity"] == "waiting" else "not recording"
+    return f"{status['activity']} for {duration(status['session_seconds'])}"
 
 
 def _track(name: str, track: Document, rate: int | None) -> Iterator[str]:

@@ -4,7 +4,7 @@
     applications ==sockets==^
 
 The recorder thread waits for pipes and sockets only, the writer thread for the disk. A thread that
-raises ends the session; whoever waits for it is told.
+raises ends the recorder; whoever waits for it is told.
 """
 
 from __future__ import annotations
@@ -20,15 +20,18 @@ from edgerec.capture.feed import FeedSource
 from edgerec.clock import Clock, SystemClock
 from edgerec.config import Config
 from edgerec.service import parts
+from edgerec.service.announcements import Announcer, Event, FilePublished
 from edgerec.service.capture_loop import CaptureLoop
 from edgerec.service.drift_memory import FILE as DRIFT_FILE
 from edgerec.service.drift_memory import DriftMemory
 from edgerec.service.monitor import Monitor
+from edgerec.service.sessions import Sessions
 from edgerec.service.signal_quality import SignalQuality
 from edgerec.service.spare_memory import SpareMemory
 from edgerec.service.status import Facts, LastPublished, Watched, describe
 from edgerec.service.supervisor import Vitals
 from edgerec.service.usage import usage
+from edgerec.service.wishes import Verb, WishError, Wishes
 from edgerec.service.writer_loop import WriterLoop
 from edgerec.store.publish import Published
 from edgerec.store.root import StorageRoot
@@ -36,17 +39,25 @@ from edgerec.store.root import StorageRoot
 HANDLERS_S: Final = 0.5
 """How long a signal may go unanswered: one that comes after Python has last looked for signals and
 before the thread sleeps does not wake it."""
+MAX_UNWRITTEN: Final = 2  # sessions with a history each: one that ends while the next one begins
 
 
 class Recorder:
-    """Records one session; a context manager that stops it on leaving.
+    """Records sessions, one after the other; a context manager that ends it on leaving.
+
+    A session begins with the recorder, or with `recording.auto_start: false` when it is asked for.
+    `start_recording`, `stop_recording`, `pause`, `resume` and `rotate` are for any thread, and
+    return at once: what they ask for counts from that instant on. Asking for what is so already
+    changes nothing.
 
     Parameters
     ----------
     length_s
-        The session ends by itself after this long; None: only `stop` ends it.
+        The first session ends by itself after this long, and the recorder with it.
     on_published
         Called in the writer thread with every file as soon as it is published.
+    announcer
+        Given by who wants to hear everything from the very beginning on.
 
     Raises
     ------
@@ -61,7 +72,10 @@ class Recorder:
         clock: Clock | None = None,
         length_s: float | None = None,
         on_published: Callable[[Published], None] = lambda published: None,
+        announcer: Announcer | None = None,
     ) -> None:
+        self.announcer = announcer or Announcer()
+        """What happens, for whoever subscribes to it."""
         self._clock = clock = clock or SystemClock()
         self._root = StorageRoot(config.storage.root, require_mount=config.storage.require_mount)
         self._root.acquire()
@@ -85,6 +99,8 @@ class Recorder:
         self._started_ns = clock.now_ns()
         self._last_published: LastPublished | None = None
         self._on_published = on_published
+        self._settled = threading.Condition()  # held to be woken, by each event
+        self._wishes = Wishes(clock, started=config.recording.auto_start)
         self._drift = DriftMemory(self._root.state / DRIFT_FILE)
         self._spare_memory = SpareMemory()
         self._cleanup = parts.build_cleanup(config, self._root, clock)
@@ -100,22 +116,34 @@ class Recorder:
             ),
             sync_s=config.storage.sync_seconds,
             housekeeping=self._keep_house,
+            announce=self._tell,
         )
         self.feeds: Mapping[TrackName, FeedSource] = parts.build_feeds(config, clock)
         """Of the tracks that applications push into."""
         children = parts.build_children(config, clock.now_ns())
         self._watched: Mapping[TrackName, Watched] = {**children, **self.feeds}
-        self._capture = CaptureLoop(
-            {**children, **self.feeds},
-            parts.build_synchronizer(config, self._drift.drift_ppm),
+        synchronizer = parts.build_synchronizer(config, self._drift.drift_ppm)
+        self._sessions = Sessions(
+            synchronizer,
+            self._wishes,
             clock,
             length_s=length_s,
             choose_rate=partial(parts.recording_rate, config),
             build_history=partial(parts.build_history, config),
             on_session=self._writer.begin,
+            may_begin=lambda: self._writer.unwritten < MAX_UNWRITTEN,
+        )
+        self._capture = CaptureLoop(
+            {**children, **self.feeds},
+            synchronizer,
+            self._sessions,
+            self._wishes,
+            clock,
+            announce=self._tell,
+            ends_with_session=length_s is not None,
         )
         self._monitor = Monitor(
-            lambda: self._capture.timeline, SignalQuality(parts.continuous_tracks(config))
+            lambda: self._sessions.timeline, SignalQuality(parts.continuous_tracks(config))
         )
         self._failure: BaseException | None = None
         self._closed = False
@@ -125,8 +153,68 @@ class Recorder:
             threading.Thread(target=self._run_writer, name="writer"),
         )
 
+    def start_recording(self) -> bool:
+        """Begin a session; what was sampled before is ignored.
+
+        Returns
+        -------
+        Whether that changes anything: False while a session is recorded, or paused, already.
+
+        Raises
+        ------
+        WishError
+            Too much is waiting to be done.
+        """
+        return self._ask("start")
+
+    def stop_recording(self) -> bool:
+        """End the session; its files are published soon, see `wait_until_stopped`.
+
+        Returns
+        -------
+        Whether that changes anything: False while there is no session.
+        """
+        return self._ask("stop")
+
+    def pause(self) -> bool:
+        """Record silence on both tracks instead of what is sampled from now on.
+
+        The chunk in progress ends here. A pause lasts for a quarter of a second at least.
+
+        Returns
+        -------
+        Whether that changes anything: False while it is paused already.
+
+        Raises
+        ------
+        WishError
+            There is no session.
+        """
+        return self._ask("pause")
+
+    def resume(self) -> bool:
+        """Record again what is sampled from now on; as `pause`."""
+        return self._ask("resume")
+
+    def rotate(self) -> None:
+        """End the chunk in progress here; the next begins on the very next frame.
+
+        One that has only just begun goes on: there are no chunks of less than a tenth of a second.
+
+        Raises
+        ------
+        WishError
+            There is no session.
+        """
+        self._ask("rotate")
+
+    def wait_until_stopped(self, timeout_s: float) -> bool:
+        """Wait until no session is wanted and all is published; return whether it was in time."""
+        with self._settled:
+            return self._settled.wait_for(self._is_stopped, timeout_s)
+
     def stop(self) -> None:
-        """End the session now; returns at once. For any thread, and for signal handlers."""
+        """End it all now; returns at once. For any thread, and for signal handlers."""
         if not self._closed:
             self._capture.stop()
 
@@ -135,8 +223,9 @@ class Recorder:
         return describe(
             Facts(
                 kiosk=self._kiosk,
+                activity=self._sessions.state,
                 started_ns=self._started_ns,
-                timeline=self._capture.timeline,
+                timeline=self._sessions.timeline,
                 sources={name: source.state for name, source in self._watched.items()},
                 heard=self._monitor.heard(),
                 writing=self._writer.state,
@@ -149,7 +238,7 @@ class Recorder:
 
     def vitals(self) -> Vitals:
         """Return what the watchdog goes by. For any thread."""
-        timeline = self._capture.timeline
+        timeline = self._sessions.timeline
         recording = timeline is not None and timeline.stop is None
         committed = timeline.history.committed if timeline is not None else 0
         return Vitals(
@@ -163,7 +252,7 @@ class Recorder:
         )
 
     def wait(self) -> None:
-        """Wait until the session has ended and everything is published.
+        """Wait until the recorder has ended and everything is published.
 
         Raises
         ------
@@ -175,16 +264,17 @@ class Recorder:
         for thread in self._threads:
             thread.join()
         if not self._closed:
-            self._closed = True
+            with self._wishes.lock:
+                self._closed = True
+                self._capture.close()
             self._monitor.close()
-            self._capture.close()
             self._drift.save()
             self._root.release()
         if self._failure is not None:
             raise self._failure
 
     def __enter__(self) -> Self:
-        """Return the recorder, which is recording."""
+        """Return the recorder, which is running."""
         return self
 
     def __exit__(
@@ -198,6 +288,24 @@ class Recorder:
             self.stop()
             self.wait()
 
+    def _ask(self, verb: Verb) -> bool:
+        with self._wishes.lock:  # or the loop might be closed in between
+            if self._closed or self._ended.is_set():
+                raise WishError("stopped", "the recorder has ended", "start another one")
+            changes = self._wishes.ask(verb)
+            if changes:
+                self._capture.wake()
+        return changes
+
+    def _is_stopped(self) -> bool:
+        idle = self._wishes.wanted == self._sessions.state == "idle"
+        return self._ended.is_set() or (idle and not self._writer.unwritten)
+
+    def _tell(self, event: Event) -> None:
+        self.announcer.announce(event)
+        with self._settled:
+            self._settled.notify_all()
+
     def _run_capture(self) -> None:
         try:
             self._capture.run()
@@ -208,6 +316,7 @@ class Recorder:
 
     def _note_published(self, published: Published) -> None:
         self._last_published = LastPublished.of(published, self._clock.now_ns())
+        self.announcer.announce(FilePublished(published))
         self._on_published(published)
 
     def _keep_house(self, now_ns: int) -> None:
@@ -223,3 +332,5 @@ class Recorder:
             self._capture.stop()
         finally:
             self._ended.set()
+            with self._settled:
+                self._settled.notify_all()

@@ -15,6 +15,7 @@ from edgerec import __version__
 from edgerec.audio import TRACKS, GapReason, TrackName, TrackReport
 from edgerec.capture.child import SourceState
 from edgerec.clock import ClockReading
+from edgerec.service.announcements import RecorderState
 from edgerec.service.health import Health, Reason, judge
 from edgerec.service.monitor import Heard
 from edgerec.service.timeline import SessionTimeline
@@ -58,6 +59,7 @@ class Facts:
     """Everything that the status is made of, as it is now."""
 
     kiosk: str
+    activity: RecorderState
     started_ns: int
     """When the service started; all times are on CLOCK_MONOTONIC_RAW."""
     timeline: SessionTimeline | None
@@ -90,6 +92,7 @@ def describe(facts: Facts) -> dict[str, object]:
         "kiosk": facts.kiosk,
         "state": health.state,
         "reasons": [_reason(reason) for reason in health.reasons],
+        "activity": facts.activity,
         "recording": recording,
         "session_seconds": round(seconds, 3) if recording else None,
         "sample_rate": timeline.rate if timeline is not None else None,

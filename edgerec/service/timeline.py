@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from edgerec.audio import Stamp, StreamHeader, TimelineFrame, TrackName, TrackReport
 from edgerec.clock import Clock, boot_id
+from edgerec.store.sidecar import EndReason
 from edgerec.sync.ring import History
 
 _SECOND_NS: Final = 1_000_000_000
 RAW_ERROR_PPM: Final = 100.0  # of the machine's own crystal, by which we count back
 
 
+MAX_CUTS: Final = 1000  # not yet made, while the disk stalls: eight a second for two minutes
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A chunk ends before this frame, full or not."""
+
+    frame: TimelineFrame
+    reason: EndReason
+
+
 @dataclass(slots=True)
 class SessionTimeline:
     """One session, from the recorder thread that fills it to the writer thread that reads it.
 
-    Every field is written by the recorder thread alone, each by one assignment.
+    Every field is written by the recorder thread alone, each by one assignment; of `cuts`, which
+    are in order, the writer thread takes off what is done.
     """
 
     rate: int
@@ -29,6 +43,16 @@ class SessionTimeline:
     """What was known of each track at the last commit."""
     stop: TimelineFrame | None = None
     """Where the session ends; None while it goes on."""
+    end_reason: EndReason = "stop"
+    cuts: deque[Cut] = field(default_factory=deque)
+
+    def cut(self, frame: int, reason: EndReason) -> None:
+        """Have a chunk end before a frame that is not committed yet; for the recorder thread.
+
+        While a disk stalls that long, chunks may end elsewhere: no more than `MAX_CUTS` wait.
+        """
+        if len(self.cuts) < MAX_CUTS:
+            self.cuts.append(Cut(TimelineFrame(frame), reason))
 
 
 def stamp_now(clock: Clock) -> Stamp:

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from edgerec.audio import TimelineFrame
+from edgerec.audio import Span, TimelineFrame
 from edgerec.clock import Clock
+from edgerec.service.announcements import Event, SessionStarted, SessionStopped, StateChanged
+from edgerec.service.gap_watch import GapWatch
 from edgerec.service.timeline import SessionTimeline
 from edgerec.store.disk import StoreError
 from edgerec.store.writer import Recording
@@ -47,7 +50,9 @@ class WritingState:
 
 
 class WriterLoop:
-    """One session's timeline in, its files out; `run` belongs to the writer thread.
+    """Sessions' timelines in, one after the other, their files out.
+
+    `run` belongs to the writer thread.
 
     Parameters
     ----------
@@ -57,6 +62,8 @@ class WriterLoop:
         How often what was written is made durable.
     housekeeping
         Called with the time before every step, for what else waits for the disk.
+    announce
+        Told of each session's begin and end, of its gaps, and of a disk that fails.
     """
 
     def __init__(
@@ -66,13 +73,16 @@ class WriterLoop:
         open_recording: Callable[[SessionTimeline], Recording],
         sync_s: float,
         housekeeping: Callable[[int], None] = lambda now_ns: None,
+        announce: Callable[[Event], None] = lambda event: None,
     ) -> None:
         self._clock = clock
         self._open_recording = open_recording
         self._sync_ns = round((sync_s - WRITE_S / 2) * _SECOND_NS)  # at the step nearest to it
         self._housekeeping = housekeeping
-        self._timeline: SessionTimeline | None = None
+        self._announce = announce
+        self._timelines: deque[SessionTimeline] = deque()  # the first is being written
         self._recording: Recording | None = None
+        self._gaps: GapWatch | None = None  # of that recording
         self._synced_ns = 0
         self._failure: StoreError | None = None
         self._retry_s = FIRST_RETRY_S
@@ -92,9 +102,14 @@ class WriterLoop:
         recording = self._recording
         return self._rounds + (0 if recording is None else recording.position)
 
+    @property
+    def unwritten(self) -> int:
+        """How many sessions are not complete on the disk; for any thread."""
+        return len(self._timelines)
+
     def begin(self, timeline: SessionTimeline) -> None:
-        """Record this session; for the recorder thread."""
-        self._timeline = timeline
+        """Record this session, once those before it are written; for the recorder thread."""
+        self._timelines.append(timeline)
 
     def close(self) -> None:
         """Write what is committed by now and end; for any thread."""
@@ -111,7 +126,7 @@ class WriterLoop:
         """
         while not self._closing.wait(WRITE_S):
             self.step()
-        for _ in range(2):  # a failure that is over by now costs nothing
+        for _ in range(2 + len(self._timelines)):  # a failure that is over by now costs nothing
             self._retry_ns = 0
             self.step()
         if self._failure is not None:
@@ -132,21 +147,20 @@ class WriterLoop:
             self._note_success(now_ns)
 
     def _advance(self, now_ns: int) -> None:
-        timeline = self._timeline
-        if timeline is None:
+        if not self._timelines:
             return
+        timeline = self._timelines[0]
         if self._recording is None:
-            self._recording = self._open_recording(timeline)
+            self._recording = self._open(timeline)
         elif self._failure is not None:
             self._recording.resume()
         recording = self._recording
         stop = timeline.stop  # before the rest: what follows reaches up to it
-        write_committed(recording, timeline)
+        write_committed(recording, timeline, self._watch_gaps)
         self._note_progress(recording)
         if stop is not None:
-            recording.finish("stop")
+            self._finish(recording, timeline)
             self._note_progress(recording)
-            self._timeline = self._recording = None
             return
         recording.publish_due()
         self._note_progress(recording)
@@ -162,11 +176,39 @@ class WriterLoop:
             unpublished=recording.unpublished,
         )
 
+    def _open(self, timeline: SessionTimeline) -> Recording:
+        recording = self._open_recording(timeline)
+        session = recording.session
+        start = timeline.stamp_of(TimelineFrame(0))
+        self._gaps = GapWatch(session.id, self._announce)
+        self._announce(
+            SessionStarted(
+                session.id, session.number, session.kiosk, timeline.rate, start.monotonic_ns
+            )
+        )
+        return recording
+
+    def _finish(self, recording: Recording, timeline: SessionTimeline) -> None:
+        recording.finish(timeline.end_reason)
+        if self._gaps is not None:
+            self._gaps.finish(recording.position)
+        self._recording = self._gaps = None
+        self._timelines.popleft()
+        session = recording.session
+        self._announce(
+            SessionStopped(session.id, session.number, recording.position, timeline.end_reason)
+        )
+
+    def _watch_gaps(self, span: Span) -> None:
+        if self._gaps is not None:
+            self._gaps.watch(span)
+
     def _note_failure(self, error: StoreError, now_ns: int) -> None:
         if self._failure is None:
             log.error("the disk fails, recording goes on in memory why=%r", str(error))
             self._retry_s = FIRST_RETRY_S
             self._state = replace(self._state, trouble=str(error), since_ns=now_ns)
+            self._announce(StateChanged("disk", "failing", str(error)))
         self._failure = error
         self._retry_ns = now_ns + round(self._retry_s * _SECOND_NS)
         self._retry_s = min(self._retry_s * 2, LAST_RETRY_S)
@@ -181,16 +223,40 @@ class WriterLoop:
             "the disk works again after_s=%.1f lost_frames=%d", seconds, self._state.lost_frames
         )
         self._state = replace(self._state, trouble=None, since_ns=now_ns)
+        self._announce(StateChanged("disk", "ok", ""))
 
 
-def write_committed(recording: Recording, timeline: SessionTimeline) -> None:
-    """Write what is committed and not yet written, in pieces.
+def write_committed(
+    recording: Recording,
+    timeline: SessionTimeline,
+    on_span: Callable[[Span], None] = lambda span: None,
+) -> None:
+    """Write what is committed and not yet written, in pieces, and make the cuts that are due.
 
     Frames that the ring no longer holds are skipped, and so declared as lost to the disk.
+
+    Parameters
+    ----------
+    on_span
+        Told of what was written; after a failure of the disk of some of it again.
     """
+    committed = timeline.history.committed  # before the cuts: those up to it are all there
+    while True:
+        stop = min(committed, timeline.cuts[0].frame) if timeline.cuts else committed
+        _write_up_to(recording, timeline, stop, on_span)
+        if not timeline.cuts or timeline.cuts[0].frame > committed:
+            return
+        if recording.position == stop:  # else the frames around it are lost
+            recording.rotate(timeline.cuts[0].reason)
+        timeline.cuts.popleft()  # now that it is made
+
+
+def _write_up_to(
+    recording: Recording, timeline: SessionTimeline, stop: int, on_span: Callable[[Span], None]
+) -> None:
     history = timeline.history
     piece = round(PIECE_S * timeline.rate)
-    while (frames := min(history.committed - recording.position, piece)) > 0:
+    while (frames := min(stop - recording.position, piece)) > 0:
         start = recording.position
         try:
             span = history.read(start, frames)
@@ -203,3 +269,4 @@ def write_committed(recording: Recording, timeline: SessionTimeline) -> None:
             recording.skip_to(TimelineFrame(start + lost))
         else:
             recording.write(span, timeline.reports)
+            on_span(span)

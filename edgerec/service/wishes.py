@@ -1,0 +1,125 @@
+"""What was the recorder asked to do, and when? From any thread, in order, for the recorder thread.
+
+What is asked has an answer at once: what the recorder will be doing is known before it does it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from edgerec.clock import Clock
+from edgerec.store.sidecar import EndReason
+
+MAX_WAITING: Final = 64
+"""The recorder thread takes them within milliseconds, but a start waits for the end of the session
+before, up to some seconds."""
+
+Verb = Literal["start", "stop", "pause", "resume", "rotate"]
+Wanted = Literal["idle", "recording", "paused"]
+
+
+class WishError(Exception):
+    """What was asked can't be done now.
+
+    Attributes
+    ----------
+    code
+        A word for programs.
+    hint
+        What to do about it.
+    """
+
+    def __init__(self, code: str, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.hint = hint
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Something to be done as of an instant."""
+
+    verb: Verb
+    at_ns: int
+    """On CLOCK_MONOTONIC_RAW."""
+    reason: EndReason = "stop"
+    """Why a session is stopped."""
+
+
+class Wishes:
+    """A bounded queue, and what it amounts to.
+
+    Attributes
+    ----------
+    lock
+        The recorder thread holds it while it places audio. So the instant of a pause is behind
+        all that is placed already, and nothing that was sampled in the pause can be.
+    """
+
+    def __init__(self, clock: Clock, *, started: bool) -> None:
+        self.lock = threading.RLock()  # a signal may come while the main thread holds it
+        self._clock = clock
+        self._waiting: deque[Wish] = deque()
+        self.wanted: Wanted = "idle"
+        """What the recorder is to be doing once every wish is fulfilled."""
+        if started:
+            self.ask("start")
+
+    def ask(self, verb: Verb, *, reason: EndReason = "stop") -> bool:
+        """Ask for something as of now; return whether it changes anything.
+
+        Raises
+        ------
+        WishError
+            There is nothing to pause, resume or rotate; or too much is waiting to be done.
+        """
+        with self.lock:
+            wanted = self._becomes(verb)
+            if wanted == self.wanted and verb != "rotate":
+                return False
+            if verb == "stop" and self._withdraw_start():
+                self.wanted = wanted
+                return True
+            if len(self._waiting) >= MAX_WAITING:
+                raise WishError(
+                    "busy", f"{MAX_WAITING} requests wait to be carried out", "ask less often"
+                )
+            self._waiting.append(Wish(verb, self._clock.now_ns(), reason))
+            self.wanted = wanted
+            return True
+
+    def next(self) -> Wish | None:
+        """Return the oldest wish; for the recorder thread, which holds the lock."""
+        return self._waiting[0] if self._waiting else None
+
+    def fulfilled(self) -> None:
+        """Take the oldest wish off; for the recorder thread, which holds the lock."""
+        self._waiting.popleft()
+
+    def drop(self) -> None:
+        """Forget all of them: the recorder ends. For the recorder thread, which holds the lock."""
+        self._waiting.clear()
+        self.wanted = "idle"
+
+    def _becomes(self, verb: Verb) -> Wanted:
+        if verb == "stop":
+            return "idle"
+        if verb == "start":
+            return "recording" if self.wanted == "idle" else self.wanted
+        if self.wanted == "idle":
+            raise WishError("not_recording", "nothing is being recorded", "start first")
+        if verb == "rotate":
+            return self.wanted
+        return "paused" if verb == "pause" else "recording"
+
+    def _withdraw_start(self) -> bool:
+        """Take back a start that still waits, with what was asked behind it."""
+        verbs = [wish.verb for wish in self._waiting]
+        if "start" not in verbs:
+            return False
+        while self._waiting.pop().verb != "start":
+            continue
+        return True
