@@ -118,8 +118,9 @@ class TracksConfig:
 class DetectorConfig:
     """How speech is told from everything else, per track."""
 
-    user: Literal["auto"] = "auto"
-    bot: Literal["auto"] = "auto"
+    user: Literal["auto", "level", "silero"] = "auto"
+    """silero needs `edgerec[vad]`; auto: silero where it is installed, else level."""
+    bot: Literal["auto", "level"] = "auto"
 
 
 @dataclass(frozen=True, slots=True)
