@@ -386,6 +386,7 @@ def plain(value):
             "{recording: {late_seconds: 0.19}, tracks: {bot: {source: feed}}}",
             "recording.late_seconds",
         ),
+        ("control: {group: staff}", "control.group"),
         ("hooks: {on_chunk: [notify]}", "hooks.on_chunk"),
         ("hooks: {on_turn: [notify]}", "hooks.on_turn"),
         ("hooks: {on_state: [notify]}", "hooks.on_state"),

@@ -69,8 +69,6 @@ def run(args: argparse.Namespace) -> int:
             )
         )
         log.info("recording root=%s kiosk=%s", config.storage.root, config.kiosk)
-        if not config.recording.auto_start:
-            log.info("waiting for a start")
         return _wait(recorder, interruption)
 
 
@@ -80,7 +78,7 @@ def _control_socket(config: Config) -> ControlSocket | None:
     A kiosk that can't be asked how it is should record all the same.
     """
     try:
-        return ControlSocket(config.control.socket, config.control.group)
+        return ControlSocket(config.control.socket)
     except ControlSocketError as error:
         if "feed" in (config.tracks.user.source, config.tracks.bot.source):
             raise

@@ -18,7 +18,6 @@ from edgerec.audio import TRACKS, TrackName
 from edgerec.capture.answers import error_line, result_line
 from edgerec.capture.feed import FeedSource
 from edgerec.capture.feed_connection import FeedError
-from edgerec.service.wishes import WishError
 
 if TYPE_CHECKING:
     from edgerec.service.recorder import Recorder
@@ -96,11 +95,6 @@ def commands_of(recorder: Recorder) -> dict[str, Command]:
     """Return everything that can be asked of a running recorder."""
     return {
         "status": status_command(recorder.status),
-        "start": session_command(recorder.start_recording),
-        "stop": session_command(recorder.stop_recording),
-        "pause": session_command(recorder.pause),
-        "resume": session_command(recorder.resume),
-        "rotate": session_command(recorder.rotate),
         "feed": feed_command(recorder.feeds),
     }
 
@@ -133,25 +127,6 @@ def feed_command(feeds: Mapping[TrackName, FeedSource]) -> Command:
         return Takeover(take)
 
     return feed
-
-
-def session_command(ask: Callable[[], bool]) -> Command:
-    """Return the command that asks the recorder for something.
-
-    Parameters
-    ----------
-    ask
-        Returns whether that changes anything; raises `WishError` where it can't be done.
-    """
-
-    def session(args: Mapping[str, object]) -> Result:
-        _refuse_unknown(args, ())
-        try:
-            return {"changed": ask()}
-        except WishError as error:
-            raise CommandError(error.code, str(error), error.hint) from error
-
-    return session
 
 
 def status_command(describe: Callable[[], Result]) -> Command:
