@@ -37,6 +37,8 @@ class FakeClock:
 class FakeSource:
     """Delivers a device's handovers when their time has come."""
 
+    unhurried = False
+
     def __init__(self, handovers=()):
         self.state = SourceState("running", START_NS, "", 0)
         self._handovers = iter(handovers)

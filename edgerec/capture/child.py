@@ -76,6 +76,8 @@ class ChildSource:
         Added to our own environment.
     now_ns
         On CLOCK_MONOTONIC_RAW, as everywhere here. The child starts at the first `deliver`.
+    unhurried
+        Its blocks are long, and may be fetched a few at a time.
     """
 
     def __init__(
@@ -86,8 +88,10 @@ class ChildSource:
         *,
         now_ns: int,
         limits: ChildLimits | None = None,
+        unhurried: bool = False,
     ) -> None:
         self.track = track
+        self.unhurried = unhurried
         self.state = SourceState("starting", now_ns, "", 0)
         self._command = list(command)
         self._env = dict(env)

@@ -34,6 +34,9 @@ class FeedSource:
     `offer` is for any thread, everything else for the recorder thread.
     """
 
+    unhurried: Final = False
+    """An application that pushes must be read, or it can't go on."""
+
     def __init__(self, track: TrackName, clock: Clock) -> None:
         self.track = track
         self.state = SourceState("idle", clock.now_ns(), "nobody is connected", 0)

@@ -22,11 +22,20 @@ from edgerec.sync.synchronizer import Synchronizer
 
 log = logging.getLogger(__name__)
 
+_SECOND_NS: Final = 1_000_000_000
+PACE_MS: Final = 200
+"""Between looks at stamped sources. Each look costs half of what its blocks do, and a device hands
+two of them over at a time; nothing waits for them but the file."""
 TICK_MS: Final = 250  # sources want to be asked this often, and silence is committed by it
 
 
 class Source(Protocol):
     """What delivers one track; see `capture.child.ChildSource`."""
+
+    @property
+    def unhurried(self) -> bool:
+        """Whether what it holds can wait for `PACE_MS`: it is stamped, and has room."""
+        ...
 
     def fileno(self) -> int | None:
         """Return what to select on; None while there is nothing."""
@@ -132,15 +141,28 @@ class CaptureLoop:
         self._announce_states(state)
 
     def _wait(self) -> None:
+        """Wait for what is to be read, or for the next tick."""
+        if not self._sessions.behind and not self._poll(PACE_MS, hurried_only=True):
+            self._poll(TICK_MS - PACE_MS, hurried_only=False)
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._woken)
+
+    def _poll(self, timeout_ms: int, *, hurried_only: bool) -> bool:
         ready = select.poll()
         ready.register(self._woken, select.POLLIN)
         for source in self._sources.values():
+            if hurried_only and source.unhurried:
+                continue
             pipe = source.fileno()
             if pipe is not None:
                 ready.register(pipe, select.POLLIN)
+<<<<<<< HEAD
         ready.poll(0 if self._sessions.behind else TICK_MS)
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self._woken)
+=======
+        return bool(ready.poll(timeout_ms))
+>>>>>>> a908ab9 (wip)
 
     def _announce_states(self, state: RecorderState) -> None:
         self._announce_change("recorder", state, "")

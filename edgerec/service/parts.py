@@ -8,7 +8,7 @@ from typing import Final
 from edgerec.audio import TRACKS, StreamHeader, TrackName
 from edgerec.capture.child import ChildLimits, ChildSource
 from edgerec.capture.feed import FeedSource
-from edgerec.capture.portaudio import portaudio_command
+from edgerec.capture.portaudio import DEFAULT_BLOCK_MS, portaudio_command
 from edgerec.capture.simulate import simulate_command
 from edgerec.clock import Clock
 from edgerec.config import Config, TrackConfig
@@ -69,6 +69,8 @@ def build_children(config: Config, now_ns: int) -> dict[TrackName, ChildSource]:
             limits=ChildLimits()
             if delivers_always(config, name)
             else ChildLimits(stall_ns=PAUSE_NS),
+            # Whoever asks for shorter blocks wants them soon.
+            unhurried=(track.block_ms or DEFAULT_BLOCK_MS) >= DEFAULT_BLOCK_MS,
         )
         for name, track in track_configs(config).items()
         if track.source != "feed"

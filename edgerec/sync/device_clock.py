@@ -71,6 +71,7 @@ class DeviceClock:
         self._level_s = 0.0  # excess_s of the line at counted_s = 0
         self._origin: tuple[int, int] | None = None  # (frame, instant) of the first arrival
         self._earliest: deque[_Arrival] = deque(maxlen=WINDOWS)
+        self._mean = _Arrival(0.0, 0.0)  # of them; asked for far more often than one is added
         self._window: _Arrival | None = None  # the earliest of the window that is filling
         self._window_end_s = 0.0
         self._latency_s = 0.0  # that came on top since the stream began, or went
@@ -98,8 +99,7 @@ class DeviceClock:
         simulated jitter of every kind; see `docs/synchronisation.md`.
         """
         windows = len(self._earliest)
-        scatter_s = sum(a.excess_s - self._line_s(a.counted_s) for a in self._earliest)
-        mean_s = scatter_s / windows if windows else 0.0
+        mean_s = self._mean.excess_s - self._line_s(self._mean.counted_s) if windows else 0.0
         unknown = 1 - windows / WINDOWS
         astray_s = max(-self._latency_s, 0.0)  # or the line was too high all the while
         return LEAST_ERROR_S + SCATTER_SHARE * mean_s + unknown * self.usual_late_s + astray_s
@@ -182,6 +182,11 @@ class DeviceClock:
     def _close_window(self) -> None:
         assert self._window is not None
         self._earliest.append(self._window)
+        windows = len(self._earliest)
+        self._mean = _Arrival(
+            sum(arrival.counted_s for arrival in self._earliest) / windows,
+            sum(arrival.excess_s for arrival in self._earliest) / windows,
+        )
         self._window = None
         # Once all windows are there only closed ones bend the line: one late arrival alone in a
         # window that is still filling would turn its slope by hundreds of ppm.

@@ -1,7 +1,8 @@
 """What does an hour of recording cost edgerec, and what the others that do the same?
 
 All of them turn two 48 kHz mono WAV files into 16 kHz stereo WAV files of 30 seconds. Runs are
-interleaved, so that a machine that slows down slows them all; the table shows medians.
+interleaved, so that a machine that slows down slows them all; the table shows medians. With
+`--live` they record two devices of a private sound server instead, at the same time.
 """
 
 import argparse
@@ -14,6 +15,7 @@ from statistics import median
 
 from contenders import CHUNK_S, CONTENDERS, FFMPEG, FLOOR, RATE_HZ
 from inputs import Inputs, make_inputs
+from live import compare, table
 from measure import Cost, RunError, measure
 
 DATA = Path("bench-data")
@@ -24,6 +26,10 @@ Results = dict[str, list[Cost] | str]
 
 def main() -> None:
     args = _parser().parse_args()
+    if args.live:
+        print(_machine(), flush=True)
+        print(f"\n{table(compare(DATA, args.seconds, args.block_ms))}")
+        return
     inputs = make_inputs(DATA, args.minutes)
     print(f"\n{_machine()}")
     print(f"{args.minutes} min, two tracks, to {RATE_HZ} Hz stereo WAV in {CHUNK_S} s chunks")
@@ -100,6 +106,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument("--minutes", type=int, default=60, help="of audio (default 60)")
     parser.add_argument("--runs", type=int, default=3, help="of each contender (default 3)")
+    parser.add_argument(
+        "--live", action="store_true", help="record two live devices instead, against ffmpeg"
+    )
+    parser.add_argument("--seconds", type=float, default=60.0, help="of --live (default 60)")
+    parser.add_argument("--block-ms", type=float, help="of edgerec's devices, in --live")
     return parser
 
 

@@ -1,0 +1,206 @@
+"""What does live recording cost: edgerec against ffmpeg, from the same two PortAudio devices?
+
+Both record at once, so that whatever else the machine does meets both, and all processes of each
+are counted together: CPU from /proc/PID/task/TID/schedstat, memory as the proportional set size,
+wake-ups as voluntary context switches. The sound server and the players are nobody's.
+"""
+
+import contextlib
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+from contenders import CHUNK_S, RATE_HZ
+from inputs import Inputs, make_inputs
+
+SOUND_SERVER = Path(__file__).parent.parent / "sound-server"
+SINKS = ("kiosk_mic_feed", "kiosk_speaker")
+
+LEAD_S = 20.0  # both have begun, and edgerec has learnt how fast its devices run
+MEMORY_EVERY_S = 10.0  # reading it costs, and holds up the process that it is read of
+END_S = 60.0
+
+FFMPEG_GRAPH = (
+    f"[0:a]aresample={RATE_HZ}:async=1[user];"
+    f"[1:a]pan=mono|c0=.5*c0+.5*c1,aresample={RATE_HZ}:async=1[bot];"
+    "[user][bot]join=inputs=2:channel_layout=stereo[both]"
+)
+
+
+class Use(NamedTuple):
+    """What all processes of one contender have used since they started."""
+
+    cpu_s: float
+    wakeups: int
+    processes: int
+
+
+class LiveCost(NamedTuple):
+    """What it used in the time measured."""
+
+    name: str
+    cpu_s_per_hour: float
+    wakeups_per_s: float
+    pss_mib: list[float]
+    """Of all its processes together, at even intervals."""
+    processes: int
+
+
+def compare(data: Path, seconds: float, block_ms: float | None) -> list[LiveCost]:
+    """Record with both for so long; return what each cost."""
+    minutes = int((LEAD_S + seconds + END_S) // 60) + 1
+    inputs = make_inputs(data, minutes)
+    out = data / "out"
+    shutil.rmtree(out, ignore_errors=True)
+    with tempfile.TemporaryDirectory() as folder, _kiosk(Path(folder), inputs) as env:
+        commands = {"edgerec run": _edgerec(out, block_ms), "ffmpeg -f pulse": _ffmpeg(out)}
+        for name, command in commands.items():
+            print(f"{name}: {shlex.join(command)}", flush=True)
+        started = {
+            name: subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL)
+            for name, command in commands.items()
+        }
+        try:
+            time.sleep(LEAD_S)
+            costs = _watch({name: process.pid for name, process in started.items()}, seconds)
+        finally:
+            for process in started.values():
+                process.send_signal(signal.SIGINT)
+                process.wait(END_S)
+    _check(out, seconds)
+    shutil.rmtree(out)
+    return costs
+
+
+def table(costs: list[LiveCost]) -> str:
+    """Return the table of what was measured; the last one is what the others are compared with."""
+    reference = costs[-1].cpu_s_per_hour
+    lines = [
+        "| live | CPU s per audio hour | of ffmpeg | PSS MiB median, first to last | processes "
+        "| wake-ups per s |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {cost.name} | {cost.cpu_s_per_hour:.1f} | {cost.cpu_s_per_hour / reference:.2f} "
+        f"| {median(cost.pss_mib):.1f}, {cost.pss_mib[0]:.1f} to {cost.pss_mib[-1]:.1f} "
+        f"| {cost.processes} | {cost.wakeups_per_s:.0f} |"
+        for cost in costs
+    ]
+    return "\n".join(lines)
+
+
+@contextlib.contextmanager
+def _kiosk(folder: Path, inputs: Inputs) -> Iterator[dict[str, str]]:
+    """Run a sound server with something to hear; yield the environment that leads to it."""
+    subprocess.run([SOUND_SERVER, folder], check=True)
+    words = shlex.split((folder / "env").read_text())
+    env = os.environ | dict(word.split("=", 1) for word in words if word != "export")
+    players = [
+        # Without a player a null sink delivers in lumps of 2 s.
+        subprocess.Popen(["paplay", "-d", sink, wav], env=env)
+        for sink, wav in zip(SINKS, inputs, strict=True)
+    ]
+    try:
+        time.sleep(2.0)
+        yield env
+    finally:
+        for player in players:
+            player.kill()
+            player.wait()
+        os.kill(int((folder / "pid").read_text()), signal.SIGKILL)
+
+
+def _watch(pids: dict[str, int], seconds: float) -> list[LiveCost]:
+    before = {name: use_of(pid) for name, pid in pids.items()}
+    began = time.monotonic()
+    memory: dict[str, list[float]] = {name: [] for name in pids}
+    while (left_s := began + seconds - time.monotonic()) > 0:
+        time.sleep(min(MEMORY_EVERY_S, left_s))
+        for name, pid in pids.items():
+            memory[name].append(pss_mib_of(pid))
+    elapsed_s = time.monotonic() - began
+    costs = []
+    for name, pid in pids.items():
+        after = use_of(pid)
+        cpu_s = (after.cpu_s - before[name].cpu_s) * 3600 / elapsed_s
+        wakeups = (after.wakeups - before[name].wakeups) / elapsed_s
+        costs.append(LiveCost(name, cpu_s, wakeups, memory[name], after.processes))
+    return costs
+
+
+def _edgerec(out: Path, block_ms: float | None) -> list[str]:
+    folder = out / "edgerec"
+    folder.mkdir(parents=True)
+    block = "" if block_ms is None else f", block_ms: {block_ms}"
+    config = folder / "edgerec.yaml"
+    config.write_text(
+        f"recording: {{sample_rate: {RATE_HZ}, num_channels: 2, chunk_seconds: {CHUNK_S}}}\n"
+        f"tracks:\n  user: {{device: 'pulse:kiosk_mic'{block}}}\n"
+        f"  bot: {{device: 'pulse:kiosk_speaker.monitor', channels: 2{block}}}\n"
+        f"storage: {{root: {folder.resolve() / 'root'}}}\n"
+        f"control: {{socket: {folder.resolve() / 'control.sock'}}}\n"
+    )
+    return [sys.executable, "-m", "edgerec", "run", "--config", str(config)]
+
+
+def _ffmpeg(out: Path) -> list[str]:
+    folder = out / "ffmpeg"
+    folder.mkdir(parents=True)
+    read = ["-f", "pulse", "-channels", "1", "-i", "kiosk_mic"]
+    read += ["-f", "pulse", "-channels", "2", "-i", "kiosk_speaker.monitor"]
+    write = ["-map", "[both]", "-c:a", "pcm_s16le", "-f", "segment", "-segment_time", str(CHUNK_S)]
+    program = ["ffmpeg", "-nostdin", "-v", "error"]
+    return [*program, *read, "-filter_complex", FFMPEG_GRAPH, *write, str(folder / "%06d.wav")]
+
+
+def _check(out: Path, seconds: float) -> None:
+    """A contender that recorded less has not done the same."""
+    for folder in ("edgerec", "ffmpeg"):
+        written = sum(path.stat().st_size for path in (out / folder).rglob("*.wav"))
+        if written < (seconds + LEAD_S / 2) * RATE_HZ * 4:
+            raise SystemExit(f"bench: {folder} wrote {written} bytes only below {out / folder}")
+
+
+def family(pid: int) -> list[int]:
+    """Return a process and all that descend from it."""
+    pids = [pid]
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        for child in (thread / "children").read_text().split():
+            pids += family(int(child))
+    return pids
+
+
+def use_of(pid: int) -> Use:
+    """Return what a process and its descendants have used, those that are alive.
+
+    To the nanosecond: the ticks of /proc/PID/stat are a quarter of what a minute costs.
+    """
+    used_ns = wakeups = 0
+    pids = family(pid)
+    for one in pids:
+        for thread in Path(f"/proc/{one}/task").iterdir():
+            used_ns += int((thread / "schedstat").read_text().split()[0])
+            wakeups += _field(thread / "status", "voluntary_ctxt_switches")
+    return Use(used_ns / 1e9, wakeups, len(pids))
+
+
+def pss_mib_of(pid: int) -> float:
+    """Return the memory of a process and its descendants; what is shared is counted once."""
+    return sum(_field(Path(f"/proc/{one}/smaps_rollup"), "Pss") for one in family(pid)) / 1024
+
+
+def _field(file: Path, name: str) -> int:
+    for line in file.read_text().splitlines():
+        key, _, value = line.partition(":")
+        if key == name:
+            return int(value.split()[0])
+    raise LookupError(f"{file} has no {name}")

@@ -1,0 +1,53 @@
+# Sourced by scripts that install Debian packages. `say` is the name that they speak by.
+# shellcheck shell=bash
+
+# What edgerec needs at run time, and what building systemd-python needs, which has no wheel.
+readonly -a RUNTIME_PACKAGES=(
+  python3 python3-venv
+  libportaudio2 # sounddevice loads it
+)
+readonly -a BUILD_PACKAGES=(gcc libc6-dev pkg-config python3-dev libsystemd-dev)
+
+# Installs those of the packages that are missing.
+install_packages() {
+  local -a missing
+  mapfile -t missing < <(comm -23 <(printf '%s\n' "$@" | sort) <(installed "$@" | sort -u))
+  ((${#missing[@]})) || return 0
+  if ! command -v apt-get >/dev/null; then
+    echo "$say: this system has no apt-get; install the like of: ${missing[*]}" >&2
+    exit 1
+  fi
+  echo "$say: installing system packages: ${missing[*]}"
+  # A minimal image has no package lists at all; others may have lists that are out of date.
+  compgen -G '/var/lib/apt/lists/*Packages*' >/dev/null || update_lists
+  apt_install "${missing[@]}" || {
+    echo "$say: trying once more, with fresh package lists"
+    update_lists
+    apt_install "${missing[@]}"
+  }
+}
+
+# Prints those of the packages that are installed.
+installed() {
+  dpkg-query -W -f '${db:Status-Status} ${Package}\n' "$@" 2>/dev/null | sed -n 's/^installed //p'
+}
+
+update_lists() {
+  as_root apt-get update -qq
+}
+
+apt_install() {
+  as_root env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y -qq -o Dpkg::Use-Pty=0 --no-install-recommends "$@"
+}
+
+as_root() {
+  if ((EUID == 0)); then
+    "$@"
+  elif command -v sudo >/dev/null; then
+    sudo "$@"
+  else
+    echo "$say: this needs root, and there is no sudo; as root: $*" >&2
+    exit 1
+  fi
+}
