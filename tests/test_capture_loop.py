@@ -2,6 +2,7 @@ import itertools
 import os
 import select
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -284,6 +285,54 @@ def test_a_pipe_with_something_in_it_wakes_the_loop(no_tick):
     thread.join(PATIENCE_S)
     os.close(reader)
     os.close(writer)
+
+
+class FullPipe(FakeSource):
+    """A source whose pipe always has something in it; says when it was read so many times."""
+
+    def __init__(self, reads, *, unhurried):
+        super().__init__()
+        self.unhurried = unhurried
+        self.left = reads
+        self.read = threading.Event()
+        self._reader, writer = os.pipe()
+        os.close(writer)
+
+    def fileno(self):
+        return self._reader
+
+    def deliver(self, now_ns):
+        self.left -= 1
+        if self.left == 0:
+            self.read.set()
+        return []
+
+    def close(self):
+        os.close(self._reader)
+
+
+def seconds_for(source):
+    """How long the loop takes to read it as often as it wants."""
+    rig = Rig()
+    rig.loop._sources = {"user": source}
+    thread = threading.Thread(target=rig.loop.run, daemon=True)
+    began = time.monotonic()
+    thread.start()
+    assert source.read.wait(PATIENCE_S)
+    seconds = time.monotonic() - began
+    rig.loop.stop()
+    thread.join(PATIENCE_S)
+    return seconds
+
+
+def test_stamped_blocks_are_fetched_a_few_at_a_time():
+    reads = 4
+    assert seconds_for(FullPipe(reads, unhurried=True)) >= reads * capture_loop.PACE_MS / 1000
+
+
+def test_what_an_application_pushes_is_read_at_once(monkeypatch):
+    monkeypatch.setattr(capture_loop, "PACE_MS", round(10 * PATIENCE_S * 1000))
+    seconds_for(FullPipe(100, unhurried=False))
 
 
 def test_a_silent_track_is_logged_with_its_reason(caplog):

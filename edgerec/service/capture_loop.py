@@ -156,13 +156,7 @@ class CaptureLoop:
             pipe = source.fileno()
             if pipe is not None:
                 ready.register(pipe, select.POLLIN)
-<<<<<<< HEAD
-        ready.poll(0 if self._sessions.behind else TICK_MS)
-        with contextlib.suppress(BlockingIOError):
-            os.eventfd_read(self._woken)
-=======
         return bool(ready.poll(timeout_ms))
->>>>>>> a908ab9 (wip)
 
     def _announce_states(self, state: RecorderState) -> None:
         self._announce_change("recorder", state, "")
