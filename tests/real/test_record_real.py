@@ -23,7 +23,12 @@ pytestmark = pytest.mark.real
 RATE = 16_000
 DEVICE_RATE = 48_000
 SINKS = {"user": "kiosk_mic_feed", "bot": "kiosk_speaker"}
-KNOWN_S = 40.0  # by then the devices' clocks are known to a millionth: the line no longer bends
+KNOWN_S = 40.0  # by then the devices' clocks are known as well as a sound server lets them be
+WINDOW_S = 0.05
+LEAST_WHILE_BENDING = 0.9
+"""A line that is put right bends by at most `run.MAX_BEND`, 50 us in a window: of sound up to 6 kHz
+such a window keeps a correlation of 0.95, with nothing else wrong. Straight lines, off by the tens
+of ppm that a sound server leaves open, keep 0.999."""
 STARTS_S = 2.0  # the recorder, behind the players
 PATIENCE_S = 20.0
 
@@ -124,9 +129,9 @@ def recorded(root):
     return np.concatenate(pcm).T.astype(float), gaps
 
 
-def correlations(heard, channel, window_s):
+def correlations(heard, channel):
     """Compare window by window, each aligned to a fraction of a frame."""
-    return [one.correlation for one in matches(heard, channel, round(window_s * RATE))]
+    return [one.correlation for one in matches(heard, channel, round(WINDOW_S * RATE))]
 
 
 def test_what_is_played_is_recorded_user_left_and_bot_right_without_a_gap(kiosk):
@@ -139,7 +144,9 @@ def test_what_is_played_is_recorded_user_left_and_bot_right_without_a_gap(kiosk)
     for channel, (track, heard) in zip(channels, kiosk.heard.items(), strict=True):
         found = channel[find(heard[: 2 * RATE], channel) :][: len(heard)]
         assert len(found) > (seconds - 2 * STARTS_S) * RATE  # nearly all of it was in time
-        assert min(correlations(heard, found, 1.0)) > 0.99
+        alike = correlations(heard, found)
+        assert np.median(alike) > 0.99
+        assert min(alike) > LEAST_WHILE_BENDING
         (other,) = (one for name, one in kiosk.heard.items() if name != track)
         crosstalk = np.corrcoef(other[: len(found)], found)[0, 1]
         assert abs(crosstalk) < 5 / np.sqrt(len(found))  # five sigma of two independent noises
@@ -161,14 +168,12 @@ def test_a_device_that_stalls_is_a_gap_as_long_as_what_is_missing_and_the_other_
     stop = gaps["user"][-1]["start_frame"] + gaps["user"][-1]["frames"]
     assert not channels[0, start:stop].any()
     assert (stop - start) / RATE > 2.0  # so long it was waited for
-    # Short windows: a clock that is known for seconds is still put right, by 0.1 % at most, which
-    # is less than a frame in each.
     heard = kiosk.heard["user"]
     begins = find(heard[:RATE], channels[0])
     before = channels[0, begins:start]
     assert len(before) > (plays_s - 2 * STARTS_S) * RATE
-    assert min(correlations(heard, before, 0.05)) > 0.9
+    assert min(correlations(heard, before)) > LEAST_WHILE_BENDING
     after = channels[0, stop + RATE : stop + 3 * RATE]
     came_back = find(after, heard)
     assert came_back / RATE == pytest.approx((stop + RATE - begins) / RATE, abs=0.05)
-    assert min(correlations(heard[came_back:], after, 0.05)) > 0.9
+    assert min(correlations(heard[came_back:], after)) > LEAST_WHILE_BENDING
