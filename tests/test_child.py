@@ -10,7 +10,8 @@ import pytest
 
 from edgerec.audio import Block, BlockFlags, DeviceFrame, GapReason, StreamEnded, StreamHeader
 from edgerec.capture import process
-from edgerec.capture.child import ChildLimits, ChildSource
+from edgerec.capture.child import HOLD_NS, ChildLimits, ChildSource
+from edgerec.capture.findings import SUSPECT_NS
 from edgerec.capture.wire import encode_block, encode_stream_header
 
 S = 1_000_000_000
@@ -427,3 +428,88 @@ def test_close_leaves_no_process_behind(rig):
     rig.source.close()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def watched(rig):
+    """Have a child run that somebody vouches for; return its process id."""
+    rig.start(0)
+    rig.write(HEADER, block(0))
+    rig.read(1 * S, 2)
+    pid = rig.source.findings.opened.pid
+    assert rig.source.findings.opened.device == "mic"
+    rig.source.findings.vouch(pid)
+    return pid
+
+
+def test_the_newest_block_of_a_watched_device_waits_for_the_next_but_not_long(rig):
+    watched(rig)
+    rig.write(block(4_800), block(9_600))
+    first = rig.read(2 * S)
+    while not rig.source._held:  # the second one may be read on its own
+        first += rig.source.deliver(2 * S)
+    assert [one.first_frame for one in first] == [4_800]
+    assert rig.source.deliver(2 * S + HOLD_NS) == []
+    (held,) = rig.source.deliver(2 * S + HOLD_NS + 1)
+    assert held.first_frame == 9_600
+
+
+def test_a_device_that_was_swapped_is_killed_and_what_it_delivered_since_is_dropped(rig):
+    pid = watched(rig)
+    rig.write(block(4_800))
+    while not rig.source._held:
+        assert rig.source.deliver(2 * S) == []
+    rig.source.findings.suspect(2 * S)
+    rig.write(block(9_600))
+    assert rig.source.deliver(2 * S) == []
+    rig.source.findings.accuse(pid, "another source")
+    (ended,) = rig.source.deliver(2 * S)
+    assert ended == StreamEnded(GapReason.SOURCE, "another source")
+    assert rig.source.state.name == "absent"
+    rig.end()
+    assert rig.source.deliver(2 * S) == []
+    assert rig.source.findings.opened is None
+    rig.start(3 * S)  # an accusation is of one child only
+    rig.write(HEADER, block(0))
+    assert len(rig.read(3 * S, 2)) == 2
+
+
+def test_a_suspected_device_is_not_read_until_it_is_cleared_or_nobody_does(rig):
+    pid = watched(rig)
+    rig.source.findings.suspect(2 * S)
+    rig.write(block(4_800), block(9_600))
+    assert rig.source.deliver(2 * S) == []
+    assert rig.source.fileno() is None  # or a full pipe would have the loop spin
+    rig.source.findings.vouch(pid)
+    while not rig.source._held:
+        rig.source.deliver(2 * S)
+    rig.source.findings.suspect(3 * S)
+    assert rig.source.deliver(3 * S) == []
+    assert rig.source.deliver(3 * S + SUSPECT_NS)[-1].first_frame == 9_600
+
+
+def test_a_stall_delivers_what_was_held_before_it_is_told(rig):
+    watched(rig)
+    rig.write(block(4_800))
+    while not rig.source._held:
+        rig.source.deliver(2 * S)
+    held, ended = rig.source.deliver(2 * S + LIMITS.stall_ns + 1)
+    assert (held.first_frame, ended.reason) == (4_800, GapReason.STALL)
+
+
+def test_what_came_before_a_stream_is_its_own_is_dropped(rig):
+    rig.start(0)
+    rig.source.findings.begins(rig.source.findings.opened.pid, 2)
+    late = Block(DeviceFrame(4_800), 4_800, 2, 0, 0, bytes(9_600))
+    rig.write(HEADER, block(0), late)
+    _, first = rig.read(1 * S, 2)
+    assert (first.first_frame, first.flags) == (4_800, BlockFlags.NEW_STREAM)
+
+
+def test_a_device_that_appears_is_tried_at_once(rig):
+    rig.fail(0)
+    rig.fail(1 * S)
+    assert rig.source.deliver(1 * S + 1) == []
+    assert rig.source.fileno() is None
+    rig.source.findings.appeared()
+    rig.start(1 * S + 2)
+    assert rig.source.fileno() is not None

@@ -7,10 +7,14 @@ import pytest
 
 from edgerec.capture import sound_server
 from edgerec.capture.sound_server import (
+    RecordingStream,
     ServerSource,
+    ServerState,
     SoundServerError,
     parse_pactl_sources,
     parse_pw_dump,
+    parse_state,
+    pin_stream,
     read_sources,
 )
 
@@ -135,3 +139,54 @@ def test_what_cannot_be_read_is_an_error_that_names_the_command(tools, tmp_path,
     tools("pactl", printing(tmp_path, printed))
     with pytest.raises(SoundServerError, match="pactl --format=json list sources"):
         read_sources()
+
+
+# pactl 16.1: a stream of a module has no process
+OUTPUTS = json.dumps(
+    [
+        {"index": 0, "source": 1, "properties": {"media.name": "Remapped Stream"}},
+        {"index": 2, "source": 0, "properties": {"application.process.id": "4711"}},
+        {"index": 3, "source": 9, "properties": {"application.process.id": "4712"}},
+    ]
+)
+SHORT = json.dumps(
+    [{"index": 0, "name": "kiosk_speaker.monitor"}, {"index": 1, "name": "kiosk_mic_feed.monitor"}]
+)
+
+
+def test_who_records_from_which_source_is_read_by_process():
+    assert parse_state(OUTPUTS, SHORT) == ServerState(
+        streams={4711: RecordingStream(2, "kiosk_speaker.monitor")},
+        sources=frozenset({"kiosk_speaker.monitor", "kiosk_mic_feed.monitor"}),
+    )
+
+
+@pytest.fixture
+def pactl(monkeypatch):
+    """A pactl that notes its calls, and answers what a test says; None: it fails."""
+    calls, answers = [], {"info": "Server Name: pulseaudio"}
+
+    def output(command):
+        calls.append(command[1:])
+        return answers.get(command[1], "")
+
+    monkeypatch.setattr(sound_server, "_output", output)
+    return calls, answers
+
+
+def test_a_stream_is_pinned_by_moving_it_away_and_back(pactl):
+    calls, _ = pactl
+    assert pin_stream(RecordingStream(2, "mic"), {"mic", "speaker.monitor"})
+    assert calls == [
+        ["info"],
+        ["move-source-output", "2", "speaker.monitor"],
+        ["move-source-output", "2", "mic"],
+    ]
+
+
+def test_no_stream_is_moved_by_pipewire_or_with_nowhere_to_go(pactl):
+    calls, answers = pactl
+    assert not pin_stream(RecordingStream(2, "mic"), {"mic"})
+    answers["info"] = "Server Name: PulseAudio (on PipeWire 0.3.65)"
+    assert not pin_stream(RecordingStream(2, "mic"), {"mic", "speaker.monitor"})
+    assert all(call == ["info"] for call in calls)

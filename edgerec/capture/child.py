@@ -21,12 +21,15 @@ from edgerec.audio import (
     StreamHeader,
     TrackName,
 )
+from edgerec.capture.findings import Findings, OpenDevice
 from edgerec.capture.process import ChildProcess
 from edgerec.capture.wire import WireError
 
 StateName = Literal["starting", "running", "stalled", "absent", "idle"]
 
 _SECOND_NS: Final = 1_000_000_000
+HOLD_NS: Final = 300_000_000
+"""For the next block: three of 100 ms, and less than any track is waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,8 @@ class ChildSource:
         self.track = track
         self.unhurried = unhurried
         self.state = SourceState("starting", now_ns, "", 0)
+        self.findings = Findings()
+        """Of whoever watches the device from outside; for its thread too."""
         self._command = list(command)
         self._env = dict(env)
         self._limits = limits or ChildLimits()
@@ -107,17 +112,23 @@ class ChildSource:
         self._header: StreamHeader | None = None  # the last one
         self._stall_ns = self._limits.stall_ns
         self._marks_stream = False  # the next block is the first behind a header
+        self._held: Block | None = None  # of a watched device: not known yet to be its own
+        self._held_ns = 0
+        self._suspected = False
 
     def fileno(self) -> int | None:
         """Return the pipe to select on; None while there is none and `deliver` needs a timer."""
-        return self._child.fileno() if self._child is not None else None
+        if self._child is None or self._suspected:
+            return None
+        return self._child.fileno()
 
     def deliver(self, now_ns: int) -> list[Delivery]:
         """Return everything there is now, in order, and keep the child going. Never blocks.
 
         Call it when `fileno` is readable, and at least every quarter of a second.
         """
-        if self._child is None and now_ns >= self._retry_ns:
+        appeared = self.findings.take_appearance()
+        if self._child is None and (appeared or now_ns >= self._retry_ns):
             fault = self._start(now_ns)
             if fault is not None:
                 return self._tell(fault, now_ns)
@@ -126,16 +137,25 @@ class ChildSource:
             return []
         if child.killed:
             return self._await_exit(child, now_ns)
+        wrong = self.findings.accusation(child.pid)
+        if wrong is not None:
+            child.kill()
+            self._held = None  # it may be of the other device, and so may what is in the pipe
+            return self._tell(StreamEnded(GapReason.SOURCE, wrong), now_ns)
+        self._suspected = self.findings.suspected(now_ns)
+        if self._suspected:
+            return []  # the pipe has room for seconds
         deliveries: list[Delivery] = []
         fault = self._receive(child, now_ns, deliveries)
+        self._hold_back(child, now_ns, deliveries)
         if fault is None and child.at_end:
             child.kill()  # nothing can come of it any more, should it still run
             self._closed_ns = now_ns
-            return deliveries + self._await_exit(child, now_ns)
+            return deliveries + self._released() + self._await_exit(child, now_ns)
         fault = fault or self._overdue(now_ns)
         if fault is not None:
             child.kill()
-            deliveries += self._tell(fault, now_ns)
+            deliveries += self._released() + self._tell(fault, now_ns)
         return deliveries
 
     def close(self) -> None:
@@ -155,6 +175,7 @@ class ChildSource:
             self._child = ChildProcess(self._command, self._env)
         except (OSError, subprocess.SubprocessError) as error:
             return StreamEnded(GapReason.ABSENT, f"starting {self._command[0]}: {error}")
+        self.findings.opened = OpenDevice(self._child.pid, None)
         return None
 
     def _receive(
@@ -162,9 +183,13 @@ class ChildSource:
     ) -> StreamEnded | None:
         """Read before judging: a reader that was late must not take itself for a stall."""
         try:
+            begin_ns = self.findings.began_ns(child.pid)
             for message in child.messages():
+                if isinstance(message, Block) and message.arrived_ns < begin_ns:
+                    self._heard_ns = now_ns
+                    continue
                 # One by one, for what came before a malformed block counts.
-                deliveries.append(self._noted(message, now_ns))  # noqa: PERF401
+                deliveries.append(self._noted(message, now_ns))
         except WireError as error:
             return StreamEnded(GapReason.SOURCE, f"the capture child's output: {error}")
         return None
@@ -174,6 +199,8 @@ class ChildSource:
             self._told = None
             self._marks_stream = True
             self._header = message
+            if self._child is not None:
+                self.findings.opened = OpenDevice(self._child.pid, message.device)
             return message
         self._heard_ns = now_ns
         self._stream_ns = now_ns if self._stream_ns is None else self._stream_ns
@@ -185,6 +212,23 @@ class ChildSource:
             return message
         self._marks_stream = False
         return replace(message, flags=message.flags | BlockFlags.NEW_STREAM)
+
+    def _hold_back(self, child: ChildProcess, now_ns: int, deliveries: list[Delivery]) -> None:
+        """Keep the newest block of a watched device until the next: it may be swapped by now.
+
+        For a swap is heard of within milliseconds, but not before its first frames may be here.
+        """
+        came = bool(deliveries)
+        if came or now_ns - self._held_ns > HOLD_NS:
+            deliveries[:0] = self._released()
+        newest = deliveries[-1] if came else None
+        if isinstance(newest, Block) and self.findings.vouched(child.pid):
+            del deliveries[-1]
+            self._held, self._held_ns = newest, now_ns
+
+    def _released(self) -> list[Delivery]:
+        held, self._held = self._held, None
+        return [] if held is None else [held]
 
     def _overdue(self, now_ns: int) -> StreamEnded | None:
         silent_ns = now_ns - self._heard_ns
@@ -210,7 +254,7 @@ class ChildSource:
             deliveries = self._tell(StreamEnded(GapReason.ABSENT, child.last_words()), now_ns)
         if exited:
             child.close()
-            self._child = None
+            self._child = self.findings.opened = None
         return deliveries
 
     def _tell(self, fault: StreamEnded, now_ns: int) -> list[Delivery]:

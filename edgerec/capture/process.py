@@ -57,6 +57,11 @@ class ChildProcess:
         self.at_end = False
         """Its pipe is closed, and everything in it was read."""
 
+    @property
+    def pid(self) -> int:
+        """Its process id; its own until it is reaped."""
+        return self._process.pid
+
     def fileno(self) -> int | None:
         """Return the pipe to select on; None once nothing more can come."""
         return None if self.killed or self.at_end else self._stdout.fileno()

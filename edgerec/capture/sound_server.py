@@ -10,13 +10,14 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 SERVER_TIMEOUT_S: Final = 2.0
 """A sound server answers in milliseconds; a frozen one never does."""
 
+_LIST: Final = ["pactl", "--format=json", "list"]
 _SAMPLE_SPEC: Final = re.compile(r"(\d+)ch (\d+)Hz")
 
 
@@ -44,7 +45,7 @@ def read_sources() -> list[ServerSource]:
         Its answer can't be read.
     """
     for parse, command in (
-        (parse_pactl_sources, ["pactl", "--format=json", "list", "sources"]),
+        (parse_pactl_sources, [*_LIST, "sources"]),
         (parse_pw_dump, ["pw-dump"]),
     ):
         printed = _output(command)
@@ -57,6 +58,74 @@ def read_sources() -> list[ServerSource]:
                 f"reading what `{' '.join(command)}` printed: {error!r}"
             ) from error
     return []
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingStream:
+    """A stream that the sound server has for a process that records."""
+
+    index: int
+    """The server's number for it."""
+    source: str
+    """The source's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerState:
+    """What the sound server says of its sources and of who records them."""
+
+    streams: Mapping[int, RecordingStream]
+    """By the id of the process; of several streams the last."""
+    sources: frozenset[str]
+
+
+def read_state() -> ServerState | None:
+    """Ask the sound server from which source each process records; None without an answer.
+
+    Raises
+    ------
+    SoundServerError
+        Its answer can't be read.
+    """
+    outputs = _output([*_LIST, "source-outputs"])
+    sources = _output([*_LIST, "short", "sources"])
+    if outputs is None or sources is None:
+        return None
+    try:
+        return parse_state(outputs, sources)
+    except (ValueError, KeyError, TypeError) as error:
+        raise SoundServerError(f"reading what pactl printed: {error!r}") from error
+
+
+def pin_stream(stream: RecordingStream, sources: Collection[str]) -> bool:
+    """Make PulseAudio leave a stream on its source when the default source changes.
+
+    It does so with streams that somebody has moved to where they are, whatever they asked for
+    when they began. So the stream is moved to another source and back, which takes it 10 ms.
+
+    Returns
+    -------
+    Whether it was moved. PipeWire moves no stream that has asked for a source, and is left alone.
+    """
+    other = next((name for name in sorted(sources) if name != stream.source), None)
+    info = _output(["pactl", "info"])
+    if other is None or info is None or "PipeWire" in info:
+        return False
+    for source in (other, stream.source):
+        if _output(["pactl", "move-source-output", str(stream.index), source]) is None:
+            return False
+    return True
+
+
+def parse_state(outputs: str, sources: str) -> ServerState:
+    """Read ``pactl --format=json list source-outputs`` and ``... short sources``."""
+    names = {source["index"]: source["name"] for source in json.loads(sources)}
+    streams = {}
+    for output in json.loads(outputs):
+        pid = output["properties"].get("application.process.id")
+        if pid is not None and output["source"] in names:
+            streams[int(pid)] = RecordingStream(output["index"], names[output["source"]])
+    return ServerState(streams, frozenset(names.values()))
 
 
 def parse_pactl_sources(text: str) -> list[ServerSource]:

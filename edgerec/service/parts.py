@@ -7,6 +7,7 @@ from typing import Final
 
 from edgerec.audio import TRACKS, StreamHeader, TrackName
 from edgerec.capture.child import ChildLimits, ChildSource
+from edgerec.capture.device_watch import Watched
 from edgerec.capture.feed import FeedSource
 from edgerec.capture.portaudio import DEFAULT_BLOCK_MS, portaudio_command
 from edgerec.capture.simulate import simulate_command
@@ -74,6 +75,17 @@ def build_children(config: Config, now_ns: int) -> dict[TrackName, ChildSource]:
         )
         for name, track in track_configs(config).items()
         if track.source != "feed"
+    }
+
+
+def watched_devices(
+    config: Config, children: Mapping[TrackName, ChildSource]
+) -> dict[TrackName, Watched]:
+    """Return the tracks whose device may be swapped for another, or come late."""
+    return {
+        name: (track.device, children[name].findings)
+        for name, track in track_configs(config).items()
+        if track.source == "portaudio"
     }
 
 

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from edgerec.audio import TrackName
+from edgerec.capture.device_watch import DeviceWatch
 from edgerec.capture.feed import FeedSource
 from edgerec.clock import Clock, SystemClock
 from edgerec.config import Config
@@ -85,6 +86,7 @@ class Recorder:
             self._root.release()  # a recorder that can't be made must not keep the next one out
             raise
         self._monitor.start()
+        self._devices.start()
         for thread in self._threads:
             thread.start()
 
@@ -121,6 +123,7 @@ class Recorder:
         self.feeds: Mapping[TrackName, FeedSource] = parts.build_feeds(config, clock)
         """Of the tracks that applications push into."""
         children = parts.build_children(config, clock.now_ns())
+        self._devices = DeviceWatch(parts.watched_devices(config, children), clock)
         self._watched: Mapping[TrackName, Watched] = {**children, **self.feeds}
         synchronizer = parts.build_synchronizer(config, self._drift.drift_ppm)
         self._sessions = Sessions(
@@ -267,6 +270,7 @@ class Recorder:
             with self._wishes.lock:
                 self._closed = True
                 self._capture.close()
+            self._devices.close()
             self._monitor.close()
             self._drift.save()
             self._root.release()

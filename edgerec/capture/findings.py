@@ -1,0 +1,89 @@
+"""What has been found out about one track's device from outside of its stream?
+
+Whoever watches the sound server and the hardware notes it, in a thread of its own; the
+`child.ChildSource` acts on it the next time that it is asked for audio. Each field is replaced as a
+whole by one side, under the GIL.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+SUSPECT_NS: Final = 500_000_000
+"""A suspicion that nobody confirms is dropped: what is held back longer would come too late."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenDevice:
+    """A capture child, and what it says that it has opened."""
+
+    pid: int
+    device: str | None
+    """As in its header; None before that."""
+
+
+class Findings:
+    """From the watch's thread to the source's, about the child that runs at the time."""
+
+    def __init__(self) -> None:
+        self.opened: OpenDevice | None = None
+        """Written by the source; None while no child runs."""
+        self._suspected_ns: int | None = None
+        self._vouched: int | None = None
+        self._accused: tuple[int, str] | None = None
+        self._begins: tuple[int, int] = (0, 0)
+        self._appeared = False
+
+    # For the watch
+
+    def suspect(self, now_ns: int) -> None:
+        """Say that something has changed, and that it is being looked into."""
+        self._suspected_ns = now_ns
+
+    def vouch(self, pid: int) -> None:
+        """Say that a child records what it should."""
+        self._vouched = pid
+        self._suspected_ns = None
+
+    def begins(self, pid: int, at_ns: int) -> None:
+        """Say that what a child delivers is its own device's from this instant on."""
+        self._begins = (pid, at_ns)
+
+    def pass_over(self) -> None:
+        """Say that nothing is known against it."""
+        self._suspected_ns = None
+
+    def accuse(self, pid: int, detail: str) -> None:
+        """Say that a child records from another device than its own."""
+        self._accused = (pid, detail)
+
+    def appeared(self) -> None:
+        """Say that a device has come, perhaps the one that is missing."""
+        self._appeared = True
+
+    # For the source
+
+    def suspected(self, now_ns: int) -> bool:
+        """Whether what the child delivers now may be another device's."""
+        since_ns = self._suspected_ns
+        return since_ns is not None and now_ns - since_ns < SUSPECT_NS
+
+    def vouched(self, pid: int) -> bool:
+        """Whether somebody would tell if this child's device were swapped."""
+        return self._vouched == pid
+
+    def began_ns(self, pid: int) -> int:
+        """Return from when on what a child delivers is its own device's; 0: always was."""
+        begun_pid, at_ns = self._begins
+        return at_ns if begun_pid == pid else 0
+
+    def accusation(self, pid: int) -> str | None:
+        """Return what is wrong with this child's device; None: nothing."""
+        accused = self._accused
+        return accused[1] if accused is not None and accused[0] == pid else None
+
+    def take_appearance(self) -> bool:
+        """Whether a device has come since the last call."""
+        appeared, self._appeared = self._appeared, False
+        return appeared

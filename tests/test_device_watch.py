@@ -1,0 +1,201 @@
+"""What the watch makes of what a sound server says; the server is a script of the test's."""
+
+import os
+import time
+
+import pytest
+
+from edgerec.capture import device_watch
+from edgerec.capture.device_watch import PIN_SETTLES_NS, DeviceWatch, Tidings, tidings
+from edgerec.capture.findings import Findings, OpenDevice
+from edgerec.capture.sound_server import RecordingStream, ServerState, SoundServerError
+from tests.kiosk import START_NS, FakeClock
+
+PATIENCE_S = 20.0
+OPENED = OpenDevice(7, "pulse:mic")
+SOURCES = frozenset({"mic", "speaker.monitor"})
+
+
+class Server:
+    """Who records what, as the test has it."""
+
+    def __init__(self, **recorded):
+        self.recorded = {int(pid[1:]): source for pid, source in recorded.items()}
+        self.pinned = []
+        self.asked = 0
+
+    def read_state(self):
+        self.asked += 1
+        streams = {pid: RecordingStream(pid, source) for pid, source in self.recorded.items()}
+        return ServerState(streams, SOURCES)
+
+    def pin(self, stream, sources):
+        self.pinned.append((stream.index, sources))
+        return True
+
+
+def watch(server, wanted="pulse:mic", opened=OPENED):
+    findings = Findings()
+    findings.opened = opened
+    watching = DeviceWatch(
+        {"user": (wanted, findings)},
+        FakeClock(),
+        read_state=server.read_state,
+        pin_stream=server.pin,
+    )
+    return watching, findings
+
+
+def test_a_stream_on_its_own_source_is_vouched_for():
+    watching, findings = watch(Server(p7="mic"))
+    watching.suspect()
+    assert findings.suspected(START_NS)
+    watching.check()
+    assert findings.vouched(7)
+    assert not findings.vouched(8)
+    assert not findings.suspected(START_NS)
+    assert findings.accusation(7) is None
+
+
+def test_a_stream_on_another_source_is_accused_by_name_and_stays_suspected():
+    watching, findings = watch(Server(p7="speaker.monitor"))
+    watching.suspect()
+    watching.check()
+    told = "the sound server records speaker.monitor in the place of mic"
+    assert findings.accusation(7) == told
+    assert findings.accusation(8) is None
+    assert findings.suspected(START_NS)
+    assert not findings.vouched(7)
+
+
+def test_a_device_without_a_name_of_its_own_is_to_stay_on_its_first_source():
+    server = Server(p7="mic")
+    watching, findings = watch(server, wanted=None, opened=OpenDevice(7, "default"))
+    watching.check()
+    assert findings.vouched(7)
+    server.recorded[7] = "speaker.monitor"
+    watching.check()
+    assert findings.accusation(7)
+    findings.opened = OpenDevice(8, "default")  # the next child begins where it is put
+    server.recorded = {8: "speaker.monitor"}
+    watching.check()
+    assert findings.vouched(8)
+
+
+@pytest.mark.parametrize("answer", [None, SoundServerError("unreadable")])
+def test_a_server_that_gives_no_answer_holds_nobody_up(answer):
+    server = Server()
+
+    def read_state():
+        if answer is not None:
+            raise answer
+
+    server.read_state = read_state
+    watching, findings = watch(server)
+    watching.suspect()
+    watching.check()
+    assert not findings.suspected(START_NS)
+    assert findings.accusation(7) is None
+
+
+def test_a_stream_that_begins_is_pinned_once_and_counts_when_that_has_settled():
+    server = Server(p7="mic")
+    watching, findings = watch(server, opened=OpenDevice(7, None))
+    watching.check()
+    watching.check()
+    assert server.pinned == [(7, SOURCES)]
+    assert findings.began_ns(7) == START_NS + PIN_SETTLES_NS
+    assert findings.began_ns(8) == 0
+
+
+def test_a_stream_that_delivers_already_is_not_moved():
+    server = Server(p7="mic")
+    watching, findings = watch(server)
+    watching.check()
+    assert server.pinned == []
+    assert findings.vouched(7)
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("Event 'change' on source-output #2", Tidings(changed=True)),
+        ("Event 'new' on source-output #2", Tidings(changed=True)),
+        ("Event 'remove' on source #2", Tidings(changed=True)),
+        ("Event 'new' on source #2", Tidings(changed=True, appeared=True)),
+        ("Event 'change' on server #4294967295", Tidings(changed=True)),
+        ("Event 'change' on source #2", Tidings()),
+        ("Event 'new' on sink-input #9", Tidings()),
+        ("Event 'new' on client #9", Tidings()),
+        ("", Tidings()),
+    ],
+)
+def test_only_what_concerns_recording_is_looked_into(line, told):
+    assert tidings(line.encode() + b"\n") == told
+    assert tidings(b"Event 'new' on client #1\n" + line.encode() + b"\n") == told
+
+
+def until(condition):
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def events(tmp_path, monkeypatch):
+    """A FIFO in the place of `pactl subscribe`."""
+    fifo = tmp_path / "events"
+    os.mkfifo(fifo)
+    monkeypatch.setattr(device_watch, "SUBSCRIBE", ("cat", str(fifo)))
+    return fifo
+
+
+def test_events_are_followed_and_a_server_that_returns_is_found_again(events):
+    server = Server(p7="mic")
+    watching, findings = watch(server)
+    watching.start()
+    try:
+        with events.open("w") as pipe:
+            until(lambda: findings.vouched(7))
+            server.recorded[7] = "speaker.monitor"
+            pipe.write("Event 'change' on source-output #2\n")
+            pipe.flush()
+            until(lambda: findings.accusation(7))
+            pipe.write("Event 'new' on source #5\n")
+            pipe.flush()
+            until(findings.take_appearance)
+        # The clock stands still, so only a new stream has the server tried again.
+        findings.opened = OpenDevice(9, "pulse:mic")
+        server.recorded = {9: "mic"}
+        with events.open("w"):
+            until(lambda: findings.vouched(9))
+    finally:
+        watching.close()
+
+
+def test_a_server_whose_tool_is_not_there_is_not_asked_for_again(monkeypatch, caplog):
+    caplog.set_level("INFO")
+    monkeypatch.setattr(device_watch, "SUBSCRIBE", ("no-such-tool",))
+    monkeypatch.setattr(device_watch, "STREAM_TICK_S", 0.01)
+    watching, findings = watch(Server())
+    watching.start()
+    until(lambda: caplog.messages)
+    findings.opened = OpenDevice(9, "pulse:mic")
+    watching.watch({"bot": ("pulse:mic", findings)})
+    watching.close()
+    assert len(caplog.messages) == 1
+
+
+def test_a_kiosk_of_alsa_cards_alone_starts_nothing(monkeypatch, caplog):
+    caplog.set_level("INFO")
+    monkeypatch.setattr(device_watch, "SUBSCRIBE", ("no-such-tool",))
+    monkeypatch.setattr(device_watch, "STREAM_TICK_S", 0.01)
+    server = Server()
+    watching, findings = watch(server, wanted="alsa:Mic,0", opened=None)
+    watching.start()
+    findings.opened = OpenDevice(9, "alsa:Mic,0")
+    until(lambda: watching._seen == {"user": findings.opened})
+    watching.close()
+    assert caplog.messages == []
+    assert server.asked == 0
