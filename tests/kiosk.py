@@ -24,13 +24,15 @@ class FakeClock:
         self.raw_ns = raw_ns
         self.utc_offset_ns = UTC_NS - START_NS
         self.trusted = True
+        self.slew_ppm = 0.0  # by which NTP makes the system's clocks faster than the raw one
 
     def now_ns(self):
         return self.raw_ns
 
     def read(self):
-        monotonic_ns = self.raw_ns + 7 * S  # another clock, and another zero
-        utc_ns = self.raw_ns + self.utc_offset_ns
+        slewed_ns = round((self.raw_ns - START_NS) * self.slew_ppm * 1e-6)
+        monotonic_ns = self.raw_ns + slewed_ns + 7 * S  # another clock, and another zero
+        utc_ns = self.raw_ns + slewed_ns + self.utc_offset_ns
         return ClockReading(self.raw_ns, monotonic_ns, utc_ns, self.trusted, 0.5)
 
 

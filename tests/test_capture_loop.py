@@ -93,6 +93,18 @@ def test_a_session_begins_with_the_first_frame_that_both_tracks_have():
         assert len(rest) <= 1
 
 
+def test_ntp_that_slews_the_systems_clocks_changes_no_frame_and_no_drift():
+    def recorded(slew_ppm):
+        rig = Rig(*(device(track, world=tone(440), drift_ppm=31.0) for track in TRACKS))
+        rig.clock.slew_ppm = slew_ppm
+        rig.run_to(90.0)
+        history = rig.timeline.history
+        span = history.read(history.committed - 10 * RATE, 10 * RATE)
+        return span.start, span.pcm.tobytes(), span.reasons.tobytes(), rig.timeline.reports
+
+    assert recorded(500.0) == recorded(0.0)
+
+
 def test_the_other_track_is_waited_for_but_not_longer_than_it_is_worth():
     rig = Rig(user=device("user"))
     settled_s = 0.7 + 0.2  # `SETTLE_S`, and the first two blocks
