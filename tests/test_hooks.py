@@ -1,0 +1,287 @@
+"""Hooks: real programs, run and watched in simulated time."""
+
+import os
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from edgerec.audio import TimelineFrame
+from edgerec.config import HooksConfig
+from edgerec.service.hook_process import MAX_LINE_BYTES, MAX_LINES, environment
+from edgerec.service.hooks import HookLimits, Hooks
+from edgerec.store.publish import Published
+from tests.kiosk import FakeClock, S
+
+PATIENCE_S = 60.0  # of real time, for a program to start and end on a busy machine
+SLEEPY = "import time; time.sleep(3600)"
+CHATTY = "import os\nwhile True: os.write(1, b'y' * 65536)"
+
+
+def python(code, *arguments):
+    return (sys.executable, "-S", "-c", code, *arguments)
+
+
+def appending(path, *words):
+    """A program that adds a line of these words to a file."""
+    code = "import sys; open(sys.argv[1], 'a').write(' '.join(sys.argv[2:]) + '\\n')"
+    return python(code, str(path), *words)
+
+
+class Service:
+    """Hooks without their thread, each step as a test wants it."""
+
+    def __init__(self, limits=None, **commands):
+        self.clock = FakeClock()
+        self.hooks = Hooks(HooksConfig(**commands), self.clock, limits)
+
+    def until(self, condition):
+        patience = time.monotonic() + PATIENCE_S
+        while not condition(self.hooks.counts):
+            assert time.monotonic() < patience, self.hooks.counts
+            self.hooks.step(0.05)
+
+    def pass_time(self, seconds):
+        self.clock.raw_ns += round(seconds * S)
+        self.hooks.step(0.0)
+
+
+def published(path, kind="chunk", what="chunk"):
+    path.touch()
+    return Published(
+        path, path.with_suffix(".json"), kind, what, 0, TimelineFrame(0), 16_000, "full"
+    )
+
+
+@contextmanager
+def running(service):
+    """The same with their thread."""
+    with service.hooks:
+        yield service
+
+
+def lines(path):
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def test_a_hook_is_given_the_file_as_arguments_and_no_shell_sees_them(tmp_path):
+    told = tmp_path / "told"
+    command = appending(told, "{path}", "{sidecar}", "{kind}", "{{x}}", "$HOME; ls *")
+    service = Service(on_chunk=command)
+    file = tmp_path / "a b;c.wav"
+    service.hooks.published(published(file))
+    service.until(lambda counts: counts.succeeded == 1)
+    assert lines(told) == [f"{file} {file.with_suffix('.json')} chunk {{x}} $HOME; ls *"]
+
+
+def test_turns_chunks_and_states_have_hooks_of_their_own_and_a_session_s_record_has_none(tmp_path):
+    told = tmp_path / "told"
+    service = Service(
+        on_chunk=appending(told, "chunk:", "{kind}"),
+        on_turn=appending(told, "turn:", "{kind}"),
+        on_state=appending(told, "state:", "{state}"),
+        limits=HookLimits(running=1),
+    )
+    service.hooks.published(published(tmp_path / "c.wav"))
+    service.hooks.published(published(tmp_path / "u.wav", "track", "user"))
+    service.hooks.published(published(tmp_path / "t.wav", "turn", "user"))
+    service.hooks.published(published(tmp_path / "s.json", "session", "session"))
+    service.hooks.state_changed("paused")
+    service.until(lambda counts: counts.succeeded == 4)
+    assert lines(told) == ["chunk: chunk", "chunk: track", "turn: turn", "state: paused"]
+
+
+def test_without_hooks_nothing_is_run():
+    service = Service()
+    service.hooks.published(published(Path("/dev/null")))
+    service.hooks.state_changed("recording")
+    assert service.hooks.counts.waiting == 0
+
+
+def test_no_more_run_at_once_than_allowed(tmp_path):
+    service = Service(on_chunk=python(SLEEPY))
+    for number in range(5):
+        service.hooks.published(published(tmp_path / f"{number}.wav"))
+    service.until(lambda counts: counts.running > 0)
+    assert (service.hooks.counts.running, service.hooks.counts.waiting) == (2, 3)
+    stop(service)
+
+
+def stop(service):
+    """End whatever still runs."""
+    service.hooks._stop_ns = service.clock.raw_ns
+    service.until(lambda counts: counts.running == counts.waiting == 0)
+
+
+def test_a_hook_that_hangs_is_killed_with_what_it_started_and_tried_again(tmp_path, caplog):
+    child = tmp_path / "child"
+    code = (
+        "import subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-S', '-c', 'import time; time.sleep(3600)'])\n"
+        "open(sys.argv[1] + '.new', 'w').write(str(child.pid))\n"
+        "import os; os.rename(sys.argv[1] + '.new', sys.argv[1]); time.sleep(3600)"
+    )
+    service = Service(on_chunk=python(code, str(child)))
+    service.hooks.published(published(tmp_path / "a.wav"))
+    service.until(lambda counts: child.exists())
+    service.pass_time(299)
+    assert service.hooks.counts.running == 1
+    service.pass_time(2)
+    assert (service.hooks.counts.failed, service.hooks.counts.waiting) == (1, 1)
+    assert "not done after 300 s" in caplog.text
+    until(lambda: not runs(int(child.read_text())))
+
+
+def runs(pid):
+    """Whether a process is there, and no corpse that nobody has collected."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in "ZX"
+
+
+def until(condition):
+    patience = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < patience
+        time.sleep(0.01)
+
+
+def test_a_hook_that_fails_is_tried_again_with_growing_patience_until_it_succeeds(tmp_path, caplog):
+    told, good = tmp_path / "told", tmp_path / "good"
+    code = (
+        "import os, sys; open(sys.argv[1], 'a').write('tried\\n'); print('no line')\n"
+        "sys.exit(not os.path.exists(sys.argv[2]))"
+    )
+    service = Service(on_chunk=python(code, str(told), str(good)))
+    service.hooks.published(published(tmp_path / "a.wav"))
+    for tries, delay_s in enumerate((10, 20, 40, 80, 160, 320, 600, 600), start=1):
+        service.until(lambda counts, tries=tries: counts.failed == tries)
+        service.pass_time(delay_s - 1)
+        assert service.hooks.counts.running == 0
+        if tries == 8:
+            good.touch()
+        service.pass_time(1)
+    service.until(lambda counts: counts.succeeded == 1)
+    assert service.hooks.counts.waiting == 0
+    assert len(lines(told)) == 9
+    assert "exit status 1" in caplog.text
+    assert "hook said hook=on_chunk line='no line'" in caplog.text
+
+
+@pytest.mark.parametrize("fetch", [Path.unlink, lambda path: path.with_suffix(".ack").touch()])
+def test_a_file_that_a_sync_job_has_fetched_meanwhile_is_not_tried_again(tmp_path, fetch):
+    service = Service(on_chunk=python("import sys; sys.exit(1)"))
+    service.hooks.published(published(tmp_path / "a.wav"))
+    service.until(lambda counts: counts.failed == 1)
+    fetch(tmp_path / "a.wav")
+    service.pass_time(10)
+    assert service.hooks.counts.waiting == service.hooks.counts.running == 0
+
+
+def test_a_state_is_not_told_again(tmp_path):
+    service = Service(on_state=python("import sys; sys.exit(1)"))
+    service.hooks.state_changed("paused")
+    service.until(lambda counts: counts.failed == 1)
+    assert service.hooks.counts.waiting == 0
+
+
+def test_a_program_that_is_not_there_is_told_and_tried_again(tmp_path, caplog):
+    service = Service(on_chunk=("/nonexistent/notify",))
+    service.hooks.published(published(tmp_path / "a.wav"))
+    service.until(lambda counts: counts.failed == 1)
+    assert service.hooks.counts.waiting == 1
+    assert "No such file or directory: '/nonexistent/notify'" in caplog.text
+
+
+def test_what_there_is_no_room_for_is_dropped_and_counted(tmp_path, caplog):
+    service = Service(on_chunk=python(SLEEPY), limits=HookLimits(waiting=3))
+    for number in range(10):
+        service.hooks.published(published(tmp_path / f"{number}.wav"))
+    assert (service.hooks.counts.waiting, service.hooks.counts.dropped) == (3, 7)
+    assert "hook dropped, too many are waiting" in caplog.text
+
+
+def test_a_hook_that_prints_without_end_is_ended_and_little_of_it_reaches_the_log(tmp_path, caplog):
+    service = Service(on_chunk=python(CHATTY))
+    service.hooks.published(published(tmp_path / "a.wav"))
+    service.until(lambda counts: counts.failed == 1)
+    assert "it prints without end" in caplog.text
+    assert len(caplog.text) < 2 * MAX_LINES * MAX_LINE_BYTES
+
+
+def test_the_last_lines_of_the_output_reach_the_log(tmp_path, caplog):
+    caplog.set_level("INFO")
+    service = Service(on_chunk=python("for n in range(50_000): print('line', n)"))
+    service.hooks.published(published(tmp_path / "a.wav"))
+    service.until(lambda counts: counts.succeeded == 1)
+    said = [message for message in caplog.messages if "hook said" in message]
+    assert len(said) <= MAX_LINES
+    assert said[-1] == "hook said hook=on_chunk line='line 49999'"
+
+
+def test_a_hook_that_closes_its_output_and_runs_on_is_waited_for_without_spinning(tmp_path):
+    done = tmp_path / "done"
+    code = "import os, sys, time; os.close(1); os.close(2); time.sleep(0.3); open(sys.argv[1], 'w')"
+    service = Service(on_chunk=python(code, str(done)))
+    service.hooks.published(published(tmp_path / "a.wav"))
+    service.until(lambda counts: counts.succeeded == 1)
+    assert done.exists()
+
+
+def test_what_is_reported_before_the_end_is_still_run(tmp_path):
+    told = tmp_path / "told"
+    with running(Service(on_chunk=appending(told, "{path}"), limits=HookLimits(running=1))) as it:
+        for number in range(3):
+            it.hooks.published(published(tmp_path / f"{number}.wav"))
+    assert len(lines(told)) == 3
+
+
+def test_the_end_is_held_up_by_no_hook(tmp_path, caplog):
+    service = Service(on_chunk=python(SLEEPY))
+    service.hooks.__enter__()
+    for number in range(5):
+        service.hooks.published(published(tmp_path / f"{number}.wav"))
+    until(lambda: service.hooks.counts.running == 2)
+    ended = threading.Event()
+
+    def leave():
+        service.hooks.__exit__(None, None, None)
+        ended.set()
+
+    threading.Thread(target=leave, daemon=True).start()
+    until(lambda: service.hooks._stop_ns is not None)
+    service.clock.raw_ns += 6 * S
+    os.eventfd_write(service.hooks._woken, 1)
+    assert ended.wait(PATIENCE_S)
+    assert (service.hooks.counts.running, service.hooks.counts.waiting) == (0, 0)
+    assert service.hooks.counts.dropped == 3
+    assert "hooks dropped at the end of the service hooks=3" in caplog.text
+
+
+def test_the_end_waits_for_no_second_try(tmp_path):
+    service = Service(on_chunk=python("import sys; sys.exit(1)"))
+    service.hooks.published(published(tmp_path / "a.wav"))
+    service.until(lambda counts: counts.failed == 1)
+    with running(service):
+        pass
+    assert (service.hooks.counts.waiting, service.hooks.counts.dropped) == (0, 1)
+
+
+def test_a_new_configuration_counts_from_the_next_event_on(tmp_path):
+    told = tmp_path / "told"
+    service = Service(on_chunk=appending(told, "old"))
+    service.hooks.published(published(tmp_path / "a.wav"))
+    service.hooks.configure(HooksConfig(on_chunk=appending(told, "new")))
+    service.hooks.published(published(tmp_path / "b.wav"))
+    service.until(lambda counts: counts.succeeded == 2)
+    assert sorted(lines(told)) == ["new", "old"]
+
+
+def test_a_hook_can_t_speak_to_systemd_for_the_service():
+    inherited = {"PATH": "/bin", "NOTIFY_SOCKET": "/run/x", "WATCHDOG_USEC": "1"}
+    assert environment(inherited) == {"PATH": "/bin"}
