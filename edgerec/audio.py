@@ -17,6 +17,10 @@ TrackName = Literal["user", "bot"]
 TRACKS: Final[tuple[TrackName, ...]] = ("user", "bot")
 """The tracks in the order of the recording's channels: user left, bot right."""
 
+StreamName = Literal["user", "bot", "mix"]
+"""What a block stream carries; `mix` is both tracks in one, which only comes out of the service."""
+STREAMS: Final[tuple[StreamName, ...]] = (*TRACKS, "mix")
+
 DeviceFrame = NewType("DeviceFrame", int)
 """A frame counted by one device since its stream began, lost frames included."""
 
@@ -70,7 +74,7 @@ class StreamHeader:
     sample_rate: int
     """Nominal rate of the device in Hz."""
     channels: int
-    track: TrackName
+    track: StreamName
     device: str
     """The device's stable name."""
     clock: ClockName

@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterator
 from typing import Final, cast, get_args
 
-from edgerec.audio import TRACKS, Block, ClockName, DeviceFrame, StreamHeader, TrackName
+from edgerec.audio import STREAMS, Block, ClockName, DeviceFrame, StreamHeader, StreamName
 
 VERSION: Final = 1
 MAGIC: Final = 0x42524345  # "ECRB" as bytes: never the "{" that opens a header line
@@ -93,6 +93,11 @@ class Decoder:
     def offset(self) -> int:
         """Bytes of whole messages taken from the stream."""
         return self._offset
+
+    @property
+    def rest(self) -> bytes:
+        """What came behind the last whole message; after an error, from what can't be read on."""
+        return bytes(self._buffer)
 
     def feed(self, data: bytes) -> Iterator[StreamHeader | Block]:
         """Take in `data` and yield every message it completes.
@@ -184,7 +189,7 @@ def _parse_stream_header(line: bytes, offset: int) -> StreamHeader:
     return StreamHeader(
         sample_rate=fields["sample_rate"],
         channels=fields["channels"],
-        track=cast(TrackName, fields["track"]),
+        track=cast(StreamName, fields["track"]),
         device=fields["device"],
         clock=cast(ClockName, fields["clock"]),
         utc_ns=fields.get("utc_ns") or 0,
@@ -210,7 +215,7 @@ _HEADER_FIELDS: Final = (
     ),
     ("channels", lambda v: _whole(v, 1, MAX_CHANNELS), f"1 to {MAX_CHANNELS}"),
     ("dtype", lambda v: v == "s16le", "s16le"),
-    ("track", lambda v: v in TRACKS, " or ".join(TRACKS)),
+    ("track", lambda v: v in STREAMS, " or ".join(STREAMS)),
     ("device", lambda v: _is_name(v), f"a name of up to {MAX_NAME_CHARACTERS} characters"),
     ("clock", lambda v: v in get_args(ClockName), " or ".join(get_args(ClockName))),
     ("utc_ns", lambda v: v is None or _whole(v, 0, 2**63 - 1), "nanoseconds since 1970"),

@@ -33,6 +33,7 @@ COMMANDS: Final = {
     "trace": "record what the devices deliver, to replay it elsewhere",
     "status": "how the running service is",
     "feed": "push audio into a track of the running service",
+    "tap": "live audio out of the running service",
     "recover": "repair and publish what a crash left behind",
     "verify": "check published files against their sidecars",
 }

@@ -65,6 +65,21 @@ class ServiceConnection:
             self.answer(PATIENCE_S)  # its last words say more than our error
             raise
 
+    def receive(self) -> bytes:
+        """Return what comes next on a connection that has become a stream; empty at its end.
+
+        Raises
+        ------
+        ServiceError
+            The connection failed.
+        """
+        data, self._received = self._received, b""
+        self._socket.settimeout(None)
+        try:
+            return data or self._socket.recv(_READ_BYTES)
+        except OSError as error:
+            raise ServiceError(f"the service is gone: {error}") from error
+
     def finish(self) -> None:
         """Say that no more comes."""
         self._socket.shutdown(socket.SHUT_WR)
@@ -92,12 +107,7 @@ class ServiceConnection:
         except OSError as error:
             raise ServiceError(f"no answer from the service: {error}") from error
         line, _, self._received = self._received.partition(b"\n")
-        answer = json.loads(line)
-        if not answer["ok"]:
-            told = answer["error"]
-            raise ServiceError("; ".join(filter(None, (told["message"], told["hint"]))))
-        result: Mapping[str, object] = answer["result"]
-        return result
+        return result_of(line)
 
     def __enter__(self) -> Self:
         """Return it."""
@@ -111,3 +121,19 @@ class ServiceConnection:
     ) -> None:
         """Close it."""
         self._socket.close()
+
+
+def result_of(line: bytes) -> Mapping[str, object]:
+    """Return the result in an answer of the service.
+
+    Raises
+    ------
+    ServiceError
+        It is a refusal.
+    """
+    answer = json.loads(line)
+    if not answer["ok"]:
+        told = answer["error"]
+        raise ServiceError("; ".join(filter(None, (told["message"], told["hint"]))))
+    result: Mapping[str, object] = answer["result"]
+    return result

@@ -14,10 +14,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from edgerec.audio import TRACKS, TrackName
+from edgerec.audio import STREAMS, TRACKS, TrackName
 from edgerec.capture.answers import error_line, result_line
 from edgerec.capture.feed import FeedSource
 from edgerec.capture.feed_connection import FeedError
+from edgerec.service.taps import TapRefusedError, Taps
 
 if TYPE_CHECKING:
     from edgerec.service.recorder import Recorder
@@ -127,6 +128,27 @@ def feed_command(feeds: Mapping[TrackName, FeedSource]) -> Command:
         return Takeover(take)
 
     return feed
+
+
+def tap_command(taps: Taps) -> Command:
+    """Return the command that turns its connection into a block stream of live audio."""
+
+    def tap(args: Mapping[str, object]) -> Takeover:
+        _refuse_unknown(args, ("track",))
+        chosen = next((stream for stream in STREAMS if args.get("track") == stream), None)
+        if chosen is None:
+            told = f"track is {_shown(args.get('track'))}"
+            raise CommandError("bad_args", told, f"use {', '.join(STREAMS)}")
+
+        def take(connection: socket.socket, _received: bytes, reply: bytes) -> None:
+            try:
+                taps.offer(chosen, connection, reply)
+            except TapRefusedError as error:
+                raise CommandError(error.code, str(error), error.hint) from error
+
+        return Takeover(take)
+
+    return tap
 
 
 def status_command(describe: Callable[[], Result]) -> Command:

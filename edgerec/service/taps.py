@@ -1,0 +1,253 @@
+"""Who listens to the live audio: block streams out of the running service.
+
+The recorder thread hands over what each device delivers, before anything is placed on the
+timeline; a thread of its own does the rest. Whether one listens or fifty, and whether they read
+or not, costs the recorder thread one entry in a queue.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import queue
+import select
+import socket
+import threading
+from typing import Final
+
+from edgerec.audio import (
+    Block,
+    BlockFlags,
+    Delivery,
+    DeviceFrame,
+    StreamEnded,
+    StreamHeader,
+    StreamName,
+    TimelineFrame,
+    TrackName,
+)
+from edgerec.capture.wire import encode_block, encode_stream_header
+from edgerec.clock import Clock
+from edgerec.service.tap_connection import TapConnection
+from edgerec.service.timeline import SessionTimeline
+from edgerec.store.layout import CHUNK, Layout
+from edgerec.sync.ring import OverrunError
+
+log = logging.getLogger(__name__)
+
+MAX_TAPS: Final = 64
+QUEUE_BLOCKS: Final = 1000  # 50 s of two devices; only a starved machine leaves so many waiting
+IDLE_MS: Final = 1000  # how late a reader that takes no last line may be closed
+
+
+class TapRefusedError(Exception):
+    """No more can listen, or nothing is to be heard any more; the connection stays the caller's.
+
+    Attributes
+    ----------
+    code
+        A word for programs.
+    hint
+        What to do about it.
+    """
+
+    def __init__(self, code: str, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.hint = hint
+
+
+class Taps:
+    """Everybody who listens.
+
+    `take` and `committed` are for the recorder thread, `offer`, `close` and `count` for any,
+    `run` for a thread of its own; no method but that waits for anything.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._headers: dict[TrackName, StreamHeader] = {}  # of the streams that are open
+        self._listening: dict[StreamName, list[TapConnection]] = {}
+        self._leaving: list[TapConnection] = []  # cut off, and not yet told
+        self._heard: frozenset[StreamName] = frozenset()  # by anybody; replaced as a whole
+        self._queue: queue.SimpleQueue[tuple[TrackName, StreamHeader, Block] | SessionTimeline]
+        self._queue = queue.SimpleQueue()
+        self._offered: queue.SimpleQueue[tuple[StreamName, TapConnection]] = queue.SimpleQueue()
+        self._mix = _Mix(clock)
+        self._seats = threading.Lock()  # held for a few instructions
+        self.count = 0
+        """How many listen."""
+        self.lost_blocks = 0
+        """That found the queue full: readers see `first_frame` jump."""
+        self._closed = False
+        self._woken = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._ready = select.epoll()
+        self._ready.register(self._woken, select.EPOLLIN)
+
+    def offer(self, what: StreamName, connection: socket.socket, reply: bytes) -> None:
+        """Let a client listen; its connection becomes a block stream.
+
+        Raises
+        ------
+        TapRefusedError
+            Too many listen already, or the service ends.
+        """
+        with self._seats:
+            if self._closed:
+                raise TapRefusedError("stopped", "the service ends", "try again when it runs")
+            if self.count >= MAX_TAPS:
+                raise TapRefusedError("busy", f"{MAX_TAPS} taps are open", "close one of them")
+            self.count += 1
+            self._heard |= {what}
+            self._offered.put((what, TapConnection(connection, reply)))
+            os.eventfd_write(self._woken, 1)
+
+    def take(self, track: TrackName, delivery: Delivery) -> None:
+        """Hand over what a device has just delivered."""
+        match delivery:
+            case StreamHeader():
+                self._headers[track] = delivery
+            case StreamEnded():
+                self._headers.pop(track, None)
+            case Block() if track in self._heard and track in self._headers:
+                self._put((track, self._headers[track], delivery))
+
+    def committed(self, timeline: SessionTimeline) -> None:
+        """Say that a session's timeline has gone on, for those who hear the mix."""
+        if "mix" in self._heard:
+            self._put(timeline)
+
+    def run(self) -> None:
+        """Serve until `close`; for a thread of its own."""
+        while not self._closed:
+            self.step(IDLE_MS)
+        for tap in [tap for taps in self._listening.values() for tap in taps]:
+            tap.cut_off("stopped", "the service has ended", "", self._clock.now_ns())
+            tap.send()
+            tap.close()
+        for tap in self._leaving:
+            tap.close()
+        while not self._offered.empty():
+            self._offered.get_nowait()[1].close()
+        self._ready.close()
+        os.close(self._woken)
+
+    def close(self) -> None:
+        """Have `run` end, and every reader told."""
+        with self._seats:
+            if not self._closed:
+                self._closed = True
+                os.eventfd_write(self._woken, 1)
+
+    def step(self, timeout_ms: float) -> None:
+        """Wait for something to do, and do it; for the thread of `run`."""
+        gone = set()
+        for descriptor, events in self._ready.poll(timeout_ms / 1000):
+            if events & (select.EPOLLERR | select.EPOLLHUP):
+                gone.add(descriptor)
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._woken)
+        while not self._offered.empty():
+            self._open(*self._offered.get_nowait())
+        while not self._queue.empty():
+            self._distribute(self._queue.get_nowait())
+        for what, taps in self._listening.items():
+            for tap in list(taps):
+                self._serve(what, tap, hung_up=tap.fileno() in gone)
+        self._part(gone)
+
+    def _open(self, what: StreamName, tap: TapConnection) -> None:
+        if what == "mix" and not self._listening.get(what):
+            self._mix = _Mix(self._clock)  # nothing of what went on while nobody listened
+        self._listening.setdefault(what, []).append(tap)
+        self._ready.register(tap.fileno(), 0)
+        log.info("tap opened of=%s taps=%d", what, self.count)
+
+    def _put(self, entry: tuple[TrackName, StreamHeader, Block] | SessionTimeline) -> None:
+        if self._queue.qsize() >= QUEUE_BLOCKS:
+            self.lost_blocks += 1
+            return
+        self._queue.put(entry)
+        with contextlib.suppress(OSError):  # closed: nobody reads the queue any more
+            os.eventfd_write(self._woken, 1)
+
+    def _distribute(self, entry: tuple[TrackName, StreamHeader, Block] | SessionTimeline) -> None:
+        if isinstance(entry, SessionTimeline):
+            for header, block in self._mix.read(entry):
+                self._say("mix", header, block)
+        else:
+            self._say(*entry)
+
+    def _say(self, what: StreamName, header: StreamHeader, block: Block) -> None:
+        encoded = encode_block(block)  # once for all of them
+        opening = encode_stream_header(header)
+        for tap in self._listening.get(what, ()):
+            if tap.header is not header:
+                tap.header = header
+                tap.say(opening)
+            tap.say(encoded)
+            tap.frames += block.frames
+
+    def _serve(self, what: StreamName, tap: TapConnection, *, hung_up: bool) -> None:
+        if hung_up or (tap.owed and not tap.send()):
+            log.info("tap closed by its reader of=%s frames=%d", what, tap.frames)
+            self._release(what, tap)
+            self._drop(tap)
+        elif tap.too_slow:
+            log.warning("tap cut off, it does not read of=%s frames=%d", what, tap.frames)
+            told = "more audio was waiting than is kept for a reader"
+            tap.cut_off("too_slow", told, "read all the time", self._clock.now_ns())
+            self._release(what, tap)
+            self._leaving.append(tap)
+        else:
+            self._ready.modify(tap.fileno(), select.EPOLLOUT if tap.owed else 0)
+
+    def _part(self, gone: set[int]) -> None:
+        now_ns = self._clock.now_ns()
+        for tap in list(self._leaving):
+            if tap.fileno() in gone or not tap.send() or tap.overdue(now_ns):
+                self._leaving.remove(tap)
+                self._drop(tap)
+
+    def _release(self, what: StreamName, tap: TapConnection) -> None:
+        with self._seats:
+            self._listening[what].remove(tap)
+            self.count -= 1
+            if self._offered.empty():  # else one of those may be about to hear it
+                self._heard = frozenset(name for name, taps in self._listening.items() if taps)
+
+    def _drop(self, tap: TapConnection) -> None:
+        self._ready.unregister(tap.fileno())
+        tap.close()
+
+
+class _Mix:
+    """Both tracks as one stream, read from the timeline as it is committed."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._timeline: SessionTimeline | None = None
+        self._header: StreamHeader | None = None
+        self._position = TimelineFrame(0)
+
+    def read(self, timeline: SessionTimeline) -> list[tuple[StreamHeader, Block]]:
+        """Return what is new; at most what the history holds."""
+        history = timeline.history
+        committed = history.committed
+        if timeline is not self._timeline or self._header is None:
+            self._timeline = timeline
+            self._position = committed
+            self._header = StreamHeader(timeline.rate, 1, "mix", "edgerec", "monotonic_raw")
+        start, frames = self._position, committed - self._position
+        self._position = committed
+        if frames <= 0:
+            return []
+        try:
+            span = history.read(start, frames)
+        except OverrunError:
+            return []  # the next block's first_frame says how much that was
+        pcm = Layout(timeline.rate, num_channels=1).samples(CHUNK, span.pcm).astype("<i2").tobytes()
+        flags = BlockFlags(0) if start else BlockFlags.NEW_STREAM
+        block = Block(DeviceFrame(start), frames, self._clock.now_ns(), 0, flags, pcm)
+        return [(self._header, block)]
