@@ -59,8 +59,9 @@ def published(path, kind="chunk", what="chunk"):
 @contextmanager
 def running(service):
     """The same with their thread."""
-    with service.hooks:
-        yield service
+    service.hooks.start()
+    yield service
+    service.hooks.close()
 
 
 def lines(path):
@@ -243,14 +244,14 @@ def test_what_is_reported_before_the_end_is_still_run(tmp_path):
 
 def test_the_end_is_held_up_by_no_hook(tmp_path, caplog):
     service = Service(on_chunk=python(SLEEPY))
-    service.hooks.__enter__()
+    service.hooks.start()
     for number in range(5):
         service.hooks.published(published(tmp_path / f"{number}.wav"))
     until(lambda: service.hooks.counts.running == 2)
     ended = threading.Event()
 
     def leave():
-        service.hooks.__exit__(None, None, None)
+        service.hooks.close()
         ended.set()
 
     threading.Thread(target=leave, daemon=True).start()

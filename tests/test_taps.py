@@ -2,7 +2,6 @@
 
 import json
 import socket
-import threading
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ from edgerec.audio import Block, BlockFlags, DeviceFrame, GapReason, StreamEnded
 from edgerec.capture.wire import Decoder, WireError
 from edgerec.service.commands import CommandError, tap_command
 from edgerec.service.tap_connection import MAX_WAITING_BYTES
-from edgerec.service.taps import MAX_TAPS, QUEUE_BLOCKS, Taps
+from edgerec.service.taps import MAX_TAPS, QUEUE_BLOCKS, TapRefusedError, Taps
 from edgerec.service.timeline import SessionTimeline
 from edgerec.sync.ring import History
 from tests.kiosk import FakeClock, S
@@ -19,7 +18,6 @@ from tests.kiosk import FakeClock, S
 RATE = 48_000
 BLOCK = 4_800
 REPLY = b'{"id": 1, "ok": true, "result": {}}\n'
-PATIENCE_S = 20.0
 USER = StreamHeader(RATE, 1, "user", "mic", "monotonic_raw")
 BOT = StreamHeader(RATE, 2, "bot", "loopback", "monotonic_raw")
 
@@ -306,17 +304,15 @@ def test_the_mix_of_a_new_session_is_a_new_stream_and_a_late_thread_skips_what_i
 def test_the_end_of_the_service_is_told_to_every_reader(service):
     service.open(USER)
     readers = [Reader(service), Reader(service, "mix")]
-    thread = threading.Thread(target=service.taps.run, name="taps")
-    thread.start()
+    service.taps.start()
     service.deliver(USER)
     service.taps.close()
-    thread.join(PATIENCE_S)
-    assert not thread.is_alive()
     for reader in readers:
         reader.read()
         assert reader.last is None or reader.last["error"]["code"] == "stopped"
         assert reader.at_end
-    service.deliver(USER)  # a recorder thread that is a moment behind harms nothing
+    with pytest.raises(TapRefusedError, match="the service ends"):
+        Reader(service)
 
 
 def test_a_block_nobody_has_time_for_is_counted_and_shows_in_the_next_one_s_position(service):

@@ -17,6 +17,7 @@ from edgerec.capture.child import SourceState
 from edgerec.clock import Clock
 from edgerec.service.announcements import Event, RecorderState, StateChanged
 from edgerec.service.sessions import Sessions
+from edgerec.service.timeline import SessionTimeline
 from edgerec.service.wishes import Wishes
 from edgerec.sync.synchronizer import Synchronizer
 
@@ -68,6 +69,10 @@ class CaptureLoop:
         Told when a source or the recording has another state.
     ends_with_session
         The loop ends when a session has; else only `stop` ends it.
+    on_delivery
+        Given what each device delivers, as it delivers it, in a pause too.
+    on_committed
+        Given the session's timeline when it may have gone on.
     """
 
     def __init__(
@@ -80,6 +85,8 @@ class CaptureLoop:
         *,
         announce: Callable[[Event], None] = lambda event: None,
         ends_with_session: bool = False,
+        on_delivery: Callable[[TrackName, Delivery], None] = lambda track, delivery: None,
+        on_committed: Callable[[SessionTimeline], None] = lambda timeline: None,
     ) -> None:
         self._sources = sources
         self._synchronizer = synchronizer
@@ -89,6 +96,8 @@ class CaptureLoop:
         self._rounds = 0
         self._announce = announce
         self._ends_with_session = ends_with_session
+        self._on_delivery = on_delivery
+        self._on_committed = on_committed
         self._end_ns: int | None = None
         self._told: dict[TrackName, StreamHeader] = {}  # the log, of what each track delivers
         self._announced: dict[str, str] = {}  # the last state of the recorder and of each track
@@ -133,9 +142,12 @@ class CaptureLoop:
             for name, source in self._sources.items():
                 for delivery in source.deliver(now_ns):
                     self._log_state(name, delivery)
+                    self._on_delivery(name, delivery)
                     self._synchronizer.deliver(name, delivery)
             self._sessions.advance(now_ns)
             state = self._sessions.state
+        if self._sessions.timeline is not None:
+            self._on_committed(self._sessions.timeline)
         over = self._ends_with_session and self._sessions.ended > 0
         self._ended = state == "idle" and (end_ns is not None or over)
         self._announce_states(state)

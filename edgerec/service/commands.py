@@ -97,6 +97,7 @@ def commands_of(recorder: Recorder) -> dict[str, Command]:
     return {
         "status": status_command(recorder.status),
         "feed": feed_command(recorder.feeds),
+        "tap": tap_command(recorder.taps),
     }
 
 

@@ -16,8 +16,7 @@ import selectors
 import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from edgerec.clock import Clock
 from edgerec.config import HooksConfig
@@ -70,7 +69,7 @@ class _Job:
 
 
 class Hooks:
-    """Runs the configured programs; a context manager that ends them.
+    """Runs the configured programs, from `start` to `close`.
 
     `published`, `state_changed`, `configure` and `counts` are for any thread and never wait.
     """
@@ -128,18 +127,12 @@ class Hooks:
             filled = tuple(argument.format(state=state) for argument in self._config.on_state)
             self._submit(_Job("on_state", filled))
 
-    def __enter__(self) -> Self:
+    def start(self) -> None:
         """Begin to run what is reported."""
         self._thread.start()
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Run what is waiting for the first time, as far as `HookLimits.stop_ns` goes."""
+    def close(self) -> None:
+        """Run what is waiting for the first time, as far as `HookLimits.stop_ns` goes, and end."""
         self._stop_ns = self._clock.now_ns() + self._limits.stop_ns
         os.eventfd_write(self._woken, 1)
         self._thread.join()

@@ -21,16 +21,18 @@ from edgerec.capture.feed import FeedSource
 from edgerec.clock import Clock, SystemClock
 from edgerec.config import Config
 from edgerec.service import parts
-from edgerec.service.announcements import Announcer, Event, FilePublished
+from edgerec.service.announcements import Announcer, Event, FilePublished, StateChanged
 from edgerec.service.capture_loop import CaptureLoop
 from edgerec.service.drift_memory import FILE as DRIFT_FILE
 from edgerec.service.drift_memory import DriftMemory
+from edgerec.service.hooks import Hooks
 from edgerec.service.monitor import Monitor
 from edgerec.service.sessions import Sessions
 from edgerec.service.signal_quality import SignalQuality
 from edgerec.service.spare_memory import SpareMemory
 from edgerec.service.status import Facts, LastPublished, Watched, describe
 from edgerec.service.supervisor import Vitals
+from edgerec.service.taps import Taps
 from edgerec.service.usage import usage
 from edgerec.service.wishes import Verb, WishError, Wishes
 from edgerec.service.writer_loop import WriterLoop
@@ -87,6 +89,8 @@ class Recorder:
             raise
         self._monitor.start()
         self._devices.start()
+        self.hooks.start()
+        self.taps.start()
         for thread in self._threads:
             thread.start()
 
@@ -120,6 +124,9 @@ class Recorder:
             housekeeping=self._keep_house,
             announce=self._tell,
         )
+        self.hooks = Hooks(config.hooks, clock)
+        self.taps = Taps(clock)
+        """For whoever listens to the live audio."""
         self.feeds: Mapping[TrackName, FeedSource] = parts.build_feeds(config, clock)
         """Of the tracks that applications push into."""
         children = parts.build_children(config, clock.now_ns())
@@ -144,6 +151,8 @@ class Recorder:
             clock,
             announce=self._tell,
             ends_with_session=length_s is not None,
+            on_delivery=self.taps.take,
+            on_committed=self.taps.committed,
         )
         self._monitor = Monitor(
             lambda: self._sessions.timeline, SignalQuality(parts.continuous_tracks(config))
@@ -272,6 +281,8 @@ class Recorder:
                 self._capture.close()
             self._devices.close()
             self._monitor.close()
+            self.taps.close()
+            self.hooks.close()
             self._drift.save()
             self._root.release()
         if self._failure is not None:
@@ -307,6 +318,8 @@ class Recorder:
 
     def _tell(self, event: Event) -> None:
         self.announcer.announce(event)
+        if isinstance(event, StateChanged) and event.of == "recorder":
+            self.hooks.state_changed(event.state)
         with self._settled:
             self._settled.notify_all()
 
@@ -320,8 +333,9 @@ class Recorder:
 
     def _note_published(self, published: Published) -> None:
         self._last_published = LastPublished.of(published, self._clock.now_ns())
+        self._on_published(published)  # first: who is told of it may want to have it opened here
         self.announcer.announce(FilePublished(published))
-        self._on_published(published)
+        self.hooks.published(published)
 
     def _keep_house(self, now_ns: int) -> None:
         self._drift.save_now_and_then(now_ns)

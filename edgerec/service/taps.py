@@ -61,8 +61,8 @@ class TapRefusedError(Exception):
 class Taps:
     """Everybody who listens.
 
-    `take` and `committed` are for the recorder thread, `offer`, `close` and `count` for any,
-    `run` for a thread of its own; no method but that waits for anything.
+    `take` and `committed` are for the recorder thread, the rest for any. `close` waits for the
+    taps' own thread; no other method waits for anything.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -84,6 +84,11 @@ class Taps:
         self._woken = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._ready = select.epoll()
         self._ready.register(self._woken, select.EPOLLIN)
+        self._thread = threading.Thread(target=self._run, name="taps")
+
+    def start(self) -> None:
+        """Begin to serve."""
+        self._thread.start()
 
     def offer(self, what: StreamName, connection: socket.socket, reply: bytes) -> None:
         """Let a client listen; its connection becomes a block stream.
@@ -118,30 +123,17 @@ class Taps:
         if "mix" in self._heard:
             self._put(timeline)
 
-    def run(self) -> None:
-        """Serve until `close`; for a thread of its own."""
-        while not self._closed:
-            self.step(IDLE_MS)
-        for tap in [tap for taps in self._listening.values() for tap in taps]:
-            tap.cut_off("stopped", "the service has ended", "", self._clock.now_ns())
-            tap.send()
-            tap.close()
-        for tap in self._leaving:
-            tap.close()
-        while not self._offered.empty():
-            self._offered.get_nowait()[1].close()
+    def close(self) -> None:
+        """Tell every reader that it is over, and end."""
+        with self._seats:
+            self._closed = True
+        os.eventfd_write(self._woken, 1)
+        self._thread.join()
         self._ready.close()
         os.close(self._woken)
 
-    def close(self) -> None:
-        """Have `run` end, and every reader told."""
-        with self._seats:
-            if not self._closed:
-                self._closed = True
-                os.eventfd_write(self._woken, 1)
-
     def step(self, timeout_ms: float) -> None:
-        """Wait for something to do, and do it; for the thread of `run`."""
+        """Wait for something to do, and do it; for the taps' own thread."""
         gone = set()
         for descriptor, events in self._ready.poll(timeout_ms / 1000):
             if events & (select.EPOLLERR | select.EPOLLHUP):
@@ -157,6 +149,18 @@ class Taps:
                 self._serve(what, tap, hung_up=tap.fileno() in gone)
         self._part(gone)
 
+    def _run(self) -> None:
+        while not self._closed:
+            self.step(IDLE_MS)
+        for tap in [tap for taps in self._listening.values() for tap in taps]:
+            tap.cut_off("stopped", "the service has ended", "", self._clock.now_ns())
+            tap.send()
+            tap.close()
+        for tap in self._leaving:
+            tap.close()
+        while not self._offered.empty():
+            self._offered.get_nowait()[1].close()
+
     def _open(self, what: StreamName, tap: TapConnection) -> None:
         if what == "mix" and not self._listening.get(what):
             self._mix = _Mix(self._clock)  # nothing of what went on while nobody listened
@@ -169,8 +173,7 @@ class Taps:
             self.lost_blocks += 1
             return
         self._queue.put(entry)
-        with contextlib.suppress(OSError):  # closed: nobody reads the queue any more
-            os.eventfd_write(self._woken, 1)
+        os.eventfd_write(self._woken, 1)
 
     def _distribute(self, entry: tuple[TrackName, StreamHeader, Block] | SessionTimeline) -> None:
         if isinstance(entry, SessionTimeline):
