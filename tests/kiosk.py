@@ -63,7 +63,7 @@ class FakeSource:
 
 
 def recording_loop(
-    sources, synchronizer, clock, *, length_s, choose_rate, build_history, on_session
+    sources, synchronizer, clock, *, length_s, choose_rate, build_history, on_session, **told
 ):
     """A recorder thread's loop that records from the start on."""
     wishes = Wishes(clock, started=True)
@@ -83,6 +83,7 @@ def recording_loop(
         wishes,
         clock,
         ends_with_session=length_s is not None,
+        **told,
     )
 
 

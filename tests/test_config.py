@@ -324,9 +324,9 @@ def test_wrong_value_is_named_with_what_was_expected(problems_of, text, line):
     assert line in problem
 
 
-def test_good_hook_passes_its_own_check_and_is_refused_only_as_not_available(problems_of):
-    (problem,) = problems_of('hooks: {on_chunk: [notify, "{path}", "{{x}}"]}')
-    assert "not available in this version" in problem
+def test_good_hook_is_taken_as_it_stands(load_text):
+    config = load_text('hooks: {on_chunk: [notify, "{path}", "{{x}}"]}')
+    assert config.hooks.on_chunk == ("notify", "{path}", "{{x}}")
 
 
 def test_long_wrong_value_is_cut_in_the_message(problems_of):
@@ -387,9 +387,6 @@ def plain(value):
             "recording.late_seconds",
         ),
         ("control: {group: staff}", "control.group"),
-        ("hooks: {on_chunk: [notify]}", "hooks.on_chunk"),
-        ("hooks: {on_turn: [notify]}", "hooks.on_turn"),
-        ("hooks: {on_state: [notify]}", "hooks.on_state"),
     ],
 )
 def test_contradiction_is_reported_under_one_of_its_settings(problems_of, text, path):

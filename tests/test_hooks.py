@@ -52,7 +52,15 @@ class Service:
 def published(path, kind="chunk", what="chunk"):
     path.touch()
     return Published(
-        path, path.with_suffix(".json"), kind, what, 0, TimelineFrame(0), 16_000, "full"
+        path=path,
+        sidecar=path.with_suffix(".json"),
+        session="9f3a01c2",
+        kind=kind,
+        what=what,
+        sequence=0,
+        start=TimelineFrame(0),
+        frames=16_000,
+        end_reason="full",
     )
 
 

@@ -13,7 +13,8 @@ from edgerec.service.tap_connection import MAX_WAITING_BYTES
 from edgerec.service.taps import MAX_TAPS, QUEUE_BLOCKS, TapRefusedError, Taps
 from edgerec.service.timeline import SessionTimeline
 from edgerec.sync.ring import History
-from tests.kiosk import FakeClock, S
+from edgerec.sync.synchronizer import Synchronizer, TrackPlan, history_frames
+from tests.kiosk import FakeClock, FakeSource, S, device, recording_loop
 
 RATE = 48_000
 BLOCK = 4_800
@@ -247,6 +248,46 @@ def test_a_wrong_request_is_refused_with_what_there_is(service, args):
     with pytest.raises(CommandError) as refused:
         tap_command(service.taps)(args)
     assert refused.value.code == "bad_args"
+
+
+def test_live_audio_is_at_most_two_blocks_late_though_the_timeline_waits_for_the_other_track():
+    """The bot's device comes up to 0.7 s late; nobody who listens to the user hears of it."""
+    clock = FakeClock()
+    taps = Taps(clock)
+    plans = {"user": TrackPlan(), "bot": TrackPlan()}
+    sources = {
+        "user": FakeSource(device("user", block_ms=100.0)),
+        "bot": FakeSource(device("bot", block_ms=700.0)),
+    }
+    loop = recording_loop(
+        sources,
+        Synchronizer(plans, late_s=0.8, drift_memory={}),
+        clock,
+        length_s=None,
+        choose_rate=lambda headers: 16_000,
+        build_history=lambda rate: History(history_frames(rate, 30.0)),
+        on_session=lambda session: None,
+        on_delivery=taps.take,
+        on_committed=taps.committed,
+    )
+    service = Service()
+    service.taps = taps
+    reader, mix = Reader(service), Reader(service, "mix")
+    heard_ns, mixed = [], 0
+    sent = 0
+    for _ in range(300):
+        clock.raw_ns += S // 20
+        loop.step(clock.raw_ns)
+        service.step()
+        for message in reader.read():
+            if isinstance(message, Block):
+                assert clock.raw_ns - message.arrived_ns <= S // 20  # the step of this test
+                assert message.first_frame == sent  # and none is missing
+                sent += message.frames
+                heard_ns.append(message.arrived_ns)
+        mixed += sum(message.frames for message in mix.read() if isinstance(message, Block))
+    assert len(heard_ns) > 140
+    assert 12 * 16_000 < mixed < 15 * 16_000
 
 
 def timeline(clock, rate=16_000, capacity=160_000):

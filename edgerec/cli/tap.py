@@ -70,11 +70,11 @@ def _write(
     service: ServiceConnection, output: PcmOutput, seconds: float | None, out: BinaryIO
 ) -> None:
     for message in _messages(service):
+        output.write(message)
+        out.flush()  # whoever reads this listens live
         if isinstance(message, StreamHeader):
             told = f"{message.device}: {message.sample_rate} Hz, {message.channels} channels"
             print(told, file=sys.stderr)
-        output.write(message)
-        out.flush()  # whoever reads this listens live
         if seconds is not None and output.seconds >= seconds:
             return
 

@@ -134,7 +134,4 @@ _UNAVAILABLE: Final = (
     ),
     _not_yet("recording.auto_start", lambda c: not c.recording.auto_start, "set it to true"),
     _not_yet("control.group", lambda c: c.control.group is not None, "set it to null"),
-    _not_yet("hooks.on_chunk", lambda c: bool(c.hooks.on_chunk), "leave it empty"),
-    _not_yet("hooks.on_turn", lambda c: bool(c.hooks.on_turn), "leave it empty"),
-    _not_yet("hooks.on_state", lambda c: bool(c.hooks.on_state), "leave it empty"),
 )

@@ -90,7 +90,7 @@ class Hooks:
         self._woken = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._ready = selectors.DefaultSelector()
         self._ready.register(self._woken, selectors.EVENT_READ)
-        self._thread = threading.Thread(target=self._run, name="hooks")
+        self._thread = threading.Thread(target=self._run, name="hooks", daemon=True)
 
     @property
     def counts(self) -> HookCounts:

@@ -84,7 +84,7 @@ class Taps:
         self._woken = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._ready = select.epoll()
         self._ready.register(self._woken, select.EPOLLIN)
-        self._thread = threading.Thread(target=self._run, name="taps")
+        self._thread = threading.Thread(target=self._run, name="taps", daemon=True)
 
     def start(self) -> None:
         """Begin to serve."""
