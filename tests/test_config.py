@@ -386,7 +386,6 @@ def plain(value):
             "{recording: {late_seconds: 0.19}, tracks: {bot: {source: feed}}}",
             "recording.late_seconds",
         ),
-        ("control: {group: staff}", "control.group"),
     ],
 )
 def test_contradiction_is_reported_under_one_of_its_settings(problems_of, text, path):

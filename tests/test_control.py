@@ -1,6 +1,7 @@
 """The control socket: real sockets and a real thread; time is what a test says."""
 
 import contextlib
+import grp
 import json
 import os
 import socket
@@ -363,6 +364,37 @@ def test_the_socket_is_never_open_to_all_while_it_is_made(path, monkeypatch):
             assert seen == [0o660]
     finally:
         os.umask(before)
+
+
+def test_the_socket_is_given_to_a_group_before_anybody_can_connect(path, monkeypatch):
+    given = []
+
+    def chown(target, owner, group):
+        with socket.socket(socket.AF_UNIX) as early, pytest.raises(ConnectionRefusedError):
+            early.connect(str(target))
+        given.append((owner, group))
+
+    monkeypatch.setattr(os, "chown", chown)
+    name = grp.getgrgid(os.getgid()).gr_name
+    with ControlSocket(path, name):
+        assert given == [(-1, os.getgid())]
+
+
+def test_a_group_that_there_is_not_is_named(path):
+    with pytest.raises(ControlSocketError, match="there is no group no-such-group"):
+        ControlSocket(path, "no-such-group")
+    assert not path.exists()
+
+
+def test_a_group_that_the_service_may_not_give_it_to_is_named(path, monkeypatch):
+    def chown(target, owner, group):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "chown", chown)
+    name = grp.getgrgid(os.getgid()).gr_name
+    with pytest.raises(ControlSocketError, match=f"may not give it to group {name}"):
+        ControlSocket(path, name)
+    assert not path.exists()
 
 
 def test_the_socket_is_removed_at_the_end(path):

@@ -21,12 +21,12 @@ PATIENCE_S = 20.0  # for a process that has something to do, on a busy machine
 class Run:
     """One `edgerec run` on a configuration of simulated devices."""
 
-    def __init__(self, folder, root=None, more=""):
+    def __init__(self, folder, root=None, more="", recording="chunk_seconds: 0.5"):
         self.root = root or folder / "root"
         self.file = folder / "edgerec.yaml"
         self.file.write_text(
             "kiosk_id: k1\n"
-            "recording: {chunk_seconds: 0.5}\n"
+            f"recording: {{{recording}}}\n"
             "tracks: {user: {source: simulated}, bot: {source: simulated}}\n"
             f"storage: {{root: {self.root}, utc_wait_s: 0}}\n{more}"
         )
@@ -236,3 +236,38 @@ def test_a_signal_that_comes_before_there_is_something_to_stop_is_kept(handlers_
     assert stopped == [number]
     signal.raise_signal(number)
     assert stopped == [number, number]
+
+
+def ask(run, command):
+    """Run a command against the service; return its exit status."""
+    arguments = [sys.executable, "-m", "edgerec", command, "--socket", str(run.socket)]
+    return subprocess.run(arguments, timeout=PATIENCE_S, capture_output=True).returncode
+
+
+def test_a_service_that_waits_for_a_start_records_what_it_is_told_to(tmp_path):
+    run = Run(
+        tmp_path,
+        recording="auto_start: false",
+        more=f"control: {{socket: {tmp_path / 'c.sock'}}}\n",
+    )
+    run.socket = tmp_path / "c.sock"
+    run.start()
+    try:
+        run.wait_to_hear("waiting for a start")
+        assert ask(run, "pause") == 1
+        for number in (0, 1):
+            assert ask(run, "start") == 0
+            run.wait_to_hear("session begins")
+            assert ask(run, "pause") == 0
+            assert ask(run, "resume") == 0
+            assert ask(run, "rotate") == 0
+            assert ask(run, "stop") == 0
+            run.wait_to_hear("published kind=session")
+            assert len(files(run.root, "ready/**/*_session.json")) == number + 1
+        run.process.terminate()
+        status, _ = run.finish()
+    finally:
+        run.process.kill()
+    assert status == 0
+    assert verify(run.root).ok
+    assert files(run.root, ".work/*") == []

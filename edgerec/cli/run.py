@@ -69,6 +69,8 @@ def run(args: argparse.Namespace) -> int:
             )
         )
         log.info("recording root=%s kiosk=%s", config.storage.root, config.kiosk)
+        if not config.recording.auto_start:
+            log.info("waiting for a start")
         return _wait(recorder, interruption)
 
 
@@ -78,7 +80,7 @@ def _control_socket(config: Config) -> ControlSocket | None:
     A kiosk that can't be asked how it is should record all the same.
     """
     try:
-        return ControlSocket(config.control.socket)
+        return ControlSocket(config.control.socket, config.control.group)
     except ControlSocketError as error:
         if "feed" in (config.tracks.user.source, config.tracks.bot.source):
             raise

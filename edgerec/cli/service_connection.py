@@ -14,7 +14,17 @@ _READ_BYTES: Final = 1 << 16
 
 
 class ServiceError(Exception):
-    """The service can't be reached, or says that something can't be done."""
+    """The service can't be reached, or says that something can't be done.
+
+    Attributes
+    ----------
+    told
+        What the service answered: code, message, hint; empty if it did not.
+    """
+
+    def __init__(self, message: str, told: Mapping[str, object] | None = None) -> None:
+        super().__init__(message)
+        self.told = told or {}
 
 
 class ServiceConnection:
@@ -134,6 +144,6 @@ def result_of(line: bytes) -> Mapping[str, object]:
     answer = json.loads(line)
     if not answer["ok"]:
         told = answer["error"]
-        raise ServiceError("; ".join(filter(None, (told["message"], told["hint"]))))
+        raise ServiceError("; ".join(filter(None, (told["message"], told["hint"]))), told)
     result: Mapping[str, object] = answer["result"]
     return result

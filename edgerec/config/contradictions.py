@@ -132,6 +132,4 @@ _UNAVAILABLE: Final = (
     _not_yet(
         "recording.enable_turn_audio", lambda c: c.recording.enable_turn_audio, "set it to false"
     ),
-    _not_yet("recording.auto_start", lambda c: not c.recording.auto_start, "set it to true"),
-    _not_yet("control.group", lambda c: c.control.group is not None, "set it to null"),
 )

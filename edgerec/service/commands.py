@@ -19,6 +19,7 @@ from edgerec.capture.answers import error_line, result_line
 from edgerec.capture.feed import FeedSource
 from edgerec.capture.feed_connection import FeedError
 from edgerec.service.taps import TapRefusedError, Taps
+from edgerec.service.wishes import WishError
 
 if TYPE_CHECKING:
     from edgerec.service.recorder import Recorder
@@ -96,6 +97,11 @@ def commands_of(recorder: Recorder) -> dict[str, Command]:
     """Return everything that can be asked of a running recorder."""
     return {
         "status": status_command(recorder.status),
+        "start": session_command(recorder.start_recording),
+        "stop": session_command(recorder.stop_recording),
+        "pause": session_command(recorder.pause),
+        "resume": session_command(recorder.resume),
+        "rotate": session_command(recorder.rotate),
         "feed": feed_command(recorder.feeds),
         "tap": tap_command(recorder.taps),
     }
@@ -150,6 +156,25 @@ def tap_command(taps: Taps) -> Command:
         return Takeover(take)
 
     return tap
+
+
+def session_command(ask: Callable[[], bool]) -> Command:
+    """Return the command that asks the recorder for something.
+
+    Parameters
+    ----------
+    ask
+        Returns whether that changes anything; raises `WishError` where it can't be done.
+    """
+
+    def session(args: Mapping[str, object]) -> Result:
+        _refuse_unknown(args, ())
+        try:
+            return {"changed": ask()}
+        except WishError as error:
+            raise CommandError(error.code, str(error), error.hint) from error
+
+    return session
 
 
 def status_command(describe: Callable[[], Result]) -> Command:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import socket
 import stat
@@ -34,15 +35,19 @@ class ControlSocket:
     ----------
     path
         Made here. What a dead service left there is replaced.
+    group
+        Whose members may connect too; None: that of the process.
 
     Raises
     ------
     ControlSocketError
-        There is no such folder, a running service has the socket, or something else is there.
+        There is no such folder or group, a running service has the socket, or something else is
+        there.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, group: str | None = None) -> None:
         self.path = path
+        group_id = -1 if group is None else _group_id(path, group)  # -1: as it is
         _clear(path)
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
@@ -50,8 +55,13 @@ class ControlSocket:
             os.fchmod(self.listener.fileno(), MODE)
             self.listener.bind(str(path))
             path.chmod(MODE)  # what the umask took away
-            self.listener.listen(BACKLOG)
+            _give_to(path, group_id)
+            self.listener.listen(BACKLOG)  # last: nobody can connect before
             self._inode = path.stat().st_ino
+        except ControlSocketError:
+            self.listener.close()
+            path.unlink(missing_ok=True)
+            raise
         except OSError as error:
             self.listener.close()
             raise ControlSocketError(path, *_explained(path, error)) from error
@@ -95,6 +105,26 @@ def _clear(path: Path) -> None:
         raise ControlSocketError(
             path, "a running service listens there", "stop it, or set control.socket to another"
         )
+
+
+def _group_id(path: Path, group: str) -> int:
+    try:
+        return grp.getgrnam(group).gr_gid
+    except KeyError:
+        raise ControlSocketError(
+            path, f"there is no group {group}", f"`groupadd {group}`, or set control.group"
+        ) from None
+
+
+def _give_to(path: Path, group_id: int) -> None:
+    try:
+        os.chown(path, -1, group_id)
+    except PermissionError as error:
+        name = grp.getgrgid(group_id).gr_name
+        hint = "add its user to the group (systemd: SupplementaryGroups=), or set control.group"
+        raise ControlSocketError(
+            path, f"the service may not give it to group {name}", hint
+        ) from error
 
 
 def _explained(path: Path, error: OSError) -> tuple[str, str]:

@@ -208,17 +208,21 @@ class Recorder:
         """Record again what is sampled from now on; as `pause`."""
         return self._ask("resume")
 
-    def rotate(self) -> None:
+    def rotate(self) -> bool:
         """End the chunk in progress here; the next begins on the very next frame.
 
         One that has only just begun goes on: there are no chunks of less than a tenth of a second.
+
+        Returns
+        -------
+        True, always: whether the chunk has only just begun shows later.
 
         Raises
         ------
         WishError
             There is no session.
         """
-        self._ask("rotate")
+        return self._ask("rotate")
 
     def wait_until_stopped(self, timeout_s: float) -> bool:
         """Wait until no session is wanted and all is published; return whether it was in time."""

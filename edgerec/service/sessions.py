@@ -6,6 +6,7 @@ a timeline of its own, begun with the first frame that all tracks have behind th
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -18,6 +19,8 @@ from edgerec.service.wishes import Wish, Wishes
 from edgerec.store.sidecar import EndReason
 from edgerec.sync.ring import History
 from edgerec.sync.synchronizer import Synchronizer
+
+log = logging.getLogger(__name__)
 
 _SECOND_NS: Final = 1_000_000_000
 OTHER_TRACK_NS: Final = 3 * _SECOND_NS  # a start that waits for it has both from frame 0
@@ -141,6 +144,7 @@ class Sessions:
         return True
 
     def _pause(self, at_ns: int) -> None:
+        log.info("recording is paused")
         self._paused = True
         if self._timeline is not None:
             going_on = at_ns < self._resumed_ns
@@ -150,6 +154,7 @@ class Sessions:
                 self._paused_ns = at_ns
 
     def _resume(self, at_ns: int) -> None:
+        log.info("recording goes on")
         self._paused = False
         self._resumed_ns = at_ns
         if self._timeline is None:
@@ -188,6 +193,7 @@ class Sessions:
             self._synchronizer.pause(epoch_ns)
         if self._length_s is not None and self._stop_ns is None:
             self._stop_ns = epoch_ns + round(self._length_s * _SECOND_NS)
+        log.info("session begins rate=%d", rate)
         self._on_session(timeline)
         return timeline
 
@@ -216,6 +222,7 @@ class Sessions:
             timeline.reports = self._synchronizer.report()
             timeline.end_reason = self._end_reason
             timeline.stop = stop  # last: the writer looks for it
+            log.info("session ends frames=%d reason=%s", stop, self._end_reason)
             self._synchronizer.leave()
             self._timeline = None
             self._started_ns = None

@@ -1,0 +1,52 @@
+"""How does a command ask the running service for something, and tell what came of it?"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+
+from edgerec.cli.exits import Exit
+from edgerec.cli.options import add_config, add_json, add_socket, socket_path
+from edgerec.cli.output import print_json
+from edgerec.cli.service_connection import ServiceConnection, ServiceError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of a command that asks the service."""
+    add_json(parser)
+    add_socket(parser)
+    add_config(parser)
+
+
+def ask(args: argparse.Namespace, command: str, *, done: str, unchanged: str) -> int:
+    """Ask for something that takes no arguments.
+
+    Parameters
+    ----------
+    done, unchanged
+        What to tell people when the service has begun to do it, and when it was so already.
+    """
+    try:
+        with ServiceConnection(socket_path(args)) as service:
+            result = service.request(command, {})
+    except ServiceError as error:
+        return fail(args, command, error)
+    tell(args, result, done if result["changed"] else unchanged)
+    return Exit.DONE
+
+
+def tell(args: argparse.Namespace, result: Mapping[str, object], text: str) -> None:
+    """Print what came of it, for programs or for people."""
+    if args.json:
+        print_json(result)
+    else:
+        print(text)
+
+
+def fail(args: argparse.Namespace, command: str, error: ServiceError) -> int:
+    """Tell why nothing came of it; return the exit status."""
+    if args.json:
+        print_json({"error": error.told or {"code": "unreachable", "message": str(error)}})
+    print(f"edgerec {command}: {error}", file=sys.stderr)
+    return Exit.FAILED
