@@ -37,6 +37,7 @@ COMMANDS: Final = {
     "pause": "record silence instead of what the devices hear",
     "resume": "end a pause",
     "rotate": "end the chunk in progress, so that it can be picked up",
+    "doctor": "look for what will go wrong, and how to put it right",
     "feed": "push audio into a track of the running service",
     "tap": "live audio out of the running service",
     "recover": "repair and publish what a crash left behind",

@@ -1,0 +1,86 @@
+"""What will go wrong on this machine, and what is to be done about it?"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from edgerec.capture.devices import list_devices
+from edgerec.cli.exits import Exit
+from edgerec.cli.options import add_config, add_json, add_socket
+from edgerec.cli.output import print_json
+from edgerec.cli.service_connection import ServiceConnection, ServiceError
+from edgerec.config import Config, ConfigError, default_file, load_config
+from edgerec.service.checkup import (
+    Finding,
+    check_clock,
+    check_devices,
+    check_disk,
+    check_permissions,
+    check_power,
+    check_service,
+)
+
+HELP = """Look for what will go wrong: configuration, devices, permissions, disk, clock, power, and
+what the running service says of itself. Run it as the service's user. Exit status: 0 all is well,
+3 something is wrong, 1 it can't record like this."""
+
+_MARKS: Final = {"ok": " ok ", "note": "note", "warning": "WARN", "failure": "FAIL"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    add_json(parser)
+    add_socket(parser)
+    add_config(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Look at everything, and tell it."""
+    findings = list(_examine(args.config or default_file(), args.socket))
+    if args.json:
+        print_json({"findings": [dataclasses.asdict(finding) for finding in findings]})
+    else:
+        for finding in findings:
+            print(f"[{_MARKS[finding.severity]}] {finding.area}: {finding.told}")
+            if finding.fix:
+                print(f"       -> {finding.fix}")
+    return _exit(findings)
+
+
+def _exit(findings: Sequence[Finding]) -> int:
+    severities = {finding.severity for finding in findings}
+    if "failure" in severities:
+        return Exit.FAILED
+    return Exit.DEGRADED if "warning" in severities else Exit.DONE
+
+
+def _examine(file: Path | None, socket: Path | None) -> Iterator[Finding]:
+    config = Config()
+    try:
+        config = load_config(file)
+    except ConfigError as error:
+        for problem in error.problems:
+            told = f"{file}: {problem.path}: {problem.problem}"
+            yield Finding("config", "failure", told, problem.hint)
+    else:
+        told = "no file, the built-in defaults apply" if file is None else f"{file} is in order"
+        yield Finding("config", "ok", told)
+    yield from check_devices(config, list_devices)
+    yield from check_permissions(config)
+    yield from check_disk(config)
+    yield from check_clock()
+    yield from check_power()
+    status, why_not = _ask(socket or config.control.socket)
+    yield from check_service(status, why_not)
+
+
+def _ask(socket: Path) -> tuple[dict[str, Any] | None, str]:
+    try:
+        with ServiceConnection(socket) as service:
+            return dict(service.request("status", {})), ""
+    except ServiceError as error:
+        return None, str(error)
