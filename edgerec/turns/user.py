@@ -27,6 +27,7 @@ _RECENT: Final = 8  # frames after a loud one in which it is believed: less than
 _ON: Final = 0.15  # of probability, for `_SURE` frames; measured, see docs/turns.md
 _OFF: Final = 0.08
 _SURE: Final = 5  # frames, 160 ms: an impact is over by then
+_LIKELY: Final = 0.25  # of probability, which one of the frames must have that begin speech
 
 
 class FrameJudge(Protocol):
@@ -64,7 +65,9 @@ class UserDetector:
         self._pending: deque[_Frame] = deque()
         self._awake = 0
         self._quiet = _RECENT
-        self._probable = 0
+        self._probable = 0  # frames, up to now
+        self._likeliest = 0.0  # of these
+        self._speaks = False
 
     @property
     def echo(self) -> EchoReport:
@@ -90,6 +93,7 @@ class UserDetector:
         self._pending.clear()
         self._before.clear()
         self._awake = self._probable = 0
+        self._likeliest, self._speaks = 0.0, False
         self._quiet = _RECENT
         self._echo.skip()
         return decided
@@ -111,16 +115,18 @@ class UserDetector:
     def _is_speech(self, probability: float, *, loud: bool) -> bool:
         self._quiet = 0 if loud else self._quiet + 1
         if self._quiet >= _RECENT or probability < (_OFF if self._probable else _ON):
-            self._probable = 0
+            self._probable, self._likeliest, self._speaks = 0, 0.0, False
             return False
         self._probable += 1
-        if self._probable == _SURE:
+        self._likeliest = max(self._likeliest, probability)
+        if not self._speaks and self._probable >= _SURE and self._likeliest >= _LIKELY:
+            self._speaks = True
             self._begin_earlier()
-        return self._probable >= _SURE
+        return self._speaks
 
     def _begin_earlier(self) -> None:
         """What made it sure was speech too, and what was loud right before."""
         for back, frame in enumerate(reversed(self._pending), start=1):
-            if back >= _SURE and not frame.loud:
+            if back >= self._probable and not frame.loud:
                 return
             frame.speech = True

@@ -112,7 +112,7 @@ def conditions(
         made[f"nobody, {noise}"] = lambda n=noise, s=seed: only(n, hours, 20 + s)
     for seed, db in enumerate((-6.0, -12.0, -20.0)):
         made[f"echo {db:.0f} dB, nobody"] = lambda d=db, s=seed: echoing(
-            speech, d, hours / 3, 30 + s, barge_ins=False
+            speech, d, 0.45 * hours, 30 + s, barge_ins=False
         )
     for seed, db in enumerate((-6.0, -12.0, -20.0)):
         made[f"echo {db:.0f} dB, barge-ins"] = lambda d=db, s=seed: echoing(
