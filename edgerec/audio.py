@@ -170,8 +170,18 @@ class TurnPart:
 
 
 @dataclass(frozen=True, slots=True)
+class EchoReport:
+    """The way from the loudspeaker to the microphone, as the tracks themselves tell it."""
+
+    delay_ms: float | None = None
+    """None: there was no echo to measure, so far."""
+    return_db: float | None = None
+    """Of the echo in the microphone against the bot's track."""
+
+
+@dataclass(frozen=True, slots=True)
 class TrackReport:
-    """What the synchronizer knows of one track now; goes into the sidecars as it is."""
+    """What is known of one track now; goes into the sidecars as it is."""
 
     device: str | None = None
     drift_ppm: float | None = None
@@ -180,6 +190,8 @@ class TrackReport:
     """Bound on the placement error, apart from the device's constant latency."""
     late_frames: int = 0
     """Timeline frames that came after their place was committed as silence, so far."""
+    echo: EchoReport = EchoReport()
+    """Of the bot's track in this one; known of the user's only, by the detectors of turns."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgerec.audio import GapReason, Span, Stamp, TimelineFrame, TrackReport
+from edgerec.audio import EchoReport, GapReason, Span, Stamp, TimelineFrame, TrackReport
 from edgerec.store.cutting import Cutting
 from edgerec.store.layout import Layout
 from edgerec.store.naming import Session
@@ -18,7 +18,10 @@ RATE = 1000
 """Hz: a frame is a millisecond, so that stamps are easily read."""
 START_UTC_NS = 1_795_342_500_123_456_789  # 2026-11-22T10:15:00.123456789Z
 SESSION = Session("9f3a01c2", 41, "00c0ffee", "k1")
-REPORTS = {"user": TrackReport("mic", 31.25, 18.0, 0), "bot": TrackReport("loopback")}
+REPORTS = {
+    "user": TrackReport("mic", 31.25, 18.0, 0, EchoReport(62.0, -9.5)),
+    "bot": TrackReport("loopback"),
+}
 
 
 def stamp_of(frame, *, trusted=True):

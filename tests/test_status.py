@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 
 from edgerec import __version__
-from edgerec.audio import GapReason, TimelineFrame, TrackReport
+from edgerec.audio import EchoReport, GapReason, TimelineFrame, TrackReport
 from edgerec.capture.child import SourceState
 from edgerec.clock import ClockReading
 from edgerec.service.monitor import Heard
@@ -34,12 +34,14 @@ FACTS = Facts(
 )
 
 
-def session(seconds, stop=None, reports=None):
+def session(seconds, stop=None, reports=None, echo=None):
     history = History(100)
     for track in (0, 1):
         history.append(track, np.ones(round(seconds * 10), np.int16))
     history.commit(TimelineFrame(round(seconds * 10)))
-    return SessionTimeline(10, history, lambda frame: None, reports or {}, stop)
+    timeline = SessionTimeline(10, history, lambda frame: None, reports or {}, stop)
+    timeline.echo = echo or EchoReport()
+    return timeline
 
 
 def test_status_tells_how_the_service_is_and_why():
@@ -59,7 +61,9 @@ def test_status_tells_how_the_service_is_and_why():
 def test_status_tells_of_every_track_since_when_and_what_it_holds():
     facts = replace(
         FACTS,
-        timeline=session(2, reports={"user": TrackReport("mic", 31.2, 18.0, 7)}),
+        timeline=session(
+            2, reports={"user": TrackReport("mic", 31.2, 18.0, 7)}, echo=EchoReport(62.0, -9.5)
+        ),
         heard=Heard(
             levels={"user": Levels(-3.0, -24.0, 2), "bot": Levels(None, None, 0)},
             gaps={
@@ -77,6 +81,8 @@ def test_status_tells_of_every_track_since_when_and_what_it_holds():
             "device": "mic",
             "drift_ppm": 31.2,
             "residual_us": 18.0,
+            "echo_delay_ms": 62.0,
+            "echo_return_db": -9.5,
             "peak_dbfs": -3.0,
             "rms_dbfs": -24.0,
             "clipped": 2,

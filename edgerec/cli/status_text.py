@@ -62,6 +62,11 @@ def _track(name: str, track: Document, rate: int | None) -> Iterator[str]:
             f"     peak {level(track['peak_dbfs'])}, rms {level(track['rms_dbfs'])}, "
             f"drift {track['drift_ppm']:+.1f} ppm, within {track['residual_us']:.0f} us"
         )
+    if track["echo_delay_ms"] is not None:
+        yield (
+            f"     hears the bot {track['echo_return_db']:+.1f} dB, "
+            f"{track['echo_delay_ms']:.0f} ms late"
+        )
     gaps = [
         f"{gap['count']} {reason} ({gap['frames'] / rate:.1f} s)"
         for reason, gap in track["gaps"].items()

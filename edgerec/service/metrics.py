@@ -164,6 +164,16 @@ def _tracks(status: Document) -> Iterator[Family]:
         "Bound on the placement error.",
         *each("residual_us", 1e-6),
     )
+    yield _gauge(
+        "edgerec_track_echo_delay_seconds",
+        "How late the microphone hears the bot.",
+        *each("echo_delay_ms", 1e-3),
+    )
+    yield _gauge(
+        "edgerec_track_echo_return_db",
+        "The bot's echo in the microphone against the bot's track.",
+        *each("echo_return_db"),
+    )
     yield _gauge("edgerec_track_peak_dbfs", "Peak of the last second.", *each("peak_dbfs"))
     yield _gauge("edgerec_track_rms_dbfs", "Loudness of the last second.", *each("rms_dbfs"))
     yield Family(

@@ -124,7 +124,7 @@ def _track(name: TrackName, facts: Facts) -> dict[str, object]:
     if name not in facts.sources:
         return {"state": "off"}
     source = facts.sources[name]
-    reports = facts.timeline.reports if facts.timeline is not None else {}
+    reports = facts.timeline.known() if facts.timeline is not None else {}
     report = reports.get(name, TrackReport())
     levels, gaps = facts.heard.levels[name], facts.heard.gaps[name]
     return {
@@ -135,6 +135,8 @@ def _track(name: TrackName, facts: Facts) -> dict[str, object]:
         "device": report.device,
         "drift_ppm": report.drift_ppm,
         "residual_us": report.residual_us,
+        "echo_delay_ms": report.echo.delay_ms,
+        "echo_return_db": report.echo.return_db,
         "peak_dbfs": levels.peak_dbfs,
         "rms_dbfs": levels.rms_dbfs,
         "clipped": levels.clipped,

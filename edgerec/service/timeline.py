@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from edgerec.audio import Stamp, StreamHeader, TimelineFrame, TrackName, TrackReport
+from edgerec.audio import EchoReport, Stamp, StreamHeader, TimelineFrame, TrackName, TrackReport
 from edgerec.clock import Clock, boot_id
 from edgerec.store.sidecar import EndReason
 from edgerec.sync.ring import History
@@ -45,6 +45,15 @@ class SessionTimeline:
     """Where the session ends; None while it goes on."""
     end_reason: EndReason = "stop"
     cuts: deque[Cut] = field(default_factory=deque)
+    echo: EchoReport = field(default_factory=EchoReport)
+    """Of the bot in the microphone; of all fields the one that is not the recorder thread's."""
+
+    def known(self) -> dict[TrackName, TrackReport]:
+        """Return what is known of each track now; for any thread."""
+        known = dict(self.reports)
+        if "user" in known:
+            known["user"] = replace(known["user"], echo=self.echo)
+        return known
 
     def cut(self, frame: int, reason: EndReason) -> None:
         """Have a chunk end before a frame that is not committed yet; for the recorder thread.

@@ -268,5 +268,5 @@ def _write_up_to(
             log.warning("disk too slow, frames are lost start=%d frames=%d", start, lost)
             recording.skip_to(TimelineFrame(start + lost))
         else:
-            recording.write(span, timeline.reports)
+            recording.write(span, timeline.known())
             on_span(span)

@@ -19,7 +19,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, Final
 
-from edgerec.audio import TRACKS, Stamp, TimelineFrame, TrackName, TrackReport
+from edgerec.audio import TRACKS, EchoReport, Stamp, TimelineFrame, TrackName, TrackReport
 from edgerec.store.disk import create, disk_step, write_all
 from edgerec.store.formats import Format
 from edgerec.store.layout import Layout
@@ -237,7 +237,10 @@ def _closing(fields: Mapping[str, Any]) -> Closing:
 
 
 def _reports(fields: Mapping[str, Any]) -> dict[TrackName, TrackReport]:
-    return {track: TrackReport(**fields[track]) for track in TRACKS}
+    return {
+        track: TrackReport(**{**fields[track], "echo": EchoReport(**fields[track].get("echo", {}))})
+        for track in TRACKS
+    }
 
 
 def _turn(fields: Mapping[str, Any] | None) -> TurnFacts | None:

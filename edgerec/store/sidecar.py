@@ -242,6 +242,8 @@ def _track(facts: TrackFacts, latency_ms: float | None) -> Json:
         "device": facts.report.device,
         "drift_ppm": facts.report.drift_ppm,
         "residual_us": facts.report.residual_us,
+        "echo_delay_ms": facts.report.echo.delay_ms,
+        "echo_return_db": facts.report.echo.return_db,
         "latency_ms": {
             "value": latency_ms,
             "source": "unknown" if latency_ms is None else "configured",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from edgerec.audio import Span, TimelineFrame, TrackName
+from edgerec.audio import EchoReport, Span, TimelineFrame, TrackName
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,11 @@ class VoiceActivity(Protocol):
     What it returns for a track follows without a hole on what it returned before, from frame 0
     on. It may lag behind what it was given by half a second, and holds no more than that.
     """
+
+    @property
+    def echo(self) -> EchoReport:
+        """What is known of the bot's echo in the microphone, by now."""
+        ...
 
     def push(self, span: Span) -> list[Judged]:
         """Take in the next frames, any number of them; return what is decided now."""

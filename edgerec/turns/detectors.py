@@ -11,11 +11,10 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from edgerec.audio import TRACKS, Span, TimelineFrame, TrackName
+from edgerec.audio import TRACKS, EchoReport, Span, TimelineFrame, TrackName
 from edgerec.turns.activity import Judged
 from edgerec.turns.bands import FRAME, RATE_HZ
 from edgerec.turns.bot import LevelDetector
-from edgerec.turns.echo import EchoReport
 from edgerec.turns.neural import Silero, is_installed
 from edgerec.turns.user import AnyLoudness, FrameJudge, UserDetector
 

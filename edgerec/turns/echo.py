@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 
+from edgerec.audio import EchoReport
 from edgerec.turns.bands import FRAME, FRAME_S, RATE_HZ, Samples
 from edgerec.turns.echo_canceller import PARTS, EchoCanceller
 from edgerec.turns.echo_delay import LONGEST_S, PIECE, EchoDelay
@@ -24,16 +25,6 @@ _SAME: Final = 48  # samples, 6 ms: a delay that has moved by more is another on
 _AGREEING: Final = 2  # seconds of bot that must tell of another delay
 _REPORT_KEEP: Final = 0.5 ** (FRAME_S / 20)  # the report follows the last 20 s of bot
 _KNOWN: Final = 2.0  # a filter that takes away less than half explains no echo
-
-
-@dataclass(frozen=True, slots=True)
-class EchoReport:
-    """The way from the loudspeaker to the microphone, as the tracks themselves tell it."""
-
-    delay_ms: float | None = None
-    """None: there was no echo to measure, so far."""
-    return_db: float | None = None
-    """Of the echo in the microphone against the bot's track."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,9 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from edgerec.audio import EchoReport
 from edgerec.turns.bands import FRAME, Samples
-from edgerec.turns.echo import EchoPath, EchoReport
+from edgerec.turns.echo import EchoPath
 from edgerec.turns.presence import Presence
 
 LOOKBACK: Final = 8
