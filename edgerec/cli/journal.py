@@ -15,7 +15,7 @@ from typing import Final
 IDENTIFIER: Final = "edgerec"
 
 _KEY_VALUE: Final = re.compile(r"""(?<!\S)([a-z][a-z0-9_]*)=('[^']*'|"[^"]*"|\S+)""")
-_RESERVED: Final = frozenset({"MESSAGE", "PRIORITY", "LOGGER", "THREAD_NAME"})
+_RESERVED: Final = frozenset({"MESSAGE", "MESSAGE_ID"})
 _PRIORITIES: Final = ((50, 2), (40, 3), (30, 4), (20, 6), (0, 7))  # of syslog(3), by level
 
 
@@ -52,6 +52,9 @@ def journal_fields(record: logging.LogRecord) -> dict[str, str | int]:
         "PRIORITY": priority,
         "LOGGER": record.name,
         "THREAD_NAME": record.threadName or "",
+        "CODE_FILE": record.pathname,
+        "CODE_LINE": record.lineno,
+        "CODE_FUNC": record.funcName,
         "SYSLOG_IDENTIFIER": IDENTIFIER,
     }
 

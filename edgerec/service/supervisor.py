@@ -171,6 +171,7 @@ class Supervisor:
         self._thread.join()
 
     def _run(self) -> None:
+        self.look()
         while not self._leaving.wait(self._look_s):
             self.look()
 
