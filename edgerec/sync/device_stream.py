@@ -20,6 +20,8 @@ HOLD_S: Final = 1.0  # audio in hand never exceeds this, whatever is still undec
 FORGET_S: Final = 2.0  # before a session there is time to settle, and to wait for the other track
 MAX_EARLY_S: Final = 1.0  # frames from this far in the future: the stream's count is nonsense
 
+_OVERFLOW: Final = BlockFlags.OVERFLOW.value  # an int: `&` of a flag makes an object a block
+
 
 class BrokenStreamError(Exception):
     """A block whose frame count can't be true; the stream must be taken for a new one."""
@@ -165,7 +167,7 @@ class DeviceStream:
     def _judge(self, late_s: float, block: Block) -> None:
         """Decide on the newest piece, and on the late ones before it."""
         self._suspects += 1
-        overflow = bool(block.flags & BlockFlags.OVERFLOW)
+        overflow = bool(block.flags & _OVERFLOW)
         judgement = self._late.judge(
             late_s, block.arrived_ns, usual_s=self.clock.usual_late_s, overflow=overflow
         )
