@@ -23,6 +23,7 @@ from edgerec.service.checkup import (
     check_power,
     check_service,
 )
+from edgerec.store.disk import StoreError
 
 HELP = """Look for what will go wrong: configuration, devices, permissions, disk, clock, power, and
 what the running service says of itself. Run it as the service's user. Exit status: 0 all is well,
@@ -33,6 +34,18 @@ _MARKS: Final = {"ok": " ok ", "note": "note", "warning": "WARN", "failure": "FA
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
+    parser.add_argument(
+        "--chirp",
+        action="store_true",
+        help="play three sweeps and prove that both tracks hear them; takes half a minute, and "
+        "the devices: where no sound server shares them, stop the service first",
+    )
+    parser.add_argument(
+        "--output",
+        metavar="DEVICE",
+        help="with --chirp: an ALSA PCM or pulse:SINK to play on (default: the one whose monitor "
+        "the bot track records, else the default)",
+    )
     add_json(parser)
     add_socket(parser)
     add_config(parser)
@@ -40,7 +53,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Look at everything, and tell it."""
-    findings = list(_examine(args.config or default_file(), args.socket))
+    file = args.config or default_file()
+    findings = list(_examine(file, args.socket))
+    if args.chirp:
+        findings += _chirp(file, args.output)
     if args.json:
         print_json({"findings": [dataclasses.asdict(finding) for finding in findings]})
     else:
@@ -76,6 +92,25 @@ def _examine(file: Path | None, socket: Path | None) -> Iterator[Finding]:
     yield from check_power()
     status, why_not = _ask(socket or config.control.socket)
     yield from check_service(status, why_not)
+
+
+def _chirp(file: Path | None, output: str | None) -> list[Finding]:
+    from edgerec.service.sound_check import (  # late: it loads the whole recorder
+        SoundCheckError,
+        judge_sound,
+        play_and_record,
+        player_command,
+    )
+
+    try:
+        config = load_config(file)
+        return list(judge_sound(config, play_and_record(config, player_command(config, output))))
+    except ConfigError:
+        fix = "put the configuration right first"
+        return [Finding("chirp", "failure", "not tried: nothing says which devices", fix)]
+    except (SoundCheckError, StoreError) as error:
+        fix = "see the findings above; --output names another device to play on"
+        return [Finding("chirp", "failure", str(error), fix)]
 
 
 def _ask(socket: Path) -> tuple[dict[str, Any] | None, str]:

@@ -1,0 +1,115 @@
+"""Where in a recording is a sweep that was played, how loud, and how sure is that?
+
+A matched filter: a logarithmic sweep correlates with itself in one instant only, whatever the room
+adds to it (Farina: Simultaneous measurement of impulse response and distortion with a swept-sine
+technique, AES 108, 2000). Pure; `sound_check` plays and records.
+"""
+
+from __future__ import annotations
+
+import math
+import wave
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+RATE_HZ: Final = 48_000
+SWEEP_S: Final = 1.0
+SWEEPS: Final = 3
+PERIOD_S: Final = 2.5  # from one sweep to the next: a room has fallen silent by then
+LEAD_S: Final = 2.0  # of silence before the first one: a sleeping sink takes 1.5 s to wake up
+BAND_HZ: Final = (300.0, 6_000.0)  # what every microphone and small loudspeaker has
+LEVEL: Final = 0.25  # of full scale: -12 dBFS
+FADE_S: Final = 0.02  # a click would be louder than the sweep
+LEAST_CLARITY: Final = 0.08
+"""Of a sweep that is there: noise of a second has 0.045 at most, where it fits best."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeardSweep:
+    """One sweep, found in a recording."""
+
+    at_s: float
+    """Its first sample, since the recording's first."""
+    clarity: float
+    """How much of the sound there is the sweep: 1 all of it, 0.7 half of its energy."""
+    rms_dbfs: float
+    """Of the sweep alone."""
+
+
+def sweep(rate: int = RATE_HZ) -> NDArray[np.float64]:
+    """Return one sweep, full scale 1."""
+    t = np.arange(round(SWEEP_S * rate)) / rate
+    low, high = BAND_HZ
+    octaves = math.log(high / low)
+    phase = 2 * math.pi * low * SWEEP_S / octaves * (np.exp(t / SWEEP_S * octaves) - 1)
+    fade = np.minimum(1.0, np.minimum(t, SWEEP_S - t) / FADE_S)
+    return LEVEL * fade * np.sin(phase)
+
+
+def write_sweeps(path: Path) -> None:
+    """Write the sweeps that are to be played as a mono WAV file, silence before and behind."""
+    sound = np.zeros(round((LEAD_S + SWEEPS * PERIOD_S) * RATE_HZ))
+    one = sweep()
+    for nth in range(SWEEPS):
+        first = round((LEAD_S + nth * PERIOD_S) * RATE_HZ)
+        sound[first : first + len(one)] = one
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, RATE_HZ, 0, "NONE", ""))
+        file.writeframes(np.rint(sound * 32_767).astype("<i2").tobytes())
+
+
+def find_sweeps(samples: NDArray[np.int16], rate: int) -> list[HeardSweep]:
+    """Return the sweeps in one track (int16, shape (frames,)), in order; at most those played."""
+    played = sweep(rate)
+    if len(samples) < len(played):
+        return []
+    heard = samples / 32_768
+    size = 1 << (len(heard) + len(played) - 1).bit_length()
+    product = np.fft.rfft(heard, size) * np.fft.rfft(played, size).conj()
+    fit = np.fft.irfft(product, size)[: len(heard) - len(played) + 1]
+    energy = np.concatenate(([0.0], np.cumsum(heard**2)))
+    there = energy[len(played) :] - energy[: -len(played)]
+    norm = float(np.sqrt(played @ played))
+    clarity = np.abs(fit) / (norm * np.sqrt(there) + 1e-6)  # of digital silence: 0
+    found = []
+    apart = round(PERIOD_S / 2 * rate)
+    for _ in range(SWEEPS):
+        at = int(clarity.argmax())
+        if clarity[at] < LEAST_CLARITY:
+            break
+        amplitude = abs(float(fit[at])) / norm / math.sqrt(len(played))
+        level = 20 * math.log10(max(amplitude, 1e-9))
+        found.append(HeardSweep(at / rate, float(clarity[at]), round(level, 1)))
+        clarity[max(0, at - apart) : at + apart] = 0
+    return sorted(found, key=lambda one: one.at_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Delay:
+    """How much later than the bot track the user track has what the loudspeaker plays."""
+
+    ms: float
+    spread_ms: float
+    """Between the sweeps."""
+    drift_ppm: float
+    """What is left between the tracks; of a synchronised recording, the measurement's own error."""
+
+
+def delay(user: Sequence[HeardSweep], bot: Sequence[HeardSweep]) -> Delay | None:
+    """Return the delay between two tracks; None where they have not the same sweeps."""
+    pairs = [(u.at_s - b.at_s, b.at_s) for b in bot for u in user if abs(u.at_s - b.at_s) < 1.0]
+    if len(pairs) < 2:
+        return None
+    delays = np.array([d for d, _ in pairs])
+    times = np.array([at for _, at in pairs])
+    slope = float(np.polyfit(times, delays, 1)[0])
+    return Delay(
+        ms=round(float(np.median(delays)) * 1e3, 2),
+        spread_ms=round(float(delays.max() - delays.min()) * 1e3, 2),
+        drift_ppm=round(slope * 1e6, 1),
+    )
