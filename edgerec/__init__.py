@@ -1,3 +1,84 @@
-"""edgerec: records what a voice kiosk hears and says, on one timeline, to files that last."""
+"""edgerec: an edge recorder for voice kiosks, and the same recorder inside a program of yours.
+
+`Recorder` and `load_config` are where to begin; the other names are what a handler is told and what
+can go wrong. All of it is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from edgerec.api.dispatcher import HandlerCounts
+    from edgerec.api.events import (
+        AudioData,
+        FilePublished,
+        Gap,
+        GapFound,
+        RecordingStarted,
+        RecordingStopped,
+        StateChanged,
+        TrackAudioData,
+        Turn,
+    )
+    from edgerec.api.held_file import AudioGoneError
+    from edgerec.api.recorder import EventCounts, Recorder, RecorderError
+    from edgerec.api.relay import HandlerError
+    from edgerec.capture.feed_connection import FeedError
+    from edgerec.config import Config, ConfigError, load_config
+    from edgerec.store.disk import StoreError
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "AudioData",
+    "AudioGoneError",
+    "Config",
+    "ConfigError",
+    "EventCounts",
+    "FeedError",
+    "FilePublished",
+    "Gap",
+    "GapFound",
+    "HandlerCounts",
+    "HandlerError",
+    "Recorder",
+    "RecorderError",
+    "RecordingStarted",
+    "RecordingStopped",
+    "StateChanged",
+    "StoreError",
+    "TrackAudioData",
+    "Turn",
+    "load_config",
+]
+
+_HOMES: Final = {
+    "edgerec.api.dispatcher": ("HandlerCounts",),
+    "edgerec.api.events": (
+        "AudioData",
+        "FilePublished",
+        "Gap",
+        "GapFound",
+        "RecordingStarted",
+        "RecordingStopped",
+        "StateChanged",
+        "TrackAudioData",
+        "Turn",
+    ),
+    "edgerec.api.held_file": ("AudioGoneError",),
+    "edgerec.api.recorder": ("EventCounts", "Recorder", "RecorderError"),
+    "edgerec.api.relay": ("HandlerError",),
+    "edgerec.capture.feed_connection": ("FeedError",),
+    "edgerec.config": ("Config", "ConfigError", "load_config"),
+    "edgerec.store.disk": ("StoreError",),
+}
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name from where it lives: `edgerec --help` needs none of it, nor numpy."""
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(module), name)
+    raise AttributeError(f"module 'edgerec' has no attribute {name!r}")

@@ -1,0 +1,177 @@
+"""How does audio get from a program into a track: one connection per track, kept while it lasts.
+
+The recorder reads it as it reads any other application's feed (`capture.feed`): what has no time
+is queued and played, what has one is a live device.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from edgerec.audio import ClockName, StreamHeader
+from edgerec.capture.feed import FeedSource
+from edgerec.capture.feed_connection import FeedError
+from edgerec.capture.wire import (
+    MAX_CHANNELS,
+    MAX_RATE_HZ,
+    MIN_RATE_HZ,
+    SAMPLE_BYTES,
+    encode_block_header,
+    encode_stream_header,
+)
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer  # collections.abc has it from Python 3.12 on
+
+_SECOND_NS: Final = 1_000_000_000
+PIECE_MS: Final = 100  # as long as a device's blocks: what is read is never much more than wanted
+CONTIGUOUS_NS: Final = 20_000_000
+"""Stamps that are off by less are the jitter of who stamps: the frames follow on each other."""
+_INT16_FORMATS: Final = ("b", "B", "c", "h", "<h")  # of a buffer that can hold samples
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    sample_rate: int
+    channels: int
+    stamped: bool
+
+
+class Feeding:
+    """One track's connection; for any thread, one at a time.
+
+    `push` waits as long as the track has 30 s in hand.
+    """
+
+    def __init__(self, source: FeedSource, name: str) -> None:
+        self._source = source
+        self._name = name
+        self._lock = threading.Lock()
+        self._connection: socket.socket | None = None
+        self._form: _Form | None = None  # of the open stream
+        self._frames = 0  # sent of it
+        self._expected_ns = 0  # the instant behind them, of a stamped stream
+
+    def push(self, pcm: Buffer, sample_rate: int, channels: int, at_ns: int | None) -> None:
+        """Send audio; see `Recorder.feed`.
+
+        Raises
+        ------
+        FeedError
+            It can't be recorded, or what was sent before could not.
+        """
+        data = samples_of(pcm, channels)
+        form = _Form(sample_rate, channels, at_ns is not None)
+        _check(form)
+        if not data:
+            return
+        with self._lock:
+            connection = self._connected()
+            try:
+                for message in self._messages(data, form, at_ns):
+                    connection.sendall(message)
+            except OSError as error:
+                self._refused(connection)
+                raise FeedError("stopped", f"the recorder is gone: {error}", "") from error
+
+    def close(self) -> None:
+        """Let go of the track; for when nobody pushes any more."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(OSError):  # who pushed has just closed it
+                connection.shutdown(socket.SHUT_RDWR)  # wakes who waits for room
+            connection.close()
+
+    def _connected(self) -> socket.socket:
+        if self._connection is not None:
+            self._refused(self._connection)
+            return self._connection
+        ours, theirs = socket.socketpair()
+        try:
+            self._source.offer(theirs, b"", b"")
+        except FeedError:
+            ours.close()
+            theirs.close()
+            raise
+        self._connection, self._form = ours, None
+        return ours
+
+    def _refused(self, connection: socket.socket) -> None:
+        """Raise what the recorder has said against what was sent; it has closed then."""
+        try:
+            line = connection.recv(1 << 16, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except OSError:
+            line = b""
+        connection.close()
+        self._connection = None
+        told = json.loads(line.splitlines()[-1]) if line else {}
+        error = told.get("error", {"code": "stopped", "message": "the recorder is gone"})
+        raise FeedError(error["code"], error["message"], error.get("hint", ""))
+
+    def _messages(self, data: memoryview, form: _Form, at_ns: int | None) -> Iterator[bytes]:
+        frame_bytes = form.channels * SAMPLE_BYTES
+        if form != self._form or not self._goes_on(at_ns):
+            self._form, self._frames = form, 0
+            clock: ClockName = "monotonic" if form.stamped else "monotonic_raw"
+            track = self._source.track
+            yield encode_stream_header(
+                StreamHeader(form.sample_rate, form.channels, track, self._name, clock)
+            )
+        piece = max(1, form.sample_rate * PIECE_MS // 1000) * frame_bytes
+        for start in range(0, len(data), piece):
+            pcm = data[start : start + piece]
+            frames = len(pcm) // frame_bytes
+            stop = start // frame_bytes + frames
+            arrived_ns = 0
+            if at_ns is not None:
+                # From each call's own stamp: it is these that tell how fast the device runs.
+                arrived_ns = at_ns + stop * _SECOND_NS // form.sample_rate
+                self._expected_ns = arrived_ns
+            yield encode_block_header(self._frames, frames, arrived_ns, 0, 0) + pcm
+            self._frames += frames
+
+    def _goes_on(self, at_ns: int | None) -> bool:
+        """Tell whether audio of this instant follows on what was sent before."""
+        return at_ns is None or abs(at_ns - self._expected_ns) <= CONTIGUOUS_NS
+
+
+def samples_of(pcm: Buffer, channels: int) -> memoryview:
+    """Return the bytes of 16-bit samples.
+
+    Raises
+    ------
+    FeedError
+        They are samples of another kind, or no whole frames.
+    """
+    view = memoryview(pcm)
+    if view.format not in _INT16_FORMATS or not view.c_contiguous:
+        raise FeedError(
+            "malformed",
+            f"samples of format {view.format!r}, contiguous: {view.c_contiguous}",
+            "give bytes or an array of int16, as (frames, channels) or interleaved",
+        )
+    data = view.cast("B")
+    if channels > 0 and len(data) % (channels * SAMPLE_BYTES):
+        raise FeedError(
+            "malformed",
+            f"{len(data)} bytes are no whole frames of {channels} 16-bit channels",
+            f"give a multiple of {channels * SAMPLE_BYTES} bytes; keep the rest for the next call",
+        )
+    return data
+
+
+def _check(form: _Form) -> None:
+    for value, low, high, what in (
+        (form.sample_rate, MIN_RATE_HZ, MAX_RATE_HZ, "sample_rate"),
+        (form.channels, 1, MAX_CHANNELS, "channels"),
+    ):
+        if not low <= value <= high:
+            raise FeedError("malformed", f"{what} is {value}", f"give {low} to {high}")

@@ -1,0 +1,163 @@
+"""How is a published file read after a sync job, or a hook, has taken it away?
+
+It is opened when it is published, and what is open stays readable without a name. Not for ever: of
+all that are open the oldest are closed when there are too many.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+import weakref
+from collections import deque
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from edgerec.store.publish import Published
+from edgerec.store.wav import HEADER_BYTES, parse_wav_header
+
+MAX_HELD: Final = 128
+"""Files with their sidecars: 256 descriptors, of the 1024 that a process has as a rule."""
+_PIECE_FRAMES: Final = 65_536
+
+
+class AudioGoneError(Exception):
+    """A file can't be read any more: it was taken away, and too many others came behind it."""
+
+
+class HeldFile:
+    """A published file and its sidecar, open; for any thread.
+
+    Closed when nobody refers to it any more.
+    """
+
+    def __init__(self, path: Path, sidecar: Path) -> None:
+        self._paths = (path, sidecar)
+        self._lock = threading.Lock()
+        self._descriptors: tuple[int | None, int | None] = (_opened(path), _opened(sidecar))
+
+    def sidecar(self) -> Mapping[str, object]:
+        """Return what the sidecar says.
+
+        Raises
+        ------
+        AudioGoneError
+            It can't be read any more.
+        """
+        with self._file(1) as descriptor:
+            data = b""
+            while piece := os.pread(descriptor, 1 << 20, len(data)):
+                data += piece
+        fields: Mapping[str, object] = json.loads(data)
+        return fields
+
+    def blocks(self, frames: int = _PIECE_FRAMES) -> Iterator[bytes]:
+        """Yield the audio in pieces of so many frames: int16 little-endian, interleaved.
+
+        Raises
+        ------
+        AudioGoneError
+            It can't be read any more.
+        """
+        with self._file(0) as descriptor:
+            if self._paths[0].suffix == ".wav":
+                yield from _wav_blocks(descriptor, frames)
+            else:
+                yield from _decoded_blocks(descriptor, frames)
+
+    def close(self) -> None:
+        """Close it; what still has its name can be read all the same."""
+        with self._lock:
+            descriptors, self._descriptors = self._descriptors, (None, None)
+        for descriptor in descriptors:
+            if descriptor is not None:
+                os.close(descriptor)
+
+    def __del__(self) -> None:
+        """Close it, when the last event that refers to it is forgotten."""
+        self.close()
+
+    @contextlib.contextmanager
+    def _file(self, which: int) -> Iterator[int]:
+        """Give a descriptor that stays open meanwhile, whoever closes the file."""
+        with self._lock:
+            held = self._descriptors[which]
+            descriptor = None if held is None else os.dup(held)
+        if descriptor is None:
+            descriptor = _opened(self._paths[which])
+        if descriptor is None:
+            raise AudioGoneError(
+                f"{self._paths[which]}: it was taken away, and more than {MAX_HELD} files were "
+                "published since; read what you need when the event comes"
+            )
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+
+class HeldFiles:
+    """Those that were published and are not forgotten yet; for any thread.
+
+    `hold` is called by who publishes, `release` by who makes events of it.
+    """
+
+    def __init__(self, most: int = MAX_HELD) -> None:
+        self._most = most
+        self._lock = threading.Lock()  # held for a few instructions, and to close descriptors
+        self._open: deque[weakref.ref[HeldFile]] = deque()
+        self._awaited: dict[Path, HeldFile] = {}
+
+    def hold(self, published: Published) -> None:
+        """Open a file that has just been published; a session's record has no audio."""
+        if published.kind == "session":
+            return
+        file = HeldFile(published.path, published.sidecar)
+        closing = []
+        with self._lock:
+            self._awaited[published.path] = file
+            self._open = deque(ref for ref in self._open if ref() is not None)
+            self._open.append(weakref.ref(file))
+            while len(self._open) > self._most:
+                closing.append(self._open.popleft()())
+            while len(self._awaited) > 2 * self._most:  # their events were dropped
+                self._awaited.pop(next(iter(self._awaited)))
+        for oldest in closing:
+            if oldest is not None:
+                oldest.close()
+
+    def release(self, published: Published) -> HeldFile:
+        """Return a file, which stays open as long as the caller refers to it."""
+        with self._lock:
+            file = self._awaited.pop(published.path, None)
+        return file or HeldFile(published.path, published.sidecar)
+
+
+def _opened(path: Path) -> int | None:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:  # taken already, or no descriptor left: reading it will say so
+        return None
+
+
+def _wav_blocks(descriptor: int, frames: int) -> Iterator[bytes]:
+    header = parse_wav_header(os.pread(descriptor, HEADER_BYTES, 0))
+    offset, stop = HEADER_BYTES, HEADER_BYTES + header.data_bytes
+    while offset < stop:
+        piece = os.pread(descriptor, min(frames * header.channels * 2, stop - offset), offset)
+        if not piece:
+            return
+        yield piece
+        offset += len(piece)
+
+
+def _decoded_blocks(descriptor: int, frames: int) -> Iterator[bytes]:
+    import soundfile  # 10 MB that only those pay who record so and read it back
+
+    # A way of its own into the same file: a dup shares its position with who else reads it.
+    with Path(f"/proc/self/fd/{descriptor}").open("rb") as file, soundfile.SoundFile(file) as audio:
+        for block in audio.blocks(frames, dtype="int16", always_2d=True):
+            yield block.astype("<i2").tobytes()

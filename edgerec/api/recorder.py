@@ -1,0 +1,329 @@
+"""How does a program record: start, stop, push audio, and be told what happens?"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Literal, Self, TypeVar, overload
+
+from edgerec.api import events
+from edgerec.api.dispatcher import Dispatcher, HandlerCounts
+from edgerec.api.events import AudioData, EventName, TrackAudioData
+from edgerec.api.feeding import Feeding
+from edgerec.api.held_file import HeldFiles
+from edgerec.api.relay import Handlers, Relay
+from edgerec.audio import TrackName
+from edgerec.capture.feed_connection import FeedError
+from edgerec.clock import Clock
+from edgerec.config import Config
+from edgerec.service import recorder as service
+from edgerec.service.announcements import Announcer, Subscription
+from edgerec.service.wishes import WishError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer  # collections.abc has it from Python 3.12 on
+
+HANDLER_SECONDS: Final = 30.0
+STOP_S: Final = 60.0  # for the last files; only a disk that fails needs longer
+
+_Event = TypeVar("_Event")
+_Answer = TypeVar("_Answer")
+_Handler = Callable[["Recorder", _Event], object]
+_Registration = Callable[[_Handler[_Event]], _Handler[_Event]]
+
+
+class RecorderError(Exception):
+    """Something was asked of a recorder that it can't do; says what, and what to do about it."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventCounts:
+    """What has become of the events so far."""
+
+    handlers: HandlerCounts
+    dropped: int
+    """Events that found 1000 others waiting."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """What there is while the devices are open."""
+
+    service: service.Recorder
+    dispatcher: Dispatcher
+    subscription: Subscription
+    feedings: dict[TrackName, Feeding]
+
+
+class Recorder:
+    """Records what a configuration says, in this process.
+
+    As a context manager it holds the devices open inside the `with` block, where recordings can be
+    started and stopped; without, `start_recording` opens them and `stop_recording` gives them up.
+    All methods are for any thread. Nothing that a program does here, and nothing that its handlers
+    do or leave undone, delays the recording.
+
+    Parameters
+    ----------
+    config
+        See `load_config`. Its control socket is not opened: that is `edgerec run`'s.
+    handler_seconds
+        How long a handler is waited for. One that takes longer is not called again until it has
+        returned, and does not hold up the others.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        handler_seconds: float = HANDLER_SECONDS,
+        clock: Clock | None = None,
+    ) -> None:
+        self.config = config
+        """What it was made with."""
+        self._handler_seconds = handler_seconds
+        self._clock = clock
+        self._handlers = Handlers(config.recording)
+        self._held = HeldFiles()
+        self._opening = threading.Lock()  # held while the devices are opened, never by handlers
+        self._running: _Running | None = None
+        self._stays_open = False
+        self._counts = EventCounts(HandlerCounts(), 0)
+
+    @overload
+    def event_handler(
+        self,
+        name: Literal["on_audio_data", "on_user_turn_audio_data", "on_bot_turn_audio_data"],
+    ) -> _Registration[AudioData]: ...
+    @overload
+    def event_handler(
+        self, name: Literal["on_track_audio_data"]
+    ) -> _Registration[TrackAudioData]: ...
+    @overload
+    def event_handler(
+        self, name: Literal["on_recording_started"]
+    ) -> _Registration[events.RecordingStarted]: ...
+    @overload
+    def event_handler(
+        self, name: Literal["on_recording_stopped"]
+    ) -> _Registration[events.RecordingStopped]: ...
+    @overload
+    def event_handler(self, name: Literal["on_gap"]) -> _Registration[events.GapFound]: ...
+    @overload
+    def event_handler(
+        self, name: Literal["on_published"]
+    ) -> _Registration[events.FilePublished]: ...
+    @overload
+    def event_handler(self, name: Literal["on_state"]) -> _Registration[events.StateChanged]: ...
+    def event_handler(self, name: EventName) -> Callable[[Callable[..., object]], object]:
+        """Return a decorator that registers a handler, `def handler(recorder, event)`.
+
+        Handlers may be `async`; they are awaited on an event loop of their own, and not on yours.
+        They are called in order, one at a time, in a thread of their own.
+
+        Raises
+        ------
+        HandlerError
+            There is no such event, or not with this configuration.
+        """
+        self._handlers.check(name)
+
+        def register(function: Callable[..., object]) -> Callable[..., object]:
+            self._handlers.add(name, function)
+            return function
+
+        return register
+
+    def start_recording(self) -> bool:
+        """Begin a session with what is sampled from now on.
+
+        Returns
+        -------
+        Whether that changes anything: False while one is recorded already; what is recorded of
+        it stays.
+
+        Raises
+        ------
+        StoreError
+            The storage root can't be used, or another process holds it.
+        """
+        with self._opening:
+            if self._running is None:
+                recording = replace(self.config.recording, auto_start=True)
+                self._running = self._open(replace(self.config, recording=recording))
+                return True
+        return self._asked("start_recording", lambda recorder: recorder.start_recording())
+
+    def stop_recording(self) -> None:
+        """End the session; when this returns, all is published and every handler has been told.
+
+        That waits for handlers, but for none longer than `handler_seconds`; called from a handler,
+        for none. Does nothing while nothing is recorded.
+
+        Raises
+        ------
+        RecorderError
+            The disk does not take the last files; they are published when it does, or by the
+            next recorder.
+        Exception
+            What has ended the recording before.
+        """
+        running = self._running
+        if running is None:
+            return
+        if not self._stays_open:
+            self.close()
+            return
+        running.service.stop_recording()
+        if not running.service.wait_until_stopped(STOP_S):
+            raise RecorderError(f"the last files are not published after {STOP_S:g} s: see the log")
+        running.dispatcher.drain()
+
+    def pause(self) -> bool:
+        """Record silence instead of what is sampled from now on; a gap with reason `pause`.
+
+        Returns
+        -------
+        Whether that changes anything.
+
+        Raises
+        ------
+        RecorderError
+            Nothing is recorded.
+        """
+        return self._asked("pause", lambda recorder: recorder.pause())
+
+    def resume(self) -> bool:
+        """Record again what is sampled from now on; as `pause`."""
+        return self._asked("resume", lambda recorder: recorder.resume())
+
+    def rotate(self) -> None:
+        """End the chunk here; the next begins on the very next frame. As `pause`."""
+        self._asked("rotate", lambda recorder: recorder.rotate())
+
+    def feed(
+        self,
+        track: TrackName,
+        pcm: Buffer,
+        sample_rate: int,
+        channels: int = 1,
+        at_ns: int | None = None,
+    ) -> None:
+        """Push audio into a track with `source: feed`.
+
+        Without a time it is queued, and recorded as a loudspeaker would play it: contiguous while
+        the next comes no later than 200 ms after the last has played. While more than 30 s are
+        queued, this waits; from asyncio call it by `asyncio.to_thread`. Audio that comes while the
+        devices are not open is ignored.
+
+        Parameters
+        ----------
+        pcm
+            int16 little-endian, interleaved: bytes, or an array of shape (frames, channels).
+        sample_rate
+            In Hz; may change from call to call.
+        at_ns
+            The instant of the first frame on CLOCK_MONOTONIC (`time.monotonic_ns`), of audio that
+            was sampled a moment ago. Give it with every call, or with none.
+
+        Raises
+        ------
+        FeedError
+            It is no such audio; or what was pushed before could not be recorded, which is told by
+            the next call. The track can be fed again.
+        """
+        running = self._running
+        if running is None:
+            return
+        if track not in running.feedings:
+            told = f"the {track} track is not fed by applications"
+            raise FeedError("no_feed", told, f"set tracks.{track}.source to feed")
+        running.feedings[track].push(pcm, sample_rate, channels, at_ns)
+
+    def status(self) -> dict[str, object]:
+        """Return how the recording is, as `edgerec status --json` prints it; empty when closed."""
+        running = self._running
+        return {} if running is None else running.service.status()
+
+    @property
+    def counts(self) -> EventCounts:
+        """What has become of the events, since the devices were opened last."""
+        running = self._running
+        return self._counts if running is None else _counts(running)
+
+    def wait(self, timeout_s: float = threading.TIMEOUT_MAX) -> bool:
+        """Wait until the recording was stopped, by a handler or another thread, or has failed.
+
+        Returns
+        -------
+        Whether it was, in so many seconds.
+        """
+        running = self._running
+        return running is None or running.service.wait_until_stopped(timeout_s)
+
+    def close(self) -> None:
+        """End the session and give up the devices; as `stop_recording`."""
+        with self._opening:
+            running, self._running = self._running, None
+        if running is None:
+            return
+        try:
+            running.service.stop()
+            running.service.wait()
+        finally:
+            for feeding in running.feedings.values():
+                feeding.close()
+            running.dispatcher.finish()
+            self._counts = _counts(running)
+
+    def __enter__(self) -> Self:
+        """Open the devices, and begin to record unless `recording.auto_start` is false."""
+        with self._opening:
+            self._stays_open = True
+            if self._running is None:
+                self._running = self._open(self.config)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End the session and give up the devices."""
+        self._stays_open = False
+        self.close()
+
+    def _open(self, config: Config) -> _Running:
+        announcer = Announcer()
+        came = threading.Event()
+        subscription = announcer.subscribe(notify=came.set)
+        stereo = config.recording.num_channels == 2
+        relay = Relay(self, self._handlers, subscription, self._held, stereo=stereo)
+        dispatcher = Dispatcher(relay.next, self._handler_seconds, came)
+        try:
+            recorder = service.Recorder(
+                config, clock=self._clock, announcer=announcer, on_published=self._held.hold
+            )
+        except BaseException:
+            dispatcher.finish()
+            raise
+        feedings = {
+            track: Feeding(source, config.kiosk) for track, source in recorder.feeds.items()
+        }
+        return _Running(recorder, dispatcher, subscription, feedings)
+
+    def _asked(self, what: str, ask: Callable[[service.Recorder], _Answer]) -> _Answer:
+        running = self._running
+        try:
+            if running is not None:
+                return ask(running.service)
+        except WishError as error:
+            raise RecorderError(f"{what}: {error}; {error.hint}") from error
+        raise RecorderError(f"{what}: nothing is recorded; call start_recording first")
+
+
+def _counts(running: _Running) -> EventCounts:
+    return EventCounts(running.dispatcher.counts, running.subscription.dropped)
