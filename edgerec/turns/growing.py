@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
-from edgerec.audio import TimelineFrame, TurnEnd, TurnPart
+from edgerec.audio import TimelineFrame, TrackName, TurnEnd, TurnPart
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,35 @@ class GrowingTurn:
         stop = min(stop, self.full)
         self._part = replace(self._part, stop=max(stop, self._part.stop))
 
+    def hush(self, frame: TimelineFrame) -> None:
+        """Take it that nobody has spoken behind `frame`, as far as this part goes."""
+        part = self._part
+        heard = max(part.speech_start, min(frame, part.speech_end))
+        self._part = replace(part, speech_end=heard)
+
     def end(self, stop: TimelineFrame, why: TurnEnd) -> TurnPart:
         """End at `stop`, or at what belongs to it already; return its last part."""
         self.pause(stop)
         return replace(self._part, ended=why)
+
+
+def begin_turn(
+    speaker: TrackName,
+    number: int,
+    start: TimelineFrame,
+    speech_start: TimelineFrame,
+    by: Literal["vad", "mark"],
+    rules: TurnRules,
+) -> GrowingTurn:
+    """Return a turn of which there is nothing yet, not even its pre-roll."""
+    first = TurnPart(
+        speaker=speaker,
+        number=number,
+        part=0,
+        start=start,
+        stop=start,
+        speech_start=speech_start,
+        speech_end=speech_start,
+        by=by,
+    )
+    return GrowingTurn(first, rules.max_turn)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from edgerec.audio import TimelineFrame, TrackName, TurnPart
+from edgerec.audio import TimelineFrame, TrackName, TurnEnd, TurnPart
 from edgerec.turns.activity import Judged
-from edgerec.turns.growing import GrowingTurn, TurnRules
+from edgerec.turns.growing import GrowingTurn, TurnRules, begin_turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +57,8 @@ class Segmenter:
 
     @property
     def free(self) -> TimelineFrame:
-        """Behind the last turn, so far."""
-        return self._free if self._turn is None else self._turn.part.stop
+        """Behind the last turn, once that has ended."""
+        return self._free
 
     @property
     def undecided(self) -> TimelineFrame | None:
@@ -74,12 +74,12 @@ class Segmenter:
             return self._speech(judged)
         return self._pause(judged)
 
-    def finish(self) -> list[TurnPart]:
-        """Return the last part of a turn that goes on: nothing follows."""
+    def finish(self, why: TurnEnd = "stop") -> list[TurnPart]:
+        """End a turn that goes on, where it is; return its last part."""
         self._candidate = None
         if self._turn is None:
             return []
-        return [self._end(self._turn.end(self._position, "stop"))]
+        return [self._end(self._turn.end(self._position, why))]
 
     def _speech(self, judged: Judged) -> list[TurnPart]:
         turn = self._turn
@@ -96,18 +96,10 @@ class Segmenter:
 
     def _begin(self, speech_start: TimelineFrame) -> GrowingTurn:
         start = TimelineFrame(max(self._free, speech_start - self._rules.pre_roll))
-        first = TurnPart(
-            speaker=self._speaker,
-            number=self._next_number(),
-            part=0,
-            start=start,
-            stop=start,
-            speech_start=speech_start,
-            speech_end=speech_start,
-            by="vad",
-        )
         self._candidate = None
-        self._turn = GrowingTurn(first, self._rules.max_turn)
+        self._turn = begin_turn(
+            self._speaker, self._next_number(), start, speech_start, "vad", self._rules
+        )
         return self._turn
 
     def _pause(self, judged: Judged) -> list[TurnPart]:

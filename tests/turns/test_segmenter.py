@@ -1,8 +1,3 @@
-"""A letter is 100 frames of judgement: `S` speech, `.` none. Turns are drawn below it.
-
-`-` belongs to a turn, `S` is its speech too, `|` is where a further part begins.
-"""
-
 import itertools
 import tracemalloc
 
@@ -13,39 +8,20 @@ from hypothesis import strategies as st
 from edgerec.turns.activity import Judged
 from edgerec.turns.growing import TurnRules
 from edgerec.turns.segmenter import Segmenter
+from tests.turns.drawing import STEP, judgements, latest, picture
 
-STEP = 100
 RULES = TurnRules(pre_roll=2 * STEP, hangover=3 * STEP, min_speech=2 * STEP, max_turn=10**9)
 
 
-def judgements(drawn, step=STEP):
-    for index, letter in enumerate(drawn):
-        yield Judged("user", index * step, (index + 1) * step, letter == "S")
-
-
-def latest(updates):
-    """Return what was last said of every part, in order."""
-    return list({(part.number, part.part): part for part in updates}.values())
-
-
-def turns_of(drawn, rules=RULES, step=STEP):
+def turns_of(drawn, rules=RULES):
     segmenter = Segmenter("user", rules, itertools.count(1).__next__)
-    updates = [part for judged in judgements(drawn, step) for part in segmenter.push(judged)]
+    updates = [part for judged in judgements(drawn) for part in segmenter.push(judged)]
     return latest(updates + segmenter.finish())
 
 
 def draw(drawn, rules=RULES):
     """Draw the turns of what was judged."""
-    picture = [" "] * len(drawn)
-    for part in turns_of(drawn, rules):
-        assert part.start % STEP == part.stop % STEP == 0
-        for index in range(part.start // STEP, part.stop // STEP):
-            picture[index] = "-"
-        for index in range(part.speech_start // STEP, part.speech_end // STEP):
-            picture[index] = "S"
-        if part.part:
-            picture[part.start // STEP] = "|"
-    return "".join(picture)
+    return picture(turns_of(drawn, rules), len(drawn))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,124 @@
+"""Who has the turn, and who has taken it from whom: both speakers' turns, numbered as they come.
+
+What a detector says of a speaker counts until an application marks one of that speaker's turns.
+From then on only marks do: a detected turn that goes on ends there.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from edgerec.audio import TRACKS, TimelineFrame, TrackName, TurnPart
+from edgerec.turns.activity import Judged
+from edgerec.turns.growing import TurnRules
+from edgerec.turns.marked import Mark, MarkedTurns
+from edgerec.turns.segmenter import Segmenter
+
+REMEMBERED: Final = 32  # beginnings of user turns; a bot can be interrupted by the last few only
+
+
+@dataclass(frozen=True, slots=True)
+class BotTurn:
+    """A turn of the bot that is over, but for whether the user has cut it short."""
+
+    last: TurnPart
+    began: TimelineFrame
+    """Its speech."""
+
+
+class TurnTracker:
+    """The turns of a session; for one thread.
+
+    Parameters
+    ----------
+    yields
+        How many frames after the user began to speak a bot falls silent that is interrupted.
+    """
+
+    def __init__(self, rules: TurnRules, yields: int) -> None:
+        self._rules = rules
+        self._yields = yields
+        self._next_number = itertools.count(1).__next__
+        self._speakers: dict[TrackName, Segmenter | MarkedTurns] = {
+            track: Segmenter(track, rules, self._next_number) for track in TRACKS
+        }
+        self._user_began: deque[TimelineFrame] = deque(maxlen=REMEMBERED)
+        self._user_number = 0
+        self._bot_number = 0
+        self._bot_began = TimelineFrame(0)
+        self._held: list[BotTurn] = []
+
+    def push(self, judged: Iterable[Judged]) -> list[TurnPart]:
+        """Take in what was judged; return the parts of which something new is known."""
+        parts = [part for one in judged for part in self._speakers[one.track].push(one)]
+        return self._settled(parts)
+
+    def mark(
+        self, track: TrackName, frame: TimelineFrame, oldest: TimelineFrame, *, speaking: bool
+    ) -> list[TurnPart]:
+        """Take in that a speaker has the turn from `frame` on, or has it no more.
+
+        Parameters
+        ----------
+        oldest
+            The audio before it is gone.
+
+        Raises
+        ------
+        TooManyMarksError
+            It is of the future, and too many are already.
+        """
+        parts: list[TurnPart] = []
+        speaker = self._speakers[track]
+        if isinstance(speaker, Segmenter):
+            parts = speaker.finish("turn")
+            speaker = MarkedTurns(
+                track,
+                self._rules,
+                self._next_number,
+                position=speaker.position,
+                free=speaker.free,
+            )
+            self._speakers[track] = speaker
+        return self._settled(parts + speaker.mark(Mark(frame, speaking), oldest))
+
+    def finish(self) -> list[TurnPart]:
+        """Return the last part of every turn that goes on: nothing follows."""
+        parts = [part for speaker in self._speakers.values() for part in speaker.finish()]
+        return self._settled(parts)
+
+    def _settled(self, parts: list[TurnPart]) -> list[TurnPart]:
+        """Return them with what is known of interruptions; a bot turn waits for that to end."""
+        told = [self._noted(part) for part in parts]
+        undecided = self._speakers["user"].undecided
+        waiting = []
+        for bot in self._held:
+            if undecided is not None and self._cuts(bot, undecided):
+                waiting.append(bot)  # it depends on whether that becomes a turn
+            else:
+                cut = any(self._cuts(bot, began) for began in self._user_began)
+                told.append(replace(bot.last, interrupted=cut))
+        self._held = waiting
+        return told
+
+    def _noted(self, part: TurnPart) -> TurnPart:
+        """Remember who began when; hold back that a bot turn has ended."""
+        if part.speaker == "user":
+            if part.number > self._user_number:
+                self._user_number = part.number
+                self._user_began.append(part.speech_start)
+            return part
+        if part.number != self._bot_number:
+            self._bot_number, self._bot_began = part.number, part.speech_start
+        if part.ended in (None, "full"):
+            return part
+        self._held.append(BotTurn(part, self._bot_began))
+        return replace(part, ended=None)
+
+    def _cuts(self, bot: BotTurn, user_began: TimelineFrame) -> bool:
+        ended = bot.last.speech_end
+        return bot.began < user_began < ended and ended - user_began <= self._yields
