@@ -381,7 +381,7 @@ def plain(value):
         ("tracks: {user: {source: none}, bot: {source: none}}", "tracks"),
         ("recording: {format: opus, sample_rate: 44100}", "recording.sample_rate"),
         ("recording: {format: opus, sample_rate: null}", "recording.sample_rate"),
-        ("recording: {enable_turn_audio: true}", "recording.enable_turn_audio"),
+        ("turns: {pre_roll_s: 6, max_turn_s: 5}", "turns.pre_roll_s"),
         (
             "{recording: {late_seconds: 0.19}, tracks: {bot: {source: feed}}}",
             "recording.late_seconds",

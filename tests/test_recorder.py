@@ -7,9 +7,11 @@ import os
 import threading
 import time
 
+import numpy as np
 import pytest
 
 from edgerec.audio import TRACKS, GapReason, StreamEnded
+from edgerec.capture.conversation import tone
 from edgerec.capture.faults import Absence
 from edgerec.capture.virtual_device import Handover
 from edgerec.service import parts
@@ -27,7 +29,7 @@ from edgerec.store.disk import StoreError
 from edgerec.store.root import RootHeldError, StorageRoot
 from edgerec.store.verify import verify
 from tests.kiosk import LATENCY_NS, START_NS, FakeClock, FakeSource, S, config, device
-from tests.recordings import chunks, sidecar
+from tests.recordings import audio, chunks, sidecar
 
 RATE = 16_000
 PATIENCE_S = 20.0  # of real time; nothing here should take a second
@@ -489,3 +491,42 @@ def wait_for(is_so):
     while not is_so():
         assert time.monotonic() < deadline, "it did not come about"
         time.sleep(0.001)
+
+
+def test_marked_turns_of_a_running_session_are_files_with_the_samples_of_its_chunk(tmp_path, kiosk):
+    kiosk["user"] = EagerSource(device("user", world=tone(440.0)))
+    clock = PacedClock()
+    published = []
+    recorder = Recorder(
+        config(tmp_path / "root", enable_turn_audio=True),
+        clock=clock,
+        on_published=published.append,
+    )
+    clock.let_pass(4)
+    start = recorder.mark("user", 0, speaking=True)
+    clock.let_pass(2)
+    stop = recorder.mark("user", clock.read().monotonic_ns - S // 2, speaking=False)
+    assert stop - start == 1.5 * RATE
+    clock.let_pass(3)
+    recorder.stop()
+    clock.until_ns += 10 * S
+    wait(recorder)
+    (turn,) = (one for one in published if one.what == "turn-user" and is_marked(one))
+    described = sidecar(turn)["turn"]
+    assert (described["speech_start_frame"], described["by"]) == (start, "mark")
+    (chunk,) = chunks(published)
+    whole = np.frombuffer(audio(chunk.path), "<i2").reshape(-1, 2)
+    span = slice(turn.start, turn.start + turn.frames)
+    assert np.array_equal(np.frombuffer(audio(turn.path), "<i2"), whole[span, 0])
+    assert verify(tmp_path / "root").findings == ()
+
+
+def is_marked(turn):
+    return sidecar(turn)["turn"]["by"] == "mark"
+
+
+def test_marks_are_refused_where_turns_are_not_recorded(tmp_path, kiosk):
+    with Recorder(config(tmp_path / "root"), clock=RunningClock(), length_s=1.0) as recorder:
+        with pytest.raises(WishError) as refused:
+            recorder.mark("user", 0, speaking=True)
+        assert refused.value.code == "no_turns"

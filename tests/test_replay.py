@@ -327,3 +327,40 @@ def test_the_command_reports_damage_after_what_it_could_read(tmp_path, capsys):
 def test_the_command_says_what_it_lacks(tmp_path, capsys, arguments, status, message):
     assert main(["replay", "--out", str(tmp_path / "root"), *arguments]) == status
     assert message in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def talk_traces(tmp_path_factory):
+    """Two devices that drift, in a room where the user and the bot talk."""
+    kiosk = VirtualKiosk(
+        DeviceModel(drift_ppm=60, jitter_ms=0.8),
+        DeviceModel(channels=2, drift_ppm=-40, jitter_ms=0.8),
+        seed=5,
+    )
+    return write_traces(tmp_path_factory.mktemp("talk"), kiosk, 60.0)
+
+
+@pytest.mark.parametrize("form", ["wav", "flac"])
+def test_turns_of_a_replayed_session_are_views_of_its_chunks(tmp_path, talk_traces, form):
+    published = replayed(
+        tmp_path / "root", talk_traces, chunk_seconds=7, format=form, enable_turn_audio=True
+    )
+    whole = np.concatenate([soundfile.read(c.path, dtype="int16")[0] for c in chunks(published)])
+    turns = [one for one in published if one.kind == "turn"]
+    assert {one.what for one in turns} == {"turn-user", "turn-bot"}
+    assert len(turns) >= 6
+    for one in turns:
+        held, rate = soundfile.read(one.path, dtype="int16")
+        track = ("turn-user", "turn-bot").index(one.what)
+        assert rate == RATE
+        assert np.array_equal(held, whole[one.start : one.start + one.frames, track])
+        assert sidecar(one)["turn"]["by"] == "vad"
+    assert list((tmp_path / "root" / ".work").iterdir()) == []
+
+
+def test_the_chunks_are_the_same_with_turns_and_without(tmp_path, talk_traces):
+    with_turns = replayed(tmp_path / "a", talk_traces, chunk_seconds=7, enable_turn_audio=True)
+    without = replayed(tmp_path / "b", talk_traces, chunk_seconds=7)
+    assert [audio(one.path) for one in chunks(with_turns)] == [
+        audio(one.path) for one in chunks(without)
+    ]

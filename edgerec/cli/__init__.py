@@ -38,6 +38,7 @@ COMMANDS: Final = {
     "resume": "end a pause",
     "rotate": "end the chunk in progress, so that it can be picked up",
     "doctor": "look for what will go wrong, and how to put it right",
+    "mark": "tell the running service who has the turn",
     "feed": "push audio into a track of the running service",
     "tap": "live audio out of the running service",
     "recover": "repair and publish what a crash left behind",

@@ -1,4 +1,4 @@
-"""Which settings, each right on its own, can't be right together, or not in this version?"""
+"""Which settings, each right on its own, can't be right together?"""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def contradictions(config: Config, wrong: Collection[str]) -> Iterator[Problem]:
     wrong
         The paths of the wrong ones: nothing can be said of what they were meant to go with.
     """
-    for rule in (*_CONTRADICTIONS, *_UNAVAILABLE):
+    for rule in _CONTRADICTIONS:
         if not any(path in wrong for path in rule.paths) and rule.found(config):
             yield Problem(rule.paths[0], rule.problem, rule.hint)
 
@@ -115,21 +115,15 @@ _CONTRADICTIONS: Final = (
         f"use {CONTINUE_NS / 1e9} or more",
     ),
     Contradiction(
+        ("turns.pre_roll_s", "turns.max_turn_s"),
+        lambda config: config.turns.pre_roll_s >= config.turns.max_turn_s,
+        "a turn's file would be full before anybody speaks",
+        "raise max_turn_s or lower pre_roll_s",
+    ),
+    Contradiction(
         ("tracks", "tracks.user.source", "tracks.bot.source"),
         lambda config: config.tracks.user.source == config.tracks.bot.source == "none",
         "both tracks are off",
         "give user or bot a source",
-    ),
-)
-
-
-def _not_yet(path: str, found: Callable[[Config], bool], hint: str) -> Contradiction:
-    return Contradiction((path,), found, "not available in this version of edgerec", hint)
-
-
-# Refused, because what is quietly left out looks like a recording until somebody needs it.
-_UNAVAILABLE: Final = (
-    _not_yet(
-        "recording.enable_turn_audio", lambda c: c.recording.enable_turn_audio, "set it to false"
     ),
 )

@@ -12,9 +12,9 @@ import logging
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
-from edgerec.audio import STREAMS, TRACKS, TrackName
+from edgerec.audio import STREAMS, TRACKS, TimelineFrame, TrackName
 from edgerec.capture.answers import error_line, result_line
 from edgerec.capture.feed import FeedSource
 from edgerec.capture.feed_connection import FeedError
@@ -53,6 +53,14 @@ class Takeover:
     take: Callable[[socket.socket, bytes, bytes], None]
     """Given the connection, what was read behind the request, and the answer to send first;
     raises `CommandError` if it does not take it."""
+
+
+class Mark(Protocol):
+    """See `Recorder.mark`."""
+
+    def __call__(self, track: TrackName, at_ns: int, *, speaking: bool) -> TimelineFrame:
+        """Mark."""
+        ...
 
 
 Result = Mapping[str, object]
@@ -102,6 +110,7 @@ def commands_of(recorder: Recorder) -> dict[str, Command]:
         "pause": session_command(recorder.pause),
         "resume": session_command(recorder.resume),
         "rotate": session_command(recorder.rotate),
+        "mark": mark_command(recorder.mark),
         "feed": feed_command(recorder.feeds),
         "tap": tap_command(recorder.taps),
     }
@@ -175,6 +184,26 @@ def session_command(ask: Callable[[], bool]) -> Command:
             raise CommandError(error.code, str(error), error.hint) from error
 
     return session
+
+
+def mark_command(mark: Mark) -> Command:
+    """Return the command that marks where a turn begins or ends."""
+
+    def marked(args: Mapping[str, object]) -> Result:
+        _refuse_unknown(args, ("track", "state", "at_ns"))
+        track = _track(args)
+        state, at_ns = args.get("state"), args.get("at_ns", 0)
+        if state not in ("start", "stop"):
+            raise CommandError("bad_args", f"state is {_shown(state)}", "use start or stop")
+        if isinstance(at_ns, bool) or not isinstance(at_ns, int) or not 0 <= at_ns < 1 << 63:
+            hint = "give nanoseconds on CLOCK_MONOTONIC, or 0 for now"
+            raise CommandError("bad_args", f"at_ns is {_shown(at_ns)}", hint)
+        try:
+            return {"frame": mark(track, at_ns, speaking=state == "start")}
+        except WishError as error:
+            raise CommandError(error.code, str(error), error.hint) from error
+
+    return marked
 
 
 def status_command(describe: Callable[[], Result]) -> Command:

@@ -15,6 +15,7 @@ from edgerec.clock import Clock
 from edgerec.config import Config, TrackConfig
 from edgerec.service.recovery import recover_and_tell
 from edgerec.service.timeline import SessionTimeline, stamp_now
+from edgerec.service.turn_parts import turn_history_s
 from edgerec.service.writer_loop import LAST_RETRY_S
 from edgerec.store.cleanup import Cleanup
 from edgerec.store.cutting import Cutting
@@ -120,10 +121,10 @@ def build_history(config: Config, rate: int) -> History:
     """Return a ring as long as the longest disk stall that loses nothing.
 
     Behind a stall that ends in an error comes the wait for the next try, and what was written
-    before and not durable is written again.
+    before and not durable is written again. Turns begin before they are noticed.
     """
     storage = config.storage
-    keep_s = storage.stall_seconds + LAST_RETRY_S + storage.sync_seconds
+    keep_s = storage.stall_seconds + LAST_RETRY_S + storage.sync_seconds + turn_history_s(config)
     return History(history_frames(rate, keep_s))
 
 
@@ -189,7 +190,14 @@ def open_recording(
     )
     session = root.open_session(config.kiosk)
     return Recording(
-        root, session, layout, cutting, timeline.stamp_of, on_published, utc_wait_s=utc_wait_s
+        root,
+        session,
+        layout,
+        cutting,
+        timeline.stamp_of,
+        on_published,
+        utc_wait_s=utc_wait_s,
+        turn_audio=recording.enable_turn_audio,
     )
 
 

@@ -15,7 +15,7 @@ from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
-from edgerec.audio import TrackName
+from edgerec.audio import TimelineFrame, TrackName
 from edgerec.capture.device_watch import DeviceWatch
 from edgerec.capture.feed import FeedSource
 from edgerec.clock import Clock, SystemClock
@@ -33,6 +33,8 @@ from edgerec.service.spare_memory import SpareMemory
 from edgerec.service.status import Facts, LastPublished, Watched, describe
 from edgerec.service.supervisor import Vitals
 from edgerec.service.taps import Taps
+from edgerec.service.timeline import SessionTimeline
+from edgerec.service.turn_parts import build_turn_loop
 from edgerec.service.usage import usage
 from edgerec.service.wishes import Verb, WishError, Wishes
 from edgerec.service.writer_loop import WriterLoop
@@ -140,7 +142,7 @@ class Recorder:
             length_s=length_s,
             choose_rate=partial(parts.recording_rate, config),
             build_history=partial(parts.build_history, config),
-            on_session=self._writer.begin,
+            on_session=self._begin_session,
             may_begin=lambda: self._writer.unwritten < MAX_UNWRITTEN,
         )
         self._capture = CaptureLoop(
@@ -157,13 +159,16 @@ class Recorder:
         self._monitor = Monitor(
             lambda: self._sessions.timeline, SignalQuality(parts.continuous_tracks(config))
         )
+        self._turns = build_turn_loop(config, clock)
         self._failure: BaseException | None = None
         self._closed = False
         self._ended = threading.Event()
-        self._threads = (
+        self._threads = [
             threading.Thread(target=self._run_capture, name="recorder"),
             threading.Thread(target=self._run_writer, name="writer"),
-        )
+        ]
+        if self._turns is not None:
+            self._threads.append(threading.Thread(target=self._turns.run, name="turns"))
 
     def start_recording(self) -> bool:
         """Begin a session; what was sampled before is ignored.
@@ -223,6 +228,28 @@ class Recorder:
             There is no session.
         """
         return self._ask("rotate")
+
+    def mark(self, track: TrackName, at_ns: int, *, speaking: bool) -> TimelineFrame:
+        """Take an application's word that a speaker has the turn, or has it no more.
+
+        Parameters
+        ----------
+        at_ns
+            As of when, on CLOCK_MONOTONIC; 0: now.
+
+        Returns
+        -------
+        The frame that is marked.
+
+        Raises
+        ------
+        WishError
+            Turns are not recorded, or it can't be taken now.
+        """
+        if self._turns is None:
+            hint = "set recording.enable_turn_audio to true"
+            raise WishError("no_turns", "turns are not recorded", hint)
+        return self._turns.mark(track, at_ns, speaking=speaking)
 
     def wait_until_stopped(self, timeout_s: float) -> bool:
         """Wait until no session is wanted and all is published; return whether it was in time."""
@@ -327,12 +354,19 @@ class Recorder:
         with self._settled:
             self._settled.notify_all()
 
+    def _begin_session(self, timeline: SessionTimeline) -> None:
+        if self._turns is not None:
+            self._turns.begin(timeline)
+        self._writer.begin(timeline)
+
     def _run_capture(self) -> None:
         try:
             self._capture.run()
         except BaseException as error:
             self._failure = self._failure or error
         finally:
+            if self._turns is not None:
+                self._turns.close()
             self._writer.close()
 
     def _note_published(self, published: Published) -> None:

@@ -18,8 +18,11 @@ from edgerec.capture.trace import TraceError, open_input
 from edgerec.clock import SystemClock
 from edgerec.config import Config, TrackConfig
 from edgerec.service import parts
+from edgerec.service.session_turns import SessionTurns
 from edgerec.service.spare_memory import SpareMemory
 from edgerec.service.timeline import ReplayStamps, SessionTimeline
+from edgerec.service.turn_parts import build_session_turns
+from edgerec.service.turn_writing import write_turns
 from edgerec.service.writer_loop import write_committed
 from edgerec.store.publish import Published
 from edgerec.store.root import StorageRoot
@@ -124,6 +127,7 @@ class _ReplayedSession:
         self._first: dict[TrackName, tuple[StreamHeader, int]] = {}
         self._timeline: SessionTimeline | None = None
         self._recording: Recording | None = None
+        self._turns: SessionTurns | None = None
         self._held: list[tuple[TrackName, StreamEnded]] = []  # ends before the session began
         self._settled_ns: int | None = None
         self._step_ns = 0
@@ -159,7 +163,7 @@ class _ReplayedSession:
         assert self._recording is not None
         self._timeline.stop = self._synchronizer.finish()
         self._timeline.reports = self._synchronizer.report()
-        write_committed(self._recording, self._timeline)
+        self._write(self._recording, self._timeline)
         self._recording.finish("stop")
 
     def _may_begin(self, at_ns: int) -> bool:
@@ -193,6 +197,8 @@ class _ReplayedSession:
             clock=clock,
             utc_wait_s=0,  # a trace's clock will not be known any better
         )
+        if self._config.recording.enable_turn_audio:
+            self._turns = build_session_turns(self._config, self._timeline)
         for track, end in self._held:
             self._synchronizer.deliver(track, end)
 
@@ -204,7 +210,13 @@ class _ReplayedSession:
         while more:
             more = self._synchronizer.advance(at_ns)
             timeline.reports = self._synchronizer.report()
-            write_committed(recording, timeline)
+            self._write(recording, timeline)
+
+    def _write(self, recording: Recording, timeline: SessionTimeline) -> None:
+        write_committed(recording, timeline)
+        if self._turns is not None:
+            over = self._turns.advance()
+            write_turns(recording, timeline, self._turns.board, last=over)
 
     def _check_clocks(self) -> None:
         clocks = {name: (header.clock, header.boot_id) for name, (header, _) in self._first.items()}

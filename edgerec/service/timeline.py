@@ -9,6 +9,7 @@ from typing import Final
 
 from edgerec.audio import EchoReport, Stamp, StreamHeader, TimelineFrame, TrackName, TrackReport
 from edgerec.clock import Clock, boot_id
+from edgerec.service.turn_board import TurnBoard
 from edgerec.store.sidecar import EndReason
 from edgerec.sync.ring import History
 
@@ -43,6 +44,8 @@ class SessionTimeline:
     """What was known of each track at the last commit."""
     stop: TimelineFrame | None = None
     """Where the session ends; None while it goes on."""
+    turns: TurnBoard | None = None
+    """What is known of its turns; None: nobody looks for any."""
     end_reason: EndReason = "stop"
     cuts: deque[Cut] = field(default_factory=deque)
     echo: EchoReport = field(default_factory=EchoReport)

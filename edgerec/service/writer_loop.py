@@ -19,6 +19,7 @@ from edgerec.clock import Clock
 from edgerec.service.announcements import Event, SessionStarted, SessionStopped, StateChanged
 from edgerec.service.gap_watch import GapWatch
 from edgerec.service.timeline import SessionTimeline
+from edgerec.service.turn_writing import write_turns
 from edgerec.store.disk import StoreError
 from edgerec.store.writer import Recording
 from edgerec.sync.ring import OverrunError
@@ -157,6 +158,8 @@ class WriterLoop:
         recording = self._recording
         stop = timeline.stop  # before the rest: what follows reaches up to it
         write_committed(recording, timeline, self._watch_gaps)
+        if timeline.turns is not None:
+            write_turns(recording, timeline, timeline.turns, last=stop is not None)
         self._note_progress(recording)
         if stop is not None:
             self._finish(recording, timeline)

@@ -170,7 +170,8 @@ class Recording:
         self._chunks.resume(self._position)
         for turns in self.turns.values():
             turns.resume(self._position)
-        self._position = self._chunks.held_stop
+        chunk = self._chunks.current  # goes on, if something else has failed
+        self._position = self._chunks.held_stop if chunk is None else chunk.position
 
     def publish_due(self) -> None:
         """Publish finished chunks, a few, unless they have to wait for the wall clock."""

@@ -1,0 +1,56 @@
+"""Which parts do the settings of turns ask for?"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Final
+
+from edgerec.clock import Clock
+from edgerec.config import Config
+from edgerec.service.session_turns import SessionTurns
+from edgerec.service.timeline import SessionTimeline
+from edgerec.service.turn_loop import TurnLoop
+from edgerec.turns.detectors import Detectors
+from edgerec.turns.growing import TurnRules
+from edgerec.turns.tracker import TurnTracker
+
+YIELDS_S: Final = 1.0
+"""A bot that was cut off falls silent within so long: what an assistant takes to notice, and what
+is on its way to the loudspeaker by then."""
+NOTICED_S: Final = 2.0  # by then a turn's beginning is on its way to the disk
+
+
+def turn_rules(config: Config, rate: int) -> TurnRules:
+    """Return what makes a turn on a timeline of this rate."""
+    turns = config.turns
+    return TurnRules(
+        pre_roll=round(turns.pre_roll_s * rate),
+        hangover=round(turns.hangover_s * rate),
+        min_speech=round(turns.min_speech_s * rate),
+        max_turn=round(turns.max_turn_s * rate),
+    )
+
+
+def turn_history_s(config: Config) -> float:
+    """Return how much more history turns need: they begin before they are noticed."""
+    turns = config.turns
+    if not config.recording.enable_turn_audio:
+        return 0.0
+    return turns.pre_roll_s + turns.hangover_s + 2 * turns.min_speech_s + NOTICED_S
+
+
+def build_session_turns(config: Config, timeline: SessionTimeline) -> SessionTurns:
+    """Return what finds the turns of a session."""
+    rate = timeline.rate
+    return SessionTurns(
+        timeline,
+        partial(Detectors, rate, config.turns.detector.user),
+        TurnTracker(turn_rules(config, rate), yields=round(YIELDS_S * rate)),
+    )
+
+
+def build_turn_loop(config: Config, clock: Clock) -> TurnLoop | None:
+    """Return what finds the turns of all sessions; None: nobody wants them."""
+    if not config.recording.enable_turn_audio:
+        return None
+    return TurnLoop(clock, partial(build_session_turns, config))
