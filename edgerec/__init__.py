@@ -80,5 +80,6 @@ def __getattr__(name: str) -> object:
     """Load a public name from where it lives: `edgerec --help` needs none of it, nor numpy."""
     for module, names in _HOMES.items():
         if name in names:
-            return getattr(importlib.import_module(module), name)
+            globals()[name] = value = getattr(importlib.import_module(module), name)
+            return value
     raise AttributeError(f"module 'edgerec' has no attribute {name!r}")

@@ -20,15 +20,15 @@ select
     round(sum(frames / format.sample_rate) / 60, 1) as minutes,
     max(tracks.user.peak_dbfs) as loudest_user_dbfs,
     round(max(abs(tracks.user.drift_ppm - tracks.bot.drift_ppm)), 1) as apart_ppm
-from day where kind = 'chunk' group by all order by all
+from day group by all order by all
 """
 GAPS = """
 with gaps as (
     select kiosk, 'user' as track, format.sample_rate as rate, unnest(tracks.user.gaps) as gap
-    from day where kind = 'chunk'
+    from day
     union all
     select kiosk, 'bot', format.sample_rate, unnest(tracks.bot.gaps)
-    from day where kind = 'chunk'
+    from day
 )
 select kiosk, track, gap.reason, count(*) as gaps, round(sum(gap.frames / rate), 3) as seconds
 from gaps group by all order by all
@@ -36,7 +36,7 @@ from gaps group by all order by all
 TABLE = """
 create view day as select * from read_json(
     $sidecars, hive_partitioning = true, union_by_name = true, columns = {
-        kind: 'varchar', started_at: 'varchar', frames: 'bigint',
+        started_at: 'varchar', frames: 'bigint',
         format: 'struct(sample_rate bigint)',
         tracks: 'struct(
             "user" struct(drift_ppm double, peak_dbfs double,
@@ -51,7 +51,7 @@ where "date" = $date
 def main() -> int:
     """Print the day's hours, and its gaps."""
     ready, date = sys.argv[1], sys.argv[2]
-    sidecars = f"{ready}/kiosk=*/date={date}/*.json"
+    sidecars = f"{ready}/kiosk=*/date={date}/*_chunk.json"
     database = duckdb.connect()
     table = TABLE.replace("$sidecars", quoted(sidecars)).replace("$date", quoted(date))
     database.execute(table)
