@@ -2,11 +2,13 @@
 
 import json
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from edgerec import cli
-from edgerec.service.commands import session_command
+from edgerec.config import Changes, ConfigError, Problem
+from edgerec.service.commands import reload_command, session_command
 from edgerec.service.control import Control
 from edgerec.service.control_socket import ControlSocket
 from edgerec.service.wishes import WishError
@@ -81,3 +83,49 @@ def test_a_service_that_is_not_there_is_a_failure(path, capsys):
     shown = capsys.readouterr()
     assert "edgerec start: no service at" in shown.err
     assert json.loads(shown.out)["error"]["code"] == "unreachable"
+
+
+# reload
+
+
+@contextmanager
+def reloading(path, reload):
+    commands = {"reload": reload_command(reload)}
+    with ControlSocket(path) as listening, Control(listening, commands, FakeClock()):
+        yield
+
+
+def test_what_a_reload_changes_is_told_to_people_and_programs(path, capsys):
+    changes = Changes(("kiosk_id", "tracks.bot.device"), (), True, ("bot",))
+    with reloading(path, lambda: changes):
+        assert cli.main(["reload", "--socket", str(path), "--json"]) == 0
+        assert json.loads(capsys.readouterr().out) == {
+            "changed": ["kiosk_id", "tracks.bot.device"],
+            "reopened": ["bot"],
+            "new_session": True,
+        }
+        assert cli.main(["reload", "--socket", str(path)]) == 0
+    said = capsys.readouterr().out
+    assert "changed: kiosk_id, tracks.bot.device" in said
+    assert "opened anew: bot" in said
+    assert "another begins" in said
+
+
+def test_every_error_of_a_refused_file_is_told(path, capsys):
+    problems = [Problem("a", "is wrong", "fix it"), Problem("b", "is wrong", "fix it")]
+
+    def refuse():
+        raise ConfigError(Path("/etc/kiosk.yaml"), problems)
+
+    with reloading(path, refuse):
+        assert cli.main(["reload", "--socket", str(path), "--json"]) == 1
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["error"]["code"] == "bad_config"
+    for problem in problems:
+        assert str(problem) in shown.err
+
+
+def test_a_reload_that_changes_nothing_says_so(path, capsys):
+    with reloading(path, lambda: Changes((), (), False, ())):
+        assert cli.main(["reload", "--socket", str(path)]) == 0
+    assert capsys.readouterr().out == "nothing has changed\n"

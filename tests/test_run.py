@@ -66,14 +66,27 @@ def files(root, pattern):
     return [path for path in root.glob(pattern) if path.is_file()]
 
 
-def test_sighup_is_told_of_and_the_recording_goes_on(run):
+def test_sighup_has_the_configuration_read_again_and_the_recording_goes_on(run):
     run.start()
-    run.wait_to_hear("recording root")
-    run.process.send_signal(signal.SIGHUP)
-    run.wait_to_hear("not reloaded")
     run.wait_for("ready/**/*_000000_chunk.wav")
+    good = run.file.read_text()
+    run.file.write_text(good.replace("chunk_seconds: 0.5", "chunk_seconds: 0.25"))
+    run.process.send_signal(signal.SIGHUP)
+    run.wait_to_hear("the configuration is reloaded changed=recording.chunk_seconds")
+    run.file.write_text(good + "recordin: {}\nturns: {pre_roll_s: -1}\n")
+    run.process.send_signal(signal.SIGHUP)
+    run.wait_to_hear("the configuration is refused, the one before stays")
+    run.file.write_text(good.replace(str(run.root), str(run.root) + "2"))
+    run.process.send_signal(signal.SIGHUP)
+    run.wait_to_hear("storage.root: can't change while the service runs")
     run.process.terminate()
     assert run.finish()[0] == 0
+    reasons = [
+        json.loads(path.read_text())["end_reason"]
+        for path in sorted(run.root.glob("ready/**/*_chunk.json"))
+    ]
+    assert "reload" in reasons
+    assert verify(run.root).ok
 
 
 def test_sigterm_publishes_everything_and_ends_with_status_0(run):

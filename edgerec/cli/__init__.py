@@ -36,6 +36,7 @@ COMMANDS: Final = {
     "stop": "end the session of the running service",
     "pause": "record silence instead of what the devices hear",
     "resume": "end a pause",
+    "reload": "have the running service read its configuration again",
     "rotate": "end the chunk in progress, so that it can be picked up",
     "doctor": "look for what will go wrong, and how to put it right",
     "mark": "tell the running service who has the turn",

@@ -8,7 +8,6 @@ import logging
 import signal
 import sys
 from contextlib import ExitStack
-from types import FrameType
 
 from edgerec.cli.exits import Exit
 from edgerec.cli.interruption import Interruption
@@ -19,8 +18,9 @@ from edgerec.config import Config, default_file, load_config
 from edgerec.service.commands import commands_of
 from edgerec.service.control import Control
 from edgerec.service.control_socket import ControlSocket, ControlSocketError
-from edgerec.service.metrics import MetricsFile
+from edgerec.service.metrics import ConfiguredMetrics
 from edgerec.service.recorder import Recorder
+from edgerec.service.reload import Reloader
 from edgerec.service.supervisor import Supervisor, tell_systemd, watchdog_s
 from edgerec.store.disk import StoreError
 from edgerec.store.publish import Published
@@ -28,7 +28,7 @@ from edgerec.store.publish import Published
 log = logging.getLogger(__name__)
 
 HELP = """Record, as a service in the foreground. SIGTERM or Ctrl-C finishes and publishes every
-open file and ends with status 0."""
+open file and ends with status 0; SIGHUP has the configuration read again."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     if file is None:
         log.info("no configuration file, the built-in defaults apply")
     interruption = Interruption()
-    signal.signal(signal.SIGHUP, _hang_up)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what is read now is not read again for it
     with ExitStack() as opened:
         try:
             control_socket = _control_socket(config)
@@ -55,10 +55,20 @@ def run(args: argparse.Namespace) -> int:
         except (ControlSocketError, StoreError) as error:
             print(error, file=sys.stderr)
             return Exit.FAILED
+        metrics = opened.enter_context(ConfiguredMetrics(recorder.status))
+        metrics.follow(config.metrics.textfile)
+        reloader = opened.enter_context(
+            Reloader(
+                recorder,
+                find=lambda: args.config or default_file(),
+                load=lambda file: Config() if file is None else load_config(file),
+                then=(lambda config: metrics.follow(config.metrics.textfile),),
+            )
+        )
+        signal.signal(signal.SIGHUP, lambda _number, _frame: reloader.ask())
         if control_socket is not None:
-            opened.enter_context(Control(control_socket, commands_of(recorder), SystemClock()))
-        if config.metrics.textfile is not None:
-            opened.enter_context(MetricsFile(config.metrics.textfile, recorder.status))
+            commands = commands_of(recorder, reloader)
+            opened.enter_context(Control(control_socket, commands, SystemClock()))
         opened.enter_context(
             Supervisor(
                 recorder.vitals,
@@ -104,11 +114,6 @@ def _wait(recorder: Recorder, interruption: Interruption) -> int:
         log.critical("recording ended why=%r", str(error))
         return Exit.FAILED
     return Exit.DONE
-
-
-def _hang_up(_number: int, _frame: FrameType | None) -> None:
-    """Go on: what is sent to make a service reload must not end a recording."""
-    log.warning("the configuration is not reloaded, restart the service to change it")
 
 
 def _log_published(published: Published) -> None:

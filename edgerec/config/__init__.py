@@ -5,6 +5,7 @@
 its `constraints`), `contradictions` (settings that don't go together).
 """
 
+from edgerec.config.changes import Changes, changes_between
 from edgerec.config.load import DEFAULT_FILE, FILE_VARIABLE, default_file, load_config
 from edgerec.config.problems import ConfigError, Problem
 from edgerec.config.schema import (
@@ -25,6 +26,7 @@ from edgerec.config.schema import (
 __all__ = [
     "DEFAULT_FILE",
     "FILE_VARIABLE",
+    "Changes",
     "Config",
     "ConfigError",
     "ControlConfig",
@@ -39,6 +41,7 @@ __all__ = [
     "TrackConfig",
     "TracksConfig",
     "TurnsConfig",
+    "changes_between",
     "default_file",
     "load_config",
 ]

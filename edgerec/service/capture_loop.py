@@ -9,7 +9,9 @@ import contextlib
 import logging
 import os
 import select
+from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final, Literal, Protocol
 
 from edgerec.audio import Delivery, GapReason, StreamEnded, StreamHeader, TrackName
@@ -19,7 +21,7 @@ from edgerec.service.announcements import Event, RecorderState, StateChanged
 from edgerec.service.sessions import Sessions
 from edgerec.service.timeline import SessionTimeline
 from edgerec.service.wishes import Wishes
-from edgerec.sync.synchronizer import Synchronizer
+from edgerec.sync.synchronizer import Synchronizer, TrackPlan
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +90,8 @@ class CaptureLoop:
         on_delivery: Callable[[TrackName, Delivery], None] = lambda track, delivery: None,
         on_committed: Callable[[SessionTimeline], None] = lambda timeline: None,
     ) -> None:
-        self._sources = sources
+        self._sources = dict(sources)
+        self._changes: deque[Callable[[], None]] = deque()
         self._synchronizer = synchronizer
         self._sessions = sessions
         self._wishes = wishes
@@ -139,6 +142,8 @@ class CaptureLoop:
         end_ns = self._end_ns
         with self._wishes.lock:
             self._sessions.heed(end_ns)
+            while self._changes:
+                self._changes.popleft()()
             for name, source in self._sources.items():
                 for delivery in source.deliver(now_ns):
                     self._log_state(name, delivery)
@@ -151,6 +156,27 @@ class CaptureLoop:
         over = self._ends_with_session and self._sessions.ended > 0
         self._ended = state == "idle" and (end_ns is not None or over)
         self._announce_states(state)
+
+    def replace(self, track: TrackName, source: Source | None, plan: TrackPlan | None) -> None:
+        """Give up a track's source for another one, or for none; for any thread."""
+        self._changes.append(partial(self._replace, track, source, plan))
+        self.wake()
+
+    def adjust(self, plans: Mapping[TrackName, TrackPlan], late_s: float) -> None:
+        """Place and wait for the tracks as these plans say; for any thread."""
+        self._changes.append(partial(self._synchronizer.adjust, plans, late_s))
+        self.wake()
+
+    def _replace(self, track: TrackName, source: Source | None, plan: TrackPlan | None) -> None:
+        before = self._sources.pop(track, None)
+        if before is not None:
+            before.close()
+            gone = StreamEnded(GapReason.ABSENT, "another source is configured")
+            self._on_delivery(track, gone)
+        self._synchronizer.replace(track, plan)
+        self._told.pop(track, None)
+        if source is not None:
+            self._sources[track] = source
 
     def _wait(self) -> None:
         """Wait for what is to be read, or for the next tick."""

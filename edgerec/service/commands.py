@@ -18,11 +18,13 @@ from edgerec.audio import STREAMS, TRACKS, TimelineFrame, TrackName
 from edgerec.capture.answers import error_line, result_line
 from edgerec.capture.feed import FeedSource
 from edgerec.capture.feed_connection import FeedError
+from edgerec.config import Changes, ConfigError
 from edgerec.service.taps import TapRefusedError, Taps
 from edgerec.service.wishes import WishError
 
 if TYPE_CHECKING:
     from edgerec.service.recorder import Recorder
+    from edgerec.service.reload import Reloader
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +103,7 @@ def answer(line: bytes, commands: Mapping[str, Command]) -> Answer:
     return Answer(result_line(request_id, result))
 
 
-def commands_of(recorder: Recorder) -> dict[str, Command]:
+def commands_of(recorder: Recorder, reloader: Reloader) -> dict[str, Command]:
     """Return everything that can be asked of a running recorder."""
     return {
         "status": status_command(recorder.status),
@@ -111,6 +113,7 @@ def commands_of(recorder: Recorder) -> dict[str, Command]:
         "resume": session_command(recorder.resume),
         "rotate": session_command(recorder.rotate),
         "mark": mark_command(recorder.mark),
+        "reload": reload_command(reloader.reload),
         "feed": feed_command(recorder.feeds),
         "tap": tap_command(recorder.taps),
     }
@@ -128,7 +131,8 @@ def feed_command(feeds: Mapping[TrackName, FeedSource]) -> Command:
     def feed(args: Mapping[str, object]) -> Takeover:
         _refuse_unknown(args, ("track",))
         track = _track(args)
-        if track not in feeds:
+        source = feeds.get(track)
+        if source is None:
             raise CommandError(
                 "no_feed",
                 f"the {track} track is not fed by applications",
@@ -137,7 +141,7 @@ def feed_command(feeds: Mapping[TrackName, FeedSource]) -> Command:
 
         def take(connection: socket.socket, received: bytes, reply: bytes) -> None:
             try:
-                feeds[track].offer(connection, received, reply)
+                source.offer(connection, received, reply)
             except FeedError as error:
                 raise CommandError(error.code, str(error), error.hint) from error
 
@@ -204,6 +208,27 @@ def mark_command(mark: Mark) -> Command:
             raise CommandError(error.code, str(error), error.hint) from error
 
     return marked
+
+
+def reload_command(reload: Callable[[], Changes]) -> Command:
+    """Return the command that has the configuration read again."""
+
+    def read_again(args: Mapping[str, object]) -> Result:
+        _refuse_unknown(args, ())
+        try:
+            changes = reload()
+        except ConfigError as error:
+            hint = "put it right and reload again; what was running goes on"
+            raise CommandError("bad_config", str(error), hint) from error
+        except WishError as error:
+            raise CommandError(error.code, str(error), error.hint) from error
+        return {
+            "changed": list(changes.paths),
+            "reopened": list(changes.sources),
+            "new_session": changes.new_session,
+        }
+
+    return read_again
 
 
 def status_command(describe: Callable[[], Result]) -> Command:

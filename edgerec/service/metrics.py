@@ -85,6 +85,11 @@ class MetricsFile:
         self._closing.set()
         self._thread.join(PERIOD_S)
 
+    @property
+    def path(self) -> Path:
+        """Which file it is."""
+        return self._path
+
     def write(self) -> None:
         """Replace the file; where that fails it is logged, once until it works again."""
         fresh = self._path.with_name(f".{self._path.name}.new")
@@ -113,6 +118,37 @@ class MetricsFile:
                 left.unlink(missing_ok=True)
             except OSError as problem:
                 log.warning("metrics are left behind path=%s why=%r", left, str(problem))
+
+
+class ConfiguredMetrics:
+    """The textfile that is configured just now, if any; a context manager that ends it."""
+
+    def __init__(self, status: Callable[[], Document]) -> None:
+        self._status = status
+        self._file: MetricsFile | None = None
+
+    def follow(self, path: Path | None) -> None:
+        """Write to this file from now on, and to no other; None: to none."""
+        if path == (None if self._file is None else self._file.path):
+            return
+        self.__exit__(None, None, None)
+        if path is not None:
+            self._file = MetricsFile(path, self._status).__enter__()
+
+    def __enter__(self) -> Self:
+        """Return it; it writes nothing yet."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop writing."""
+        if self._file is not None:
+            self._file.__exit__(kind, error, trace)
+            self._file = None
 
 
 def _service(status: Document) -> Iterator[Family]:

@@ -63,20 +63,25 @@ def continuous_tracks(config: Config) -> tuple[TrackName, ...]:
 def build_children(config: Config, now_ns: int) -> dict[TrackName, ChildSource]:
     """Return a capture child for every track that has a device; they start when first asked."""
     return {
-        name: ChildSource(
-            name,
-            _capture_command(name, track, now_ns),
-            track.env,
-            now_ns=now_ns,
-            limits=ChildLimits()
-            if delivers_always(config, name)
-            else ChildLimits(stall_ns=PAUSE_NS),
-            # Whoever asks for shorter blocks wants them soon.
-            unhurried=(track.block_ms or DEFAULT_BLOCK_MS) >= DEFAULT_BLOCK_MS,
-        )
+        name: build_child(config, name, now_ns)
         for name, track in track_configs(config).items()
         if track.source != "feed"
     }
+
+
+def build_child(config: Config, name: TrackName, now_ns: int) -> ChildSource:
+    """Return the capture child of one track, which has a device."""
+    track = track_configs(config)[name]
+    always = delivers_always(config, name)
+    return ChildSource(
+        name,
+        _capture_command(name, track, now_ns),
+        track.env,
+        now_ns=now_ns,
+        limits=ChildLimits() if always else ChildLimits(stall_ns=PAUSE_NS),
+        # Whoever asks for shorter blocks wants them soon.
+        unhurried=(track.block_ms or DEFAULT_BLOCK_MS) >= DEFAULT_BLOCK_MS,
+    )
 
 
 def watched_devices(
@@ -101,12 +106,15 @@ def build_feeds(config: Config, clock: Clock) -> dict[TrackName, FeedSource]:
 
 def build_synchronizer(config: Config, drift_memory: MutableMapping[str, float]) -> Synchronizer:
     """Return a synchronizer for the configured tracks."""
-    plans = {
-        name: TrackPlan(offset_ms=track.offset_ms, continuous=delivers_always(config, name))
-        for name, track in track_configs(config).items()
-    }
+    plans = {name: track_plan(config, name) for name in track_configs(config)}
     late_s = config.recording.late_seconds
     return Synchronizer(plans, late_s=late_s, drift_memory=drift_memory)
+
+
+def track_plan(config: Config, name: TrackName) -> TrackPlan:
+    """Return what the synchronizer is told of a track that has a source."""
+    offset_ms = track_configs(config)[name].offset_ms
+    return TrackPlan(offset_ms=offset_ms, continuous=delivers_always(config, name))
 
 
 def recording_rate(config: Config, headers: Mapping[TrackName, StreamHeader]) -> int:
@@ -130,28 +138,43 @@ def build_history(config: Config, rate: int) -> History:
 
 def build_cleanup(config: Config, root: StorageRoot, clock: Clock) -> Cleanup:
     """Return what keeps the storage root within `retention`."""
+    return Cleanup(
+        root,
+        quota_of(config),
+        bytes_per_s=bytes_per_s(config),
+        stamp_now=lambda: stamp_now(clock),
+    )
+
+
+def quota_of(config: Config) -> Quota:
+    """Return how much may be kept, with room for the chunk that is being written."""
     retention = config.retention
     recording = config.recording
     rate = recording.sample_rate or FALLBACK_RATE_HZ
-    channels = recording.num_channels + (len(TRACKS) if recording.separate_tracks else 0)
-    frame_bytes = channels * SAMPLE_BYTES
     longest = recording.max_file_frames(rate)
     chunk_frames = min(recording.chunk_frames(rate) or longest, longest)
-    quota = Quota(
+    return Quota(
         max_age_ns=(
             None if retention.max_age_days is None else round(retention.max_age_days * _DAY_NS)
         ),
         max_bytes=retention.max_bytes,
         min_free_bytes=retention.min_free_bytes,
         keep_unacknowledged=retention.keep_unacknowledged,
-        reserve_bytes=chunk_frames * frame_bytes,
+        reserve_bytes=chunk_frames * _frame_bytes(config),
     )
-    return Cleanup(
-        root,
-        quota,
-        bytes_per_s=rate * frame_bytes * _PUBLISHED_SHARE[recording.format],
-        stamp_now=lambda: stamp_now(clock),
-    )
+
+
+def bytes_per_s(config: Config) -> float:
+    """Return how much recording writes, roughly; for the forecast."""
+    recording = config.recording
+    rate = recording.sample_rate or FALLBACK_RATE_HZ
+    return rate * _frame_bytes(config) * _PUBLISHED_SHARE[recording.format]
+
+
+def _frame_bytes(config: Config) -> int:
+    recording = config.recording
+    channels = recording.num_channels + (len(TRACKS) if recording.separate_tracks else 0)
+    return channels * SAMPLE_BYTES
 
 
 def open_recording(
@@ -171,33 +194,56 @@ def open_recording(
         The disk fails; do it again.
     """
     recover_and_tell(root, stamp_now(clock), on_published)
-    recording = config.recording
-    layout = Layout(
-        sample_rate=timeline.rate,
-        num_channels=recording.num_channels,
-        separate_tracks=recording.separate_tracks,
-        format=recording.format,
-        latency_ms={
-            name: track.offset_ms
-            for name, track in track_configs(config).items()
-            if track.offset_ms
-        },
-    )
-    cutting = Cutting(
-        chunk_frames=recording.chunk_frames(timeline.rate),
-        max_file_frames=recording.max_file_frames(timeline.rate),
-        align_to_clock=recording.align_to_clock,
-    )
     session = root.open_session(config.kiosk)
     return Recording(
         root,
         session,
-        layout,
-        cutting,
+        layout_of(config, timeline.rate),
+        cutting_of(config, timeline.rate),
         timeline.stamp_of,
         on_published,
         utc_wait_s=utc_wait_s,
-        turn_audio=recording.enable_turn_audio,
+        turn_audio=config.recording.enable_turn_audio,
+    )
+
+
+def reshape_recording(config: Config, recording: Recording, timeline: SessionTimeline) -> None:
+    """Have the files of a session go on as another configuration says.
+
+    Raises
+    ------
+    StoreError
+        The disk fails; do it again.
+    """
+    if config.recording.sample_rate not in (None, timeline.rate):
+        return  # it is about to end, and the next session will be as configured
+    recording.reshape(
+        layout_of(config, timeline.rate),
+        cutting_of(config, timeline.rate),
+        utc_wait_s=config.storage.utc_wait_s,
+    )
+
+
+def layout_of(config: Config, rate: int) -> Layout:
+    """Return the form of what is written, at the timeline's rate."""
+    recording = config.recording
+    offsets = {name: track.offset_ms for name, track in track_configs(config).items()}
+    return Layout(
+        sample_rate=rate,
+        num_channels=recording.num_channels,
+        separate_tracks=recording.separate_tracks,
+        format=recording.format,
+        latency_ms={name: offset_ms for name, offset_ms in offsets.items() if offset_ms},
+    )
+
+
+def cutting_of(config: Config, rate: int) -> Cutting:
+    """Return where chunks end, at the timeline's rate."""
+    recording = config.recording
+    return Cutting(
+        chunk_frames=recording.chunk_frames(rate),
+        max_file_frames=recording.max_file_frames(rate),
+        align_to_clock=recording.align_to_clock,
     )
 
 

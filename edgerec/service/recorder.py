@@ -19,7 +19,7 @@ from edgerec.audio import TimelineFrame, TrackName
 from edgerec.capture.device_watch import DeviceWatch
 from edgerec.capture.feed import FeedSource
 from edgerec.clock import Clock, SystemClock
-from edgerec.config import Config
+from edgerec.config import Changes, Config
 from edgerec.service import parts
 from edgerec.service.announcements import Announcer, Event, FilePublished, StateChanged
 from edgerec.service.capture_loop import CaptureLoop
@@ -29,8 +29,9 @@ from edgerec.service.hooks import Hooks
 from edgerec.service.monitor import Monitor
 from edgerec.service.sessions import Sessions
 from edgerec.service.signal_quality import SignalQuality
+from edgerec.service.sources import Sources
 from edgerec.service.spare_memory import SpareMemory
-from edgerec.service.status import Facts, LastPublished, Watched, describe
+from edgerec.service.status import Facts, LastPublished, describe
 from edgerec.service.supervisor import Vitals
 from edgerec.service.taps import Taps
 from edgerec.service.timeline import SessionTimeline
@@ -51,9 +52,9 @@ class Recorder:
     """Records sessions, one after the other; a context manager that ends it on leaving.
 
     A session begins with the recorder, or with `recording.auto_start: false` when it is asked for.
-    `start_recording`, `stop_recording`, `pause`, `resume` and `rotate` are for any thread, and
-    return at once: what they ask for counts from that instant on. Asking for what is so already
-    changes nothing.
+    `start_recording`, `stop_recording`, `pause`, `resume` and `rotate` are for any thread. They ask
+    for something as of now and return at once whether it changes anything; where there is no
+    session to change, or too much is asked at once, they raise `WishError`.
 
     Parameters
     ----------
@@ -103,7 +104,7 @@ class Recorder:
         length_s: float | None,
         on_published: Callable[[Published], None],
     ) -> None:
-        self._kiosk = config.kiosk
+        self._config = config
         self._started_ns = clock.now_ns()
         self._last_published: LastPublished | None = None
         self._on_published = on_published
@@ -115,12 +116,12 @@ class Recorder:
         self._writer = WriterLoop(
             clock,
             open_recording=lambda timeline: parts.open_recording(
-                config,
+                self._config,
                 self._root,
                 timeline,
                 self._note_published,
                 clock=clock,
-                utc_wait_s=config.storage.utc_wait_s,
+                utc_wait_s=self._config.storage.utc_wait_s,
             ),
             sync_s=config.storage.sync_seconds,
             housekeeping=self._keep_house,
@@ -129,24 +130,23 @@ class Recorder:
         self.hooks = Hooks(config.hooks, clock)
         self.taps = Taps(clock)
         """For whoever listens to the live audio."""
-        self.feeds: Mapping[TrackName, FeedSource] = parts.build_feeds(config, clock)
+        self._sources = Sources(config, clock)
+        self.feeds: Mapping[TrackName, FeedSource] = self._sources.feeds
         """Of the tracks that applications push into."""
-        children = parts.build_children(config, clock.now_ns())
-        self._devices = DeviceWatch(parts.watched_devices(config, children), clock)
-        self._watched: Mapping[TrackName, Watched] = {**children, **self.feeds}
+        self._devices = DeviceWatch(parts.watched_devices(config, self._sources.children), clock)
         synchronizer = parts.build_synchronizer(config, self._drift.drift_ppm)
         self._sessions = Sessions(
             synchronizer,
             self._wishes,
             clock,
             length_s=length_s,
-            choose_rate=partial(parts.recording_rate, config),
-            build_history=partial(parts.build_history, config),
+            choose_rate=lambda headers: parts.recording_rate(self._config, headers),
+            build_history=lambda rate: parts.build_history(self._config, rate),
             on_session=self._begin_session,
             may_begin=lambda: self._writer.unwritten < MAX_UNWRITTEN,
         )
         self._capture = CaptureLoop(
-            {**children, **self.feeds},
+            self._sources.by_track,
             synchronizer,
             self._sessions,
             self._wishes,
@@ -156,10 +156,9 @@ class Recorder:
             on_delivery=self.taps.take,
             on_committed=self.taps.committed,
         )
-        self._monitor = Monitor(
-            lambda: self._sessions.timeline, SignalQuality(parts.continuous_tracks(config))
-        )
-        self._turns = build_turn_loop(config, clock)
+        self._quality = SignalQuality(parts.continuous_tracks(config))
+        self._monitor = Monitor(lambda: self._sessions.timeline, self._quality)
+        self._turns = build_turn_loop(lambda: self._config, clock)
         self._failure: BaseException | None = None
         self._closed = False
         self._ended = threading.Event()
@@ -171,62 +170,26 @@ class Recorder:
             self._threads.append(threading.Thread(target=self._turns.run, name="turns"))
 
     def start_recording(self) -> bool:
-        """Begin a session; what was sampled before is ignored.
-
-        Returns
-        -------
-        Whether that changes anything: False while a session is recorded, or paused, already.
-
-        Raises
-        ------
-        WishError
-            Too much is waiting to be done.
-        """
+        """Begin a session, if there is none; what was sampled before is ignored."""
         return self._ask("start")
 
     def stop_recording(self) -> bool:
-        """End the session; its files are published soon, see `wait_until_stopped`.
-
-        Returns
-        -------
-        Whether that changes anything: False while there is no session.
-        """
+        """End the session; its files are published soon, see `wait_until_stopped`."""
         return self._ask("stop")
 
     def pause(self) -> bool:
-        """Record silence on both tracks instead of what is sampled from now on.
+        """Record silence instead of what is sampled from now on, for 0.25 s at least.
 
-        The chunk in progress ends here. A pause lasts for a quarter of a second at least.
-
-        Returns
-        -------
-        Whether that changes anything: False while it is paused already.
-
-        Raises
-        ------
-        WishError
-            There is no session.
+        The chunk in progress ends here.
         """
         return self._ask("pause")
 
     def resume(self) -> bool:
-        """Record again what is sampled from now on; as `pause`."""
+        """Record again what is sampled from now on."""
         return self._ask("resume")
 
     def rotate(self) -> bool:
-        """End the chunk in progress here; the next begins on the very next frame.
-
-        One that has only just begun goes on: there are no chunks of less than a tenth of a second.
-
-        Returns
-        -------
-        True, always: whether the chunk has only just begun shows later.
-
-        Raises
-        ------
-        WishError
-            There is no session.
-        """
+        """End the chunk in progress here, if it has 0.1 s; the next begins on the next frame."""
         return self._ask("rotate")
 
     def mark(self, track: TrackName, at_ns: int, *, speaking: bool) -> TimelineFrame:
@@ -256,6 +219,42 @@ class Recorder:
         with self._settled:
             return self._settled.wait_for(self._is_stopped, timeout_s)
 
+    @property
+    def config(self) -> Config:
+        """What is recorded by; replaced as a whole by `apply`."""
+        return self._config
+
+    def apply(self, config: Config, changes: Changes) -> None:
+        """Go on with another configuration; a track that does not change loses nothing.
+
+        Parameters
+        ----------
+        changes
+            From `config` of now to this one, nothing of which is refused.
+
+        Raises
+        ------
+        WishError
+            The recorder has ended, or too much is waiting to be done; nothing has changed.
+        """
+        with self._wishes.lock:
+            self._check_running()
+            if changes.new_session:
+                self._wishes.restart()
+            self._config = config
+            plans = {name: parts.track_plan(config, name) for name in parts.track_configs(config)}
+            for name in changes.sources:
+                source = self._sources.renew(config, name)
+                self._capture.replace(name, source, plans.get(name))
+            self._capture.adjust(plans, config.recording.late_seconds)
+            self._devices.watch(parts.watched_devices(config, self._sources.children))
+        self._cleanup.adjust(parts.quota_of(config), bytes_per_s=parts.bytes_per_s(config))
+        self.hooks.configure(config.hooks)
+        self._quality.expect(parts.continuous_tracks(config))
+        self._writer.change(
+            partial(parts.reshape_recording, config), sync_s=config.storage.sync_seconds
+        )
+
     def stop(self) -> None:
         """End it all now; returns at once. For any thread, and for signal handlers."""
         if not self._closed:
@@ -265,11 +264,11 @@ class Recorder:
         """Return how the recording is, as JSON values. For any thread."""
         return describe(
             Facts(
-                kiosk=self._kiosk,
+                kiosk=self._config.kiosk,
                 activity=self._sessions.state,
                 started_ns=self._started_ns,
                 timeline=self._sessions.timeline,
-                sources={name: source.state for name, source in self._watched.items()},
+                sources=self._sources.states(),
                 heard=self._monitor.heard(),
                 writing=self._writer.state,
                 space=self._cleanup.space,
@@ -291,7 +290,7 @@ class Recorder:
             captured=not self._threads[0].is_alive(),
             written=self._writer.progress,
             trouble=self._writer.state.trouble,
-            sources={name: source.state for name, source in self._watched.items()},
+            sources=self._sources.states(),
         )
 
     def wait(self) -> None:
@@ -336,12 +335,15 @@ class Recorder:
 
     def _ask(self, verb: Verb) -> bool:
         with self._wishes.lock:  # or the loop might be closed in between
-            if self._closed or self._ended.is_set():
-                raise WishError("stopped", "the recorder has ended", "start another one")
+            self._check_running()
             changes = self._wishes.ask(verb)
             if changes:
                 self._capture.wake()
         return changes
+
+    def _check_running(self) -> None:
+        if self._closed or self._ended.is_set():
+            raise WishError("stopped", "the recorder has ended", "start another one")
 
     def _is_stopped(self) -> bool:
         idle = self._wishes.wanted == self._sessions.state == "idle"

@@ -137,6 +137,10 @@ class SignalQuality:
         self._conditions = _new_conditions()
         self._windows = 0
 
+    def expect(self, continuous: Collection[TrackName]) -> None:
+        """Listen on with other sources."""
+        self._continuous = frozenset(continuous)
+
     @property
     def warnings(self) -> tuple[Reason, ...]:
         """What is wrong now."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, Protocol
+from typing import Final
 
 from edgerec import __version__
 from edgerec.audio import TRACKS, GapReason, TrackName, TrackReport
@@ -28,15 +28,6 @@ SCHEMA: Final = "edgerec-status/1"
 
 _SECOND_NS: Final = 1_000_000_000
 _LOSSES: Final = (GapReason.XRUN, GapReason.OVERRUN)
-
-
-class Watched(Protocol):
-    """A source that says how it is; read from the control thread, replaced as a whole."""
-
-    @property
-    def state(self) -> SourceState:
-        """How it is now."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -49,8 +50,14 @@ def build_session_turns(config: Config, timeline: SessionTimeline) -> SessionTur
     )
 
 
-def build_turn_loop(config: Config, clock: Clock) -> TurnLoop | None:
-    """Return what finds the turns of all sessions; None: nobody wants them."""
-    if not config.recording.enable_turn_audio:
+def build_turn_loop(configured: Callable[[], Config], clock: Clock) -> TurnLoop | None:
+    """Return what finds the turns of all sessions; None: nobody wants them.
+
+    Parameters
+    ----------
+    configured
+        Returns the settings of now, which hold for a session from its begin on.
+    """
+    if not configured().recording.enable_turn_audio:
         return None
-    return TurnLoop(clock, partial(build_session_turns, config))
+    return TurnLoop(clock, lambda timeline: build_session_turns(configured(), timeline))

@@ -83,13 +83,22 @@ class Wishes:
             if verb == "stop" and self._withdraw_start():
                 self.wanted = wanted
                 return True
-            if len(self._waiting) >= MAX_WAITING:
-                raise WishError(
-                    "busy", f"{MAX_WAITING} requests wait to be carried out", "ask less often"
-                )
+            self._check_room(1)
             self._waiting.append(Wish(verb, self._clock.now_ns(), reason))
             self.wanted = wanted
             return True
+
+    def restart(self) -> None:
+        """Ask for another session in place of the one that is recorded, paused if that is."""
+        with self.lock:
+            wanted = self.wanted
+            if wanted == "idle":
+                return
+            self._check_room(3)
+            self.ask("stop", reason="reload")
+            self.ask("start")
+            if wanted == "paused":
+                self.ask("pause")
 
     def next(self) -> Wish | None:
         """Return the oldest wish; for the recorder thread, which holds the lock."""
@@ -114,6 +123,12 @@ class Wishes:
         if verb == "rotate":
             return self.wanted
         return "paused" if verb == "pause" else "recording"
+
+    def _check_room(self, wishes: int) -> None:
+        if len(self._waiting) + wishes > MAX_WAITING:
+            raise WishError(
+                "busy", f"{MAX_WAITING} requests wait to be carried out", "ask less often"
+            )
 
     def _withdraw_start(self) -> bool:
         """Take back a start that still waits, with what was asked behind it."""

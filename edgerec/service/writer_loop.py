@@ -78,7 +78,8 @@ class WriterLoop:
     ) -> None:
         self._clock = clock
         self._open_recording = open_recording
-        self._sync_ns = round((sync_s - WRITE_S / 2) * _SECOND_NS)  # at the step nearest to it
+        self._sync_ns = _nearest_step_ns(sync_s)
+        self._change: Callable[[Recording, SessionTimeline], None] | None = None
         self._housekeeping = housekeeping
         self._announce = announce
         self._timelines: deque[SessionTimeline] = deque()  # the first is being written
@@ -111,6 +112,19 @@ class WriterLoop:
     def begin(self, timeline: SessionTimeline) -> None:
         """Record this session, once those before it are written; for the recorder thread."""
         self._timelines.append(timeline)
+
+    def change(
+        self, change: Callable[[Recording, SessionTimeline], None], *, sync_s: float
+    ) -> None:
+        """Write on in another way; for any thread.
+
+        Parameters
+        ----------
+        change
+            Called in the writer thread with what is being written, again if the disk fails.
+        """
+        self._sync_ns = _nearest_step_ns(sync_s)
+        self._change = change
 
     def close(self) -> None:
         """Write what is committed by now and end; for any thread."""
@@ -160,6 +174,11 @@ class WriterLoop:
         write_committed(recording, timeline, self._watch_gaps)
         if timeline.turns is not None:
             write_turns(recording, timeline, timeline.turns, last=stop is not None)
+        change = self._change
+        if change is not None:
+            change(recording, timeline)
+            if self._change is change:  # else there is a newer one already
+                self._change = None
         self._note_progress(recording)
         if stop is not None:
             self._finish(recording, timeline)
@@ -227,6 +246,11 @@ class WriterLoop:
         )
         self._state = replace(self._state, trouble=None, since_ns=now_ns)
         self._announce(StateChanged("disk", "ok", ""))
+
+
+def _nearest_step_ns(sync_s: float) -> int:
+    """Return after how long the step nearest to it has come."""
+    return round((sync_s - WRITE_S / 2) * _SECOND_NS)
 
 
 def write_committed(

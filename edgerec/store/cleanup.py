@@ -132,6 +132,11 @@ class Cleanup:
         self.space: Space | None = None
         """None: not everything has been looked at yet."""
 
+    def adjust(self, quota: Quota, *, bytes_per_s: float) -> None:
+        """Keep to another quota, from the next look at everything on; for any thread."""
+        self._quota = quota
+        self._bytes_per_s = bytes_per_s
+
     def step(self, now_ns: int) -> None:
         """Look at a few files, or delete them; `now_ns` is on CLOCK_MONOTONIC_RAW."""
         if self._sweep is None:

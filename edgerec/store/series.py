@@ -60,7 +60,8 @@ class FileSeries:
     ) -> None:
         self._root = root
         self._session = session
-        self._layout = layout
+        self.layout = layout
+        """Of the next file that begins."""
         self._stamp_of = stamp_of
         self._abandoned: Abandoned | None = None
         self._failed = False  # once: what is published may have been begun before
@@ -89,7 +90,7 @@ class FileSeries:
         opening = Opening(
             session=self._session,
             sequence=self._sequence,
-            layout=self._layout,
+            layout=self.layout,
             start=start,
             missing_before=missing_before,
             stamp=self._stamp_of(start),
@@ -170,7 +171,7 @@ class FileSeries:
         """
         if not self.waiting:
             return
-        key = FileKey(self._session.id, self._unpublished, self._layout.main)
+        key = FileKey(self._session.id, self._unpublished, self.layout.main)
         journal = self._root.work / work_name(key, JOURNAL_SUFFIX)
         stamp = self._stamp_of(now)
         try:

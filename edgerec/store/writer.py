@@ -70,9 +70,7 @@ class Recording:
         self._root = root
         self._session = session
         self._layout = layout
-        widest = max(len(layout.channels(what)) for what in layout.files)
-        ceiling = min(cutting.max_file_frames, max_wav_frames(widest))
-        self._cutting = replace(cutting, max_file_frames=ceiling)
+        self._cutting = _below_ceiling(cutting, layout)
         self._stamp_of = stamp_of
         self._on_published = on_published
         self._utc_wait_frames = round(utc_wait_s * layout.sample_rate)
@@ -152,6 +150,18 @@ class Recording:
         if self._chunks.current is not None:
             self._end_chunk(reason)
 
+    def reshape(self, layout: Layout, cutting: Cutting, *, utc_wait_s: float) -> None:
+        """Go on in another form, of the same rate; where anything changes, the chunk ends here.
+
+        The turns that are in progress, and those to come, keep their form.
+        """
+        cutting = _below_ceiling(cutting, layout)
+        if (layout, cutting) != (self._layout, self._cutting):
+            self.rotate("reload")
+        self._layout = self._chunks.layout = layout
+        self._cutting = cutting
+        self._utc_wait_frames = round(utc_wait_s * layout.sample_rate)
+
     def skip_to(self, frame: TimelineFrame) -> None:
         """Leave out the frames from `position` up to `frame`: they could not be written.
 
@@ -213,3 +223,10 @@ class Recording:
         if not self._totals.counts(settled.facts):
             self._totals = self._totals.plus(settled.facts, settled.files)
             remember(self._root, self._totals)  # before its journal goes
+
+
+def _below_ceiling(cutting: Cutting, layout: Layout) -> Cutting:
+    """Return how to cut files that a WAV header can still describe."""
+    widest = max(len(layout.channels(what)) for what in layout.files)
+    ceiling = min(cutting.max_file_frames, max_wav_frames(widest))
+    return replace(cutting, max_file_frames=ceiling)

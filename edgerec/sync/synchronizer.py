@@ -60,15 +60,9 @@ class Synchronizer:
         drift_memory: MutableMapping[str, float],
     ) -> None:
         self._plans = dict(tracks)
-        self._tracks = {
-            name: TrackTimeline(
-                late_s=late_s,
-                offset_ms=plan.offset_ms,
-                continuous=plan.continuous,
-                drift_memory=drift_memory,
-            )
-            for name, plan in tracks.items()
-        }
+        self._late_s = late_s
+        self._drift_memory = drift_memory
+        self._tracks = {name: self._new_track(plan) for name, plan in tracks.items()}
         self._history: History | None = None
         self._pauses = Pauses()
         self._epoch_ns = 0
@@ -123,10 +117,7 @@ class Synchronizer:
         self._history = history
         self._pauses = Pauses()
         for name, track in self._tracks.items():
-            # What a late device delivers at an instant was sampled earlier.
-            epoch_of_device_ns = epoch_ns + self._plans[name].offset_ms * 1e6
-            index = TRACKS.index(name)
-            track.begin(Placement(epoch_of_device_ns, rate, history, index, self._pauses))
+            track.begin(self._placement(name))
 
     def frame_at(self, instant_ns: int) -> TimelineFrame:
         """Return the timeline frame at an instant of CLOCK_MONOTONIC_RAW."""
@@ -167,6 +158,34 @@ class Synchronizer:
         self._commit(TimelineFrame(min(self._ends().values())))
         return before < self.history.committed and limit < now
 
+    def replace(self, track: TrackName, plan: TrackPlan | None) -> None:
+        """Give a track another source, whose first header is still to come; None: no source.
+
+        What the one before has delivered is placed; the other track does not notice.
+        """
+        before = self._tracks.pop(track, None)
+        self._plans.pop(track, None)
+        if before is not None and self._history is not None:
+            before.finish()
+        if plan is None:
+            return
+        self._plans[track] = plan
+        self._tracks[track] = after = self._new_track(plan)
+        if self._history is not None:
+            after.begin(self._placement(track))
+        if before is not None:
+            after.follow(before)
+
+    def adjust(self, plans: Mapping[TrackName, TrackPlan], late_s: float) -> None:
+        """Place the tracks by other offsets, or wait for them for another time, from now on."""
+        self._late_s = late_s
+        for name, track in self._tracks.items():
+            track.late_s = late_s
+            if plans[name].offset_ms != self._plans[name].offset_ms:
+                self._plans[name] = plans[name]
+                placement = None if self._history is None else self._placement(name)
+                track.move(plans[name].offset_ms, placement)
+
     def received(self, stop: TimelineFrame) -> bool:
         """Whether every open track has delivered everything before `stop`."""
         return all(track.received(stop) for track in self._tracks.values())
@@ -196,6 +215,20 @@ class Synchronizer:
             name: self._tracks[name].report() if name in self._tracks else TrackReport()
             for name in TRACKS
         }
+
+    def _new_track(self, plan: TrackPlan) -> TrackTimeline:
+        return TrackTimeline(
+            late_s=self._late_s,
+            offset_ms=plan.offset_ms,
+            continuous=plan.continuous,
+            drift_memory=self._drift_memory,
+        )
+
+    def _placement(self, name: TrackName) -> Placement:
+        # What a late device delivers at an instant was sampled earlier.
+        epoch_of_device_ns = self._epoch_ns + self._plans[name].offset_ms * 1e6
+        index = TRACKS.index(name)
+        return Placement(epoch_of_device_ns, self._rate, self.history, index, self._pauses)
 
     def _ends(self) -> dict[TrackName, TimelineFrame]:
         return {name: self.history.end(TRACKS.index(name)) for name in self._tracks}

@@ -57,7 +57,7 @@ class TrackTimeline:
         continuous: bool,
         drift_memory: MutableMapping[str, float],
     ) -> None:
-        self._late_s = late_s
+        self.late_s = late_s
         self._offset_ms = offset_ms
         self._continuous = continuous
         self._drift_memory = drift_memory
@@ -67,6 +67,20 @@ class TrackTimeline:
         self._placement: Placement | None = None
         self._last_report = TrackReport()
         self._silence = self._reason(GapReason.ABSENT)  # what it is called when nothing comes
+
+    def follow(self, before: TrackTimeline) -> None:
+        """Take the place of another device on the same track, which is finished."""
+        self._last_report = before.report()
+        if self._placement is not None and before._placement is not None:
+            self._placement.late_frames = before._placement.late_frames
+
+    def move(self, offset_ms: float, placement: Placement | None) -> None:
+        """Place what comes from now on by another offset; None: there is no timeline now."""
+        self._offset_ms = offset_ms
+        if placement is not None:
+            self._end_run()  # what is in it belongs where it was going
+            placement.late_frames = self._placed.late_frames
+            self.begin(placement)
 
     @property
     def header(self) -> StreamHeader | None:
@@ -105,7 +119,7 @@ class TrackTimeline:
         """
         self._remember()
         self._place_until(limit)
-        patience = self._late_s * self._placed.rate + self._on_its_way()
+        patience = self.late_s * self._placed.rate + self._on_its_way()
         overdue = min(math.floor(now - patience), limit)
         if overdue <= self._placed.end:
             return

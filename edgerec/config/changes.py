@@ -1,0 +1,87 @@
+"""What has to happen for another configuration to apply while the service runs?
+
+Most settings apply at once and touch no capture. Some belong to a session from its first frame on:
+another session begins. Some belong to the process: they are refused, and it has to be started anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Final
+
+from edgerec.audio import TRACKS, TrackName
+from edgerec.config.problems import Problem
+from edgerec.config.schema import Config
+
+RESTART: Final = (
+    "recording.enable_turn_audio",
+    "storage.root",
+    "storage.require_mount",
+    "storage.stall_seconds",
+    "control",
+)
+"""Sections and settings that only a new process can have."""
+NEW_SESSION: Final = (
+    "kiosk_id",
+    "recording.sample_rate",
+    "recording.separate_tracks",
+    "turns",
+    "storage.sync_seconds",
+)
+"""Those that hold for all of a session, such as its names, its rate, which files it has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """From one configuration to another."""
+
+    paths: tuple[str, ...]
+    """The settings that differ."""
+    refused: tuple[Problem, ...]
+    """Those among them that can't change in a running service."""
+    new_session: bool
+    """A session that is being recorded ends, and another begins."""
+    sources: tuple[TrackName, ...]
+    """The tracks whose source is opened anew."""
+
+
+def changes_between(old: Config, new: Config) -> Changes:
+    """Compare two configurations, each of them valid."""
+    paths = tuple(_differences(old, new, ""))
+    refused = tuple(
+        Problem(path, "can't change while the service runs", "restart the service")
+        for path in paths
+        if _is_in(path, RESTART)
+    )
+    speaks_only = old.recording.user_continuous_stream != new.recording.user_continuous_stream
+    return Changes(
+        paths=paths,
+        refused=refused,
+        new_session=any(_is_in(path, NEW_SESSION) for path in paths),
+        sources=tuple(
+            name
+            for name in TRACKS
+            if _without_offset(old, name) != _without_offset(new, name)
+            or (name == "user" and speaks_only)
+        ),
+    )
+
+
+def _differences(old: object, new: object, path: str) -> Iterator[str]:
+    if not is_dataclass(old):
+        if old != new:
+            yield path
+        return
+    for one in fields(old):
+        below = f"{path}.{one.name}" if path else one.name
+        yield from _differences(getattr(old, one.name), getattr(new, one.name), below)
+
+
+def _is_in(path: str, places: tuple[str, ...]) -> bool:
+    return any(path == place or path.startswith(f"{place}.") for place in places)
+
+
+def _without_offset(config: Config, name: TrackName) -> object:
+    track = config.tracks.user if name == "user" else config.tracks.bot
+    return replace(track, offset_ms=0)

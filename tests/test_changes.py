@@ -1,0 +1,75 @@
+from dataclasses import replace
+
+import pytest
+
+from edgerec.config import Config, changes_between
+from edgerec.config.build import build
+
+
+def config(**sections):
+    built, problems = build(Config(), sections)
+    assert problems == []
+    return built
+
+
+@pytest.mark.parametrize(
+    ("sections", "path"),
+    [
+        ({"recording": {"chunk_seconds": 30}}, "recording.chunk_seconds"),
+        ({"recording": {"format": "flac"}}, "recording.format"),
+        ({"recording": {"late_seconds": 1.5}}, "recording.late_seconds"),
+        ({"tracks": {"bot": {"offset_ms": 20}}}, "tracks.bot.offset_ms"),
+        ({"retention": {"max_age_days": 3}}, "retention.max_age_days"),
+        ({"hooks": {"on_chunk": ["true"]}}, "hooks.on_chunk"),
+        ({"metrics": {"textfile": "/run/x.prom"}}, "metrics.textfile"),
+        ({"storage": {"utc_wait_s": 1}}, "storage.utc_wait_s"),
+    ],
+)
+def test_most_settings_apply_at_once_and_touch_no_source(sections, path):
+    changes = changes_between(Config(), config(**sections))
+    assert changes.paths == (path,)
+    assert (changes.refused, changes.new_session, changes.sources) == ((), False, ())
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"kiosk_id": "lobby"},
+        {"recording": {"sample_rate": 48_000}},
+        {"storage": {"sync_seconds": 5}},
+        {"turns": {"hangover_s": 2}},
+    ],
+)
+def test_some_settings_hold_for_all_of_a_session(sections):
+    changes = changes_between(Config(), config(**sections))
+    assert changes.new_session
+    assert (changes.refused, changes.sources) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("sections", "path"),
+    [
+        ({"storage": {"root": "/elsewhere"}}, "storage.root"),
+        ({"storage": {"require_mount": True}}, "storage.require_mount"),
+        ({"storage": {"stall_seconds": 60}}, "storage.stall_seconds"),
+        ({"control": {"socket": "/elsewhere"}}, "control.socket"),
+        ({"recording": {"enable_turn_audio": True}}, "recording.enable_turn_audio"),
+        ({"control": {"group": "staff"}}, "control.group"),
+    ],
+)
+def test_what_belongs_to_the_process_is_refused_with_a_hint(sections, path):
+    (problem,) = changes_between(Config(), config(**sections)).refused
+    assert problem.path == path
+    assert "restart" in problem.hint
+
+
+def test_a_device_that_changes_has_its_own_source_opened_anew():
+    changes = changes_between(Config(), config(tracks={"bot": {"device": "other"}}))
+    assert changes.sources == ("bot",)
+    speech = config(recording={"user_continuous_stream": False})
+    assert changes_between(Config(), speech).sources == ("user",)
+
+
+def test_nothing_has_changed_in_the_same_configuration():
+    changes = changes_between(config(kiosk_id="a"), replace(config(), kiosk_id="a"))
+    assert changes.paths == changes.refused == changes.sources == ()
