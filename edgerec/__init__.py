@@ -23,8 +23,9 @@ if TYPE_CHECKING:
         Turn,
     )
     from edgerec.api.held_file import AudioGoneError
-    from edgerec.api.recorder import EventCounts, Recorder, RecorderError
+    from edgerec.api.recorder import Recorder, RecorderError
     from edgerec.api.relay import HandlerError
+    from edgerec.api.running import EventCounts
     from edgerec.capture.feed_connection import FeedError
     from edgerec.config import Config, ConfigError, load_config
     from edgerec.store.disk import StoreError
@@ -68,8 +69,9 @@ _HOMES: Final = {
         "Turn",
     ),
     "edgerec.api.held_file": ("AudioGoneError",),
-    "edgerec.api.recorder": ("EventCounts", "Recorder", "RecorderError"),
+    "edgerec.api.recorder": ("Recorder", "RecorderError"),
     "edgerec.api.relay": ("HandlerError",),
+    "edgerec.api.running": ("EventCounts",),
     "edgerec.capture.feed_connection": ("FeedError",),
     "edgerec.config": ("Config", "ConfigError", "load_config"),
     "edgerec.store.disk": ("StoreError",),

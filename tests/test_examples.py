@@ -158,6 +158,24 @@ def lacking(recorded, folder, sidecars, chunks, missing):
         return wav.getnframes()
 
 
+def test_an_assistant_feeds_its_speech_and_is_told_of_the_turns_it_marks(tmp_path):
+    run = Run(tmp_path)
+    run.file.write_text(
+        "kiosk_id: k1\n"
+        "recording: {enable_turn_audio: true, auto_start: false}\n"
+        "tracks: {user: {source: simulated}, bot: {source: feed}}\n"
+        f"storage: {{root: {run.root}, utc_wait_s: 0}}\n"
+    )
+    said = example("assistant.py", run.file).splitlines()
+    assert len(said) == 3
+    for line in said:
+        _number, seconds, size = re.fullmatch(r"turn (\d+): (\S+) s, (\d+) bytes", line).groups()
+        assert float(seconds) > 0.5 and int(size) == pytest.approx(
+            float(seconds) * 32_000, abs=3200
+        )
+    assert verify(run.root).ok
+
+
 def test_a_program_that_comes_from_pipecat_records(tmp_path):
     run = Run(tmp_path)
     printed = example("migrated.py", run.file, tmp_path, 3)

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Literal, Self, TypeVar, overload
 
 from edgerec.api import events
-from edgerec.api.dispatcher import Dispatcher, HandlerCounts
+from edgerec.api.dispatcher import HandlerCounts
 from edgerec.api.events import AudioData, EventName, TrackAudioData
-from edgerec.api.feeding import Feeding
 from edgerec.api.held_file import HeldFiles
-from edgerec.api.relay import Handlers, Relay
+from edgerec.api.relay import Handlers
+from edgerec.api.running import EventCounts, Running, open_devices
 from edgerec.audio import TrackName
 from edgerec.capture.feed_connection import FeedError
 from edgerec.clock import Clock
 from edgerec.config import Config
-from edgerec.service import recorder as service
-from edgerec.service.announcements import Announcer, Subscription
+from edgerec.service.recorder import Recorder as Service
 from edgerec.service.wishes import WishError
 
 if TYPE_CHECKING:
@@ -36,25 +35,6 @@ _Registration = Callable[[_Handler[_Event]], _Handler[_Event]]
 
 class RecorderError(Exception):
     """Something was asked of a recorder that it can't do; says what, and what to do about it."""
-
-
-@dataclass(frozen=True, slots=True)
-class EventCounts:
-    """What has become of the events so far."""
-
-    handlers: HandlerCounts
-    dropped: int
-    """Events that found 1000 others waiting."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Running:
-    """What there is while the devices are open."""
-
-    service: service.Recorder
-    dispatcher: Dispatcher
-    subscription: Subscription
-    feedings: dict[TrackName, Feeding]
 
 
 class Recorder:
@@ -88,7 +68,7 @@ class Recorder:
         self._handlers = Handlers(config.recording)
         self._held = HeldFiles()
         self._opening = threading.Lock()  # held while the devices are opened, never by handlers
-        self._running: _Running | None = None
+        self._running: Running | None = None
         self._stays_open = False
         self._counts = EventCounts(HandlerCounts(), 0)
 
@@ -242,6 +222,35 @@ class Recorder:
             raise FeedError("no_feed", told, f"set tracks.{track}.source to feed")
         running.feedings[track].push(pcm, sample_rate, channels, at_ns)
 
+    def mark(
+        self, track: TrackName, state: Literal["start", "stop"], at_ns: int | None = None
+    ) -> int:
+        """Say that a speaker has the turn, or has it no more: who knows it need not be found out.
+
+        From the first mark of a session on, a track's turns are what is marked.
+
+        Parameters
+        ----------
+        at_ns
+            When that was, on CLOCK_MONOTONIC (`time.monotonic_ns`); None: now. As far back as the
+            history reaches, half a minute.
+
+        Returns
+        -------
+        The frame that is marked, on the session's timeline.
+
+        Raises
+        ------
+        RecorderError
+            Nothing is recorded, or no turns are (`recording.enable_turn_audio`).
+        """
+        if state not in ("start", "stop"):
+            raise RecorderError(f"mark: state is {state!r}; use start or stop")
+        speaking = state == "start"
+        return self._asked(
+            "mark", lambda recorder: recorder.mark(track, at_ns or 0, speaking=speaking)
+        )
+
     def status(self) -> dict[str, object]:
         """Return how the recording is, as `edgerec status --json` prints it; empty when closed."""
         running = self._running
@@ -251,7 +260,7 @@ class Recorder:
     def counts(self) -> EventCounts:
         """What has become of the events, since the devices were opened last."""
         running = self._running
-        return self._counts if running is None else _counts(running)
+        return self._counts if running is None else running.counts
 
     def wait(self, timeout_s: float = threading.TIMEOUT_MAX) -> bool:
         """Wait until the recording was stopped, by a handler or another thread, or has failed.
@@ -270,13 +279,9 @@ class Recorder:
         if running is None:
             return
         try:
-            running.service.stop()
-            running.service.wait()
+            running.close()
         finally:
-            for feeding in running.feedings.values():
-                feeding.close()
-            running.dispatcher.finish()
-            self._counts = _counts(running)
+            self._counts = running.counts
 
     def __enter__(self) -> Self:
         """Open the devices, and begin to record unless `recording.auto_start` is false."""
@@ -296,26 +301,12 @@ class Recorder:
         self._stays_open = False
         self.close()
 
-    def _open(self, config: Config) -> _Running:
-        announcer = Announcer()
-        came = threading.Event()
-        subscription = announcer.subscribe(notify=came.set)
-        stereo = config.recording.num_channels == 2
-        relay = Relay(self, self._handlers, subscription, self._held, stereo=stereo)
-        dispatcher = Dispatcher(relay.next, self._handler_seconds, came)
-        try:
-            recorder = service.Recorder(
-                config, clock=self._clock, announcer=announcer, on_published=self._held.hold
-            )
-        except BaseException:
-            dispatcher.finish()
-            raise
-        feedings = {
-            track: Feeding(source, config.kiosk) for track, source in recorder.feeds.items()
-        }
-        return _Running(recorder, dispatcher, subscription, feedings)
+    def _open(self, config: Config) -> Running:
+        return open_devices(
+            self, config, self._handlers, self._held, self._handler_seconds, self._clock
+        )
 
-    def _asked(self, what: str, ask: Callable[[service.Recorder], _Answer]) -> _Answer:
+    def _asked(self, what: str, ask: Callable[[Service], _Answer]) -> _Answer:
         running = self._running
         try:
             if running is not None:
@@ -323,7 +314,3 @@ class Recorder:
         except WishError as error:
             raise RecorderError(f"{what}: {error}; {error.hint}") from error
         raise RecorderError(f"{what}: nothing is recorded; call start_recording first")
-
-
-def _counts(running: _Running) -> EventCounts:
-    return EventCounts(running.dispatcher.counts, running.subscription.dropped)

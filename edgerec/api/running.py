@@ -1,0 +1,91 @@
+"""What does a recorder in a program consist of, while its devices are open?"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+from edgerec.api.dispatcher import Dispatcher, HandlerCounts
+from edgerec.api.feeding import Feeding
+from edgerec.api.held_file import HeldFiles
+from edgerec.api.relay import Handlers, Relay
+from edgerec.audio import TrackName
+from edgerec.clock import Clock
+from edgerec.config import Config
+from edgerec.service.announcements import Announcer, Subscription
+from edgerec.service.recorder import Recorder as Service
+
+
+@dataclass(frozen=True, slots=True)
+class EventCounts:
+    """What has become of the events so far."""
+
+    handlers: HandlerCounts
+    dropped: int
+    """Events that found 1000 others waiting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The service and the way to the program's handlers and from its audio."""
+
+    service: Service
+    dispatcher: Dispatcher
+    subscription: Subscription
+    feedings: dict[TrackName, Feeding]
+
+    @property
+    def counts(self) -> EventCounts:
+        """What has become of the events so far."""
+        return EventCounts(self.dispatcher.counts, self.subscription.dropped)
+
+    def close(self) -> None:
+        """End the session, give up the devices, and have every handler told.
+
+        Raises
+        ------
+        Exception
+            What has ended the recording.
+        """
+        try:
+            self.service.stop()
+            self.service.wait()
+        finally:
+            for feeding in self.feedings.values():
+                feeding.close()
+            self.dispatcher.finish()
+
+
+def open_devices(
+    recorder: object,
+    config: Config,
+    handlers: Handlers,
+    held: HeldFiles,
+    handler_seconds: float,
+    clock: Clock | None,
+) -> Running:
+    """Start the service; its announcements go to the handlers.
+
+    Parameters
+    ----------
+    recorder
+        The first argument of every handler.
+
+    Raises
+    ------
+    StoreError
+        The storage root can't be used, or another process holds it.
+    """
+    announcer = Announcer()
+    came = threading.Event()
+    subscription = announcer.subscribe(notify=came.set)
+    stereo = config.recording.num_channels == 2
+    relay = Relay(recorder, handlers, subscription, held, stereo=stereo)
+    dispatcher = Dispatcher(relay.next, handler_seconds, came)
+    try:
+        service = Service(config, clock=clock, announcer=announcer, on_published=held.hold)
+    except BaseException:
+        dispatcher.finish()
+        raise
+    feedings = {track: Feeding(source, config.kiosk) for track, source in service.feeds.items()}
+    return Running(service, dispatcher, subscription, feedings)
