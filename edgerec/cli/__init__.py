@@ -42,6 +42,7 @@ COMMANDS: Final = {
     "mark": "tell the running service who has the turn",
     "feed": "push audio into a track of the running service",
     "tap": "live audio out of the running service",
+    "turns": "the turns of recorded sessions, as a table or a picture",
     "recover": "repair and publish what a crash left behind",
     "verify": "check published files against their sidecars",
 }

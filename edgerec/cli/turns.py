@@ -1,0 +1,121 @@
+"""Who spoke when, in recorded sessions?"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from edgerec.cli.exits import Exit
+from edgerec.cli.options import add_config, add_json
+from edgerec.cli.output import print_json
+from edgerec.cli.turn_picture import COLUMNS, png, svg
+from edgerec.config import default_file, load_config
+
+if TYPE_CHECKING:
+    from edgerec.store.described import DescribedFile
+
+HELP: Final = """List the turns of recorded sessions in any tree of published files, and draw one
+session: its waveforms and levels, turns (blue) and gaps (red)."""
+
+_PICTURES: Final = (".svg", ".png")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument(
+        "path",
+        metavar="PATH",
+        nargs="?",
+        type=Path,
+        help="where to look (default: storage.root of the configuration)",
+    )
+    parser.add_argument(
+        "--plot", metavar="FILE", type=_picture, help="draw a session into FILE, .svg or .png"
+    )
+    parser.add_argument(
+        "--session", metavar="ID", help="only this one (default: all; drawn is the last)"
+    )
+    add_config(parser)
+    add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """List the turns, and draw a session if that is asked for."""
+    from edgerec.store.disk import StoreError
+    from edgerec.store.turn_list import find_files, overview
+
+    top: Path = args.path or load_config(args.config or default_file()).storage.root
+    found = find_files(top)
+    for problem in found.problems:
+        print(problem, file=sys.stderr)
+    files = [file for file in found.files if args.session in (None, file.key.session)]
+    turns = [file for file in files if file.turn is not None]
+    if args.json:
+        print_json([_as_json(file) for file in turns])
+    else:
+        _print_table(turns, top)
+    if args.plot is not None:
+        if not files:
+            print("edgerec turns: there is no session to draw", file=sys.stderr)
+            return Exit.FAILED
+        last = files[-1].key.session
+        try:
+            session = overview([file for file in files if file.key.session == last], COLUMNS)
+            drawn = svg(session).encode() if args.plot.suffix == ".svg" else png(session)
+            args.plot.write_bytes(drawn)
+        except (StoreError, OSError) as error:
+            print(f"edgerec turns: {error}", file=sys.stderr)
+            return Exit.FAILED
+    return Exit.FAILED if found.problems else Exit.DONE
+
+
+def _picture(text: str) -> Path:
+    path = Path(text)
+    if path.suffix not in _PICTURES:
+        raise argparse.ArgumentTypeError(f"{text!r}: name a file that ends in .svg or .png")
+    return path
+
+
+def _print_table(turns: list[DescribedFile], top: Path) -> None:
+    session = None
+    for file in turns:
+        turn = file.turn
+        assert turn is not None
+        if file.key.session != session:
+            session = file.key.session
+            print(f"session {session}")
+            print(f"  {'turn':>6} {'speaker':7} {'from':>10} {'speech':>8}  {'by':4}  file")
+        number = f"{turn.number}.{turn.part}" if turn.part else str(turn.number)
+        begins = turn.speech_start / file.sample_rate
+        length = (turn.speech_end - turn.speech_start) / file.sample_rate
+        told = "  interrupted" if turn.interrupted else ""
+        print(
+            f"  {number:>6} {turn.speaker:7} {begins:9.2f}s {length:7.2f}s  {turn.by:4}  "
+            f"{file.path.relative_to(top)}{told}"
+        )
+    if not turns:
+        print(f"no turns under {top}")
+
+
+def _as_json(file: DescribedFile) -> dict[str, object]:
+    turn = file.turn
+    assert turn is not None
+    rate = file.sample_rate
+    return {
+        "session": file.key.session,
+        "speaker": turn.speaker,
+        "number": turn.number,
+        "part": turn.part,
+        "by": turn.by,
+        "interrupted": turn.interrupted,
+        "start_frame": file.start,
+        "frames": file.frames,
+        "speech_start_frame": turn.speech_start,
+        "speech_end_frame": turn.speech_end,
+        "speech_start_s": round(turn.speech_start / rate, 3),
+        "speech_s": round((turn.speech_end - turn.speech_start) / rate, 3),
+        "file": str(file.path),
+        "present": file.path.exists(),
+    }
