@@ -18,6 +18,7 @@ SERVER_TIMEOUT_S: Final = 2.0
 """A sound server answers in milliseconds; a frozen one never does."""
 
 _LIST: Final = ["pactl", "--format=json", "list"]
+_DEFAULT_SINK: Final = re.compile(r"^Default Sink: (\S+)$", re.MULTILINE)
 _SAMPLE_SPEC: Final = re.compile(r"(\d+)ch (\d+)Hz")
 
 
@@ -97,6 +98,24 @@ def read_state() -> ServerState | None:
         raise SoundServerError(f"reading what pactl printed: {error!r}") from error
 
 
+@dataclass(frozen=True, slots=True)
+class SoundServer:
+    """Which sound server answers."""
+
+    is_pipewire: bool
+    default_sink: str | None
+    """Where a program plays that names none."""
+
+
+def read_server() -> SoundServer | None:
+    """Ask the sound server what it is; None without an answer."""
+    info = _output(["pactl", "info"])
+    if info is None:
+        return None
+    sink = _DEFAULT_SINK.search(info)
+    return SoundServer("PipeWire" in info, sink[1] if sink else None)
+
+
 def pin_stream(stream: RecordingStream, sources: Collection[str]) -> bool:
     """Make PulseAudio leave a stream on its source when the default source changes.
 
@@ -108,8 +127,8 @@ def pin_stream(stream: RecordingStream, sources: Collection[str]) -> bool:
     Whether it was moved. PipeWire moves no stream that has asked for a source, and is left alone.
     """
     other = next((name for name in sorted(sources) if name != stream.source), None)
-    info = _output(["pactl", "info"])
-    if other is None or info is None or "PipeWire" in info:
+    server = read_server()
+    if other is None or server is None or server.is_pipewire:
         return False
     for source in (other, stream.source):
         if _output(["pactl", "move-source-output", str(stream.index), source]) is None:

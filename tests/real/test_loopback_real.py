@@ -1,0 +1,51 @@
+"""`edgerec loopback` on a real sound server, and its asound.conf read by ALSA itself."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from edgerec.service.loopback import asound_conf
+
+pytestmark = pytest.mark.real
+
+PATIENCE_S = 120.0
+
+
+def test_the_monitor_of_the_default_sink_is_found_and_proved(sound_server):
+    sound_server.pactl("set-default-sink", "kiosk_speaker")
+    command = [sys.executable, "-m", "edgerec", "loopback", "--test"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert done.returncode == 0, done
+    assert "pulse:kiosk_speaker.monitor" in done.stdout
+    assert "test: the bot track records the loudspeaker" in done.stdout
+
+
+def test_alsa_reads_the_file_as_it_is_meant(tmp_path):
+    """With null devices in the place of the cards, of which there are none."""
+    text = asound_conf("Device,0", "Mic,0", "Loopback")
+    conf = tmp_path / "asound.conf"
+    conf.write_text(re.sub(r'pcm "hw:[^"]*"', "pcm { type null }", text))
+    sound = tmp_path / "sound.raw"
+    sound.write_bytes(bytes(4 * 48_000))
+    player = subprocess.Popen(
+        ["aplay", "-v", "-D", "default", "-f", "cd", "-r", "48000", sound],
+        env=os.environ | {"ALSA_CONFIG_PATH": f"/usr/share/alsa/alsa.conf:{conf}"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        lines = []
+        for line in player.stdout:
+            lines.append(line.strip())
+            if line.startswith("Slave #0"):
+                break
+    finally:
+        player.kill()  # null devices are never ready
+        player.communicate(timeout=PATIENCE_S)
+    told = "\n".join(lines)
+    assert "0 <- 0\n1 <- 1\n2 <- 0\n3 <- 1" in told
+    assert "0: slave 0, channel 0\n1: slave 0, channel 1\n2: slave 1, channel 0" in told
