@@ -205,7 +205,7 @@ def test_the_same_seed_delivers_the_same_and_another_seed_other_arrivals():
     assert list(device(**rough).run(60)) != list(device(**rough, seed=2).run(60))
 
 
-@pytest.mark.parametrize("block_ms", [0.5, -1, 1001])
+@pytest.mark.parametrize("block_ms", [0.5, -1, 2001])
 def test_impossible_blocks_are_refused(block_ms):
     with pytest.raises(ValueError, match="block_ms"):
         DeviceModel(block_ms=block_ms)

@@ -54,8 +54,8 @@ class DeviceModel:
 
     def __post_init__(self) -> None:
         """Refuse what no device does."""
-        if not 1 <= self.block_ms <= 1000:
-            raise ValueError(f"block_ms is {self.block_ms}: a block lasts 1 to 1000 ms")
+        if not 1 <= self.block_ms <= 2000:
+            raise ValueError(f"block_ms is {self.block_ms}: a block lasts 1 to 2000 ms")
 
     def true_s(self, quartz_s: float) -> float:
         """Return how many true seconds pass while the device's own clock counts `quartz_s`.

@@ -21,6 +21,9 @@ from edgerec.sync.resampler import Line, Resampler, Samples
 BATCH_S: Final = 0.4  # resampled at once: half the calls of 0.2 s, and still under 1 s in memory
 SEGMENT_S: Final = 10.0  # of one line, when all is known; of 20 s a warming crystal bends too much
 FIRST_SEGMENT_S: Final = 1.0
+# At once into the resampler: two bends a segment apart, each with its crossfade, never come
+# between. What blocks of up to 200 ms make of a batch is not cut.
+MAX_WRITE_S: Final = 0.6
 KNOWN_PER_SEGMENT: Final = 4  # a line reaches no further ahead than a quarter of what is known
 JOINT_SEARCH_SHARE: Final = 0.4  # of a segment, in which the best joint is looked for
 JOINTS_TRIED: Final = 1000  # the best of so many is a thousandth of a frame from the clock's line
@@ -121,7 +124,9 @@ class Run:
         self.resampler = Resampler(placement.rate, line_between(start, self._joint))
         self._batch: list[bytes] = []
         self._batch_frames = 0
-        self._full_batch_frames = round(BATCH_S * placement.rate * self.resampler.line.ratio)
+        device_rate = placement.rate * self.resampler.line.ratio
+        self._full_batch_frames = round(BATCH_S * device_rate)
+        self._max_write_frames = round(MAX_WRITE_S * device_rate)
 
     @property
     def astray_s(self) -> float:
@@ -147,10 +152,14 @@ class Run:
         self._put(self.resampler.next, self.resampler.finish())
 
     def _write_batch(self) -> None:
-        samples = fold(b"".join(self._batch), self._channels)
-        self._mute_pauses(samples)
+        batch = fold(b"".join(self._batch), self._channels)
         self._batch.clear()
         self._batch_frames = 0
+        for first in range(0, len(batch), self._max_write_frames):
+            self._resample(batch[first : first + self._max_write_frames])
+
+    def _resample(self, samples: Samples) -> None:
+        self._mute_pauses(samples)
         if self.resampler.fed + len(samples) > self._joint[0] and not self.resampler.bending:
             start, self._joint = self._joint, self._guide.next_joint(self._joint)
             self.resampler.bend(line_between(start, self._joint))

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 
@@ -121,3 +123,20 @@ def test_a_run_places_its_audio_from_its_joint_on_and_names_the_silence_before()
     assert not span.reasons[0, start[1] :].any()
     middle = span.pcm[0, start[1] + 200 : place.end - 200]
     assert (np.abs(middle - 5_000) <= 1).all()
+
+
+@pytest.mark.parametrize("seconds", [0.5, 0.9, 2.0, 10.0])
+@pytest.mark.parametrize("rate", [4_000, 48_000])
+def test_blocks_of_any_length_are_placed_along_lines_that_bend_every_second(rate, seconds):
+    place = placement(capacity=60 * RATE)
+    clock = punctual_clock(rate, 150, 5)  # little is known: lines are short
+    guide = Guide(clock, place)
+    run = Run(guide, place, guide.first_joint(DeviceFrame(0), None), 1, GapReason.STALL)
+    frames = round(seconds * rate)
+    pcm = np.full(frames, 5_000, dtype="<i2").tobytes()
+    for nth in range(math.ceil(30 / seconds)):
+        run.write(Piece(DeviceFrame(nth * frames), frames, pcm, None, arrived_ns=0))
+    run.finish()
+    written = frames * math.ceil(30 / seconds)
+    assert place.end == pytest.approx(guide.timeline_at(written), abs=2 * RATE / rate)
+    assert run.astray_s < 1 / rate

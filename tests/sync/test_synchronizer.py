@@ -217,7 +217,7 @@ EVENTS = st.one_of(
     st.floats(-300, 300),
     st.floats(-300, 300),
     st.floats(0, 3),
-    st.sampled_from([20.0, 100.0]),
+    st.sampled_from([20.0, 100.0, 450.0, 2000.0]),
 )
 def test_whatever_happens_tracks_tile_one_timeline_and_silence_is_accounted_for(
     user_events, bot_events, user_ppm, bot_ppm, jitter_ms, block_ms
