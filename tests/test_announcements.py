@@ -11,7 +11,7 @@ def lost(number):
     return FramesLost("5e550000", number, 1)
 
 
-LEVEL = Level("5e550000", "user", 0, 4_000, -3.0, -12.0)
+LEVEL = Level("user", 0, 4_000, -3.0, -12.0)
 
 
 def taken(reader):

@@ -1,9 +1,12 @@
+import threading
+
 import numpy as np
 import pytest
 
 from edgerec.audio import TRACKS, GapReason, TimelineFrame
+from edgerec.service.announcements import Announcer, Level
 from edgerec.service.health import Reason
-from edgerec.service.monitor import SILENT, Monitor
+from edgerec.service.monitor import LEVEL_S, SILENT, Monitor
 from edgerec.service.timeline import SessionTimeline
 from edgerec.sync.ring import History
 
@@ -139,3 +142,21 @@ def test_the_thread_listens_by_itself_and_ends(monkeypatch):
     monitor.close()
     assert TimelineFrame(RATE) == session.history.committed
     assert not any(thread.name == "monitor" for thread in threading.enumerate())
+
+
+def test_levels_are_announced_while_somebody_wants_them():
+    session = Session()
+    session.audio(2.0, 1_000)
+    announcer = Announcer()
+    heard = threading.Event()
+    reader = announcer.subscribe([Level], notify=heard.set)
+    monitor = Monitor(lambda: session.timeline, Listener(), announcer)
+    monitor.start()
+    try:
+        assert heard.wait(20.0)
+    finally:
+        monitor.close()
+    level = reader.take()
+    assert (level.track, level.frames) == ("user", round(LEVEL_S * RATE))
+    assert level.start + level.frames == 2 * RATE
+    assert level.peak_dbfs == pytest.approx(-30.3, abs=0.1)

@@ -15,7 +15,7 @@ from edgerec.cli.logs import log_to_journal
 from edgerec.cli.options import add_config
 from edgerec.clock import SystemClock
 from edgerec.config import Config, default_file, load_config
-from edgerec.service.commands import commands_of
+from edgerec.service.command_list import commands_of
 from edgerec.service.control import Control
 from edgerec.service.control_socket import ControlSocket, ControlSocketError
 from edgerec.service.metrics import ConfiguredMetrics

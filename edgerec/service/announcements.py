@@ -89,9 +89,8 @@ class StateChanged:
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """How loud a track was just now."""
+    """How loud a track was just now; four times a second, while anybody wants to know."""
 
-    session: str
     track: TrackName
     start: int
     """On the session's timeline."""

@@ -12,7 +12,7 @@ import logging
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 from edgerec.audio import STREAMS, TRACKS, TimelineFrame, TrackName
 from edgerec.capture.answers import error_line, result_line
@@ -21,10 +21,6 @@ from edgerec.capture.feed_connection import FeedError
 from edgerec.config import Changes, ConfigError
 from edgerec.service.taps import TapRefusedError, Taps
 from edgerec.service.wishes import WishError
-
-if TYPE_CHECKING:
-    from edgerec.service.recorder import Recorder
-    from edgerec.service.reload import Reloader
 
 log = logging.getLogger(__name__)
 
@@ -65,8 +61,33 @@ class Mark(Protocol):
         ...
 
 
+class Events(Protocol):
+    """What one connection is still to be told; for the control thread."""
+
+    @property
+    def missed(self) -> int:
+        """How many events there was no room for."""
+        ...
+
+    def take(self) -> bytes | None:
+        """Return the next line; None if there is none now."""
+        ...
+
+    def close(self) -> None:
+        """Take in nothing more."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """The answer is sent, and then lines as they come, until the client goes."""
+
+    open: Callable[[Callable[[], None]], Events]
+    """Given what to call, in any thread, when there is another line."""
+
+
 Result = Mapping[str, object]
-Command = Callable[[Mapping[str, object]], Result | Takeover]
+Command = Callable[[Mapping[str, object]], Result | Takeover | Stream]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +99,8 @@ class Answer:
     takeover: Takeover | None = None
     """Who sends the line and has the connection from then on."""
     request_id: object = None
+    stream: Stream | None = None
+    """What comes behind the line."""
 
 
 def answer(line: bytes, commands: Mapping[str, Command]) -> Answer:
@@ -100,23 +123,9 @@ def answer(line: bytes, commands: Mapping[str, Command]) -> Answer:
         return Answer(error_line(request_id, "internal", told, "its log says why"))
     if isinstance(result, Takeover):
         return Answer(result_line(request_id, {}), result, request_id)
+    if isinstance(result, Stream):
+        return Answer(result_line(request_id, {}), stream=result)
     return Answer(result_line(request_id, result))
-
-
-def commands_of(recorder: Recorder, reloader: Reloader) -> dict[str, Command]:
-    """Return everything that can be asked of a running recorder."""
-    return {
-        "status": status_command(recorder.status),
-        "start": session_command(recorder.start_recording),
-        "stop": session_command(recorder.stop_recording),
-        "pause": session_command(recorder.pause),
-        "resume": session_command(recorder.resume),
-        "rotate": session_command(recorder.rotate),
-        "mark": mark_command(recorder.mark),
-        "reload": reload_command(reloader.reload),
-        "feed": feed_command(recorder.feeds),
-        "tap": tap_command(recorder.taps),
-    }
 
 
 def feed_command(feeds: Mapping[TrackName, FeedSource]) -> Command:

@@ -18,12 +18,18 @@ from typing import Final, Self
 from edgerec.capture.answers import error_line
 from edgerec.clock import Clock
 from edgerec.service.commands import Command, CommandError, answer
-from edgerec.service.control_client import MAX_LINE_BYTES, ControlClient, LineTooLongError
+from edgerec.service.control_client import (
+    MAX_LINE_BYTES,
+    REQUESTS_PER_S,
+    ControlClient,
+    LineTooLongError,
+)
 from edgerec.service.control_socket import ControlSocket
 
 log = logging.getLogger(__name__)
 
 MAX_CLIENTS: Final = 32
+EVENTS_AT_ONCE: Final = 64  # in one message to a subscriber
 TICK_S: Final = 1.0  # how late an overdue client may be noticed
 
 
@@ -46,6 +52,8 @@ class Control:
         self._clock = clock
         self._clients: set[ControlClient] = set()
         self._stopping = False
+        self._waking = threading.Lock()  # whoever announces may come late
+        self._closed = False
         self._woken = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._ready = selectors.DefaultSelector()
         self._ready.register(self._woken, selectors.EVENT_READ)
@@ -65,23 +73,35 @@ class Control:
     ) -> None:
         """Stop answering."""
         self._stopping = True
-        os.eventfd_write(self._woken, 1)
+        self._wake()
         self._thread.join()
         for client in list(self._clients):
             self._drop(client)
         self._ready.close()
-        os.close(self._woken)
+        with self._waking:
+            self._closed = True
+            os.close(self._woken)
 
     def step(self, timeout_s: float) -> None:
         """Wait for something to do, and do it."""
         for key, _ in self._ready.select(timeout_s):
             if key.fileobj is self._listening.listener:
                 self._accept()
-            elif isinstance(key.data, ControlClient):
+            elif isinstance(key.data, ControlClient) and key.data in self._clients:
                 self._attend(key.data)
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._woken)
+        for client in [client for client in self._clients if client.events is not None]:
+            self._attend(client)
         now_ns = self._clock.now_ns()
         for client in [client for client in self._clients if client.overdue(now_ns)]:
             self._drop(client)
+
+    def _wake(self) -> None:
+        """Have the thread look at what there is; for any thread."""
+        with self._waking:
+            if not self._closed:
+                os.eventfd_write(self._woken, 1)
 
     def _run(self) -> None:
         while not self._stopping:
@@ -127,7 +147,14 @@ class Control:
                 break
             if line is None:
                 break
+            if not client.may_ask(self._clock.now_ns()):
+                told = f"more than {REQUESTS_PER_S} requests a second"
+                hint = "ask less often, or subscribe"
+                client.say(error_line(None, "too_fast", told, hint), self._clock.now_ns())
+                more = False
+                break
             self._answer(client, line)
+        more = more and self._tell_events(client)
         if not more:
             self._drop(client)
         elif client in self._clients:
@@ -137,6 +164,9 @@ class Control:
     def _answer(self, client: ControlClient, line: bytes) -> None:
         answered = answer(line, self._commands)
         if answered.takeover is None:
+            if answered.stream is not None:  # first: who has the answer misses nothing
+                client.forget_events()
+                client.events = answered.stream.open(self._wake)
             client.say(answered.line, self._clock.now_ns())
             return
         # Out of our hands first: from the takeover on, another thread uses the connection.
@@ -149,9 +179,27 @@ class Control:
             refusal = error_line(answered.request_id, error.code, str(error), error.hint)
             client.say(refusal, self._clock.now_ns())
 
+    def _tell_events(self, client: ControlClient) -> bool:
+        """Send what has come for a subscriber; return whether more may come."""
+        events = client.events
+        if events is None or client not in self._clients:
+            return True
+        while not client.owed and not events.missed:
+            lines = [line for _ in range(EVENTS_AT_ONCE) if (line := events.take()) is not None]
+            if not lines:
+                return True
+            client.say(b"".join(lines), self._clock.now_ns())
+        if not events.missed or client.owed:
+            return True
+        told = f"{events.missed} events found no room: the reader is too slow"
+        hint = "read faster, or subscribe to less"
+        client.say(error_line(None, "too_slow", told, hint), self._clock.now_ns())
+        return False
+
     def _forget(self, client: ControlClient) -> None:
         self._ready.unregister(client.connection)
         self._clients.discard(client)
+        client.forget_events()
 
     def _drop(self, client: ControlClient) -> None:
         if client in self._clients:

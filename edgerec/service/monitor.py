@@ -15,6 +15,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from edgerec.audio import TRACKS, GapReason, Span, TimelineFrame, TrackName
+from edgerec.service.announcements import Announcer, Level
 from edgerec.service.health import Reason
 from edgerec.service.timeline import SessionTimeline
 from edgerec.store.ledger import AUDIO, Levels, TrackLedger, changes_in
@@ -22,6 +23,7 @@ from edgerec.store.sidecar import GapTotal
 from edgerec.sync.ring import OverrunError
 
 TICK_S: Final = 1.0
+LEVEL_S: Final = 0.25  # between two levels, for who wants them, and what each is of
 WINDOW_S: Final = 1.0  # of the levels; also what is read at once
 SILENT: Final = Levels(None, None, 0)
 
@@ -93,6 +95,7 @@ class Monitor:
         self,
         timeline_of: Callable[[], SessionTimeline | None],
         quality: Listener,
+        announcer: Announcer | None = None,
     ) -> None:
         self._timeline_of = timeline_of
         self._quality = quality
@@ -100,6 +103,7 @@ class Monitor:
         self._timeline: SessionTimeline | None = None
         self._cursor = TimelineFrame(0)
         self._gaps = {name: GapCounter() for name in TRACKS}
+        self._announcer = announcer
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="monitor")
 
@@ -130,8 +134,24 @@ class Monitor:
             self._catch_up()
 
     def _run(self) -> None:
-        while not self._closing.wait(TICK_S):
+        while not self._closing.wait(LEVEL_S if self._level_wanted() else TICK_S):
             self.step()
+            if self._level_wanted():
+                self._announce_levels()
+
+    def _level_wanted(self) -> bool:
+        return self._announcer is not None and self._announcer.wanted(Level)
+
+    def _announce_levels(self) -> None:
+        timeline = self._timeline_of()
+        if timeline is None or self._announcer is None:
+            return
+        stop = timeline.history.committed
+        frames = min(round(LEVEL_S * timeline.rate), stop)
+        for name, levels in _levels_now(timeline, LEVEL_S).items():
+            self._announcer.announce(
+                Level(name, stop - frames, frames, levels.peak_dbfs, levels.rms_dbfs)
+            )
 
     def _catch_up(self) -> SessionTimeline | None:
         timeline = self._timeline_of()
@@ -156,10 +176,10 @@ class Monitor:
         return timeline
 
 
-def _levels_now(timeline: SessionTimeline) -> dict[TrackName, Levels]:
-    """Return how loud the last committed second is."""
+def _levels_now(timeline: SessionTimeline, window_s: float = WINDOW_S) -> dict[TrackName, Levels]:
+    """Return how loud the last committed second is, or another length of time."""
     committed = timeline.history.committed
-    frames = min(round(WINDOW_S * timeline.rate), committed)
+    frames = min(round(window_s * timeline.rate), committed)
     try:
         span = timeline.history.read(TimelineFrame(committed - frames), frames)
     except OverrunError:

@@ -157,7 +157,7 @@ class Recorder:
             on_committed=self.taps.committed,
         )
         self._quality = SignalQuality(parts.continuous_tracks(config))
-        self._monitor = Monitor(lambda: self._sessions.timeline, self._quality)
+        self._monitor = Monitor(lambda: self._sessions.timeline, self._quality, self.announcer)
         self._turns = build_turn_loop(lambda: self._config, clock)
         self._failure: BaseException | None = None
         self._closed = False
