@@ -2,7 +2,8 @@
 
 All of them turn two 48 kHz mono WAV files into 16 kHz stereo WAV files of 30 seconds. Runs are
 interleaved, so that a machine that slows down slows them all; the table shows medians. With
-`--live` they record two devices of a private sound server instead, at the same time.
+`--live` they record two devices of a private sound server instead, at the same time; with
+`--turns` it is edgerec alone, with and without looking for turns.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from contenders import CHUNK_S, CONTENDERS, FFMPEG, FLOOR, RATE_HZ
 from inputs import Inputs, make_inputs
 from live import compare, table
 from measure import Cost, RunError, measure
+from turns import table_of_turns
 
 DATA = Path("bench-data")
 
@@ -29,6 +31,10 @@ def main() -> None:
     if args.live:
         print(_machine(), flush=True)
         print(f"\n{table(compare(DATA, args.seconds, args.block_ms))}")
+        return
+    if args.turns:
+        print(f"{_machine()}\n{args.minutes} min, two tracks of {RATE_HZ} Hz", flush=True)
+        print(f"\n{table_of_turns(DATA, args.minutes, args.runs)}")
         return
     inputs = make_inputs(DATA, args.minutes)
     print(f"\n{_machine()}")
@@ -108,6 +114,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--runs", type=int, default=3, help="of each contender (default 3)")
     parser.add_argument(
         "--live", action="store_true", help="record two live devices instead, against ffmpeg"
+    )
+    parser.add_argument(
+        "--turns", action="store_true", help="what looking for turns adds, by share of speech"
     )
     parser.add_argument("--seconds", type=float, default=60.0, help="of --live (default 60)")
     parser.add_argument("--block-ms", type=float, help="of edgerec's devices, in --live")

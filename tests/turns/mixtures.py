@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.turns.material import NOISES, RATE_HZ, SPEECH_DB, Room, Samples, Speech, level, quiet
+from tests.turns.material import NOISES, RATE_HZ, Room, Samples, Speech, level, quiet
 
 SCENE_S = 240
 
@@ -79,6 +79,27 @@ def echoing(
         yield Scene(_pcm(heard, bot), spoken, said, room)
 
 
+def conversing(speech: Speech, share: float, minutes: float, seed: int) -> Iterator[Scene]:
+    """Yield scenes in which user and bot speak in turn, during `share` of the time, with echo."""
+    rng = np.random.default_rng(seed)
+    for _ in range(max(1, round(minutes * 60 / SCENE_S))):
+        tracks = np.zeros((2, SCENE_S * RATE_HZ), np.float32)
+        spoken: tuple[list[Spoken], list[Spoken]] = ([], [])
+        at, speaker = rng.uniform(0.5, 2.0), 0
+        while True:
+            turn = speech.turn(rng, rng.uniform(2, 8), half=1 - speaker)
+            begin, seconds = int(at * RATE_HZ), len(turn.samples) / RATE_HZ
+            if begin + len(turn.samples) > tracks.shape[1]:
+                break
+            tracks[speaker, begin : begin + len(turn.samples)] += turn.samples
+            spoken[speaker].append(Spoken(at, at + turn.speech[-1][1]))
+            at += seconds / share
+            speaker = 1 - speaker
+        room = Room.make(rng, -12.0)
+        heard = tracks[0] + room.hear(tracks[1]) + quiet(rng, tracks.shape[1])
+        yield Scene(_pcm(heard, tracks[1]), tuple(spoken[0]), tuple(spoken[1]), room)
+
+
 def _talk(
     rng: np.random.Generator,
     speech: Speech,
@@ -126,6 +147,3 @@ def _barge_in(
 def _pcm(user: Samples, bot: Samples | None) -> NDArray[np.int16]:
     both = np.stack([user, np.zeros_like(user) if bot is None else bot])
     return np.clip(np.round(both * 32768), -32768, 32767).astype(np.int16)
-
-
-__all__ = ["SCENE_S", "SPEECH_DB", "Scene", "Spoken", "echoing", "noisy", "only"]
