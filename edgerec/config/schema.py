@@ -118,8 +118,8 @@ class TracksConfig:
 class DetectorConfig:
     """How speech is told from everything else, per track."""
 
-    user: Literal["auto", "level", "silero"] = "auto"
-    """silero needs `edgerec[vad]`; auto: silero where it is installed, else level."""
+    user: Literal["auto", "level", "spectral", "silero"] = "auto"
+    """silero needs `edgerec[vad]`; auto: silero where it is installed, else spectral."""
     bot: Literal["auto", "level"] = "auto"
 
 

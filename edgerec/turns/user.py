@@ -1,41 +1,60 @@
-"""When does the user speak? A cheap question of every frame wakes a dear one.
+"""When does the user speak?
 
-    microphone, bot -> echo.EchoPath -> presence.Presence -> neural.Silero, while it may be speech
-
-Cost follows speech and not time: in a quiet room or steady noise the network sleeps.
+microphone, bot -> echo.EchoPath -> presence.Presence -> a judge: woken.Woken(neural.Silero),
+                                                         or spectral.Spectral
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgerec.audio import EchoReport
 from edgerec.turns.bands import FRAME, Samples
 from edgerec.turns.echo import EchoPath
-from edgerec.turns.presence import Presence
+from edgerec.turns.presence import LOUD_DB, Presence
 
 LOOKBACK: Final = 8
 """Frames for which a decision waits: speech begins where it became loud, not where it is sure."""
 
-_PRESENT_DB: Final = 3.0  # white noise stays under 1.1 dB for ten minutes
-_AWAKE: Final = (
-    16  # frames that the judge listens on after the last loud one: a pause between words
-)
-_BEFORE: Final = 6  # frames that it hears first of what came before the loud one
-_RECENT: Final = 8  # frames after a loud one in which it is believed: less than a second of tail
-_ON: Final = 0.15  # of probability, for `_SURE` frames; measured, see docs/turns.md
-_OFF: Final = 0.08
-_SURE: Final = 5  # frames, 160 ms: an impact is over by then
-_LIKELY: Final = 0.25  # of probability, which one of the frames must have that begin speech
+_RECENT: Final = 8  # frames after a loud one in which the judge is believed: less than any hangover
+_SURE: Final = 5  # frames of probable speech, 160 ms, before it is any: an impact is over by then
 
 
-class FrameJudge(Protocol):
-    """Tells speech from noise, once it is known that there is something."""
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """How probable it must be that a frame is speech; they belong to a judge."""
 
-    def probability(self, frame: Samples, excess_db: float, /) -> float:
-        """Return how likely the next frame is speech, which stands out by `excess_db`."""
+    on: float
+    off: float
+    """To go on with."""
+    likely: float
+    """Which one of the frames must have that begin speech."""
+
+
+class Judge(Protocol):
+    """Tells speech from noise, frame by frame."""
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """What its probabilities are worth."""
+        ...
+
+    def probabilities(self, frames: Samples, excess_db: NDArray[np.float32], /) -> Iterable[float]:
+        """Return how likely each of the next frames is speech.
+
+        Parameters
+        ----------
+        frames
+            Shape (frames, `FRAME`), without the bot's echo.
+        excess_db
+            Shape (frames,): how much each is louder than noise and echo.
+        """
         ...
 
 
@@ -48,23 +67,23 @@ class _Frame:
 
 
 class AnyLoudness:
-    """Believes that whatever is loud enough is speech."""
+    """Believes that whatever is loud is speech."""
 
-    def probability(self, _frame: Samples, excess_db: float, /) -> float:
+    thresholds: Final = Thresholds(on=1.0, off=1.0, likely=1.0)
+
+    def probabilities(self, _frames: Samples, excess_db: NDArray[np.float32], /) -> Iterable[float]:
         """Return certainty either way."""
-        return float(excess_db > _PRESENT_DB)
+        return (float(db > LOUD_DB) for db in excess_db)
 
 
 class UserDetector:
     """Frame by frame; what it returns is `LOOKBACK` frames late."""
 
-    def __init__(self, judge: FrameJudge) -> None:
+    def __init__(self, judge: Judge) -> None:
         self._judge = judge
         self._echo = EchoPath()
         self._presence = Presence()
-        self._before: deque[Samples] = deque(maxlen=_BEFORE)
         self._pending: deque[_Frame] = deque()
-        self._awake = 0
         self._quiet = _RECENT
         self._probable = 0  # frames, up to now
         self._likeliest = 0.0  # of these
@@ -79,10 +98,10 @@ class UserDetector:
         """Take in frames of both tracks; return for as many earlier ones whether it was speech."""
         parts = self._echo.cancel(played, heard)
         excess = self._presence.excess_db(parts, locked=self._echo.locked)
+        probabilities = self._judge.probabilities(parts.rest.reshape(-1, FRAME), excess)
         decided = []
-        for samples, db in zip(parts.rest.reshape(-1, FRAME), excess, strict=True):
-            loud = bool(db > _PRESENT_DB)
-            probability = self._ask(samples, float(db), loud=loud)
+        for db, probability in zip(excess, probabilities, strict=True):
+            loud = bool(db > LOUD_DB)
             self._pending.append(_Frame(loud, self._is_speech(probability, loud=loud)))
             if len(self._pending) > LOOKBACK:
                 decided.append(self._pending.popleft().speech)
@@ -92,35 +111,20 @@ class UserDetector:
         """Return what is undecided, and forget the signal but not the room."""
         decided = [frame.speech for frame in self._pending]
         self._pending.clear()
-        self._before.clear()
-        self._awake = self._probable = 0
-        self._likeliest, self._speaks = 0.0, False
+        self._probable, self._likeliest, self._speaks = 0, 0.0, False
         self._quiet = _RECENT
         self._echo.skip()
         return decided
 
-    def _ask(self, samples: Samples, excess_db: float, *, loud: bool) -> float:
-        """Return how likely a frame is speech; 0 while the judge sleeps."""
-        if loud:
-            # What it last heard it remembers: a judge that begins anew at every impact takes some
-            # of them for speech.
-            while not self._awake and self._before:
-                self._judge.probability(self._before.popleft(), 0.0)
-            self._awake = _AWAKE
-        if not self._awake:
-            self._before.append(samples)
-            return 0.0
-        self._awake -= 1
-        return self._judge.probability(samples, excess_db)
-
     def _is_speech(self, probability: float, *, loud: bool) -> bool:
         self._quiet = 0 if loud else self._quiet + 1
-        if self._quiet >= _RECENT or probability < (_OFF if self._probable else _ON):
+        level = self._judge.thresholds
+        if self._quiet >= _RECENT or probability < (level.off if self._probable else level.on):
             self._probable, self._likeliest, self._speaks = 0, 0.0, False
             return False
         self._probable += 1
         self._likeliest = max(self._likeliest, probability)
-        if not self._speaks and self._probable >= _SURE and self._likeliest >= _LIKELY:
+        if not self._speaks and self._probable >= _SURE and self._likeliest >= level.likely:
             self._speaks = True
             self._begin_earlier()
         return self._speaks

@@ -125,7 +125,9 @@ def main() -> None:
     """Print a line for every condition."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--speech", type=Path, default=CLIPS, help="labelled clips: NN.wav, NN.scv")
-    parser.add_argument("--detector", choices=["auto", "level", "silero"], default="auto")
+    parser.add_argument(
+        "--detector", choices=["auto", "level", "spectral", "silero"], default="auto"
+    )
     parser.add_argument("--turns", type=int, default=200, help="spoken in every noise")
     parser.add_argument("--hours", type=float, default=3.0, help="of each noise, and of the bot")
     parser.add_argument("--only", default="", help="conditions whose name contains this")

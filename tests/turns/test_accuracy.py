@@ -45,8 +45,14 @@ def test_the_bot_is_no_user_and_whoever_speaks_over_it_is(scenes, return_db):
     assert score.found >= score.spoken - 1
 
 
-@pytest.mark.parametrize("noise", ["quiet", "hvac"])
-def test_without_the_network_turns_are_found_in_steady_noise(scenes, noise):
-    score = measure(scenes[f"turns in {noise}"](), "level").score
+@pytest.mark.parametrize("noise", ["quiet", "hvac", "clatter", "music"])
+def test_without_the_network_turns_are_found_too(scenes, noise):
+    score = measure(scenes[f"turns in {noise}"](), "spectral").score
     assert score.recall >= 0.95 - 2 * ONE
-    assert score.false <= 1
+    assert score.false <= 2
+
+
+@pytest.mark.parametrize("noise", ["quiet", "hvac", "clatter", "music"])
+def test_without_the_network_noise_is_taken_for_speech_now_and_then(scenes, noise):
+    # 3 to 20 an hour in docs/turns.md; by loudness alone it is a hundred in this time.
+    assert measure(scenes[f"nobody, {noise}"](), "spectral").score.false <= 5
