@@ -38,6 +38,16 @@ def samples(path):
     return soundfile.read(path, dtype="int16", always_2d=True)[0]
 
 
+def test_files_tell_how_the_microphone_hears_the_bot(root):
+    rig = TurnRig(root)
+    rig.run(conversation(USER, BOT))
+    for one in rig.finish():
+        tracks = sidecar(one)["tracks"]
+        if one.kind != "session" and "user" in tracks:
+            assert tracks["user"]["echo_delay_ms"] == 62.0
+            assert tracks["user"]["echo_return_db"] == -9.5
+
+
 def assert_views_of(published, pcm, *, exact=True):
     """Every turn holds, of its own track, the frames that the chunks hold."""
     chunks = np.zeros_like(pcm)

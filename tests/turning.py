@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from edgerec.audio import TRACKS, Stamp, TimelineFrame, TrackReport
+from edgerec.audio import TRACKS, EchoReport, Stamp, TimelineFrame, TrackReport
 from edgerec.service.session_turns import SessionTurns
 from edgerec.service.timeline import SessionTimeline
 from edgerec.service.turn_writing import write_turns
@@ -48,6 +48,8 @@ def conversation(user, bot, seed=0):
 
 class LoudActivity:
     """Whatever is loud is speech, to the letter; a letter is judged when the next one has come."""
+
+    echo = EchoReport(62.0, -9.5)
 
     def __init__(self):
         self._judged = TimelineFrame(0)

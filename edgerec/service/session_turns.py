@@ -72,6 +72,7 @@ class SessionTurns:
                 self._position = TimelineFrame(self._position + frames)
             except OverrunError as overrun:
                 judged = self._skip(activity, overrun.lost)
+            self._timeline.echo = activity.echo
             self.board.post(self._tracker.push(judged))
             self._take_marks()
         if stop is None:

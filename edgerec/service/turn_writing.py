@@ -45,7 +45,7 @@ def write_turns(
             _write_part(files, part, recording.position, timeline)
             if part.ended is None or recording.position < part.stop:
                 break  # those behind it come behind it
-            files.finish(part, timeline.reports)
+            files.finish(part, timeline.known())
             board.remove(part)
 
 
@@ -68,6 +68,6 @@ def _write_part(
                 start,
                 lost,
             )
-            files.skip_to(TimelineFrame(start + lost), timeline.reports)
+            files.skip_to(TimelineFrame(start + lost), timeline.known())
         else:
-            files.write(part, span, timeline.reports)
+            files.write(part, span, timeline.known())
