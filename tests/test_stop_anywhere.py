@@ -20,7 +20,7 @@ PATIENCE_S = 30.0
 def start(root):
     file = root.with_suffix(".yaml")
     file.write_text(
-        "recording: {chunk_seconds: 0.3, separate_tracks: true}\n"
+        "recording: {chunk_seconds: 0.3, separate_tracks: true, enable_turn_audio: true}\n"
         "tracks: {user: {source: simulated}, bot: {source: simulated}}\n"
         f"storage: {{root: {root}}}\n"
     )

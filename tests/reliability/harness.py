@@ -43,7 +43,7 @@ class Service:
         self.root = root
         self._log = folder / "log"
         file = folder / "edgerec.yaml"
-        settings = {"chunk_seconds": CHUNK_S, **recording}
+        settings = {"chunk_seconds": CHUNK_S, "enable_turn_audio": True, **recording}
         tracks = {track: {"source": "simulated"} for track in ("user", "bot")}
         document = {
             "kiosk_id": "k1",
