@@ -174,6 +174,7 @@ def bytes_per_s(config: Config) -> float:
 def _frame_bytes(config: Config) -> int:
     recording = config.recording
     channels = recording.num_channels + (len(TRACKS) if recording.separate_tracks else 0)
+    channels += len(TRACKS) if recording.enable_turn_audio else 0  # if nobody is ever silent
     return channels * SAMPLE_BYTES
 
 
