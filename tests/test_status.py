@@ -4,12 +4,13 @@ from dataclasses import replace
 import numpy as np
 
 from edgerec import __version__
-from edgerec.audio import EchoReport, GapReason, TimelineFrame, TrackReport
+from edgerec.audio import EchoReport, GapReason, TimelineFrame, TrackReport, TurnPart
 from edgerec.capture.child import SourceState
 from edgerec.clock import ClockReading
 from edgerec.service.monitor import Heard
 from edgerec.service.status import Facts, LastPublished, describe
 from edgerec.service.timeline import SessionTimeline
+from edgerec.service.turn_board import TurnBoard
 from edgerec.service.usage import Usage
 from edgerec.service.writer_loop import WritingState
 from edgerec.store.cleanup import Space
@@ -90,6 +91,7 @@ def test_status_tells_of_every_track_since_when_and_what_it_holds():
             "xruns": 3,
             "late_frames": 7,
             "restarts": 3,
+            "turn": None,
         },
         "bot": {"state": "off"},
     }
@@ -135,3 +137,18 @@ def test_a_writer_of_the_session_before_is_not_behind():
 
 def test_the_status_of_a_service_that_has_just_started_is_json():
     assert json.loads(json.dumps(describe(FACTS)))["storage"]["free_bytes"] is None
+
+
+def test_status_tells_whose_turn_it_is():
+    board = TurnBoard()
+    timeline = replace(session(5), turns=board)
+
+    def turn():
+        return describe(replace(FACTS, timeline=timeline))["tracks"]["user"]["turn"]
+
+    part = TurnPart("user", 7, 0, TimelineFrame(0), TimelineFrame(9), 2, 8, "vad")
+    assert turn() is None
+    board.post([part])
+    assert turn() == 7
+    board.post([replace(part, ended="turn")])
+    assert turn() is None

@@ -2,7 +2,7 @@ import os
 import subprocess
 import sys
 
-from edgerec.service.usage import usage
+from edgerec.service.usage import RECENT_NS, RecentUsage, Usage, usage
 
 
 def test_usage_counts_this_process_and_what_it_has_started():
@@ -45,3 +45,10 @@ def test_a_kernel_that_does_not_say_leaves_memory_unknown(tmp_path):
     (tmp_path / str(os.getpid()) / "smaps_rollup").unlink()
     assert usage(tmp_path).pss_bytes is None
     assert usage(tmp_path).rss_bytes is None
+
+
+def test_usage_is_measured_once_a_second_however_often_it_is_asked_for():
+    numbers = iter(range(9))
+    recent = RecentUsage(lambda: Usage(next(numbers), None, None, 0.0))
+    times_ns = (0, RECENT_NS - 1, RECENT_NS, RECENT_NS + 5)
+    assert [recent.at(now_ns).processes for now_ns in times_ns] == [0, 0, 1, 1]

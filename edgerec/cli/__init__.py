@@ -40,6 +40,7 @@ COMMANDS: Final = {
     "rotate": "end the chunk in progress, so that it can be picked up",
     "doctor": "look for what will go wrong, and how to put it right",
     "mark": "tell the running service who has the turn",
+    "meter": "live levels of both tracks in the terminal",
     "loopback": "make the loudspeaker recordable on this machine",
     "feed": "push audio into a track of the running service",
     "tap": "live audio out of the running service",

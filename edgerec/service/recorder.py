@@ -36,7 +36,7 @@ from edgerec.service.supervisor import Vitals
 from edgerec.service.taps import Taps
 from edgerec.service.timeline import SessionTimeline
 from edgerec.service.turn_parts import build_turn_loop
-from edgerec.service.usage import usage
+from edgerec.service.usage import RecentUsage
 from edgerec.service.wishes import Verb, WishError, Wishes
 from edgerec.service.writer_loop import WriterLoop
 from edgerec.store.publish import Published
@@ -158,6 +158,7 @@ class Recorder:
         )
         self._quality = SignalQuality(parts.continuous_tracks(config))
         self._monitor = Monitor(lambda: self._sessions.timeline, self._quality, self.announcer)
+        self._usage = RecentUsage()
         self._turns = build_turn_loop(lambda: self._config, clock)
         self._failure: BaseException | None = None
         self._closed = False
@@ -274,7 +275,7 @@ class Recorder:
                 space=self._cleanup.space,
                 last_published=self._last_published,
                 clock=self._clock.read(),
-                usage=usage(),
+                usage=self._usage.at(self._clock.now_ns()),
             )
         )
 

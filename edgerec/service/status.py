@@ -138,7 +138,17 @@ def _track(name: TrackName, facts: Facts) -> dict[str, object]:
         "xruns": sum(gaps[reason].count for reason in _LOSSES if reason in gaps),
         "late_frames": report.late_frames,
         "restarts": source.restarts,
+        "turn": _turn(name, facts.timeline),
     }
+
+
+def _turn(name: TrackName, timeline: SessionTimeline | None) -> int | None:
+    """Return the number of the turn that a speaker has now."""
+    if timeline is None or timeline.turns is None:
+        return None
+    parts = timeline.turns.pending(name)
+    goes_on = bool(parts) and parts[-1].ended in (None, "full")
+    return parts[-1].number if goes_on else None
 
 
 def _storage(facts: Facts, *, recording: bool) -> dict[str, object]:

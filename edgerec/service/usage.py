@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 PROC: Final = Path("/proc")
+RECENT_NS: Final = 1_000_000_000
 
 _ROLLUP: Final = re.compile(r"^(Pss|Rss):\s+(\d+) kB$", re.MULTILINE)
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
@@ -28,10 +30,25 @@ class Usage:
     """Since the start; of ended ones too, once they are reaped."""
 
 
+class RecentUsage:
+    """What our processes took a moment ago: a meter asks five times a second. For any thread."""
+
+    def __init__(self, measure: Callable[[], Usage] | None = None) -> None:
+        self._measure = measure or usage
+        self._known: tuple[int, Usage] | None = None  # replaced as a whole
+
+    def at(self, now_ns: int) -> Usage:
+        """Return it, a second old at most; `now_ns` is on CLOCK_MONOTONIC_RAW."""
+        known = self._known
+        if known is None or now_ns - known[0] >= RECENT_NS:
+            known = self._known = (now_ns, self._measure())
+        return known[1]
+
+
 def usage(proc: Path = PROC) -> Usage:
     """Return what this process and those it has started take, theirs included.
 
-    Costs a walk through their page tables: milliseconds, so ask no more than every second.
+    Costs a walk through their page tables, which are milliseconds.
     """
     pids = _family(proc, os.getpid())
     rollups = [_rollup(proc / str(pid)) for pid in pids]

@@ -1,0 +1,103 @@
+"""How loud are both tracks, right now?"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import threading
+from collections.abc import Mapping
+from typing import Any, Final
+
+from edgerec.audio import TRACKS
+from edgerec.cli.exits import Exit
+from edgerec.cli.interruption import Interruption
+from edgerec.cli.options import add_config, add_json, add_socket, socket_path
+from edgerec.cli.service_connection import ServiceConnection, ServiceError
+from edgerec.cli.status_text import level
+from edgerec.clock import raw_now_ns
+
+HELP = """Show the levels of both tracks as they are recorded, with the states of their devices and
+whose turn it is, until Ctrl-C. Levels are of the last second: the bar is its loudness (rms), the |
+its peak."""
+
+REDRAW_S: Final = 0.2
+LINE_S: Final = 1.0  # where the output is no terminal
+FLOOR_DB: Final = -60.0  # the left end of the bar: a quiet room
+WIDTH: Final = 40
+_UP: Final = "\x1b[{}A"
+_WIPE: Final = "\x1b[K"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument("--seconds", metavar="N", type=float, help="how long (default: for ever)")
+    add_json(parser)
+    add_socket(parser)
+    add_config(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Ask the service again and again, and draw."""
+    path = socket_path(args)
+    stopped = threading.Event()
+    Interruption().stops(lambda number: stopped.set())
+    drawn = not args.json and sys.stdout.isatty()
+    period_s = REDRAW_S if drawn else LINE_S
+    until_ns = None if args.seconds is None else raw_now_ns() + round(args.seconds * 1e9)
+    try:
+        with ServiceConnection(path) as service:
+            first = True
+            while not stopped.is_set():
+                status = service.request("status", {})
+                _show(status, json_lines=args.json, drawn=drawn, first=first)
+                first = False
+                if until_ns is not None and raw_now_ns() >= until_ns:
+                    break
+                stopped.wait(period_s)
+    except ServiceError as error:
+        print(f"edgerec meter: {error}", file=sys.stderr)
+        return Exit.FAILED
+    return Exit.DONE
+
+
+def _show(status: Mapping[str, Any], *, json_lines: bool, drawn: bool, first: bool) -> None:
+    tracks = status["tracks"]
+    if json_lines:
+        print(json.dumps(tracks), flush=True)
+        return
+    rows = [f"{name:4} {bar(tracks[name])} {words(tracks[name])}" for name in TRACKS]
+    if drawn:
+        up = "" if first else _UP.format(len(rows))
+        print(up + "\n".join(row + _WIPE for row in rows), flush=True)
+    else:
+        print("  ".join(f"{name}: {words(tracks[name])}" for name in TRACKS), flush=True)
+
+
+def bar(track: Mapping[str, Any]) -> str:
+    """Return a track's level as a bar of `WIDTH` characters, its peak as a mark in it."""
+    filled = _place(track.get("rms_dbfs"))
+    cells = ["#" if nth < filled else "-" for nth in range(WIDTH)]
+    peak = _place(track.get("peak_dbfs"))
+    if peak:
+        cells[peak - 1] = "|"
+    return "[" + "".join(cells) + "]"
+
+
+def words(track: Mapping[str, Any]) -> str:
+    """Return what there is to say of a track beside its bar."""
+    if track["state"] == "off":
+        return "off"
+    told = [f"{level(track['peak_dbfs']):>11}", track["state"]]
+    if track["clipped"]:
+        told.append("CLIPPED")
+    if track.get("turn") is not None:
+        told.append(f"speaks (turn {track['turn']})")
+    return " ".join(told)
+
+
+def _place(dbfs: float | None) -> int:
+    """Return how much of the bar a level takes, 0 to `WIDTH`."""
+    if dbfs is None:
+        return 0
+    return max(0, min(WIDTH, round((dbfs - FLOOR_DB) / -FLOOR_DB * WIDTH)))
