@@ -47,7 +47,7 @@ class ControlSocket:
 
     def __init__(self, path: Path, group: str | None = None) -> None:
         self.path = path
-        group_id = -1 if group is None else _group_id(path, group)  # -1: as it is
+        group_id = None if group is None else _group_id(path, group)
         _clear(path)
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
@@ -55,7 +55,8 @@ class ControlSocket:
             os.fchmod(self.listener.fileno(), MODE)
             self.listener.bind(str(path))
             path.chmod(MODE)  # what the umask took away
-            _give_to(path, group_id)
+            if group_id is not None:
+                _give_to(path, group_id)
             self.listener.listen(BACKLOG)  # last: nobody can connect before
             self._inode = path.stat().st_ino
         except ControlSocketError:

@@ -29,6 +29,7 @@ SETTINGS = (
     "recording: {{chunk_seconds: 1}}\n"
     "tracks: {{user: {user}, bot: {bot}}}\n"
     "storage: {{utc_wait_s: 0}}\n"
+    "control: {{group: audio}}\n"
 )
 SIMULATED = SETTINGS.format(user="{source: simulated}", bot="{source: simulated}")
 REAL = SETTINGS.format(user="{device: kiosk_mic}", bot="{device: kiosk_loopback, channels: 2}")
@@ -121,6 +122,10 @@ def test_installing_kept_the_configuration_and_put_an_example_beside_it(kiosk):
     assert kiosk.run(f"cat {CONFIG}") == SIMULATED
     example = (CHECKOUT / "config" / "edgerec.yaml").read_text()
     assert kiosk.run(f"cat {CONFIG}.example") == example
+
+
+def test_the_sandbox_lets_it_give_its_socket_to_a_group(kiosk):
+    assert kiosk.run("stat -c %U:%G:%a /run/edgerec/control.sock").strip() == "edgerec:audio:660"
 
 
 def test_it_is_as_hardened_as_is_said(kiosk):
