@@ -223,7 +223,7 @@ class Sessions:
             timeline.end_reason = self._end_reason
             timeline.stop = stop  # last: the writer looks for it
             log.info("session ends frames=%d reason=%s", stop, self._end_reason)
-            self._synchronizer.leave()
+            self._synchronizer.leave(stop)
             self._timeline = None
             self._started_ns = None
             self.ended += 1

@@ -126,12 +126,21 @@ class DeviceStream:
             return self._hand[0]
         return None
 
+    @property
+    def in_hand(self) -> tuple[Piece, ...]:
+        """What is not taken yet, the oldest first."""
+        return tuple(self._hand)
+
     def take(self) -> None:
         """Let go of the oldest piece."""
         if self._suspects == len(self._hand):
             self._clear(1)
             self._late.drop()
         self._hand.popleft()
+
+    def put_back(self, piece: Piece) -> None:
+        """Have the piece that was taken last in hand again."""
+        self._hand.appendleft(piece)
 
     def take_all(self) -> list[Piece]:
         """Return everything in hand: no more is coming that could decide."""

@@ -196,18 +196,18 @@ class Synchronizer:
         A track that ends earlier is padded: all tracks are of equal length.
         """
         for track in self._tracks.values():
-            track.finish()
+            track.finish(stop)
         end = TimelineFrame(max(self._ends().values())) if stop is None else stop
         for track in self._tracks.values():
             track.pad(end)
         self._commit(end)
         return end
 
-    def leave(self) -> None:
-        """Let go of the timeline that is finished; the devices go on, and another may `begin`."""
+    def leave(self, stop: TimelineFrame) -> None:
+        """Let go of the timeline that is finished at `stop`; another may `begin` there."""
         self._history = None
         for track in self._tracks.values():
-            track.leave()
+            track.leave(stop)
 
     def report(self) -> dict[TrackName, TrackReport]:
         """Return what is known of every track."""

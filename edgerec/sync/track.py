@@ -31,6 +31,7 @@ from edgerec.sync.run import Guide, Run
 log = logging.getLogger(__name__)
 
 REMEMBER_S: Final = 60.0  # a drift measured for a minute is good to 2 ppm
+EDGE_S: Final = 0.02  # behind a stop, so that the resampler's end lies beyond it
 MAX_REMEMBERED: Final = 32  # devices; an application may call its feed anything
 
 
@@ -64,6 +65,7 @@ class TrackTimeline:
         self._stream: DeviceStream | None = None
         self._run: Run | None = None
         self._before: Resampler | None = None  # of the run before in the same stream
+        self._newest: Piece | None = None  # of the stream, that was placed last
         self._placement: Placement | None = None
         self._last_report = TrackReport()
         self._silence = self._reason(GapReason.ABSENT)  # what it is called when nothing comes
@@ -130,16 +132,38 @@ class TrackTimeline:
         if self._run is None:
             self._placed.silence_to(self._silent_until(overdue), self._silence)
 
-    def finish(self) -> None:
-        """Place everything that is in hand or inside the resampler."""
-        self._place_rest()
+    def finish(self, stop: TimelineFrame | None = None) -> None:
+        """Place everything that is in hand or inside the resampler; all of it before `stop`."""
+        stream = self._stream
+        if stop is None or stream is None:
+            self._place_rest()
+            return
+        newest = self._newest
+        for piece in stream.in_hand:
+            if self._position(piece.first) >= stop + EDGE_S * self._placed.rate:
+                break
+            self._place(piece)
+            if self._position(DeviceFrame(piece.first + piece.frames)) <= stop:
+                stream.take()
+                newest = piece
+        self._newest = newest  # the others are still in hand
+        self._end_run()
 
     def pad(self, stop: TimelineFrame) -> None:
         """Place silence up to `stop`, whatever may still come."""
         self._placed.silence_to(stop, self._silence)
 
-    def leave(self) -> None:
-        """Place nothing any more, until the next `begin`; the device goes on."""
+    def leave(self, stop: TimelineFrame) -> None:
+        """Place nothing any more, until the next `begin`; the device goes on.
+
+        What came from `stop` on is kept for that, as long as anything is kept.
+        """
+        newest = self._newest
+        if self._stream is not None and newest is not None:
+            end = DeviceFrame(newest.first + newest.frames)
+            if self._position(end) > stop:
+                self._stream.put_back(newest)
+        self._newest = None
         self._run = self._before = self._placement = None
 
     def first_instant_ns(self, *, settled: bool) -> float | None:
@@ -211,7 +235,7 @@ class TrackTimeline:
             if self._placement is not None:
                 self._place_rest()
             self._remember()
-        self._stream = self._before = None
+        self._stream = self._before = self._newest = None
         self._silence = reason
 
     def _remember(self) -> None:
@@ -278,6 +302,7 @@ class TrackTimeline:
 
     def _place(self, piece: Piece) -> None:
         assert self._stream is not None
+        self._newest = piece
         if piece.missing is not None:
             self._end_run()
         if self._run is None:
