@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edgerec.audio import TRACKS, GapReason, TimelineFrame
-from edgerec.service.announcements import Announcer, Level
+from edgerec.service.announcements import Announcer, Level, StateChanged
 from edgerec.service.health import Reason
 from edgerec.service.monitor import LEVEL_S, SILENT, Monitor
 from edgerec.service.timeline import SessionTimeline
@@ -160,3 +160,21 @@ def test_levels_are_announced_while_somebody_wants_them():
     assert (level.track, level.frames) == ("user", round(LEVEL_S * RATE))
     assert level.start + level.frames == 2 * RATE
     assert level.peak_dbfs == pytest.approx(-30.3, abs=0.1)
+
+
+def test_a_signal_that_goes_wrong_and_right_again_is_announced_once_each():
+    session, listener, announcer = Session(), Listener(), Announcer()
+    reader = announcer.subscribe()
+    monitor = Monitor(lambda: session.timeline, listener, announcer)
+    listener.warnings = ()
+    monitor.step()
+    assert reader.take() is None
+    listener.warnings = (WARNING,)
+    monitor.step()
+    assert reader.take() == StateChanged("signal", "wrong", "too loud")
+    listener.warnings = (Reason("clipped", "bot", "too loud for longer", "turn it down"),)
+    monitor.step()
+    assert reader.take() is None
+    listener.warnings = ()
+    monitor.step()
+    assert reader.take() == StateChanged("signal", "ok", "")

@@ -85,12 +85,13 @@ class FilePublished:
 
 @dataclass(frozen=True, slots=True)
 class StateChanged:
-    """The recorder, a track's source or the disk has another state."""
+    """The recorder, a track's source, the disk or the audio itself has another state."""
 
-    of: Literal["recorder", "user", "bot", "disk"]
+    of: Literal["recorder", "user", "bot", "disk", "signal"]
     state: str
     """Of the recorder: `idle`, `waiting` (for the first device), `recording`, `paused`, `ending`;
-    of a track: `starting`, `running`, `stalled`, `absent`, `idle`; of the disk: `ok`, `failing`."""
+    of a track: `starting`, `running`, `stalled`, `absent`, `idle`; of the disk: `ok`, `failing`;
+    of the signal (muted, stuck, clipped, twice the same): `ok`, `wrong`."""
     detail: str
 
 

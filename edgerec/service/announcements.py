@@ -78,12 +78,12 @@ class FramesLost:
 
 @dataclass(frozen=True, slots=True)
 class StateChanged:
-    """The recorder, a track's source or the disk has another state."""
+    """The recorder, a track's source, the disk or the audio itself has another state."""
 
-    of: Literal["recorder", "user", "bot", "disk"]
+    of: Literal["recorder", "user", "bot", "disk", "signal"]
     state: str
     """`RecorderState`; of a track that of its `capture.child.SourceState`; of the disk `ok` or
-    `failing`."""
+    `failing`; of the signal `ok` or `wrong`."""
     detail: str = ""
 
 

@@ -15,7 +15,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from edgerec.audio import TRACKS, GapReason, Span, TimelineFrame, TrackName
-from edgerec.service.announcements import Announcer, Level
+from edgerec.service.announcements import Announcer, Level, StateChanged
 from edgerec.service.health import Reason
 from edgerec.service.timeline import SessionTimeline
 from edgerec.store.ledger import AUDIO, Levels, TrackLedger, changes_in
@@ -104,6 +104,7 @@ class Monitor:
         self._cursor = TimelineFrame(0)
         self._gaps = {name: GapCounter() for name in TRACKS}
         self._announcer = announcer
+        self._told: tuple[tuple[str, TrackName | None], ...] = ()  # the last warnings
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="monitor")
 
@@ -131,13 +132,26 @@ class Monitor:
     def step(self) -> None:
         """Listen to what was committed since the last time."""
         with self._lock:
-            self._catch_up()
+            timeline = self._catch_up()
+            warnings = () if timeline is None else self._quality.warnings
+        self._announce_warnings(warnings)
 
     def _run(self) -> None:
         while not self._closing.wait(LEVEL_S if self._level_wanted() else TICK_S):
             self.step()
             if self._level_wanted():
                 self._announce_levels()
+
+    def _announce_warnings(self, warnings: tuple[Reason, ...]) -> None:
+        """Let it be known when something else is wrong than before; not that it lasts longer."""
+        told = tuple((warning.code, warning.track) for warning in warnings)
+        if told == self._told:
+            return
+        self._told = told
+        if self._announcer is not None:
+            state = "wrong" if warnings else "ok"
+            detail = "; ".join(warning.why for warning in warnings)
+            self._announcer.announce(StateChanged("signal", state, detail))
 
     def _level_wanted(self) -> bool:
         return self._announcer is not None and self._announcer.wanted(Level)
