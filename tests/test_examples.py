@@ -22,7 +22,7 @@ from tests.test_run import Run
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "docs" / "examples"
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 RATE = 16_000
 
 
@@ -97,6 +97,19 @@ def test_live_speech_is_transcribed_as_it_is_heard(service):
     assert tap.wait(PATIENCE_S) == 0
     assert heard.returncode == 0, heard.stderr
     assert heard.stdout.startswith(b"heard ")
+
+
+def test_a_running_kiosk_is_followed(service):
+    follow = subprocess.Popen(
+        [sys.executable, EXAMPLES / "follow.py", service.socket],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    told = next(line for line in follow.stdout if line.startswith("chunk "))
+    assert re.search(r" sequence=\d+ .*end_reason=full", told), told
+    follow.kill()
+    follow.communicate(timeout=PATIENCE_S)
 
 
 def test_utterances_are_cut_at_pauses(tmp_path):
@@ -197,7 +210,8 @@ def test_the_ten_lines_of_the_readme_record_and_stop(tmp_path):
     (script,) = re.findall(r"^```python\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
     assert len([line for line in script.splitlines() if line]) <= 12
     run = Run(tmp_path)
-    run.file.rename(tmp_path / "kiosk.yaml")
+    text = run.file.read_text().replace("{chunk_seconds", "{enable_turn_audio: true, chunk_seconds")
+    (tmp_path / "kiosk.yaml").write_text(text)
     (tmp_path / "script.py").write_text(script)
     done = subprocess.run(
         [sys.executable, "script.py"],
@@ -208,7 +222,7 @@ def test_the_ten_lines_of_the_readme_record_and_stop(tmp_path):
         timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) >= 3
+    assert re.match(r"turn \d+: \d+\.\d s\n", done.stdout)
     assert verify(run.root).ok
     assert list(run.root.rglob("*_session.json"))
 
