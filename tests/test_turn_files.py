@@ -1,7 +1,9 @@
 """Turns as files: found, written and published by the parts of the service, in one thread."""
 
 import errno
+import gc
 import json
+import tracemalloc
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -315,3 +317,19 @@ def test_a_kill_at_any_disk_call_leaves_only_whole_turn_files(tmp_path):
             report = verify(root.path)
             assert report.ok, (nth, report.findings)
             assert list(root.work.iterdir()) == list(root.quarantine.iterdir()) == [], nth
+
+
+def test_turns_take_no_memory_once_they_are_published(root):
+    rig = TurnRig(root, cutting=Cutting(20 * LETTER, 10**9))
+    pcm = conversation("..SSS.....", "....SS....")
+    held = []
+    tracemalloc.start()
+    for count in range(80):
+        rig.run(pcm, step=10 * LETTER)
+        rig.published.clear()
+        if count in (30, 79):
+            gc.collect()
+            held.append(tracemalloc.get_traced_memory()[0])
+    tracemalloc.stop()
+    # pathlib keeps the names of files it has met; a name is 60 bytes, and a turn has a few.
+    assert held[1] - held[0] < 50 * 2 * 200
