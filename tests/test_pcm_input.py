@@ -7,7 +7,8 @@ import wave
 import pytest
 
 from edgerec.audio import Block, StreamHeader
-from edgerec.capture.pcm_input import BLOCK_MS, PcmFormat, PcmInputError, block_stream
+from edgerec.capture.pcm_input import BLOCK_MS, PcmInputError, block_stream
+from edgerec.capture.wav_input import PcmFormat
 from edgerec.capture.wire import Decoder
 
 PCM = bytes(range(256)) * 100  # 12,800 frames of mono
@@ -39,37 +40,12 @@ def test_a_wav_file_becomes_blocks_without_stamps():
     assert [block.first_frame for block in blocks] == [n * 2_400 for n in range(len(blocks))]
 
 
-@pytest.mark.parametrize("width", [3, 4])
-def test_wider_samples_keep_their_upper_16_bits(width):
-    samples = [b"\xaa" * (width - 2) + bytes([n, 255 - n]) for n in range(256)]
-    _, *blocks = decoded(wav(b"".join(samples), width=width))
-    assert b"".join(block.pcm for block in blocks) == b"".join(s[-2:] for s in samples)
-
-
-@pytest.mark.parametrize("size", [0, 0x7FFF_FFFF, 0xFFFF_FFFF])
-def test_a_wav_from_a_pipe_does_not_know_its_length(size):
-    data = wav()
-    at = data.index(b"data") + 4
-    endless = data[:at] + struct.pack("<I", size) + data[at + 4 :]
-    _, *blocks = decoded(endless)
-    assert b"".join(block.pcm for block in blocks) == PCM
-
-
 def test_what_stands_before_and_behind_the_audio_of_a_wav_is_passed_over():
     data = wav()
     at = data.index(b"data")
     tags = b"LIST" + struct.pack("<I", 5) + b"title" + b"\0"
     _, *blocks = decoded(data[:at] + tags + data[at:] + b"LIST" + struct.pack("<I", 0))
     assert b"".join(block.pcm for block in blocks) == PCM
-
-
-def test_an_extensible_wav_is_pcm_by_its_sub_format():
-    fmt = struct.pack("<HHIIHHHHI", 0xFFFE, 1, 16_000, 32_000, 2, 16, 22, 16, 4) + struct.pack(
-        "<H14s", 1, b"\0\0\0\0\x10\0\x80\0\0\xaa\0\x38\x9b\x71"
-    )
-    data = b"RIFF\0\0\0\0WAVEfmt " + struct.pack("<I", len(fmt)) + fmt
-    data += b"data" + struct.pack("<I", len(PCM)) + PCM
-    assert b"".join(block.pcm for block in decoded(data)[1:]) == PCM
 
 
 def test_raw_pcm_is_what_it_is_said_to_be_whatever_it_begins_with():

@@ -6,7 +6,6 @@ desk. A WAV file is read as if a perfect device had delivered it. Both come in b
 
 from __future__ import annotations
 
-import wave
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -21,22 +20,14 @@ from edgerec.audio import (
     StreamHeader,
     TrackName,
 )
-from edgerec.capture.wire import (
-    MAX_CHANNELS,
-    MAX_RATE_HZ,
-    MIN_RATE_HZ,
-    SAMPLE_BYTES,
-    Decoder,
-    WireError,
-    encode_block,
-    encode_stream_header,
-)
+from edgerec.capture.wav_input import PcmFormat, WavInputError, read_wav_header, to_s16
+from edgerec.capture.wire import Decoder, WireError, encode_block, encode_stream_header
 
 DEFAULT_BLOCK_MS: Final = 100
 """As the capture child's: a replay then takes the paths that a recording takes."""
 
 _READ_BYTES: Final = 1 << 16
-_WAV_WIDTHS: Final = (2, 3, 4)  # bytes per sample; the 8-bit ones are unsigned, and no recording
+_RIFF: Final = b"RIFF"
 
 
 class TraceError(Exception):
@@ -72,7 +63,7 @@ def open_input(path: Path, track: TrackName) -> Iterator[StreamHeader | Block]:
     """
     with path.open("rb") as file:
         start = file.read(4)
-    if start == b"RIFF":
+    if start == _RIFF:
         return read_wav(path, track)
     if start.startswith(b"{"):
         return _of_track(read_trace(path), path, track)
@@ -122,62 +113,36 @@ def read_wav(
     TraceError
         It is no such file; or it is shorter than its header says, behind the last whole frame.
     """
-    with path.open("rb") as file, _open_wav(path, file) as wav:
-        rate = wav.getframerate()
-        yield StreamHeader(rate, wav.getnchannels(), track, path.name, "monotonic")
-        first_frame = 0
-        for pcm in _wav_pieces(wav, max(1, rate * block_ms // 1000)):
-            frames = len(pcm) // (wav.getnchannels() * SAMPLE_BYTES)
-            flags = 0 if first_frame else BlockFlags.NEW_STREAM.value
-            end_ns = (first_frame + frames) * 1_000_000_000 // rate
-            yield Block(DeviceFrame(first_frame), frames, end_ns, 0, flags, pcm)
+    with path.open("rb") as file:
+        wav, size = _wav_header(path, file)
+        rate = wav.sample_rate
+        yield StreamHeader(rate, wav.channels, track, path.name, "monotonic")
+        block_bytes = max(1, rate * block_ms // 1000) * wav.frame_bytes
+        first_frame, left = 0, size
+        while data := file.read(block_bytes if left is None else min(block_bytes, left)):
+            left = None if left is None else left - len(data)
+            frames, rest = divmod(len(data), wav.frame_bytes)
+            if frames:  # a cut-off file may end in a frame
+                pcm = to_s16(data[: len(data) - rest], wav.width)
+                flags = 0 if first_frame else BlockFlags.NEW_STREAM.value
+                end_ns = (first_frame + frames) * 1_000_000_000 // rate
+                yield Block(DeviceFrame(first_frame), frames, end_ns, 0, flags, pcm)
             first_frame += frames
-        if first_frame < wav.getnframes():
-            promised = f"its header promises {wav.getnframes()} frames, it has {first_frame}"
-            raise TraceError(path, file.tell(), f"cut off: {promised}")
+        promised = 0 if size is None else size // wav.frame_bytes
+        if first_frame < promised:
+            raise TraceError(
+                path,
+                file.tell(),
+                f"cut off: its header promises {promised} frames, it has {first_frame}",
+            )
 
 
-def _open_wav(path: Path, file: BinaryIO) -> wave.Wave_read:
+def _wav_header(path: Path, file: BinaryIO) -> tuple[PcmFormat, int | None]:
     try:
-        wav: wave.Wave_read = wave.open(file)  # noqa: SIM115 -- closed by our caller
-    except (wave.Error, EOFError, RuntimeError) as error:  # RuntimeError: a chunk past the end
-        raise TraceError(path, file.tell(), _not_this_wav(str(error) or "cut off")) from error
-    width, rate, channels = wav.getsampwidth(), wav.getframerate(), wav.getnchannels()
-    if width not in _WAV_WIDTHS:
-        raise TraceError(path, 0, _not_this_wav(f"{8 * width}-bit samples"))
-    if not MIN_RATE_HZ <= rate <= MAX_RATE_HZ:
-        raise TraceError(path, 0, _not_this_wav(f"{rate} Hz"))
-    if not 1 <= channels <= MAX_CHANNELS:
-        raise TraceError(path, 0, _not_this_wav(f"{channels} channels"))
-    return wav
-
-
-def _not_this_wav(problem: str) -> str:
-    return f"can't read this WAV ({problem}); try ffmpeg -i FILE -c:a pcm_s16le x.wav"
-
-
-def _wav_pieces(wav: wave.Wave_read, block_frames: int) -> Iterator[bytes]:
-    frame_bytes = wav.getsampwidth() * wav.getnchannels()
-    while data := wav.readframes(block_frames):
-        whole = data[: len(data) - len(data) % frame_bytes]  # a cut-off file may end in a frame
-        if whole:
-            yield to_s16(whole, wav.getsampwidth())
-
-
-def to_s16(data: bytes, width: int) -> bytes:
-    """Keep the upper 16 bits of each little-endian sample; what goes is 96 dB down.
-
-    Parameters
-    ----------
-    width
-        Bytes per sample: 2, 3 or 4.
-    """
-    if width == SAMPLE_BYTES:
-        return data
-    pcm = bytearray(len(data) // width * SAMPLE_BYTES)
-    pcm[0::2] = data[width - 2 :: width]
-    pcm[1::2] = data[width - 1 :: width]
-    return bytes(pcm)
+        file.seek(len(_RIFF))
+        return read_wav_header(file)
+    except WavInputError as error:
+        raise TraceError(path, file.tell(), f"can't read this: {error}") from error
 
 
 class TraceWriter:

@@ -69,8 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         After `--help` and `--version`, and with `Exit.USAGE` where the command line is wrong.
     """
     words = sys.argv[1:] if argv is None else list(argv)
-    args = _parser(words).parse_args(words)
     try:
+        args = _parser(words).parse_args(words)  # imports the command, which may take a while
         status: int = args.run(args)
         sys.stdout.flush()  # here, where a reader that has gone away can still be noticed
     except ConfigError as error:

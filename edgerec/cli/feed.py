@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from edgerec.audio import TRACKS
-from edgerec.capture.pcm_input import PcmFormat, PcmInputError, block_stream
+from edgerec.capture.pcm_input import PcmInputError, block_stream
+from edgerec.capture.wav_input import PcmFormat
 from edgerec.capture.wire import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ
 from edgerec.cli.exits import Exit
 from edgerec.cli.options import add_config, add_socket, socket_path
