@@ -272,6 +272,14 @@ def test_inputs_without_audio_leave_nothing_behind(tmp_path):
     assert list((tmp_path / "root" / ".work").iterdir()) == []
 
 
+def test_an_input_that_can_not_be_read_at_all_is_told_as_such_and_not_as_empty(tmp_path):
+    path = write_wav(tmp_path / "u.wav", noise(48_000, 48_000, 1))
+    path.write_bytes(path.read_bytes()[:30])
+    with pytest.raises(ReplayError, match=r"u\.wav, byte \d+: .*format is cut off"):
+        replayed(tmp_path / "root", {"user": path})
+    assert list((tmp_path / "root" / "ready").iterdir()) == []
+
+
 def test_inputs_without_a_clock_in_common_are_refused_with_what_to_do(tmp_path):
     kiosk = VirtualKiosk(DeviceModel(), DeviceModel(), seed=1)
     traces = write_traces(tmp_path, kiosk, 3.0)

@@ -77,6 +77,8 @@ def replay(
                 damage.append(delivery.detail)
             session.deliver(at_ns, track, delivery)
             on_progress(session.seconds)
+        if damage and not session.can_begin:
+            raise ReplayError("; ".join(damage))  # not that there is no audio: why there is none
         session.finish()
     if damage:
         raise ReplayError("; ".join(damage))
@@ -138,6 +140,12 @@ class _ReplayedSession:
         """How much of the session is done."""
         timeline = self._timeline
         return 0.0 if timeline is None else timeline.history.committed / timeline.rate
+
+    @property
+    def can_begin(self) -> bool:
+        """Whether there is a session, or audio that could make one."""
+        in_hand = self._synchronizer.first_instants_ns(settled=False)
+        return self._timeline is not None or bool(in_hand)
 
     def deliver(self, at_ns: int, track: TrackName, delivery: Delivery) -> None:
         """Take in a delivery that arrived at `at_ns`."""
