@@ -67,6 +67,12 @@ def test_interrupt_from_the_keyboard_is_quiet(stand_in, capsys):
     assert capsys.readouterr() == ("", "")
 
 
+def test_interrupt_while_a_command_is_still_being_imported_is_quiet_too(monkeypatch, capsys):
+    monkeypatch.setattr("importlib.import_module", raising(KeyboardInterrupt()))
+    assert cli.main(["verify"]) == 130
+    assert capsys.readouterr() == ("", "")
+
+
 def test_unexpected_exception_keeps_its_traceback(stand_in):
     stand_in(raising(ZeroDivisionError()))
     with pytest.raises(ZeroDivisionError):
