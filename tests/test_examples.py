@@ -191,7 +191,7 @@ def test_an_assistant_feeds_its_speech_and_is_told_of_the_turns_it_marks(tmp_pat
 
 def test_a_program_that_comes_from_pipecat_records(tmp_path):
     run = Run(tmp_path)
-    printed = example("migrated.py", run.file, tmp_path, 3)
+    printed = example("migrated.py", run.file, tmp_path, 8)
     assert re.fullmatch(r"(user (\d+) bytes, bot \2 bytes\n)+", printed)
     assert len(list(tmp_path.glob("conversation_*.wav"))) == len(printed.splitlines()) >= 2
     assert verify(run.root).ok

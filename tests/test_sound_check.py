@@ -110,7 +110,10 @@ def simulated(root):
 def test_it_records_with_the_pipeline_and_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(sound_check, "ECHO_S", 1.0)
     check = play_and_record(simulated(tmp_path / "root"), [sys.executable, "-c", "pass"])
-    assert check.heard == {"user": [], "bot": []}  # a conversation, and no sweep in it
+    # A conversation and no sweep in it; what is a little like one in a moment of it is not clear.
+    assert set(check.heard) == {"user", "bot"}
+    heard = [sweep for sweeps in check.heard.values() for sweep in sweeps]
+    assert all(sweep.clarity < sound_check.CLEAR for sweep in heard)
     assert list(tmp_path.iterdir()) == []
 
 
