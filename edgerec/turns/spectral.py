@@ -119,7 +119,7 @@ def _moments(
 class Spectral:
     """A `user.Judge` that needs nothing but numpy."""
 
-    thresholds: Final = Thresholds(on=0.6, off=0.3, likely=0.8)
+    thresholds: Final = Thresholds(on=0.8, off=0.4, likely=0.9)
 
     def __init__(self) -> None:
         with np.load(str(resources.files(__package__).joinpath(WEIGHTS))) as weights:

@@ -18,7 +18,7 @@ SHARES = (0.1, 0.3, 0.6)
 SEED = 3
 DETECTORS = {
     "off": "enable_turn_audio: false}",
-    "level": "enable_turn_audio: true}\nturns: {detector: {user: level}}",
+    "spectral": "enable_turn_audio: true}\nturns: {detector: {user: spectral}}",
     "silero": "enable_turn_audio: true}\nturns: {detector: {user: silero}}",
 }
 

