@@ -1,10 +1,12 @@
 """Hooks: real programs, run and watched in simulated time."""
 
 import os
+import socket
 import sys
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,8 +15,9 @@ from edgerec.audio import TimelineFrame
 from edgerec.config import HooksConfig
 from edgerec.service.hook_process import MAX_LINE_BYTES, MAX_LINES, environment
 from edgerec.service.hooks import HookLimits, Hooks
+from edgerec.service.recorder import Recorder
 from edgerec.store.publish import Published
-from tests.kiosk import FakeClock, S
+from tests.kiosk import FakeClock, S, config
 
 PATIENCE_S = 60.0  # of real time, for a program to start and end on a busy machine
 SLEEPY = "import time; time.sleep(3600)"
@@ -270,6 +273,18 @@ def test_the_end_is_held_up_by_no_hook(tmp_path, caplog):
     assert (service.hooks.counts.running, service.hooks.counts.waiting) == (0, 0)
     assert service.hooks.counts.dropped == 3
     assert "hooks dropped at the end of the service hooks=3" in caplog.text
+
+
+def test_the_status_tells_what_has_become_of_hooks_and_who_listens(tmp_path):
+    """Of the whole service: what is counted can be read."""
+    hooks = HooksConfig(on_state=python("import sys; sys.exit(3)"))
+    settings = replace(config(tmp_path / "root", user="feed", bot="feed"), hooks=hooks)
+    with Recorder(settings) as recorder:
+        ours, theirs = socket.socketpair()
+        recorder.taps.offer("user", theirs, b"")
+        until(lambda: recorder.status()["hooks"]["failed"] > 0)
+        assert recorder.status()["taps"] == {"open": 1, "lost_blocks": 0}
+        ours.close()
 
 
 def test_the_end_waits_for_no_second_try(tmp_path):

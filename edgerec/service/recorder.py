@@ -276,6 +276,9 @@ class Recorder:
                 last_published=self._last_published,
                 clock=self._clock.read(),
                 usage=self._usage.at(self._clock.now_ns()),
+                hooks=self.hooks.counts,
+                taps=self.taps.count,
+                taps_lost_blocks=self.taps.lost_blocks,
             )
         )
 

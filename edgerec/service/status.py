@@ -7,7 +7,7 @@ replace as a whole; nobody is waited for.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
@@ -17,6 +17,7 @@ from edgerec.capture.child import SourceState
 from edgerec.clock import ClockReading
 from edgerec.service.announcements import RecorderState
 from edgerec.service.health import Health, Reason, judge
+from edgerec.service.hooks import HookCounts
 from edgerec.service.monitor import Heard
 from edgerec.service.timeline import SessionTimeline
 from edgerec.service.usage import Usage
@@ -62,6 +63,10 @@ class Facts:
     last_published: LastPublished | None
     clock: ClockReading
     usage: Usage
+    hooks: HookCounts = field(default_factory=HookCounts)
+    taps: int = 0
+    """How many listen."""
+    taps_lost_blocks: int = 0
 
 
 def health_of(facts: Facts) -> Health:
@@ -99,6 +104,8 @@ def describe(facts: Facts) -> dict[str, object]:
         "memory": {"pss_bytes": facts.usage.pss_bytes, "rss_bytes": facts.usage.rss_bytes},
         "cpu_seconds": facts.usage.cpu_seconds,
         "processes": facts.usage.processes,
+        "hooks": asdict(facts.hooks),
+        "taps": {"open": facts.taps, "lost_blocks": facts.taps_lost_blocks},
     }
 
 
