@@ -144,3 +144,12 @@ def test_hours_left_is_what_fits_beside_what_must_stay():
     assert hours_left(quota, 50, 0, 500, bytes_per_s=1.0) == 0.0
     limited = replace(quota, max_bytes=500 + 20 + hour)
     assert hours_left(limited, 10**9, 0, 500, bytes_per_s=1.0) == 1.0
+
+
+def test_turns_go_with_the_chunks_they_were_recorded_with():
+    chunks = [replace(stored(n), start_frame=n * 1000) for n in range(2)]
+    turns = [replace(stored(n), start_frame=n * 100 + 50) for n in range(15)]
+    plan = plan_deletions(
+        [*chunks, *turns], Demand(4 * chunks[0].bytes, None, None), keep_unacknowledged=True
+    )
+    assert plan == [chunks[0], *turns[:3]]

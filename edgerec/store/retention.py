@@ -46,11 +46,13 @@ class Stored:
     """Acknowledged by taking the audio away: the sidecar is left."""
     ended_utc_ns: int | None = None
     """When its last frame was recorded; None: the wall clock was not known then."""
+    start_frame: int = 0
+    """In its session: chunks and turns are numbered each by themselves."""
 
     @property
-    def order(self) -> tuple[bool, int, int]:
+    def order(self) -> tuple[bool, int, int, int]:
         """What goes first comes first."""
-        return not self.acknowledged, self.session_number, self.sequence
+        return not self.acknowledged, self.session_number, self.start_frame, self.sequence
 
 
 @dataclass(frozen=True, slots=True)

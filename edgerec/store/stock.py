@@ -31,8 +31,8 @@ def stored_in(folder: Path, session: str | None = None) -> Iterator[Stored]:
     Parameters
     ----------
     session
-        None: of all sessions. Else of this one, and with the time it ended, for which every
-        sidecar has to be read.
+        None: of all sessions. Else of this one, and with its place and the time it ended, for
+        which every sidecar has to be read.
     """
     sizes: dict[str, dict[str, int]] = {}
     with disk_step("listing", folder), os.scandir(folder) as entries:
@@ -49,7 +49,7 @@ def stored_in(folder: Path, session: str | None = None) -> Iterator[Stored]:
         path = folder / (stem + SIDECAR_SUFFIX)
         fields = _fields(path) if session or key.session not in numbers else {}
         if "session_number" in fields:
-            numbers[key.session] = _number(fields)
+            numbers[key.session] = _whole(fields, "session_number")
         orphan = AUDIO_SUFFIXES.isdisjoint(held) and key.what != "session"
         yield Stored(
             path=path,
@@ -60,6 +60,7 @@ def stored_in(folder: Path, session: str | None = None) -> Iterator[Stored]:
             acknowledged=orphan or ACK_SUFFIX in held,
             orphan=orphan,
             ended_utc_ns=_ended(fields),
+            start_frame=_whole(fields, "start_frame"),
         )
 
 
@@ -79,8 +80,8 @@ def _fields(sidecar: Path) -> dict[str, object]:
     return fields if isinstance(fields, dict) else {}
 
 
-def _number(fields: dict[str, object]) -> int:
-    number = fields.get("session_number")
+def _whole(fields: dict[str, object], name: str) -> int:
+    number = fields.get(name)
     return number if isinstance(number, int) else 0
 
 
