@@ -1,4 +1,5 @@
 import errno
+import os
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
@@ -161,6 +162,22 @@ def test_strangers_are_quarantined_and_never_overwrite_each_other(root):
         recover(root, NOW)
     held = {path.read_text() for path in root.quarantine.iterdir() if "reason" not in path.name}
     assert held == {"one", "two"}
+
+
+def link_to_nothing(path):
+    path.symlink_to("/nowhere/at/all")
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".journal", ".json", ""])
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, link_to_nothing])
+def test_what_is_no_regular_file_is_quarantined_unopened(root, make, suffix):
+    """Opening a pipe would wait for ever, and a link may lead to somebody else's file."""
+    path = root.work / f"0000abcd_000000_chunk{suffix}"
+    for _ in range(2):  # the second one is in nobody's way
+        make(path)
+        assert [reason for _, reason in recover(root, NOW).quarantined] == ["not a regular file"]
+        assert list(root.work.iterdir()) == []
+    assert len(list(root.quarantine.iterdir())) == 4
 
 
 def test_an_audio_file_that_is_not_what_its_published_sidecar_says_is_quarantined(root):

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 import shutil
 
 import pytest
@@ -79,6 +80,12 @@ def test_what_is_not_published_is_left_out(tmp_path, published):
     for folder in (".work", ".state", "quarantine"):
         (tmp_path / folder / "a.wav").write_bytes(b"half")
     assert verify(tmp_path).findings == ()
+
+
+def test_a_pipe_in_place_of_a_file_is_wrong_and_not_waited_for(tmp_path, published):
+    published[0].path.unlink()
+    os.mkfifo(published[0].path)
+    assert (published[0].path.name, "is not a regular file") in problems(tmp_path)
 
 
 def test_other_files_are_nobodys_business(tmp_path, published):

@@ -23,7 +23,7 @@ def quarantine(root: StorageRoot, path: Path, reason: str) -> Path:
         It can't be moved; it is where it was.
     """
     target = root.quarantine / path.name
-    if target.exists():
+    if target.exists() or target.is_symlink():
         target = root.quarantine / f"{path.stem}.{secrets.token_hex(4)}{path.suffix}"
     disk.replace(target.with_name(target.name + REASON_SUFFIX), f"{reason}\n".encode())
     disk.move(path, target)

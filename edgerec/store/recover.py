@@ -8,6 +8,7 @@ file, however broken, keeps a start from succeeding.
 
 from __future__ import annotations
 
+import stat
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -95,6 +96,10 @@ class _Recovering:
         self._totals = recall(self._root)
         with disk_step("listing", self._root.work):
             leftovers = sorted(self._root.work.iterdir())
+        for path in (path for path in leftovers if not _is_regular(path)):
+            # A link leads anywhere, and whoever opens a pipe waits for its writer.
+            self._quarantine(path, "not a regular file")
+        leftovers = [path for path in leftovers if path.exists()]
         for path in leftovers:
             if path.suffix == JOURNAL_SUFFIX:
                 self._recover_chunk(path)
@@ -156,6 +161,11 @@ class _Recovering:
         with disk_step("deleting", path):
             path.unlink()
         self._done.deleted.append(path)
+
+
+def _is_regular(path: Path) -> bool:
+    with disk_step("looking at", path):
+        return stat.S_ISREG(path.lstat().st_mode)
 
 
 def _may_matter(path: Path) -> bool:

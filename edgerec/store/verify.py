@@ -117,6 +117,8 @@ def _read_sidecars(
 
 def _check_audio(file: DescribedFile) -> tuple[int, list[str]]:
     """Return the file's length in bytes and what is wrong with it."""
+    if file.path.exists() and not file.path.is_file():
+        return 0, ["is not a regular file"]  # whoever opens a pipe waits for its writer
     try:
         size_bytes, sha256 = fingerprint(file.path)
         with disk_step("reading", file.path), file.path.open("rb") as audio:
