@@ -102,6 +102,31 @@ def test_output_that_nobody_reads_any_more_ends_the_command_quietly():
     assert process.returncode == Exit.BROKEN_PIPE
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(("words", "status"), [("check --config /dev/null", 0), ("dance", 2)])
+def test_a_standard_stream_that_was_closed_is_missed_by_nothing(closed, words, status):
+    process = subprocess.run(
+        ["/bin/sh", "-c", f'exec "{sys.executable}" -m edgerec {words} {closed}'],
+        capture_output=True,
+        check=False,
+    )
+    assert process.returncode == status
+    assert b"Traceback" not in process.stderr
+
+
+def test_a_file_that_is_opened_later_does_not_take_the_place_of_a_closed_stream(tmp_path):
+    """What a library complains of must not end up in a recording."""
+    script = (
+        "import os\nfrom edgerec.cli.standard_streams import open_missing\nopen_missing()\n"
+        f"file = open({str(tmp_path / 'x')!r}, 'w')\nos.write(2, b'complaint')\nprint('told')\n"
+        "assert file.fileno() > 2"
+    )
+    command = f"exec '{sys.executable}' -c \"$0\" <&- >&- 2>&-"
+    process = subprocess.run(["/bin/sh", "-c", command, script], check=False)
+    assert process.returncode == 0
+    assert (tmp_path / "x").read_bytes() == b""
+
+
 @pytest.mark.parametrize("words", [[], ["dance"], ["check", "--conf", "x"], ["check", "extra"]])
 def test_wrong_command_line_ends_with_2(words, capsys):
     with pytest.raises(SystemExit) as caught:

@@ -22,6 +22,7 @@ from typing import Final
 
 from edgerec import __version__
 from edgerec.cli.exits import Exit
+from edgerec.cli.standard_streams import open_missing
 from edgerec.config import ConfigError
 
 COMMANDS: Final = {
@@ -68,6 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     SystemExit
         After `--help` and `--version`, and with `Exit.USAGE` where the command line is wrong.
     """
+    open_missing()
     words = sys.argv[1:] if argv is None else list(argv)
     try:
         args = _parser(words).parse_args(words)  # imports the command, which may take a while
