@@ -227,7 +227,7 @@ LEAD_S = 50.0  # that the devices may be ahead of what is published; the ring ho
 MAX_GROWTH_BYTES = 16 << 20
 """Of seven hours: what taps may hold when the machine has no time for them, 1000 blocks of 8 KB and
 1 MiB for each of three streams, and 5 MB of noise. Measured: 0.2 to 0.3 MB on a quiet machine, and
-once 5 MB on a busy one. A chunk is 0.96 MB, and there are 840 of them."""
+once over 4 MiB on a busy one. A chunk is 0.96 MB, and there are 840 of them."""
 
 
 class GatedClock(FakeClock):
