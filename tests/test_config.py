@@ -383,6 +383,11 @@ def plain(value):
         ("recording: {format: opus, sample_rate: null}", "recording.sample_rate"),
         ("turns: {pre_roll_s: 6, max_turn_s: 5}", "turns.pre_roll_s"),
         (
+            "{recording: {late_seconds: 0.14}, tracks: {user: {source: none}}}",
+            "recording.late_seconds",
+        ),
+        ("tracks: {bot: {block_ms: 1000}}", "recording.late_seconds"),
+        (
             "{recording: {late_seconds: 0.19}, tracks: {bot: {source: feed}}}",
             "recording.late_seconds",
         ),
@@ -404,7 +409,9 @@ def test_contradiction_is_reported_under_one_of_its_settings(problems_of, text, 
         "recording: {format: opus, sample_rate: 24000}",
         "tracks: {user: {source: none}}",
         "{recording: {late_seconds: 0.2}, tracks: {user: {source: feed}, bot: {source: feed}}}",
-        "recording: {user_continuous_stream: false, late_seconds: 0.1}",
+        "recording: {user_continuous_stream: false, late_seconds: 0.15}",
+        "{recording: {late_seconds: .1}, tracks: {user: {source: none}, bot: {source: simulated}}}",
+        "{recording: {late_seconds: 2.05}, tracks: {bot: {block_ms: 2000}}}",
         "tracks: {bot: {source: simulated, simulate: {seed: 7, drift_ppm: -43.5}}}",
     ],
 )

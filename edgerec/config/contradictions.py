@@ -6,15 +6,18 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from edgerec.audio import TrackName
 from edgerec.capture.loudspeaker import CONTINUE_NS
+from edgerec.capture.portaudio import DEFAULT_BLOCK_MS
 from edgerec.capture.wire import MAX_RATE_HZ
 from edgerec.config.problems import Problem
-from edgerec.config.schema import SAMPLE_BYTES, Config
+from edgerec.config.schema import SAMPLE_BYTES, Config, TrackConfig
 from edgerec.store.formats import OPUS_RATES_HZ
 
 MIN_CHUNK_S: Final = (
     0.1  # a file costs three fsyncs; more than ten a second no SD card keeps up with
 )
+BLOCK_MARGIN_MS: Final = 50  # a machine that is a little busy is no loss
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,26 @@ def _chunk_past_ceiling(config: Config) -> bool:
     )
 
 
+def _blocks_too_long(name: TrackName) -> Contradiction:
+    """Hosts deliver blocks in pairs: the first is a block late, every time."""
+
+    def found(config: Config) -> bool:
+        track: TrackConfig = getattr(config.tracks, name)
+        block_ms = track.block_ms or DEFAULT_BLOCK_MS
+        late_ms = config.recording.late_seconds * 1000
+        return track.source == "portaudio" and late_ms < block_ms + BLOCK_MARGIN_MS
+
+    return Contradiction(
+        ("recording.late_seconds", f"tracks.{name}.block_ms", f"tracks.{name}.source"),
+        found,
+        f"the {name} device delivers its blocks in pairs, the first of them later than that",
+        f"use tracks.{name}.block_ms (null: {DEFAULT_BLOCK_MS}) and {BLOCK_MARGIN_MS} ms or more",
+    )
+
+
 _CONTRADICTIONS: Final = (
+    _blocks_too_long("user"),
+    _blocks_too_long("bot"),
     Contradiction(
         ("recording.buffer_size", "recording.chunk_seconds"),
         lambda config: bool(config.recording.buffer_size and config.recording.chunk_seconds),
