@@ -4,11 +4,9 @@ from edgerec.store.naming import (
     FileKey,
     Session,
     parse_published,
-    parse_work,
     partition,
     published_stem,
     utc_text,
-    work_name,
 )
 
 UTC_NS = 1_795_342_500_123_456_789
@@ -33,7 +31,6 @@ def test_time_in_sidecars_has_exact_microseconds():
 def test_names_can_be_read_back(sequence, what):
     key = FileKey("9f3a01c2", sequence, what)
     assert parse_published(published_stem(UTC_NS, key)) == key
-    assert parse_work(work_name(key, "")) == key
 
 
 @pytest.mark.parametrize("stem", ["", "notes", "9f3a01c2_000012_chunk", "x_9f3a01c2_000012_chunk"])

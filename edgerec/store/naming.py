@@ -28,12 +28,10 @@ AUDIO_SUFFIXES: Final = frozenset(form.suffix for form in FORMS.values())
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _KIOSK: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _SESSION: Final = re.compile(r"[0-9a-f]{8}")
-_TAIL: Final = (
-    r"(?P<session>[0-9a-f]{8})_(?P<sequence>\d{6,})_"
+_PUBLISHED: Final = re.compile(
+    r"\d{8}T\d{6}\.\d{3}Z_(?P<session>[0-9a-f]{8})_(?P<sequence>\d{6,})_"
     r"(?P<what>chunk|user|bot|turn-user|turn-bot|session)"
 )
-_PUBLISHED: Final = re.compile(r"\d{8}T\d{6}\.\d{3}Z_" + _TAIL)
-_IN_PROGRESS: Final = re.compile(_TAIL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,15 +90,7 @@ def utc_text(utc_ns: int) -> str:
 
 def parse_published(stem: str) -> FileKey | None:
     """Read back `published_stem`; None if `stem` is not one."""
-    return _key(_PUBLISHED.fullmatch(stem))
-
-
-def parse_work(stem: str) -> FileKey | None:
-    """Read back `work_name` without its suffix; None if `stem` is not one."""
-    return _key(_IN_PROGRESS.fullmatch(stem))
-
-
-def _key(match: re.Match[str] | None) -> FileKey | None:
+    match = _PUBLISHED.fullmatch(stem)
     if match is None:
         return None
     return FileKey(match["session"], int(match["sequence"]), cast(What, match["what"]))
