@@ -5,7 +5,16 @@ from dataclasses import replace
 import pytest
 
 from edgerec.capture.devices import DeviceError, DeviceInfo
-from edgerec.config import Config, RetentionConfig, StorageConfig, TrackConfig, TracksConfig
+from edgerec.config import (
+    Config,
+    DetectorConfig,
+    RecordingConfig,
+    RetentionConfig,
+    StorageConfig,
+    TrackConfig,
+    TracksConfig,
+    TurnsConfig,
+)
 from edgerec.service import checkup
 from edgerec.service.checkup import (
     check_clock,
@@ -14,6 +23,7 @@ from edgerec.service.checkup import (
     check_permissions,
     check_power,
     check_service,
+    check_turns,
     read_throttled,
 )
 from edgerec.service.status import describe
@@ -160,6 +170,32 @@ def test_a_machine_that_is_no_pi_has_no_flags(tmp_path, monkeypatch):
     (tmp_path / "vcgencmd").write_text("#!/bin/sh\necho throttled=0x1\n")
     (tmp_path / "vcgencmd").chmod(0o755)
     assert read_throttled() == 1
+
+
+def turns(detector, *, enabled=True):
+    return Config(
+        recording=RecordingConfig(enable_turn_audio=enabled),
+        turns=TurnsConfig(detector=DetectorConfig(user=detector)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("detector", "installed", "severity", "says"),
+    [
+        ("silero", True, "ok", "silero finds the user's turns"),
+        ("auto", True, "ok", "silero finds the user's turns"),
+        ("auto", False, "note", "spectral finds the user's turns"),
+        ("silero", False, "warning", "no turns will be found"),
+    ],
+)
+def test_a_detector_that_is_not_installed_is_told(detector, installed, severity, says):
+    ((given, told),) = found(check_turns(turns(detector), lambda: installed))
+    assert given == severity and says in told
+
+
+def test_a_detector_that_is_always_there_or_not_used_is_nothing_to_tell():
+    assert found(check_turns(turns("spectral"), lambda: False)) == []
+    assert found(check_turns(turns("silero", enabled=False), lambda: False)) == []
 
 
 def test_what_the_service_says_of_itself_is_passed_on():

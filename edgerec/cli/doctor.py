@@ -22,6 +22,7 @@ from edgerec.service.checkup import (
     check_permissions,
     check_power,
     check_service,
+    check_turns,
 )
 from edgerec.store.disk import StoreError
 
@@ -88,6 +89,7 @@ def _examine(file: Path | None, socket: Path | None) -> Iterator[Finding]:
     yield from check_devices(config, list_devices)
     yield from check_permissions(config)
     yield from check_disk(config)
+    yield from check_turns(config)
     yield from check_clock()
     yield from check_power()
     status, why_not = _ask(socket or config.control.socket)

@@ -22,6 +22,7 @@ from edgerec.config import Config, TrackConfig
 from edgerec.service.parts import track_configs
 from edgerec.store.disk import StoreError
 from edgerec.store.mount import check_mounted
+from edgerec.turns.neural import is_installed as silero_is_installed
 
 Severity = Literal["ok", "note", "warning", "failure"]
 
@@ -225,6 +226,24 @@ def check_clock(
         "their names may be wrong",
         "timedatectl set-ntp true; with no network, a battery-backed clock",
     )
+
+
+def check_turns(
+    config: Config, installed: Callable[[], bool] = silero_is_installed
+) -> Iterator[Finding]:
+    """Look whether the detector that is to find the user's turns is there."""
+    wanted = config.turns.detector.user
+    if not config.recording.enable_turn_audio or wanted not in ("auto", "silero"):
+        return
+    fix = "install the Python extra edgerec[vad]: see docs/service.md"
+    if installed():
+        yield Finding("turns", "ok", "silero finds the user's turns")
+    elif wanted == "auto":
+        told = "silero is not installed: spectral finds the user's turns, and finds false ones"
+        yield Finding("turns", "note", told, fix)
+    else:
+        told = "silero is not installed: no turns will be found"
+        yield Finding("turns", "warning", told, f"{fix}; or set turns.detector.user to auto")
 
 
 def check_power(read: Callable[[], int | None] | None = None) -> Iterator[Finding]:
