@@ -240,7 +240,7 @@ def no_tick(monkeypatch):
     monkeypatch.setattr(capture_loop, "TICK_MS", 600_000)
 
 
-PATIENCE_S = 10.0  # of real time, for a thread that something has woken
+PATIENCE_S = 20.0  # of real time, for a thread that something has woken
 
 
 def test_a_stop_wakes_the_loop(no_tick):

@@ -17,7 +17,7 @@ from edgerec.capture.wire import encode_block, encode_stream_header
 S = 1_000_000_000
 LIMITS = ChildLimits()
 HEADER = StreamHeader(48_000, 1, "user", "mic", "monotonic_raw")
-PATIENCE_S = 10.0  # of real time, for a process to do what it was told
+PATIENCE_S = 20.0  # of real time, for a process to do what it was told
 
 
 def block(first_frame=0, frames=4_800):

@@ -21,7 +21,7 @@ from edgerec.service.control_socket import ControlSocket, ControlSocketError
 from tests.feeding import level
 from tests.kiosk import FakeClock, S
 
-PATIENCE_S = 10.0  # of real time, for the control thread
+PATIENCE_S = 20.0  # of real time, for the control thread
 
 
 @pytest.fixture

@@ -208,14 +208,14 @@ def test_the_child_speaks_the_block_stream_from_now_on(child):
 def test_the_child_ends_quietly_on_a_signal(child, ending):
     read_blocks(child, 1)
     child.send_signal(ending)
-    assert child.wait(10) == -ending
+    assert child.wait(20) == -ending
     assert child.stderr.read() == b""
 
 
 def test_the_child_ends_quietly_when_nobody_reads_any_more(child):
     read_blocks(child, 1)
     child.stdout.close()
-    assert child.wait(10) in (-signal.SIGPIPE, 0)  # 0 where SIGPIPE is blocked by who started us
+    assert child.wait(20) in (-signal.SIGPIPE, 0)  # 0 where SIGPIPE is blocked by who started us
     assert child.stderr.read() == b""
 
 
