@@ -135,6 +135,15 @@ def test_wrong_command_line_ends_with_2(words, capsys):
     assert "usage: edgerec" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["meter", "tap user", "trace", "demo"])
+@pytest.mark.parametrize("seconds", ["-1", "nan", "inf", "1e9", "long"])
+def test_no_length_of_time_is_a_wrong_command_line(command, seconds, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main([*command.split(), f"--seconds={seconds}"])
+    assert ended.value.code == Exit.USAGE
+    assert "--seconds" in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_help_lists_every_command_and_imports_none(capsys, monkeypatch):
     monkeypatch.setattr(importlib, "import_module", raising(AssertionError("imported")))
     with pytest.raises(SystemExit) as caught:

@@ -10,7 +10,7 @@ from typing import Final
 from edgerec.cli.exits import Exit
 from edgerec.cli.interruption import Interruption
 from edgerec.cli.logs import log_to_stderr
-from edgerec.cli.options import add_json
+from edgerec.cli.options import add_json, parse_seconds
 from edgerec.cli.output import print_json, print_published, published_as_json
 from edgerec.config import (
     Config,
@@ -100,10 +100,7 @@ def _simulated(track: str) -> TrackConfig:
 
 
 def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds") from None
-    if not 0.1 <= seconds <= 86_400:
-        raise argparse.ArgumentTypeError(f"{seconds:g} s: give 0.1 to 86400")
-    return seconds
+    length_s = parse_seconds(text)
+    if not 0.1 <= length_s <= 86_400:
+        raise argparse.ArgumentTypeError(f"{length_s:g} s: give 0.1 to 86400")
+    return length_s

@@ -12,7 +12,7 @@ from typing import Any, Final
 from edgerec.audio import TRACKS
 from edgerec.cli.exits import Exit
 from edgerec.cli.interruption import Interruption
-from edgerec.cli.options import add_config, add_json, add_socket, socket_path
+from edgerec.cli.options import add_config, add_json, add_socket, parse_seconds, socket_path
 from edgerec.cli.service_connection import ServiceConnection, ServiceError
 from edgerec.cli.status_text import level
 from edgerec.clock import raw_now_ns
@@ -31,7 +31,9 @@ _WIPE: Final = "\x1b[K"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("--seconds", metavar="N", type=float, help="how long (default: for ever)")
+    parser.add_argument(
+        "--seconds", metavar="N", type=parse_seconds, help="how long (default: for ever)"
+    )
     add_json(parser)
     add_socket(parser)
     add_config(parser)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Final
 
 from edgerec.config import DEFAULT_FILE, FILE_VARIABLE, default_file, load_config
+
+MAX_SECONDS: Final = 366 * 86_400  # who wants more leaves it out
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
@@ -46,3 +49,14 @@ def socket_path(args: argparse.Namespace) -> Path:
         path: Path = args.socket
         return path
     return load_config(args.config or default_file()).control.socket
+
+
+def parse_seconds(text: str) -> float:
+    """Return a length of time as the command line gives it, 0 to `MAX_SECONDS`; for argparse."""
+    try:
+        length_s = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds") from None
+    if not 0 <= length_s <= MAX_SECONDS:
+        raise argparse.ArgumentTypeError(f"{length_s:g} s: give 0 to {MAX_SECONDS}")
+    return length_s

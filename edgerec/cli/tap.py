@@ -14,7 +14,7 @@ from edgerec.audio import STREAMS, Block, StreamHeader
 from edgerec.capture.pcm_output import PcmOutput, PcmOutputError
 from edgerec.capture.wire import Decoder, WireError
 from edgerec.cli.exits import Exit
-from edgerec.cli.options import add_config, add_socket, socket_path
+from edgerec.cli.options import add_config, add_socket, parse_seconds, socket_path
 from edgerec.cli.service_connection import ServiceConnection, ServiceError, result_of
 
 HELP = """Write live audio of the running service to standard output: what the user's or the bot's
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
     parser.set_defaults(form="wav")
     parser.add_argument(
-        "--seconds", metavar="N", type=float, help="end by itself after so much audio"
+        "--seconds", metavar="N", type=parse_seconds, help="end by itself after so much audio"
     )
     add_socket(parser)
     add_config(parser)

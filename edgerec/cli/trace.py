@@ -17,7 +17,7 @@ from edgerec.audio import Block, StreamEnded, StreamHeader, TrackName
 from edgerec.capture.child import ChildSource
 from edgerec.capture.trace import TraceWriter
 from edgerec.cli.exits import Exit
-from edgerec.cli.options import add_config, add_json
+from edgerec.cli.options import add_config, add_json, parse_seconds
 from edgerec.cli.output import Progress, print_json
 from edgerec.clock import raw_now_ns
 from edgerec.config import default_file, load_config
@@ -67,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seconds",
         metavar="N",
-        type=float,
+        type=parse_seconds,
         help="how long, once the devices deliver (default: for ever)",
     )
     add_config(parser)
