@@ -109,6 +109,11 @@ def test_sidecars_that_say_nonsense_are_told_and_fail(tmp_path, capsys):
     assert name in capsys.readouterr().err
 
 
+def test_a_tree_that_is_not_there_is_no_tree_without_turns(tmp_path, capsys):
+    assert cli.main(["turns", str(tmp_path / "ready-made")]) == 1
+    assert "listing" in capsys.readouterr().err
+
+
 def test_there_may_be_nothing_to_draw(tmp_path, capsys):
     assert cli.main(["turns", str(tmp_path), "--plot", str(tmp_path / "a.svg")]) == 1
     assert "no session to draw" in capsys.readouterr().err

@@ -47,7 +47,11 @@ def run(args: argparse.Namespace) -> int:
     from edgerec.store.turn_list import find_files, overview
 
     top: Path = args.path or load_config(args.config or default_file()).storage.root
-    found = find_files(top)
+    try:
+        found = find_files(top)
+    except StoreError as error:
+        print(f"edgerec turns: {error}", file=sys.stderr)
+        return Exit.FAILED
     for problem in found.problems:
         print(problem, file=sys.stderr)
     files = [file for file in found.files if args.session in (None, file.key.session)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from edgerec.store.described import DescribedFile, SidecarError, read_sidecar
 from edgerec.store.disk import StoreError
 from edgerec.store.layout import CHUNK
 from edgerec.store.naming import SIDECAR_SUFFIX, parse_published
-from edgerec.store.root import QUARANTINE
+from edgerec.store.tree import walk
 
 _PIECE_FRAMES: Final = 65_536
 _FULL_SCALE: Final = 32_768
@@ -31,11 +30,6 @@ class Found:
     """By session, in the order of their names."""
     problems: tuple[str, ...]
     """Of sidecars that can't be understood; each a sentence."""
-
-    @property
-    def turns(self) -> list[DescribedFile]:
-        """The turn files."""
-        return [file for file in self.files if file.turn is not None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,20 +59,24 @@ class Overview:
 
 
 def find_files(top: Path) -> Found:
-    """Read every sidecar under a folder, at any depth."""
+    """Read every sidecar under a folder, at any depth.
+
+    Raises
+    ------
+    StoreError
+        A folder can't be listed.
+    """
     files, problems = [], []
-    for folder, subfolders, names in os.walk(top):
-        subfolders[:] = [n for n in subfolders if not n.startswith(".") and n != QUARANTINE]
-        for path in (Path(folder, name) for name in names):
-            if path.suffix != SIDECAR_SUFFIX or parse_published(path.stem) is None:
-                continue
-            try:
-                one = read_sidecar(path)
-            except SidecarError as error:
-                problems.append(f"{path}: {error}")
-                continue
-            if isinstance(one, DescribedFile):
-                files.append(one)
+    for path in walk(top):
+        if path.suffix != SIDECAR_SUFFIX or parse_published(path.stem) is None:
+            continue
+        try:
+            one = read_sidecar(path)
+        except SidecarError as error:
+            problems.append(f"{path}: {error}")
+            continue
+        if isinstance(one, DescribedFile):
+            files.append(one)
     files.sort(key=lambda file: (file.path.name, file.key.what))
     begun = {file.key.session: file.path.name for file in reversed(files)}
     files.sort(key=lambda file: begun[file.key.session])

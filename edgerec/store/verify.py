@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from edgerec.store.described import DescribedFile, DescribedSession, SidecarErro
 from edgerec.store.disk import StoreError, disk_step
 from edgerec.store.naming import AUDIO_SUFFIXES, SIDECAR_SUFFIX, parse_published
 from edgerec.store.publish import fingerprint
-from edgerec.store.root import QUARANTINE
+from edgerec.store.tree import walk
 from edgerec.store.wav import HEADER_BYTES, WavHeader, parse_wav_header
 
 Progress = Callable[[int, int], None]
@@ -79,21 +78,12 @@ def verify(top: Path, progress: Progress | None = None) -> Report:
 def _find(top: Path) -> tuple[list[Path], list[Path]]:
     """Return the sidecars and the audio files under `top`."""
     sidecars, audio = [], []
-    for folder, subfolders, names in os.walk(top, onerror=_not_listed):
-        subfolders[:] = sorted(
-            name for name in subfolders if not name.startswith(".") and name != QUARANTINE
-        )
-        for path in (Path(folder, name) for name in sorted(names)):
-            if path.suffix in AUDIO_SUFFIXES:
-                audio.append(path)
-            elif path.suffix == SIDECAR_SUFFIX and parse_published(path.stem):
-                sidecars.append(path)
+    for path in walk(top):
+        if path.suffix in AUDIO_SUFFIXES:
+            audio.append(path)
+        elif path.suffix == SIDECAR_SUFFIX and parse_published(path.stem):
+            sidecars.append(path)
     return sidecars, audio
-
-
-def _not_listed(error: OSError) -> None:
-    with disk_step("listing", Path(error.filename)):
-        raise error
 
 
 def _read_sidecars(
