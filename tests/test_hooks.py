@@ -226,6 +226,22 @@ def test_a_hook_that_prints_without_end_is_ended_and_little_of_it_reaches_the_lo
     assert len(caplog.text) < 2 * MAX_LINES * MAX_LINE_BYTES
 
 
+def test_a_hook_that_can_t_be_watched_is_ended_and_fails(tmp_path, monkeypatch, caplog):
+    begun = []
+
+    def pidfd_open(pid):
+        begun.append(pid)
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(os, "pidfd_open", pidfd_open)
+    service = Service(on_chunk=python(SLEEPY))
+    service.hooks.published(published(tmp_path / "a.wav"))
+    service.until(lambda counts: counts.failed == 1)
+    assert "Too many open files" in caplog.text
+    with pytest.raises(ChildProcessError):  # it is gone, and has been waited for
+        os.waitpid(begun[0], os.WNOHANG)
+
+
 def test_the_last_lines_of_the_output_reach_the_log(tmp_path, caplog):
     caplog.set_level("INFO")
     service = Service(on_chunk=python("for n in range(50_000): print('line', n)"))

@@ -49,7 +49,13 @@ class HookProcess:
         assert self._process.stdout is not None
         self._pipe = self._process.stdout
         os.set_blocking(self._pipe.fileno(), False)
-        self._ended = os.pidfd_open(self._process.pid)
+        try:
+            self._ended = os.pidfd_open(self._process.pid)
+        except OSError:  # no descriptor left: nobody would see it end
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._pipe.close()
+            raise
         with contextlib.suppress(OSError):  # it has ended already
             os.setpriority(os.PRIO_PROCESS, self._process.pid, NICE)
         self._tail = b""  # of the output; holds MAX_LINES of the longest lines that are shown
