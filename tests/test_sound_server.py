@@ -190,3 +190,18 @@ def test_no_stream_is_moved_by_pipewire_or_with_nowhere_to_go(pactl):
     answers["info"] = "Server Name: PulseAudio (on PipeWire 0.3.65)"
     assert not pin_stream(RecordingStream(2, "mic"), {"mic", "speaker.monitor"})
     assert all(call == ["info"] for call in calls)
+
+
+def test_a_tool_that_can_t_be_started_now_is_no_answer(monkeypatch):
+    def run(command, **options):
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr(sound_server.subprocess, "run", run)
+    assert sound_server.read_state() is None
+    assert sound_server.read_sources() == []
+
+
+def test_an_answer_of_another_form_is_told(monkeypatch):
+    monkeypatch.setattr(sound_server, "_output", lambda command: '["a source"]')
+    with pytest.raises(sound_server.SoundServerError, match="pactl"):
+        sound_server.read_sources()

@@ -54,7 +54,7 @@ def read_sources() -> list[ServerSource]:
             continue
         try:
             return parse(printed)
-        except (ValueError, KeyError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise SoundServerError(
                 f"reading what `{' '.join(command)}` printed: {error!r}"
             ) from error
@@ -190,13 +190,13 @@ def parse_pw_dump(text: str) -> list[ServerSource]:
 
 
 def _output(command: Sequence[str]) -> str | None:
-    """Run a program that may not be installed, or find no server; None then."""
+    """Run a program that may not be installed, or not be started, or find no server; None then."""
     # In a locale with decimal commas pactl prints numbers that are not JSON.
     env = os.environ | {"LC_ALL": "C.UTF-8"}
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=SERVER_TIMEOUT_S, check=False, env=env
         )
-    except (FileNotFoundError, subprocess.TimeoutExpired):
+    except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout if done.returncode == 0 else None
