@@ -69,13 +69,20 @@ class MarkedTurns:
         """None: every turn is one from its mark on."""
         return None
 
+    @property
+    def decided(self) -> TimelineFrame:
+        """Of every frame before it is known whether it belongs to a turn, but for late marks."""
+        if self._turn is not None:
+            return self._turn.part.stop
+        return TimelineFrame(max(self._free, self._position - self._rules.pre_roll))
+
     def mark(self, mark: Mark, oldest: TimelineFrame) -> list[TurnPart]:
         """Take in a mark of any frame; return the parts of which something new is known.
 
         Parameters
         ----------
         oldest
-            The audio before it is gone.
+            No turn begins before it: the audio is gone, or written as silence.
 
         Raises
         ------

@@ -65,6 +65,14 @@ class Segmenter:
         """Where speech began of which it is open whether it becomes a turn; None: there is none."""
         return None if self._candidate is None else self._candidate.start
 
+    @property
+    def decided(self) -> TimelineFrame:
+        """Of every frame before it is known whether it belongs to a turn."""
+        if self._turn is not None:
+            return self._turn.part.stop
+        speech = self._position if self.undecided is None else self.undecided
+        return TimelineFrame(max(self._free, speech - self._rules.pre_roll))
+
     def push(self, judged: Judged) -> list[TurnPart]:
         """Take in what was judged next; return the parts of which something new is known."""
         if judged.start != self._position:

@@ -52,6 +52,10 @@ class TurnTracker:
         self._bot_began = TimelineFrame(0)
         self._held: list[BotTurn] = []
 
+    def decided(self, track: TrackName) -> TimelineFrame:
+        """Of every frame before it is known whether it belongs to a turn of the speaker."""
+        return self._speakers[track].decided
+
     def push(self, judged: Iterable[Judged]) -> list[TurnPart]:
         """Take in what was judged; return the parts of which something new is known."""
         parts = [part for one in judged for part in self._speakers[one.track].push(one)]
@@ -65,7 +69,7 @@ class TurnTracker:
         Parameters
         ----------
         oldest
-            The audio before it is gone.
+            No turn begins before it: the audio is gone, or written as silence.
 
         Raises
         ------
