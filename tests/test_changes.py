@@ -66,8 +66,17 @@ def test_what_belongs_to_the_process_is_refused_with_a_hint(sections, path):
 def test_a_device_that_changes_has_its_own_source_opened_anew():
     changes = changes_between(Config(), config(tracks={"bot": {"device": "other"}}))
     assert changes.sources == ("bot",)
+
+
+def test_whether_speech_is_looked_for_is_decided_when_the_service_starts():
     speech = config(recording={"user_continuous_stream": False})
-    assert changes_between(Config(), speech).sources == ("user",)
+    (problem,) = changes_between(Config(), speech).refused
+    assert problem.path == "recording.user_continuous_stream"
+    fed = config(recording={"user_continuous_stream": False}, tracks={"user": {"source": "feed"}})
+    (problem,) = changes_between(speech, fed).refused
+    assert problem.path == "tracks.user.source"
+    always_fed = config(tracks={"user": {"source": "feed"}})
+    assert changes_between(fed, always_fed).refused == ()  # a feed has pauses either way
 
 
 def test_nothing_has_changed_in_the_same_configuration():

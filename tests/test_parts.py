@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from edgerec.capture.child import ChildLimits
 from edgerec.service import parts
+from edgerec.service.turn_parts import build_turn_loop, gate_patience_s
 from tests.kiosk import START_NS, FakeClock, config
 
 ROOT = Path("/nowhere")
@@ -26,7 +26,8 @@ def test_a_feed_is_no_capture_child_and_a_device_is_no_feed():
         ({}, ("user", "bot")),
         ({"bot": "feed"}, ("user",)),
         ({"user": "feed", "bot": "feed"}, ()),
-        ({"user_continuous_stream": False}, ("bot",)),
+        ({"user_continuous_stream": False}, ("user", "bot")),
+        ({"user": "feed", "user_continuous_stream": False}, ("bot",)),
         ({"user": "none", "user_continuous_stream": False}, ("bot",)),
     ],
 )
@@ -35,7 +36,19 @@ def test_pauses_are_gaps_only_of_what_delivers_all_the_time(settings, continuous
     assert synchronizer.continuous == continuous
 
 
-def test_a_device_that_delivers_speech_only_is_not_taken_for_a_stalled_one():
-    children = parts.build_children(config(ROOT, user_continuous_stream=False), START_NS)
-    assert children["user"]._limits.stall_ns == parts.PAUSE_NS
-    assert children["bot"]._limits == ChildLimits()
+@pytest.mark.parametrize(
+    ("user", "speech_only"),
+    [("portaudio", True), ("simulated", True), ("feed", False), ("none", False)],
+)
+def test_speech_is_looked_for_on_a_microphone_that_is_live_all_the_time(user, speech_only):
+    settings = config(ROOT, user=user, user_continuous_stream=False)
+    assert settings.speech_only == speech_only
+    assert (build_turn_loop(lambda: settings, FakeClock()) is not None) == speech_only
+    assert not config(ROOT, user=user).speech_only
+
+
+def test_the_history_is_longer_by_how_long_a_decision_is_waited_for():
+    settings = config(ROOT, user_continuous_stream=False)
+    more = parts.build_history(settings, 1_000).capacity
+    more -= parts.build_history(config(ROOT), 1_000).capacity
+    assert more == pytest.approx(1_000 * gate_patience_s(settings), abs=1)

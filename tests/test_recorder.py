@@ -521,6 +521,42 @@ def test_marked_turns_of_a_running_session_are_files_with_the_samples_of_its_chu
     assert verify(tmp_path / "root").findings == ()
 
 
+def test_a_running_session_can_hold_what_is_marked_and_silence_behind_it(tmp_path, kiosk):
+    kiosk["user"] = EagerSource(device("user", world=tone(440.0)))
+    clock = PacedClock()
+    published = []
+    recorder = Recorder(
+        config(tmp_path / "root", user_continuous_stream=False),
+        clock=clock,
+        on_published=published.append,
+    )
+    clock.let_pass(4)
+    wait_for_decided(recorder, 1)
+    start = recorder.mark("user", 0, speaking=True)
+    clock.let_pass(2)
+    recorder.mark("user", clock.read().monotonic_ns - S // 2, speaking=False)
+    stop = start + round(1.5 * RATE + 0.8 * RATE)  # with the hangover
+    wait_for_decided(recorder, 3)
+    clock.let_pass(3)
+    recorder.stop()
+    clock.until_ns += 10 * S
+    wait(recorder)
+    (chunk,) = chunks(published)
+    assert published[-1].kind == "session"
+    assert {one.kind for one in published} == {"chunk", "session"}
+    user = np.frombuffer(audio(chunk.path), "<i2").reshape(-1, 2)[:, 0]
+    assert np.abs(user[start:stop]).max() > 1_000
+    assert np.count_nonzero(user[start:stop]) > 0.9 * (stop - start)
+    assert len(user) > stop + RATE
+    assert not user[stop:].any()
+    assert verify(tmp_path / "root").findings == ()
+
+
+def wait_for_decided(recorder, seconds):
+    """Wait until the turn thread knows so much of the session, so that nobody runs away from it."""
+    wait_for(lambda: recorder._sessions.timeline.gate.decided >= seconds * RATE)
+
+
 def is_marked(turn):
     return sidecar(turn)["turn"]["by"] == "mark"
 

@@ -372,3 +372,42 @@ def test_the_chunks_are_the_same_with_turns_and_without(tmp_path, talk_traces):
     assert [audio(one.path) for one in chunks(with_turns)] == [
         audio(one.path) for one in chunks(without)
     ]
+
+
+@pytest.mark.parametrize("form", ["wav", "flac"])
+@pytest.mark.parametrize("enable_turn_audio", [True, False])
+def test_of_a_live_microphone_speech_alone_is_kept_to_the_sample(
+    tmp_path, talk_traces, form, enable_turn_audio
+):
+    def chunks_of(folder, **recording):
+        published = replayed(tmp_path / folder, talk_traces, chunk_seconds=7, **recording)
+        pcm = [soundfile.read(one.path, dtype="int16")[0].T for one in chunks(published)]
+        return published, np.concatenate(pcm, axis=1)
+
+    all_of_it, whole = chunks_of("all", enable_turn_audio=True)
+    published, held = chunks_of(
+        "speech",
+        user_continuous_stream=False,
+        separate_tracks=True,
+        format=form,
+        enable_turn_audio=enable_turn_audio,
+    )
+    spoken = np.zeros(whole.shape[1], bool)
+    for one in all_of_it:
+        if one.what == "turn-user":
+            spoken[one.start : one.start + one.frames] = True
+    assert 0.1 < spoken.mean() < 0.9
+    assert np.array_equal(held[0], whole[0] * spoken)
+    assert np.array_equal(held[1], whole[1])
+    assert gaps(published, "user") == gaps(all_of_it, "user")
+    for index, track in enumerate(("user", "bot")):
+        files = [
+            soundfile.read(one.path, dtype="int16")[0] for one in published if one.what == track
+        ]
+        assert np.array_equal(np.concatenate(files), held[index])
+    turns = [one for one in published if one.what == "turn-user"]
+    assert bool(turns) == enable_turn_audio
+    for one in turns:
+        place = slice(one.start, one.start + one.frames)
+        assert np.array_equal(soundfile.read(one.path, dtype="int16")[0], held[0, place])
+    assert verify(tmp_path / "speech").ok

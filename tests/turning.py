@@ -88,7 +88,17 @@ class LoudActivity:
 class TurnRig:
     """A session whose audio the test commits: its turns found and written, in one thread."""
 
-    def __init__(self, root, *, layout=None, cutting=None, rules=RULES, keep_s=30.0):
+    def __init__(
+        self,
+        root,
+        *,
+        layout=None,
+        cutting=None,
+        rules=RULES,
+        keep_s=30.0,
+        gate=None,
+        turn_audio=True,
+    ):
         self.root = root
         self.published = []
         self.rules = rules
@@ -96,9 +106,9 @@ class TurnRig:
         reports = {"user": TrackReport("mic"), "bot": TrackReport("loopback")}
         self.timeline = SessionTimeline(RATE, self.history, stamp_of, reports)
         self.turns = SessionTurns(
-            self.timeline, LoudActivity, TurnTracker(rules, yields=4 * LETTER)
+            self.timeline, LoudActivity, TurnTracker(rules, yields=4 * LETTER), gate
         )
-        self.timeline.turns = self.turns.board
+        self.timeline.turns, self.timeline.gate = self.turns.board, gate
         self.recording = Recording(
             root,
             SESSION,
@@ -106,7 +116,7 @@ class TurnRig:
             cutting or Cutting(chunk_frames=7 * LETTER, max_file_frames=10**9),
             stamp_of,
             self.published.append,
-            turn_audio=True,
+            turn_audio=turn_audio,
         )
 
     def commit(self, pcm, reasons=None):
@@ -146,7 +156,7 @@ class TurnRig:
 
     def finish_writing(self):
         """Write the end, once more if the disk has failed."""
-        write_committed(self.recording, self.timeline)
+        write_committed(self.recording, self.timeline, last=True)
         write_turns(self.recording, self.timeline, self.turns.board, last=True)
         self.recording.finish("stop")
         return self.published

@@ -22,6 +22,8 @@ RESTART: Final = (
     "control",
 )
 """Sections and settings that only a new process can have."""
+SPEECH_ONLY: Final = ("recording.user_continuous_stream", "tracks.user.source")
+"""And those that together decide whether speech is looked for, where that changes."""
 NEW_SESSION: Final = (
     "kiosk_id",
     "recording.sample_rate",
@@ -53,17 +55,14 @@ def changes_between(old: Config, new: Config) -> Changes:
         Problem(path, "can't change while the service runs", "restart the service")
         for path in paths
         if _is_in(path, RESTART)
+        or (old.speech_only != new.speech_only and _is_in(path, SPEECH_ONLY))
     )
-    speaks_only = old.recording.user_continuous_stream != new.recording.user_continuous_stream
     return Changes(
         paths=paths,
         refused=refused,
         new_session=any(_is_in(path, NEW_SESSION) for path in paths),
         sources=tuple(
-            name
-            for name in TRACKS
-            if _without_offset(old, name) != _without_offset(new, name)
-            or (name == "user" and speaks_only)
+            name for name in TRACKS if _without_offset(old, name) != _without_offset(new, name)
         ),
     )
 

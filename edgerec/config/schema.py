@@ -197,6 +197,12 @@ class Config:
     hooks: HooksConfig = HooksConfig()
 
     @property
+    def speech_only(self) -> bool:
+        """Whether of a user track that is live all the time nothing but speech is recorded."""
+        user = self.tracks.user.source
+        return not self.recording.user_continuous_stream and user not in ("feed", "none")
+
+    @property
     def kiosk(self) -> str:
         """The kiosk's name in folders and sidecars: `kiosk_id`, else what fits of the host name.
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, MutableMapping
 from typing import Final
 
 from edgerec.audio import TRACKS, StreamHeader, TrackName
-from edgerec.capture.child import ChildLimits, ChildSource
+from edgerec.capture.child import ChildSource
 from edgerec.capture.device_watch import Watched
 from edgerec.capture.feed import FeedSource
 from edgerec.capture.portaudio import DEFAULT_BLOCK_MS, portaudio_command
@@ -33,9 +33,6 @@ MAX_RECORDING_RATE_HZ: Final = 192_000
 FALLBACK_RATE_HZ: Final = 48_000  # `sample_rate: null`, and no device has told its rate
 SIMULATED_RATE_HZ: Final = 48_000
 SIMULATED_BLOCK_MS: Final = 100.0
-PAUSE_NS: Final = 600 * 1_000_000_000
-"""A device that delivers speech only is reopened after so long without any, in case it is gone."""
-
 
 _DAY_NS: Final = 86_400 * 1_000_000_000
 _PUBLISHED_SHARE: Final[Mapping[Format, float]] = {"wav": 1.0, "flac": 0.45, "opus": 0.12}
@@ -50,8 +47,6 @@ def track_configs(config: Config) -> dict[TrackName, TrackConfig]:
 
 def delivers_always(config: Config, name: TrackName) -> bool:
     """Tell whether a track's source delivers all the time, so that a pause is a gap."""
-    if name == "user" and not config.recording.user_continuous_stream:
-        return False
     return track_configs(config)[name].source != "feed"
 
 
@@ -72,13 +67,11 @@ def build_children(config: Config, now_ns: int) -> dict[TrackName, ChildSource]:
 def build_child(config: Config, name: TrackName, now_ns: int) -> ChildSource:
     """Return the capture child of one track, which has a device."""
     track = track_configs(config)[name]
-    always = delivers_always(config, name)
     return ChildSource(
         name,
         _capture_command(name, track, now_ns),
         track.env,
         now_ns=now_ns,
-        limits=ChildLimits() if always else ChildLimits(stall_ns=PAUSE_NS),
         # Whoever asks for shorter blocks wants them soon.
         unhurried=(track.block_ms or DEFAULT_BLOCK_MS) >= DEFAULT_BLOCK_MS,
     )

@@ -21,7 +21,7 @@ from edgerec.service import parts
 from edgerec.service.session_turns import SessionTurns
 from edgerec.service.spare_memory import SpareMemory
 from edgerec.service.timeline import ReplayStamps, SessionTimeline
-from edgerec.service.turn_parts import build_session_turns
+from edgerec.service.turn_parts import build_session_turns, finds_turns
 from edgerec.service.turn_writing import write_turns
 from edgerec.service.writer_loop import write_committed
 from edgerec.store.publish import Published
@@ -205,8 +205,9 @@ class _ReplayedSession:
             clock=clock,
             utc_wait_s=0,  # a trace's clock will not be known any better
         )
-        if self._config.recording.enable_turn_audio:
-            self._turns = build_session_turns(self._config, self._timeline)
+        if finds_turns(self._config):
+            self._turns = turns = build_session_turns(self._config, self._timeline)
+            self._timeline.turns, self._timeline.gate = turns.board, turns.gate
         for track, end in self._held:
             self._synchronizer.deliver(track, end)
 
@@ -221,9 +222,9 @@ class _ReplayedSession:
             self._write(recording, timeline)
 
     def _write(self, recording: Recording, timeline: SessionTimeline) -> None:
-        write_committed(recording, timeline)
+        over = self._turns is not None and self._turns.advance()  # first: it says what is written
+        write_committed(recording, timeline, last=over)
         if self._turns is not None:
-            over = self._turns.advance()
             write_turns(recording, timeline, self._turns.board, last=over)
 
     def _check_clocks(self) -> None:

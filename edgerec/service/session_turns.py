@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import queue
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from edgerec.audio import TimelineFrame, TrackName
+from edgerec.audio import TimelineFrame, TrackName, TurnPart
+from edgerec.service.speech_gate import SpeechGate
 from edgerec.service.timeline import SessionTimeline
 from edgerec.service.turn_board import TurnBoard
 from edgerec.service.wishes import WishError
@@ -42,6 +43,8 @@ class SessionTurns:
     ----------
     build_activity
         Called by the first `advance`: it may take a second to load.
+    gate
+        Told which of the user's frames are recorded; None: all are.
     """
 
     def __init__(
@@ -49,9 +52,12 @@ class SessionTurns:
         timeline: SessionTimeline,
         build_activity: Callable[[], VoiceActivity],
         tracker: TurnTracker,
+        gate: SpeechGate | None = None,
     ) -> None:
         self.board = TurnBoard()
         """What is known, for whoever writes it."""
+        self.gate = gate
+        """What is recorded of the user; None: all."""
         self._timeline = timeline
         self._build_activity = build_activity
         self._activity: VoiceActivity | None = None
@@ -67,25 +73,31 @@ class SessionTurns:
         activity = self._activity = self._activity or self._build_activity()
         self._take_marks()
         while (frames := min(history.committed - self._position, piece)) > 0:
+            unjudged: list[tuple[int, int]] = []
             try:
                 judged = activity.push(history.read(self._position, frames))
                 self._position = TimelineFrame(self._position + frames)
             except OverrunError as overrun:
+                start = self._position
                 judged = self._skip(activity, overrun.lost)
+                unjudged = [(start, self._position)]
             self._timeline.echo = activity.echo
-            self.board.post(self._tracker.push(judged))
+            self._tell(self._tracker.push(judged), unjudged)
             self._take_marks()
         if stop is None:
             return False
-        self.board.post(self._tracker.push(activity.flush()))
+        self._tell(self._tracker.push(activity.flush()))
+        self._tell(self._tracker.finish(), decided=self._position)  # nothing follows
         self.end()
         return True
 
     def end(self) -> None:
         """End every turn that goes on, where it is: no more is judged."""
         try:
-            self.board.post(self._tracker.finish())
+            self._tell(self._tracker.finish(), decided=TimelineFrame(0))  # what is open, stays so
         finally:
+            if self.gate is not None:
+                self.gate.open()
             self.board.complete()
 
     def mark(self, track: TrackName, at_ns: int, now_ns: int, *, speaking: bool) -> TimelineFrame:
@@ -127,18 +139,34 @@ class SessionTurns:
         """Place the marks that have come since."""
         history = self._timeline.history
         reach = history.capacity - history_frames(self._timeline.rate, keep_s=0)
-        oldest = TimelineFrame(max(0, history.committed - reach))
+        gone = max(0, history.committed - reach)
         for _ in range(MAX_PENDING):
             try:
                 told = self._told.get_nowait()
             except queue.Empty:
                 return
+            silent = self.gate.decided if told.track == "user" and self.gate else 0
+            oldest = TimelineFrame(max(gone, silent))
             try:
                 parts = self._tracker.mark(told.track, told.frame, oldest, speaking=told.speaking)
             except TooManyMarksError as error:
                 log.warning("turn mark is ignored why=%r", str(error))
             else:
-                self.board.post(parts)
+                self._tell(parts)
+
+    def _tell(
+        self,
+        parts: list[TurnPart],
+        unjudged: Iterable[tuple[int, int]] = (),
+        decided: TimelineFrame | None = None,
+    ) -> None:
+        """Say what is new: first what is recorded at all, then what of it belongs to a turn."""
+        if self.gate is not None:
+            spoken = [(part.start, part.stop) for part in parts if part.speaker == "user"]
+            if decided is None:
+                decided = self._tracker.decided("user")
+            self.gate.keep([*spoken, *unjudged], decided)
+        self.board.post(parts)
 
     def _skip(self, activity: VoiceActivity, lost: int) -> list[Judged]:
         """Go on where there is audio again; what is lost counts as silence."""

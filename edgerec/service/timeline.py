@@ -9,6 +9,7 @@ from typing import Final
 
 from edgerec.audio import EchoReport, Stamp, StreamHeader, TimelineFrame, TrackName, TrackReport
 from edgerec.clock import Clock, boot_id
+from edgerec.service.speech_gate import SpeechGate
 from edgerec.service.turn_board import TurnBoard
 from edgerec.store.sidecar import EndReason
 from edgerec.sync.ring import History
@@ -46,6 +47,8 @@ class SessionTimeline:
     """Where the session ends; None while it goes on."""
     turns: TurnBoard | None = None
     """What is known of its turns; None: nobody looks for any."""
+    gate: SpeechGate | None = None
+    """What is recorded of its user; None: all."""
     end_reason: EndReason = "stop"
     cuts: deque[Cut] = field(default_factory=deque)
     echo: EchoReport = field(default_factory=EchoReport)

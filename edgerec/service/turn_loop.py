@@ -44,7 +44,7 @@ class TurnLoop:
     def begin(self, timeline: SessionTimeline) -> None:
         """Find the turns of this session; for the recorder thread."""
         turns = self._build_turns(timeline)
-        timeline.turns = turns.board
+        timeline.turns, timeline.gate = turns.board, turns.gate
         self._sessions.append(turns)
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ from typing import Final
 from edgerec.clock import Clock
 from edgerec.config import Config
 from edgerec.service.session_turns import SessionTurns
+from edgerec.service.speech_gate import SpeechGate
 from edgerec.service.timeline import SessionTimeline
 from edgerec.service.turn_loop import TurnLoop
 from edgerec.turns.detectors import Detectors
@@ -19,6 +20,7 @@ YIELDS_S: Final = 1.0
 """A bot that was cut off falls silent within so long: what an assistant takes to notice, and what
 is on its way to the loudspeaker by then."""
 NOTICED_S: Final = 2.0  # by then a turn's beginning is on its way to the disk
+LATE_S: Final = 5.0  # a detector that loads, or waits for the CPU, before speech is not waited for
 
 
 def turn_rules(config: Config, rate: int) -> TurnRules:
@@ -34,19 +36,34 @@ def turn_rules(config: Config, rate: int) -> TurnRules:
 
 def turn_history_s(config: Config) -> float:
     """Return how much more history turns need: they begin before they are noticed."""
-    turns = config.turns
-    if not config.recording.enable_turn_audio:
-        return 0.0
-    return turns.pre_roll_s + turns.hangover_s + 2 * turns.min_speech_s + NOTICED_S
+    if config.speech_only:
+        return gate_patience_s(config)
+    return _noticed_s(config) + NOTICED_S if config.recording.enable_turn_audio else 0.0
+
+
+def gate_patience_s(config: Config) -> float:
+    """Return how long it may be open whether the user speaks before all of it is recorded."""
+    return _noticed_s(config) + LATE_S
+
+
+def finds_turns(config: Config) -> bool:
+    """Tell whether turns are looked for: as files, or to record nothing else of the user."""
+    return config.recording.enable_turn_audio or config.speech_only
 
 
 def build_session_turns(config: Config, timeline: SessionTimeline) -> SessionTurns:
     """Return what finds the turns of a session."""
     rate = timeline.rate
+    gate = None
+    if config.speech_only:
+        gate = SpeechGate(
+            patience=round(gate_patience_s(config) * rate), reach=timeline.history.capacity
+        )
     return SessionTurns(
         timeline,
         partial(Detectors, rate, config.turns.detector.user),
         TurnTracker(turn_rules(config, rate), yields=round(YIELDS_S * rate)),
+        gate,
     )
 
 
@@ -58,6 +75,11 @@ def build_turn_loop(configured: Callable[[], Config], clock: Clock) -> TurnLoop 
     configured
         Returns the settings of now, which hold for a session from its begin on.
     """
-    if not configured().recording.enable_turn_audio:
+    if not finds_turns(configured()):
         return None
     return TurnLoop(clock, lambda timeline: build_session_turns(configured(), timeline))
+
+
+def _noticed_s(config: Config) -> float:
+    turns = config.turns
+    return turns.pre_roll_s + turns.hangover_s + 2 * turns.min_speech_s

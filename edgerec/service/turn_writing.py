@@ -40,8 +40,12 @@ def write_turns(
     if last and board.dropped:
         log.error("turns are lost, too many waited for the disk parts=%d", board.dropped)
     for speaker in TRACKS:
-        files = recording.turns[speaker]
+        files = recording.turns.get(speaker)
         for part in board.pending(speaker):
+            if files is None:  # turns are looked for, and not wanted as files
+                if part.ended is not None:
+                    board.remove(part)
+                continue
             _write_part(files, part, recording.position, timeline)
             if part.ended is None or recording.position < part.stop:
                 break  # those behind it come behind it

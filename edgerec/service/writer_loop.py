@@ -19,7 +19,7 @@ from edgerec.clock import Clock
 from edgerec.service.announcements import Event, SessionStarted, SessionStopped, StateChanged
 from edgerec.service.gap_watch import GapWatch
 from edgerec.service.timeline import SessionTimeline
-from edgerec.service.turn_writing import write_turns
+from edgerec.service.turn_writing import PATIENCE_S, write_turns
 from edgerec.store.disk import StoreError
 from edgerec.store.writer import Recording
 from edgerec.sync.ring import OverrunError
@@ -170,8 +170,9 @@ class WriterLoop:
         elif self._failure is not None:
             self._recording.resume()
         recording = self._recording
+        last = self._closing.is_set()  # before the stop, or both: then there will be none
         stop = timeline.stop  # before the rest: what follows reaches up to it
-        write_committed(recording, timeline, self._watch_gaps)
+        write_committed(recording, timeline, self._watch_gaps, last=last or stop is not None)
         if timeline.turns is not None:
             write_turns(recording, timeline, timeline.turns, last=stop is not None)
         change = self._change
@@ -257,17 +258,27 @@ def write_committed(
     recording: Recording,
     timeline: SessionTimeline,
     on_span: Callable[[Span], None] = lambda span: None,
+    *,
+    last: bool = False,
 ) -> None:
     """Write what is committed and not yet written, in pieces, and make the cuts that are due.
 
-    Frames that the ring no longer holds are skipped, and so declared as lost to the disk.
+    Frames that the ring no longer holds are skipped, and so declared as lost to the disk. Those of
+    which it is open whether the user's are recorded are left for the next call.
 
     Parameters
     ----------
     on_span
         Told of what was written; after a failure of the disk of some of it again.
+    last
+        Nothing follows: leave nothing, once the end of the session is decided.
     """
     committed = timeline.history.committed  # before the cuts: those up to it are all there
+    if timeline.gate is not None:
+        if not last:
+            committed = timeline.gate.writable(committed)
+        elif timeline.turns is not None and timeline.stop is not None:
+            timeline.turns.wait_complete(PATIENCE_S)
     while True:
         stop = min(committed, timeline.cuts[0].frame) if timeline.cuts else committed
         _write_up_to(recording, timeline, stop, on_span)
@@ -295,5 +306,7 @@ def _write_up_to(
             log.warning("disk too slow, frames are lost start=%d frames=%d", start, lost)
             recording.skip_to(TimelineFrame(start + lost))
         else:
+            if timeline.gate is not None:
+                span = timeline.gate.silenced(span)
             recording.write(span, timeline.known())
             on_span(span)

@@ -1,0 +1,110 @@
+"""Which of the user's frames are recorded, where speech only is (`user_continuous_stream: false`)?
+
+Those of the user's turns, pre-roll and hangover included; every other one becomes digital silence.
+The turn thread says what it knows, the writer thread asks. It waits for that, though not for ever:
+what is not decided in time is recorded as it is. Speech is never lost to a slow detector.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Iterable
+from typing import Final
+
+from edgerec.audio import TRACKS, Span, TimelineFrame
+
+log = logging.getLogger(__name__)
+
+USER: Final = TRACKS.index("user")
+MAX_KEPT: Final = 512  # stretches; a turn a second for as long as the longest ring holds
+
+
+class SpeechGate:
+    """Of one session; for any thread.
+
+    Parameters
+    ----------
+    patience
+        How many frames behind the last committed one a decision may be.
+    reach
+        How many frames behind what is decided may still be asked for, as in a disk's trouble.
+    """
+
+    def __init__(self, patience: int, reach: int) -> None:
+        self._patience = patience
+        self._reach = reach
+        self._lock = threading.Lock()
+        self._kept: deque[tuple[int, int]] = deque()  # [start, stop), in order and apart
+        self._decided = 0
+        self._open = False
+        self._told = False
+
+    @property
+    def decided(self) -> TimelineFrame:
+        """Of every frame before it is known whether it is kept."""
+        return TimelineFrame(self._decided)
+
+    def keep(self, stretches: Iterable[tuple[int, int]], decided: int) -> None:
+        """Take in what is speech, and up to where nothing else is.
+
+        Parameters
+        ----------
+        stretches
+            Frames [start, stop) that are kept, none of them further back than the last ones. They
+            may have been told of before, shorter.
+        decided
+            May be behind what was decided before: that stays.
+        """
+        with self._lock:
+            for start, stop in sorted(stretches):
+                if self._kept and start <= self._kept[-1][1]:
+                    first, last = self._kept.pop()
+                    start, stop = min(first, start), max(last, stop)
+                if start < stop:
+                    self._kept.append((start, stop))
+            self._decided = max(self._decided, decided)
+            self._forget()
+
+    def open(self) -> None:
+        """Keep all that is not decided: no more is known of it."""
+        with self._lock:
+            self._open = True
+
+    def writable(self, committed: TimelineFrame) -> TimelineFrame:
+        """Return up to where frames may be written, of those that are committed."""
+        with self._lock:
+            if self._open:
+                return committed
+            patient = committed - self._patience
+            if patient > self._decided and not self._told:
+                self._told = True  # once a session: it happens with every piece, if it does
+                log.warning(
+                    "it is not known in time whether the user speaks, so all is recorded frame=%d",
+                    self._decided,
+                )
+            return TimelineFrame(min(committed, max(self._decided, patient)))
+
+    def silenced(self, span: Span) -> Span:
+        """Return a span with the user's track silent where it is decided that it is not kept."""
+        stop = span.start + span.frames
+        with self._lock:
+            kept = [(max(a, span.start), min(b, stop)) for a, b in self._kept]
+            decided = min(stop, self._decided)
+        pcm = span.pcm.copy()
+        position = int(span.start)
+        for start, end in (*((a, b) for a, b in kept if a < b), (decided, stop)):
+            silent = min(start, decided)
+            if position < silent:
+                pcm[USER, position - span.start : silent - span.start] = 0
+            position = max(position, end)
+        return Span(span.start, pcm, span.reasons)
+
+    def _forget(self) -> None:
+        while self._kept and self._kept[0][1] < self._decided - self._reach:
+            self._kept.popleft()
+        while len(self._kept) > MAX_KEPT:
+            # Too many to remember: what is between two of them is kept too.
+            first, second = self._kept.popleft(), self._kept.popleft()
+            self._kept.appendleft((first[0], second[1]))
