@@ -172,9 +172,9 @@ def test_a_machine_that_is_no_pi_has_no_flags(tmp_path, monkeypatch):
     assert read_throttled() == 1
 
 
-def turns(detector, *, enabled=True):
+def turns(detector, *, enabled=True, all_of_it=True):
     return Config(
-        recording=RecordingConfig(enable_turn_audio=enabled),
+        recording=RecordingConfig(enable_turn_audio=enabled, user_continuous_stream=all_of_it),
         turns=TurnsConfig(detector=DetectorConfig(user=detector)),
     )
 
@@ -191,6 +191,13 @@ def turns(detector, *, enabled=True):
 def test_a_detector_that_is_not_installed_is_told(detector, installed, severity, says):
     ((given, told),) = found(check_turns(turns(detector), lambda: installed))
     assert given == severity and says in told
+
+
+def test_a_detector_that_is_missed_where_speech_only_is_recorded_is_told_with_what_that_means():
+    speech_only = turns("silero", enabled=False, all_of_it=False)
+    ((severity, told),) = found(check_turns(speech_only, lambda: False))
+    assert severity == "warning"
+    assert "all of the microphone will be recorded" in told
 
 
 def test_a_detector_that_is_always_there_or_not_used_is_nothing_to_tell():

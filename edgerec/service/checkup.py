@@ -20,6 +20,7 @@ from edgerec.capture.devices import DeviceError, DeviceInfo, resolve
 from edgerec.clock import kernel_clock_state
 from edgerec.config import Config, TrackConfig
 from edgerec.service.parts import track_configs
+from edgerec.service.turn_parts import finds_turns
 from edgerec.store.disk import StoreError
 from edgerec.store.mount import check_mounted
 from edgerec.turns.neural import is_installed as silero_is_installed
@@ -233,7 +234,7 @@ def check_turns(
 ) -> Iterator[Finding]:
     """Look whether the detector that is to find the user's turns is there."""
     wanted = config.turns.detector.user
-    if not config.recording.enable_turn_audio or wanted not in ("auto", "silero"):
+    if not finds_turns(config) or wanted not in ("auto", "silero"):
         return
     fix = "install the Python extra edgerec[vad]: see docs/service.md"
     if installed():
@@ -243,6 +244,8 @@ def check_turns(
         yield Finding("turns", "note", told, fix)
     else:
         told = "silero is not installed: no turns will be found"
+        if config.speech_only:
+            told += ", and all of the microphone will be recorded"
         yield Finding("turns", "warning", told, f"{fix}; or set turns.detector.user to auto")
 
 
