@@ -1,6 +1,8 @@
 """Speech only: the user track is its turns, sample for sample, and digital silence between them."""
 
+import errno
 import logging
+from itertools import count
 
 import numpy as np
 import pytest
@@ -14,8 +16,9 @@ from edgerec.store.verify import verify
 from edgerec.turns.activity import Judged
 from edgerec.turns.growing import TurnRules
 from edgerec.turns.tracker import TurnTracker
+from tests.failing_disk import failing_call
 from tests.recordings import audio, chunks, sidecar
-from tests.turning import LETTER, RULES, TurnRig, conversation, turn_files
+from tests.turning import LETTER, RULES, TurnRig, conversation, run_through_failures, turn_files
 
 PATIENCE = 50 * LETTER
 TALK = (
@@ -54,15 +57,15 @@ def test_every_frame_that_is_kept_is_the_original_and_every_other_one_is_silence
     wanted = np.zeros(total, bool)
     for start, stop in kept:
         wanted[start:stop] = True
-    at, count = 0, 0
+    at, taken = 0, 0
     while at < total:
-        length = min(pieces[count % len(pieces)], total - at)
+        length = min(pieces[taken % len(pieces)], total - at)
         given_span = span(at, length)
         held = gate.silenced(given_span)
         assert np.array_equal(held.pcm[0], given_span.pcm[0] * wanted[at : at + length])
         assert np.array_equal(held.pcm[1], given_span.pcm[1])
         assert given_span.pcm[0].all()  # what others read is not touched
-        at, count = at + length, count + 1
+        at, taken = at + length, taken + 1
 
 
 def test_what_is_not_decided_is_waited_for_and_then_kept_as_it_is(caplog):
@@ -224,6 +227,24 @@ def test_a_detector_that_fails_leaves_all_that_follows_as_it_is(root):
     assert 0 < decided < 20 * LETTER
     assert not held[0, :decided].any()
     assert np.array_equal(held[:, decided:], pcm[:, decided:])
+
+
+def test_what_a_failing_disk_has_written_again_is_as_silent_as_before(tmp_path):
+    pcm = conversation("....SSSS........", "SSSS............")
+    wanted = pcm.copy()
+    wanted[0, : 2 * LETTER] = wanted[0, 11 * LETTER :] = 0
+    for nth in count(1, 7):  # disk calls; each kind is among them
+        with StorageRoot(tmp_path / str(nth)) as root:
+            rig = rig_of(root)
+            with failing_call(nth, errno.EIO) as calls:
+                run_through_failures(rig, pcm)
+                last = calls() < nth
+            files = sorted(root.ready.rglob("*_chunk.wav"))  # some without having been told of
+            held = np.frombuffer(b"".join(map(audio, files)), "<i2").reshape(-1, 2).T
+            assert np.array_equal(held, wanted), nth
+            assert verify(root.path).ok, nth
+        if last:
+            return
 
 
 def mark(rig, letter, *, speaking):

@@ -14,7 +14,6 @@ import soundfile
 from edgerec.audio import GapReason
 from edgerec.store.cutting import Cutting
 from edgerec.store.described import read_sidecar
-from edgerec.store.disk import StoreError
 from edgerec.store.layout import Layout
 from edgerec.store.recover import recover
 from edgerec.store.root import StorageRoot
@@ -22,7 +21,16 @@ from edgerec.store.sidecar import kind_of
 from edgerec.store.verify import verify
 from tests.failing_disk import Killed, failing_call
 from tests.recordings import sidecar
-from tests.turning import LETTER, RATE, RULES, TurnRig, conversation, stamp_of, turn_files
+from tests.turning import (
+    LETTER,
+    RATE,
+    RULES,
+    TurnRig,
+    conversation,
+    run_through_failures,
+    stamp_of,
+    turn_files,
+)
 
 USER = "....SSSSS.......SSS.....SSSSSS......."
 BOT = ".SSSSSS......SSSS..........SSSS......"
@@ -228,31 +236,6 @@ def test_a_turn_whose_beginning_is_no_longer_in_memory_says_so(root):
     assert described["turn"]["part"] == 1
     assert described["missing_before"] == after.start - before.start - before.frames > 0
     assert verify(root.path).ok
-
-
-def run_through_failures(rig, pcm):
-    """Record like the writer thread does when the disk fails now and then."""
-    failed = False
-    step = 2 * LETTER
-    for start in range(0, pcm.shape[1], step):
-        rig.commit(pcm[:, start : start + step])
-        rig.find()
-        try:
-            if failed:
-                rig.recording.resume()
-            rig.write()
-            rig.recording.sync()
-            failed = False
-        except StoreError:
-            failed = True
-    for _ in range(3):
-        try:
-            if failed:
-                rig.recording.resume()
-            return rig.finish()
-        except StoreError:
-            failed = True
-    raise AssertionError("the disk fails no more")
 
 
 def test_a_disk_that_fails_once_at_any_call_costs_no_frame_of_a_turn(tmp_path):

@@ -8,6 +8,7 @@ from edgerec.service.timeline import SessionTimeline
 from edgerec.service.turn_writing import write_turns
 from edgerec.service.writer_loop import write_committed
 from edgerec.store.cutting import Cutting
+from edgerec.store.disk import StoreError
 from edgerec.store.layout import Layout
 from edgerec.store.naming import Session
 from edgerec.store.writer import Recording
@@ -160,6 +161,31 @@ class TurnRig:
         write_turns(self.recording, self.timeline, self.turns.board, last=True)
         self.recording.finish("stop")
         return self.published
+
+
+def run_through_failures(rig, pcm):
+    """Record like the writer thread does when the disk fails now and then."""
+    failed = False
+    step = 2 * LETTER
+    for start in range(0, pcm.shape[1], step):
+        rig.commit(pcm[:, start : start + step])
+        rig.find()
+        try:
+            if failed:
+                rig.recording.resume()
+            rig.write()
+            rig.recording.sync()
+            failed = False
+        except StoreError:
+            failed = True
+    for _ in range(3):
+        try:
+            if failed:
+                rig.recording.resume()
+            return rig.finish()
+        except StoreError:
+            failed = True
+    raise AssertionError("the disk fails no more")
 
 
 def turn_files(published, what=None):
