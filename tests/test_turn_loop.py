@@ -184,3 +184,20 @@ def test_the_writer_waits_for_the_end_of_the_turns():
     board = TurnBoard()
     threading.Timer(0.05, board.complete).start()
     assert board.wait_complete(20)
+
+
+def test_what_was_waited_for_in_vain_is_not_waited_for_again(monkeypatch):
+    board = TurnBoard()
+    waited = []
+
+    def wait(timeout):
+        waited.append(timeout)
+        return False
+
+    monkeypatch.setattr(board._complete, "wait", wait)
+    assert not board.wait_complete(10)
+    assert not board.wait_complete(10)  # the turns, behind the chunk; or once the disk works again
+    assert waited == [10, 0]
+    monkeypatch.undo()
+    board.complete()
+    assert board.wait_complete(10)

@@ -24,6 +24,7 @@ class TurnBoard:
         self._parts: dict[TrackName, dict[tuple[int, int], TurnPart]] = {t: {} for t in TRACKS}
         self._dropped = 0
         self._complete = threading.Event()
+        self._given_up = False
 
     @property
     def dropped(self) -> int:
@@ -57,5 +58,10 @@ class TurnBoard:
         self._complete.set()
 
     def wait_complete(self, timeout_s: float) -> bool:
-        """Wait until nothing more comes; return whether that is so."""
-        return self._complete.wait(timeout_s)
+        """Wait until nothing more comes; return whether that is so.
+
+        In vain only once: who has waited before is told at once. For one thread.
+        """
+        complete = self._complete.wait(0 if self._given_up else timeout_s)
+        self._given_up = self._given_up or not (complete or timeout_s == 0)
+        return complete
