@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import wave
 
@@ -9,10 +10,10 @@ from edgerec.audio import Block, GapReason, StreamHeader
 from edgerec.capture.conversation import silence
 from edgerec.capture.faults import Absence, Faults, Loss, Stall
 from edgerec.capture.simulate import VirtualKiosk
-from edgerec.capture.trace import TraceError
+from edgerec.capture.trace import TraceError, TraceWriter, open_input
 from edgerec.capture.virtual_device import DeviceModel
 from edgerec.cli import main
-from edgerec.service.replay import ReplayError, in_order, replay
+from edgerec.service.replay import MAX_HOLE_NS, ReplayError, in_order, replay
 from edgerec.store.disk import StoreError
 from edgerec.store.verify import verify
 from tests.alignment import find, noise
@@ -262,6 +263,25 @@ def test_a_wav_file_that_was_cut_off_publishes_what_is_there(tmp_path):
     with pytest.raises(ReplayError, match="promises 240000 frames, it has 144000"):
         replay(config(tmp_path / "root"), {"user": path}, on_published=published.append)
     assert chunks(published)[0].frames == pytest.approx(3 * RATE, abs=1)
+
+
+def test_a_stamp_from_another_day_ends_the_replay_and_writes_no_day_of_silence(tmp_path):
+    kiosk = VirtualKiosk(DeviceModel(), DeviceModel(), seed=1, world=silence)
+    paths = write_traces(tmp_path, kiosk, 5.0)
+    (header, *blocks) = open_input(paths["user"], "user")
+    paths["user"] = tmp_path / "wild.trace"
+    with TraceWriter(paths["user"]) as trace:
+        trace.write(header)
+        for block in blocks[:20]:
+            trace.write(block)
+        late_ns = blocks[20].arrived_ns + MAX_HOLE_NS + 10 * S
+        trace.write(dataclasses.replace(blocks[20], arrived_ns=late_ns))
+    published = []
+    with pytest.raises(ReplayError, match=r"wild\.trace: nothing for 8640\d s"):
+        replay(config(tmp_path / "root"), paths, on_published=published.append)
+    (chunk,) = chunks(published)
+    assert 4.5 * RATE < chunk.frames < 6 * RATE
+    assert verify(tmp_path / "root").ok
 
 
 def test_inputs_without_audio_leave_nothing_behind(tmp_path):

@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 _SECOND_NS: Final = 1_000_000_000
 STEP_NS: Final = 1 * _SECOND_NS  # of input between two writes; history holds it many times over
 OTHER_TRACK_NS: Final = 1 * _SECOND_NS  # a device that starts this much later begins with a gap
+MAX_HOLE_NS: Final = 24 * 3600 * _SECOND_NS  # of nothing at all; a wild stamp would fill the disk
 END_OF_INPUT: Final = "end of input"
 
 
@@ -61,8 +62,8 @@ def replay(
     Raises
     ------
     ReplayError
-        The inputs have no audio, or no clock in common; or one of them is damaged, after all
-        that could be read was published.
+        The inputs have no audio, or no clock in common; or one of them is damaged, or says that
+        nothing came for a day, after all that could be read was published.
     TraceError, OSError
         An input is neither a trace nor a WAV file, or can't be opened.
     StoreError
@@ -72,7 +73,15 @@ def replay(
     damage: list[str] = []
     with StorageRoot(config.storage.root) as root:
         session = _ReplayedSession(_only(config, inputs), root, on_published)
+        last_ns: int | None = None
         for at_ns, track, delivery in in_order(streams):
+            if last_ns is not None and at_ns - last_ns > MAX_HOLE_NS:
+                damage.append(
+                    f"{inputs[track]}: nothing for {(at_ns - last_ns) / _SECOND_NS:.0f} s before a "
+                    "block that says it came then; take both inputs from one trace, or cut them"
+                )
+                break
+            last_ns = at_ns
             if isinstance(delivery, StreamEnded) and delivery.detail != END_OF_INPUT:
                 damage.append(delivery.detail)
             session.deliver(at_ns, track, delivery)
