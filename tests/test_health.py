@@ -61,6 +61,14 @@ def test_a_warning_of_the_audio_degrades():
     assert judged(both("running"), warnings=(warning,)) == ("degraded", [("clipped", "bot")])
 
 
+def test_a_detector_that_failed_degrades():
+    health = judge(both("running"), GOOD, ROOM, (), NOW_NS, turns_trouble="ImportError: no silero")
+    assert health.state == "degraded"
+    (reason,) = health.reasons
+    assert reason.code == "turns"
+    assert "no silero" in reason.why
+
+
 def test_every_reason_says_why_and_what_to_do():
     trouble = WritingState(trouble="Input/output error", since_ns=START_NS)
     reasons = judge(both("absent"), trouble, Space(0, 0, 0, 0.0), (), NOW_NS).reasons

@@ -110,6 +110,9 @@ def test_a_detector_that_fails_costs_the_rest_of_the_turns_and_nothing_else(capl
     assert "no longer found" in caplog.text
     assert known(timeline) == [(0, 9, "stop")]
     assert timeline.turns.wait_complete(0)
+    assert rig.loop.trouble == "RuntimeError: the model is broken"
+    rig.begin()
+    assert rig.loop.trouble is None
 
 
 def at_ns(letter):

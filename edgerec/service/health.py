@@ -49,6 +49,8 @@ def judge(
     space: Space | None,
     warnings: tuple[Reason, ...],
     now_ns: int,
+    *,
+    turns_trouble: str | None = None,
 ) -> Health:
     """Return how the service is.
 
@@ -58,9 +60,11 @@ def judge(
         Of the tracks that have one.
     warnings
         Of the audio itself.
+    turns_trouble
+        Why turns are no longer found; None: they are, or are not looked for.
     """
     silent = list(_silent_tracks(sources, now_ns))
-    reasons = (*silent, *_storage(writing, space), *warnings)
+    reasons = (*silent, *_storage(writing, space), *warnings, *_turns(turns_trouble))
     nothing_comes = bool(sources) and len(silent) == len(sources)
     if nothing_comes or (writing.trouble is not None and writing.lost_frames > 0):
         return Health("failed", reasons)
@@ -97,4 +101,14 @@ def _storage(writing: WritingState, space: Space | None) -> Iterator[Reason]:
             None,
             f"room for {space.hours_left:.1f} more hours of recording",
             "see that the sync job fetches files, or give `retention` less to keep",
+        )
+
+
+def _turns(trouble: str | None) -> Iterator[Reason]:
+    if trouble is not None:
+        yield Reason(
+            "turns",
+            None,
+            f"turns are no longer found in this session: {trouble}",
+            "`edgerec doctor` says what detectors need; the next session tries again",
         )

@@ -279,6 +279,7 @@ class Recorder:
                 hooks=self.hooks.counts,
                 taps=self.taps.count,
                 taps_lost_blocks=self.taps.lost_blocks,
+                turns_trouble=self._turns.trouble if self._turns is not None else None,
             )
         )
 

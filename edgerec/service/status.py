@@ -67,12 +67,19 @@ class Facts:
     taps: int = 0
     """How many listen."""
     taps_lost_blocks: int = 0
+    turns_trouble: str | None = None
+    """Why turns are no longer found."""
 
 
 def health_of(facts: Facts) -> Health:
     """Return how the service is."""
     return judge(
-        facts.sources, facts.writing, facts.space, facts.heard.warnings, facts.clock.raw_ns
+        facts.sources,
+        facts.writing,
+        facts.space,
+        facts.heard.warnings,
+        facts.clock.raw_ns,
+        turns_trouble=facts.turns_trouble,
     )
 
 

@@ -40,11 +40,18 @@ class TurnLoop:
         self._build_turns = build_turns
         self._sessions: deque[SessionTurns] = deque()  # the last may go on
         self._closing = threading.Event()
+        self._trouble: str | None = None
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the turns of the session are no longer found; None: they are. For any thread."""
+        return self._trouble
 
     def begin(self, timeline: SessionTimeline) -> None:
         """Find the turns of this session; for the recorder thread."""
         turns = self._build_turns(timeline)
         timeline.turns, timeline.gate = turns.board, turns.gate
+        self._trouble = None  # another session, other detectors
         self._sessions.append(turns)
 
     def close(self) -> None:
@@ -62,9 +69,10 @@ class TurnLoop:
         for turns in tuple(self._sessions):
             try:
                 done = turns.advance()
-            except Exception:
+            except Exception as error:
                 # A detector's fault: it costs the turns of a session, and no recording.
                 log.exception("turns are no longer found in this session")
+                self._trouble = f"{type(error).__name__}: {error}"
                 with contextlib.suppress(Exception):  # what is broken may be broken at its end too
                     turns.end()
                 done = True
