@@ -6,13 +6,19 @@ import time
 import pytest
 
 from edgerec.capture import device_watch
-from edgerec.capture.device_watch import PIN_SETTLES_NS, DeviceWatch, Tidings, tidings
+from edgerec.capture.device_watch import (
+    PIN_SETTLES_NS,
+    PIN_WITHIN_NS,
+    DeviceWatch,
+    Tidings,
+    tidings,
+)
 from edgerec.capture.findings import Findings, OpenDevice
 from edgerec.capture.sound_server import RecordingStream, ServerState, SoundServerError
 from tests.kiosk import START_NS, FakeClock
 
 PATIENCE_S = 20.0
-OPENED = OpenDevice(7, "pulse:mic")
+OPENED = OpenDevice(7, "pulse:mic", START_NS - PIN_WITHIN_NS - 1)
 SOURCES = frozenset({"mic", "speaker.monitor"})
 
 
@@ -22,6 +28,7 @@ class Server:
     def __init__(self, **recorded):
         self.recorded = {int(pid[1:]): source for pid, source in recorded.items()}
         self.pinned = []
+        self.pins = True
         self.asked = 0
 
     def read_state(self):
@@ -31,7 +38,7 @@ class Server:
 
     def pin(self, stream, sources):
         self.pinned.append((stream.index, sources))
-        return True
+        return self.pins
 
 
 def watch(server, wanted="pulse:mic", opened=OPENED):
@@ -70,13 +77,13 @@ def test_a_stream_on_another_source_is_accused_by_name_and_stays_suspected():
 
 def test_a_device_without_a_name_of_its_own_is_to_stay_on_its_first_source():
     server = Server(p7="mic")
-    watching, findings = watch(server, wanted=None, opened=OpenDevice(7, "default"))
+    watching, findings = watch(server, wanted=None, opened=OpenDevice(7, "default", START_NS))
     watching.check()
     assert findings.vouched(7)
     server.recorded[7] = "speaker.monitor"
     watching.check()
     assert findings.accusation(7)
-    findings.opened = OpenDevice(8, "default")  # the next child begins where it is put
+    findings.opened = OpenDevice(8, "default", START_NS)  # the next child begins where it is put
     server.recorded = {8: "speaker.monitor"}
     watching.check()
     assert findings.vouched(8)
@@ -100,7 +107,7 @@ def test_a_server_that_gives_no_answer_holds_nobody_up(answer):
 
 def test_a_stream_that_begins_is_pinned_once_and_counts_when_that_has_settled():
     server = Server(p7="mic")
-    watching, findings = watch(server, opened=OpenDevice(7, None))
+    watching, findings = watch(server, opened=OpenDevice(7, None, START_NS))
     watching.check()
     watching.check()
     assert server.pinned == [(7, SOURCES)]
@@ -108,7 +115,22 @@ def test_a_stream_that_begins_is_pinned_once_and_counts_when_that_has_settled():
     assert findings.began_ns(8) == 0
 
 
-def test_a_stream_that_delivers_already_is_not_moved():
+def test_a_stream_that_could_not_be_pinned_is_tried_again():
+    server = Server(p7="mic")
+    server.pins = False  # there is no other source to move it to
+    watching, findings = watch(server, opened=OpenDevice(7, None, START_NS))
+    watching.check()
+    assert findings.began_ns(7) == 0
+    server.pins = True
+    watching.check()
+    assert findings.began_ns(7) == START_NS + PIN_SETTLES_NS
+
+
+def test_a_stream_that_delivers_is_moved_only_if_it_has_just_begun():
+    server = Server(p7="mic")
+    watching, _ = watch(server, opened=OpenDevice(7, "pulse:mic", START_NS - PIN_WITHIN_NS))
+    watching.check()
+    assert len(server.pinned) == 1
     server = Server(p7="mic")
     watching, findings = watch(server)
     watching.check()
@@ -166,7 +188,7 @@ def test_events_are_followed_and_a_server_that_returns_is_found_again(events):
             pipe.flush()
             until(findings.take_appearance)
         # The clock stands still, so only a new stream has the server tried again.
-        findings.opened = OpenDevice(9, "pulse:mic")
+        findings.opened = OpenDevice(9, "pulse:mic", START_NS)
         server.recorded = {9: "mic"}
         with events.open("w"):
             until(lambda: findings.vouched(9))
@@ -181,7 +203,7 @@ def test_a_server_whose_tool_is_not_there_is_not_asked_for_again(monkeypatch, ca
     watching, findings = watch(Server())
     watching.start()
     until(lambda: caplog.messages)
-    findings.opened = OpenDevice(9, "pulse:mic")
+    findings.opened = OpenDevice(9, "pulse:mic", START_NS)
     watching.watch({"bot": ("pulse:mic", findings)})
     watching.close()
     assert len(caplog.messages) == 1
@@ -194,7 +216,7 @@ def test_a_kiosk_of_alsa_cards_alone_starts_nothing(monkeypatch, caplog):
     server = Server()
     watching, findings = watch(server, wanted="alsa:Mic,0", opened=None)
     watching.start()
-    findings.opened = OpenDevice(9, "alsa:Mic,0")
+    findings.opened = OpenDevice(9, "alsa:Mic,0", START_NS)
     until(lambda: watching._seen == {"user": findings.opened})
     watching.close()
     assert caplog.messages == []

@@ -175,7 +175,7 @@ class ChildSource:
             self._child = ChildProcess(self._command, self._env)
         except (OSError, subprocess.SubprocessError) as error:
             return StreamEnded(GapReason.ABSENT, f"starting {self._command[0]}: {error}")
-        self.findings.opened = OpenDevice(self._child.pid, None)
+        self.findings.opened = OpenDevice(self._child.pid, None, now_ns)
         return None
 
     def _receive(
@@ -199,8 +199,8 @@ class ChildSource:
             self._told = None
             self._marks_stream = True
             self._header = message
-            if self._child is not None:
-                self.findings.opened = OpenDevice(self._child.pid, message.device)
+            if self.findings.opened is not None:
+                self.findings.opened = replace(self.findings.opened, device=message.device)
             return message
         self._heard_ns = now_ns
         self._stream_ns = now_ns if self._stream_ns is None else self._stream_ns

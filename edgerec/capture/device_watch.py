@@ -43,6 +43,9 @@ LAST_RETRY_S: Final = 60.0  # where there is no server; a new stream has it trie
 LEAST_PAUSE_S: Final = 0.25  # between two questions, 20 ms of CPU each, whatever the server tells
 STREAM_TICK_S: Final = 1.0  # how late a child that has opened its device is noticed
 
+PIN_WITHIN_NS: Final = 3_000_000_000
+"""Of its child's start, a stream that delivers may still be moved: no later, for half a second of
+the recording would be missing."""
 PIN_SETTLES_NS: Final = 500_000_000
 """Behind the moving of a stream: by then nothing of the other source is on its way any more."""
 
@@ -160,11 +163,12 @@ class DeviceWatch:
         stream: RecordingStream,
         state: ServerState,
     ) -> None:
-        """Have a stream left where it is, while it has delivered nothing yet."""
+        """Have a stream that has just begun left where it is."""
         if self._pinned.get(track) == opened.pid:
             return
-        self._pinned[track] = opened.pid
-        if opened.device is None and self._pin_stream(stream, state.sources):
+        young = self._clock.now_ns() - opened.started_ns <= PIN_WITHIN_NS
+        if (opened.device is None or young) and self._pin_stream(stream, state.sources):
+            self._pinned[track] = opened.pid
             findings.begins(opened.pid, self._clock.now_ns() + PIN_SETTLES_NS)
 
     def _expected(

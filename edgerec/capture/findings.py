@@ -21,6 +21,8 @@ class OpenDevice:
     pid: int
     device: str | None
     """As in its header; None before that."""
+    started_ns: int
+    """When the child was started."""
 
 
 class Findings:

@@ -105,6 +105,7 @@ def test_a_source_that_goes_is_a_gap_and_not_another_source_and_the_other_track_
 ):
     kiosk.wait_for(user="running", bot="running")
     time.sleep(2.0)
+    began = round(kiosk.status()["session_seconds"] * RATE)
     for _ in range(2):
         sound_server.pactl("unload-module", REMAP)
         status = kiosk.wait_for(user="absent")
@@ -114,7 +115,9 @@ def test_a_source_that_goes_is_a_gap_and_not_another_source_and_the_other_track_
         kiosk.wait_for(user="running", bot="running")
         time.sleep(2.0)
     gaps, samples = kiosk.finish()
-    assert gaps["bot"] == []  # PulseAudio would have moved it to the microphone that came back
+    # PulseAudio would have moved it to the microphone that came back. What a stream loses at its
+    # very beginning, while it is pinned, is another matter.
+    assert [gap for gap in gaps["bot"] if gap["start_frame"] + gap["frames"] > began] == []
     assert {gap["reason"] for gap in gaps["user"]} <= {"source", "absent"}
     assert sum(gap["frames"] for gap in gaps["user"]) > RATE
     user = samples[::2].tolist()
