@@ -65,25 +65,6 @@ def test_a_signal_handler_may_log_whatever_it_interrupts():
     assert done.stdout == "done\n"
 
 
-FAILING = """
-import threading
-def fail():
-    raise RuntimeError("broken")
-thread = threading.Thread(target=fail, name="taps")
-thread.start()
-thread.join()
-"""
-
-
-def test_what_ends_a_thread_is_logged_with_its_name():
-    code = LOGGER.format(lines=0, end=FAILING)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
-    first, *_, last = done.stderr.splitlines()
-    assert first.startswith("CRITICAL edgerec.cli.logs: a thread has failed")
-    assert first.endswith("thread=taps")
-    assert last == "RuntimeError: broken"
-
-
 def test_a_full_pipe_on_stderr_does_not_stop_who_logs():
     """64 KiB fill the pipe; the lines behind them are logged all the same, and the work done."""
     reader, writer = os.pipe()

@@ -12,9 +12,10 @@ import pytest
 
 from edgerec.audio import TRACKS, GapReason, StreamEnded
 from edgerec.capture.conversation import tone
+from edgerec.capture.device_watch import DeviceWatch
 from edgerec.capture.faults import Absence
 from edgerec.capture.virtual_device import Handover
-from edgerec.service import parts
+from edgerec.service import parts, turn_writing
 from edgerec.service.announcements import (
     Announcer,
     FilePublished,
@@ -23,7 +24,11 @@ from edgerec.service.announcements import (
     SessionStopped,
     StateChanged,
 )
+from edgerec.service.hooks import Hooks
+from edgerec.service.monitor import Monitor
 from edgerec.service.recorder import Recorder
+from edgerec.service.taps import Taps
+from edgerec.service.turn_loop import TurnLoop
 from edgerec.service.wishes import WishError
 from edgerec.store.disk import StoreError
 from edgerec.store.root import RootHeldError, StorageRoot
@@ -318,6 +323,43 @@ def test_the_first_failure_is_the_one_that_is_told(tmp_path, kiosk):
     )
     with pytest.raises(RuntimeError, match="failure 1"):
         wait(recorder)
+
+
+@pytest.mark.parametrize(
+    ("failing", "thread"),
+    [
+        ((Monitor, "step"), "monitor"),
+        ((DeviceWatch, "_connect"), "device watch"),
+        ((Hooks, "step"), "hooks"),
+        ((Taps, "step"), "taps"),
+        ((TurnLoop, "step"), "turns"),
+    ],
+)
+def test_whichever_thread_fails_the_recorder_ends_with_whole_files(
+    tmp_path, kiosk, monkeypatch, caplog, failing, thread
+):
+    published = threading.Event()
+
+    def fail(*arguments):
+        published.wait(PATIENCE_S)
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(*failing, fail)
+    monkeypatch.setattr(turn_writing, "PATIENCE_S", 0.1)  # nobody judges the last turns
+    root = tmp_path / "root"
+    recorder = Recorder(
+        config(root, chunk_seconds=1.0, enable_turn_audio=True),
+        clock=RunningClock(),
+        on_published=lambda file: published.set(),
+    )
+    with pytest.raises(RuntimeError, match="a bug"):
+        wait(recorder)
+    assert f"a thread has failed, the service ends thread={thread} why='a bug'" in caplog.text
+    checked = verify(root)
+    assert checked.ok
+    assert checked.sessions == 1
+    with StorageRoot(root) as storage:  # given up, with nothing left to recover
+        assert list(storage.work.iterdir()) == []
 
 
 def test_a_failure_that_follows_from_another_does_not_hide_it(tmp_path, kiosk, monkeypatch):

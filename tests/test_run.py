@@ -89,6 +89,42 @@ def test_sighup_has_the_configuration_read_again_and_the_recording_goes_on(run):
     assert verify(run.root).ok
 
 
+FAILING = """
+import sys
+from edgerec.cli import main
+from edgerec.service.{module} import {owner}
+def fail(*arguments):
+    raise RuntimeError("a bug")
+{owner}.{method} = fail
+sys.exit(main(["run", "--config", sys.argv[1]]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "owner", "method"),
+    [
+        ("control", "Control", "step"),
+        ("metrics", "MetricsFile", "write"),
+        ("supervisor", "Supervisor", "look"),
+        ("reload", "Reloader", "_run"),
+    ],
+)
+def test_a_service_that_lacks_a_thread_ends_with_status_1(run, tmp_path, module, owner, method):
+    with run.file.open("a") as file:
+        file.write(f"control: {{socket: {tmp_path}/control.sock}}\n")
+        file.write(f"metrics: {{textfile: {tmp_path}/edgerec.prom}}\n")
+    code = FAILING.format(module=module, owner=owner, method=method)
+    run.process = subprocess.Popen(
+        [sys.executable, "-c", code, str(run.file)], stderr=subprocess.PIPE, text=True
+    )
+    status, said = run.finish()
+    assert status == 1
+    assert "CRITICAL edgerec.service.threads: a thread has failed" in said
+    assert said.endswith("RuntimeError: a bug\n")
+    assert files(run.root, ".work/*") == []
+    assert verify(run.root).ok
+
+
 def test_sigterm_publishes_everything_and_ends_with_status_0(run):
     run.start()
     run.wait_for("ready/**/*_000001_chunk.wav")

@@ -98,6 +98,7 @@ class DeviceWatch:
         *,
         read_state: Callable[[], ServerState | None] = read_state,
         pin_stream: Callable[[RecordingStream, Collection[str]], bool] = pin_stream,
+        make_thread: Callable[..., threading.Thread] = threading.Thread,
     ) -> None:
         self._tracks = dict(tracks)
         self._clock = clock
@@ -111,7 +112,7 @@ class DeviceWatch:
         self._retry_s = FIRST_RETRY_S
         self._closing = threading.Event()
         self._woken = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._thread = threading.Thread(target=self._run, name="device watch")
+        self._thread = make_thread(target=self._run, name="device watch")
 
     def watch(self, tracks: Mapping[TrackName, Watched]) -> None:
         """Watch these from now on, and no others; for any thread."""

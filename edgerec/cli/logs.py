@@ -10,13 +10,10 @@ import atexit
 import logging
 import queue
 import sys
-import threading
 from logging.handlers import QueueHandler, QueueListener
 from typing import Final
 
 from edgerec.cli.journal import JournalHandler, stderr_is_the_journal
-
-log = logging.getLogger(__name__)
 
 FORMAT: Final = "%(levelname)s %(name)s: %(message)s"
 MAX_WAITING: Final = 1000  # records; at a line a second a quarter of an hour
@@ -71,16 +68,6 @@ def _log_by(writer: logging.Handler, level: int) -> None:
     logging.basicConfig(level=level, handlers=[handler])
     listener.start()
     atexit.register(listener.stop)
-    threading.excepthook = _log_thread
-
-
-def _log_thread(ended: threading.ExceptHookArgs) -> None:
-    """Log what has ended a thread that nobody waits for: with it goes a part of the service."""
-    name = "?" if ended.thread is None else ended.thread.name
-    error = ended.exc_value or ended.exc_type()
-    log.critical(
-        "a thread has failed, what it did is not done any more thread=%s", name, exc_info=error
-    )
 
 
 def _warning(message: str) -> logging.LogRecord:

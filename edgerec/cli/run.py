@@ -55,7 +55,8 @@ def run(args: argparse.Namespace) -> int:
         except (ControlSocketError, StoreError) as error:
             print(error, file=sys.stderr)
             return Exit.FAILED
-        metrics = opened.enter_context(ConfiguredMetrics(recorder.status))
+        make_thread = recorder.threads.make
+        metrics = opened.enter_context(ConfiguredMetrics(recorder.status, make_thread=make_thread))
         metrics.follow(config.metrics.textfile)
         reloader = opened.enter_context(
             Reloader(
@@ -63,12 +64,15 @@ def run(args: argparse.Namespace) -> int:
                 find=lambda: args.config or default_file(),
                 load=lambda file: Config() if file is None else load_config(file),
                 then=(lambda config: metrics.follow(config.metrics.textfile),),
+                make_thread=make_thread,
             )
         )
         signal.signal(signal.SIGHUP, lambda _number, _frame: reloader.ask())
         if control_socket is not None:
             commands = commands_of(recorder, reloader)
-            opened.enter_context(Control(control_socket, commands, SystemClock()))
+            opened.enter_context(
+                Control(control_socket, commands, SystemClock(), make_thread=make_thread)
+            )
         opened.enter_context(
             Supervisor(
                 recorder.vitals,
@@ -76,6 +80,7 @@ def run(args: argparse.Namespace) -> int:
                 stall_s=config.storage.stall_seconds,
                 notify=tell_systemd,
                 watchdog_s=watchdog_s(),
+                make_thread=make_thread,
             )
         )
         log.info("recording root=%s kiosk=%s", config.storage.root, config.kiosk)

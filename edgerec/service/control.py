@@ -25,6 +25,7 @@ from edgerec.service.control_client import (
     LineTooLongError,
 )
 from edgerec.service.control_socket import ControlSocket
+from edgerec.service.threads import ThreadMaker
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,12 @@ class Control:
     """
 
     def __init__(
-        self, listening: ControlSocket, commands: Mapping[str, Command], clock: Clock
+        self,
+        listening: ControlSocket,
+        commands: Mapping[str, Command],
+        clock: Clock,
+        *,
+        make_thread: ThreadMaker = threading.Thread,
     ) -> None:
         self._listening = listening
         self._commands = commands
@@ -58,7 +64,7 @@ class Control:
         self._ready = selectors.DefaultSelector()
         self._ready.register(self._woken, selectors.EVENT_READ)
         self._ready.register(listening.listener, selectors.EVENT_READ)
-        self._thread = threading.Thread(target=self._run, name="control")
+        self._thread = make_thread(target=self._run, name="control")
 
     def __enter__(self) -> Self:
         """Start answering."""

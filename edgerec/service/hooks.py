@@ -21,6 +21,7 @@ from typing import Final
 from edgerec.clock import Clock
 from edgerec.config import HooksConfig
 from edgerec.service.hook_process import HookProcess
+from edgerec.service.threads import ThreadMaker
 from edgerec.store.publish import Published
 from edgerec.store.stock import ACK_SUFFIX
 
@@ -74,7 +75,14 @@ class Hooks:
     `published`, `state_changed`, `configure` and `counts` are for any thread and never wait.
     """
 
-    def __init__(self, config: HooksConfig, clock: Clock, limits: HookLimits | None = None) -> None:
+    def __init__(
+        self,
+        config: HooksConfig,
+        clock: Clock,
+        limits: HookLimits | None = None,
+        *,
+        make_thread: ThreadMaker = threading.Thread,
+    ) -> None:
         self._config = config
         self._clock = clock
         self._limits = limits or HookLimits()
@@ -90,7 +98,7 @@ class Hooks:
         self._woken = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._ready = selectors.DefaultSelector()
         self._ready.register(self._woken, selectors.EVENT_READ)
-        self._thread = threading.Thread(target=self._run, name="hooks", daemon=True)
+        self._thread = make_thread(target=self._run, name="hooks", daemon=True)
 
     @property
     def counts(self) -> HookCounts:

@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, Self
 
 from edgerec.audio import TRACKS
 from edgerec.service.health import HEALTH_NAMES
+from edgerec.service.threads import ThreadMaker
 
 log = logging.getLogger(__name__)
 
@@ -62,13 +63,19 @@ class MetricsFile:
         Returns the document; for any thread.
     """
 
-    def __init__(self, path: Path, status: Callable[[], Document]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        status: Callable[[], Document],
+        *,
+        make_thread: ThreadMaker = threading.Thread,
+    ) -> None:
         self._path = path
         self._status = status
         self._failing = False
         self._closing = threading.Event()
         # A daemon: a file system that never answers must not keep the service from ending.
-        self._thread = threading.Thread(target=self._run, name="metrics", daemon=True)
+        self._thread = make_thread(target=self._run, name="metrics", daemon=True)
 
     def __enter__(self) -> Self:
         """Start writing."""
@@ -123,8 +130,11 @@ class MetricsFile:
 class ConfiguredMetrics:
     """The textfile that is configured just now, if any; a context manager that ends it."""
 
-    def __init__(self, status: Callable[[], Document]) -> None:
+    def __init__(
+        self, status: Callable[[], Document], *, make_thread: ThreadMaker = threading.Thread
+    ) -> None:
         self._status = status
+        self._make_thread = make_thread
         self._file: MetricsFile | None = None
 
     def follow(self, path: Path | None) -> None:
@@ -133,7 +143,7 @@ class ConfiguredMetrics:
             return
         self.__exit__(None, None, None)
         if path is not None:
-            self._file = MetricsFile(path, self._status).__enter__()
+            self._file = MetricsFile(path, self._status, make_thread=self._make_thread).__enter__()
 
     def __enter__(self) -> Self:
         """Return it; it writes nothing yet."""

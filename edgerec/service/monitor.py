@@ -17,6 +17,7 @@ import numpy as np
 from edgerec.audio import TRACKS, GapReason, Span, TimelineFrame, TrackName
 from edgerec.service.announcements import Announcer, Level, StateChanged
 from edgerec.service.health import Reason
+from edgerec.service.threads import ThreadMaker
 from edgerec.service.timeline import SessionTimeline
 from edgerec.store.ledger import AUDIO, Levels, TrackLedger, changes_in
 from edgerec.store.sidecar import GapTotal
@@ -96,6 +97,8 @@ class Monitor:
         timeline_of: Callable[[], SessionTimeline | None],
         quality: Listener,
         announcer: Announcer | None = None,
+        *,
+        make_thread: ThreadMaker = threading.Thread,
     ) -> None:
         self._timeline_of = timeline_of
         self._quality = quality
@@ -106,7 +109,7 @@ class Monitor:
         self._announcer = announcer
         self._told: tuple[tuple[str, TrackName | None], ...] = ()  # the last warnings
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="monitor")
+        self._thread = make_thread(target=self._run, name="monitor")
 
     def start(self) -> None:
         """Start listening."""

@@ -3,8 +3,8 @@
     capture children ==pipes==> recorder thread ==history ring==> writer thread ==> ready/
     applications ==sockets==^
 
-The recorder thread waits for pipes and sockets only, the writer thread for the disk. A thread that
-raises ends the recorder; whoever waits for it is told.
+The recorder thread waits for pipes and sockets only, the writer thread for the disk. Whatever
+thread raises ends the recorder (`threads.Threads`); whoever waits for it is told.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from edgerec.service.spare_memory import SpareMemory
 from edgerec.service.status import Facts, LastPublished, describe
 from edgerec.service.supervisor import Vitals
 from edgerec.service.taps import Taps
+from edgerec.service.threads import Threads
 from edgerec.service.timeline import SessionTimeline
 from edgerec.service.turn_parts import build_turn_loop
 from edgerec.service.usage import RecentUsage
@@ -109,6 +110,9 @@ class Recorder:
         self._last_published: LastPublished | None = None
         self._on_published = on_published
         self._settled = threading.Condition()  # held to be woken, by each event
+        self.threads = Threads(on_failure=self.stop)
+        """For whoever serves it with a thread of its own: one that fails ends the recorder."""
+        make_thread = self.threads.make
         self._wishes = Wishes(clock, started=config.recording.auto_start)
         self._drift = DriftMemory(self._root.state / DRIFT_FILE)
         self._spare_memory = SpareMemory()
@@ -127,13 +131,15 @@ class Recorder:
             housekeeping=self._keep_house,
             announce=self._tell,
         )
-        self.hooks = Hooks(config.hooks, clock)
-        self.taps = Taps(clock)
+        self.hooks = Hooks(config.hooks, clock, make_thread=make_thread)
+        self.taps = Taps(clock, make_thread=make_thread)
         """For whoever listens to the live audio."""
         self._sources = Sources(config, clock)
         self.feeds: Mapping[TrackName, FeedSource] = self._sources.feeds
         """Of the tracks that applications push into."""
-        self._devices = DeviceWatch(parts.watched_devices(config, self._sources.children), clock)
+        self._devices = DeviceWatch(
+            parts.watched_devices(config, self._sources.children), clock, make_thread=make_thread
+        )
         synchronizer = parts.build_synchronizer(config, self._drift.drift_ppm)
         self._sessions = Sessions(
             synchronizer,
@@ -157,18 +163,22 @@ class Recorder:
             on_committed=self.taps.committed,
         )
         self._quality = SignalQuality(parts.continuous_tracks(config))
-        self._monitor = Monitor(lambda: self._sessions.timeline, self._quality, self.announcer)
+        self._monitor = Monitor(
+            lambda: self._sessions.timeline,
+            self._quality,
+            self.announcer,
+            make_thread=make_thread,
+        )
         self._usage = RecentUsage()
         self._turns = build_turn_loop(lambda: self._config, clock)
-        self._failure: BaseException | None = None
         self._closed = False
         self._ended = threading.Event()
         self._threads = [
-            threading.Thread(target=self._run_capture, name="recorder"),
-            threading.Thread(target=self._run_writer, name="writer"),
+            make_thread(target=self._run_capture, name="recorder"),
+            make_thread(target=self._run_writer, name="writer"),
         ]
         if self._turns is not None:
-            self._threads.append(threading.Thread(target=self._turns.run, name="turns"))
+            self._threads.append(make_thread(target=self._turns.run, name="turns"))
 
     def start_recording(self) -> bool:
         """Begin a session, if there is none; what was sampled before is ignored."""
@@ -320,8 +330,8 @@ class Recorder:
             self.hooks.close()
             self._drift.save()
             self._root.release()
-        if self._failure is not None:
-            raise self._failure
+        if self.threads.failure is not None:
+            raise self.threads.failure
 
     def __enter__(self) -> Self:
         """Return the recorder, which is running."""
@@ -369,8 +379,6 @@ class Recorder:
     def _run_capture(self) -> None:
         try:
             self._capture.run()
-        except BaseException as error:
-            self._failure = self._failure or error
         finally:
             if self._turns is not None:
                 self._turns.close()
@@ -390,9 +398,6 @@ class Recorder:
     def _run_writer(self) -> None:
         try:
             self._writer.run()
-        except BaseException as error:
-            self._failure = self._failure or error
-            self._capture.stop()
         finally:
             self._ended.set()
             with self._settled:

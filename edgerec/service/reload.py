@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Final, Protocol, Self
 
 from edgerec.config import Changes, Config, ConfigError, changes_between
+from edgerec.service.threads import ThreadMaker
 from edgerec.service.wishes import WishError
 
 log = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ class Reloader:
         find: Callable[[], Path | None],
         load: Callable[[Path | None], Config],
         then: Sequence[Callable[[Config], None]] = (),
+        make_thread: ThreadMaker = threading.Thread,
     ) -> None:
         self._recorder = recorder
         self._find = find
@@ -64,7 +66,7 @@ class Reloader:
         self._then = then
         self._lock = threading.Lock()
         self._asked: queue.SimpleQueue[bool] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="reloader", daemon=True)
+        self._thread = make_thread(target=self._run, name="reloader", daemon=True)
 
     def __enter__(self) -> Self:
         """Be there for signals."""

@@ -19,6 +19,7 @@ from typing import Final, Self
 from edgerec.audio import TrackName
 from edgerec.capture.child import SourceState
 from edgerec.clock import Clock
+from edgerec.service.threads import ThreadMaker
 
 log = logging.getLogger(__name__)
 
@@ -128,6 +129,7 @@ class Supervisor:
         stall_s: float,
         notify: Callable[[str], None],
         watchdog_s: float | None,
+        make_thread: ThreadMaker = threading.Thread,
     ) -> None:
         self._vitals = vitals
         self._clock = clock
@@ -137,7 +139,7 @@ class Supervisor:
         self._watchdog = Watchdog(round(WRITER_STALLS * stall_s * _SECOND_NS))
         self._silent = False
         self._leaving = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
+        self._thread = make_thread(target=self._run, name="supervisor", daemon=True)
 
     def look(self) -> None:
         """Look once: feed the watchdog if the recording lives, and say how it goes."""

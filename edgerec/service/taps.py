@@ -30,6 +30,7 @@ from edgerec.audio import (
 from edgerec.capture.wire import encode_block, encode_stream_header
 from edgerec.clock import Clock
 from edgerec.service.tap_connection import TapConnection
+from edgerec.service.threads import ThreadMaker
 from edgerec.service.timeline import SessionTimeline
 from edgerec.store.layout import CHUNK, Layout
 from edgerec.sync.ring import OverrunError
@@ -65,7 +66,7 @@ class Taps:
     taps' own thread; no other method waits for anything.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, *, make_thread: ThreadMaker = threading.Thread) -> None:
         self._clock = clock
         self._headers: dict[TrackName, StreamHeader] = {}  # of the streams that are open
         self._listening: dict[StreamName, list[TapConnection]] = {}
@@ -84,7 +85,7 @@ class Taps:
         self._woken = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._ready = select.epoll()
         self._ready.register(self._woken, select.EPOLLIN)
-        self._thread = threading.Thread(target=self._run, name="taps", daemon=True)
+        self._thread = make_thread(target=self._run, name="taps", daemon=True)
 
     def start(self) -> None:
         """Begin to serve."""
