@@ -19,6 +19,7 @@ def config(**sections):
         ({"recording": {"format": "flac"}}, "recording.format"),
         ({"recording": {"late_seconds": 1.5}}, "recording.late_seconds"),
         ({"tracks": {"bot": {"offset_ms": 20}}}, "tracks.bot.offset_ms"),
+        ({"tracks": {"bot": {"offset_source": "chirp"}}}, "tracks.bot.offset_source"),
         ({"retention": {"max_age_days": 3}}, "retention.max_age_days"),
         ({"hooks": {"on_chunk": ["true"]}}, "hooks.on_chunk"),
         ({"metrics": {"textfile": "/run/x.prom"}}, "metrics.textfile"),

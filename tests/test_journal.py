@@ -18,7 +18,9 @@ from tests.recordings import SESSION, stamp_of
 OPENING = Opening(
     session=SESSION,
     sequence=12,
-    layout=Layout(16000, 2, separate_tracks=True, latency_ms={"bot": 12.5}),
+    layout=Layout(
+        16000, 2, separate_tracks=True, latency_ms={"bot": 12.5}, latency_source={"bot": "chirp"}
+    ),
     start=1000,
     missing_before=7,
     stamp=stamp_of(1000),

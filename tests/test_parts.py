@@ -1,5 +1,6 @@
 """Settings become parameters: what each track's source is, and what is expected of it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,24 @@ def test_speech_is_looked_for_on_a_microphone_that_is_live_all_the_time(user, sp
     assert settings.speech_only == speech_only
     assert (build_turn_loop(lambda: settings, FakeClock()) is not None) == speech_only
     assert not config(ROOT, user=user).speech_only
+
+
+@pytest.mark.parametrize(
+    ("track", "latency_ms", "source"),
+    [
+        ({}, {}, {}),
+        ({"offset_ms": 12.5}, {"bot": 12.5}, {"bot": "configured"}),
+        ({"offset_ms": 80, "offset_source": "chirp"}, {"bot": 80}, {"bot": "chirp"}),
+        ({"offset_source": "chirp"}, {"bot": 0}, {"bot": "chirp"}),
+    ],
+)
+def test_an_offset_is_a_latency_that_somebody_knows_unless_nobody_has_set_it(
+    track, latency_ms, source
+):
+    settings = config(ROOT)
+    bot = replace(settings.tracks.bot, **track)
+    layout = parts.layout_of(replace(settings, tracks=replace(settings.tracks, bot=bot)), 16_000)
+    assert (layout.latency_ms, layout.latency_source) == (latency_ms, source)
 
 
 def test_the_history_is_longer_by_how_long_a_decision_is_waited_for():

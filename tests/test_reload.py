@@ -168,13 +168,15 @@ def test_another_offset_moves_its_track_and_reopens_nothing(running, opened):
     rig = running()
     begun(rig)
     tracks = rig.recorder.config.tracks
-    reload(rig, tracks=replace(tracks, bot=replace(tracks.bot, offset_ms=50.0)))
+    reload(
+        rig, tracks=replace(tracks, bot=replace(tracks.bot, offset_ms=50.0, offset_source="chirp"))
+    )
     wait_for(lambda: chunks(rig.published))
     rig.let_pass(3.0)
     first, second = rig.finish()
     assert first.end_reason == "reload"
     told = sidecar(second)["tracks"]
-    assert told["bot"]["latency_ms"] == {"value": 50.0, "source": "configured"}
+    assert told["bot"]["latency_ms"] == {"value": 50.0, "source": "chirp"}
     assert told["user"]["gaps"] == []
     assert len(opened["bot"]) == 1
     late = sidecar(first)["tracks"]["bot"]["late_frames"] + told["bot"]["late_frames"]

@@ -25,7 +25,13 @@ WAV = FORMS["wav"]
 FACTS = ChunkFacts(
     session=SESSION,
     sequence=12,
-    layout=Layout(16000, 2, separate_tracks=True, latency_ms={"user": 12.0}),
+    layout=Layout(
+        16000,
+        2,
+        separate_tracks=True,
+        latency_ms={"user": 12.0},
+        latency_source={"user": "configured"},
+    ),
     start=11520000,
     frames=960000,
     missing_before=0,

@@ -41,7 +41,9 @@ def test_a_chain_that_works_offers_the_offset_on_top_of_the_one_there_is():
     loopback, level, late = judged()
     assert (loopback.severity, level.severity, late.severity) == ("ok", "ok", "note")
     assert late.told.startswith("the microphone has the loudspeaker 80.0 ms after the loopback")
-    assert "set tracks.user.offset_ms to 82.5 (it is 2.5)" in late.fix
+    assert (
+        "set tracks.user.offset_ms to 82.5 (it is 2.5), and its offset_source to chirp" in late.fix
+    )
 
 
 def test_a_loopback_that_is_later_than_the_microphone_gets_the_offset():

@@ -83,4 +83,4 @@ def _is_in(path: str, places: tuple[str, ...]) -> bool:
 
 def _without_offset(config: Config, name: TrackName) -> object:
     track = config.tracks.user if name == "user" else config.tracks.bot
-    return replace(track, offset_ms=0)
+    return replace(track, offset_ms=0, offset_source="configured")

@@ -101,6 +101,8 @@ class TrackConfig:
     block_ms: Annotated[float, Between(5, 2_000, "ms")] | None = None
     offset_ms: Annotated[float, Between(-2_000, 2_000, "ms")] = 0
     """The device's constant latency: the track is placed this much earlier."""
+    offset_source: Literal["configured", "chirp"] = "configured"
+    """chirp: `edgerec doctor --chirp` has measured it; for sidecars."""
     env: _Variables = field(default_factory=dict)
     """Added to the environment of the track's capture child."""
     simulate: SimulateConfig = SimulateConfig()

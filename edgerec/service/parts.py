@@ -221,13 +221,18 @@ def reshape_recording(config: Config, recording: Recording, timeline: SessionTim
 def layout_of(config: Config, rate: int) -> Layout:
     """Return the form of what is written, at the timeline's rate."""
     recording = config.recording
-    offsets = {name: track.offset_ms for name, track in track_configs(config).items()}
+    known = {
+        name: track
+        for name, track in track_configs(config).items()
+        if track.offset_ms or track.offset_source == "chirp"  # which may have found that it is 0
+    }
     return Layout(
         sample_rate=rate,
         num_channels=recording.num_channels,
         separate_tracks=recording.separate_tracks,
         format=recording.format,
-        latency_ms={name: offset_ms for name, offset_ms in offsets.items() if offset_ms},
+        latency_ms={name: track.offset_ms for name, track in known.items()},
+        latency_source={name: track.offset_source for name, track in known.items()},
     )
 
 

@@ -214,6 +214,7 @@ def _judge_delay(
         "chirp",
         "note",
         told,
-        f"set tracks.{late}.offset_ms to {offset_ms:g} (it is {now_ms:g}); "
+        f"set tracks.{late}.offset_ms to {offset_ms:g} (it is {now_ms:g}), and its "
+        "offset_source to chirp; "
         "a metre between loudspeaker and microphone is 3 ms of it",
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,8 @@ from edgerec.store.naming import TURN_OF, What
 CHUNK: Final[What] = "chunk"
 MIX: Final = "mix"
 """The one channel of a mono recording: user and bot added."""
+
+LatencySource = Literal["unknown", "configured", "chirp"]
 
 _INT16: Final = np.iinfo(np.int16)
 
@@ -33,7 +35,9 @@ class Layout:
     format: Format = "wav"
     """That its files are published in."""
     latency_ms: Mapping[TrackName, float] = field(default_factory=dict)
-    """What each device is configured to be late by, where that is known."""
+    """What each device is taken to be late by, where that is known."""
+    latency_source: Mapping[TrackName, LatencySource] = field(default_factory=dict)
+    """And who says so."""
     main: What = CHUNK
     """What its first file holds: the chunk, or a turn of one speaker."""
 

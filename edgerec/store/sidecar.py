@@ -155,7 +155,7 @@ def describe_file(facts: ChunkFacts, what: What, file: FileFacts) -> Json:
         "end_reason": facts.end_reason,
         "recovered": facts.recovered,
         "tracks": {
-            track: _track(track_facts, facts.layout.latency_ms.get(track))
+            track: _track(track_facts, _latency(facts.layout, track))
             for track, track_facts in facts.tracks.items()
             if what not in TRACKS or what == track
         },
@@ -237,17 +237,19 @@ def _turn(facts: TurnFacts) -> Json:
     }
 
 
-def _track(facts: TrackFacts, latency_ms: float | None) -> Json:
+def _latency(layout: Layout, track: TrackName) -> Json:
+    source = layout.latency_source.get(track, "unknown")
+    return {"value": layout.latency_ms.get(track), "source": source}
+
+
+def _track(facts: TrackFacts, latency: Json) -> Json:
     return {
         "device": facts.report.device,
         "drift_ppm": facts.report.drift_ppm,
         "residual_us": facts.report.residual_us,
         "echo_delay_ms": facts.report.echo.delay_ms,
         "echo_return_db": facts.report.echo.return_db,
-        "latency_ms": {
-            "value": latency_ms,
-            "source": "unknown" if latency_ms is None else "configured",
-        },
+        "latency_ms": latency,
         "late_frames": facts.late_frames,
         "gaps": [
             {"start_frame": gap.start, "frames": gap.frames, "reason": gap.reason.label}
