@@ -5,10 +5,10 @@ import json
 import pytest
 
 from edgerec import cli
+from edgerec.capture.answers import RefusedError
 from edgerec.service.commands import answer, mark_command
 from edgerec.service.control import Control
 from edgerec.service.control_socket import ControlSocket
-from edgerec.service.wishes import WishError
 from tests.kiosk import FakeClock
 
 
@@ -46,7 +46,7 @@ def test_a_mark_reaches_the_service_and_its_frame_is_told(tmp_path, capsys):
 
 
 def test_a_refused_mark_is_told_with_what_to_do(tmp_path, capsys):
-    refusal = WishError("no_turns", "turns are not recorded", "set enable_turn_audio")
+    refusal = RefusedError("no_turns", "turns are not recorded", "set enable_turn_audio")
     assert run(tmp_path, Marked(refusal), "user", "start") == 1
     assert "turns are not recorded; set enable_turn_audio" in capsys.readouterr().err
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from edgerec import cli
+from edgerec.capture.answers import RefusedError
 from edgerec.config import Changes, ConfigError, Problem
 from edgerec.service.commands import reload_command, session_command
 from edgerec.service.control import Control
 from edgerec.service.control_socket import ControlSocket
-from edgerec.service.wishes import WishError
 from tests.kiosk import FakeClock
 
 COMMANDS = ("start", "stop", "pause", "resume", "rotate")
@@ -57,7 +57,7 @@ def test_what_is_so_already_is_no_failure_and_told_apart(path, capsys, command):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_refusal_is_told_with_its_hint_and_code(path, capsys, command):
-    with serving(path, WishError("not_recording", "nothing is being recorded", "start first")):
+    with serving(path, RefusedError("not_recording", "nothing is being recorded", "start first")):
         assert cli.main([command, "--socket", str(path), "--json"]) == 1
     shown = capsys.readouterr()
     assert shown.err == f"edgerec {command}: nothing is being recorded; start first\n"

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from edgerec.capture.answers import RefusedError
 from edgerec.capture.feed import FeedSource
 from edgerec.service import control_client
-from edgerec.service.commands import CommandError, Takeover, answer, feed_command, status_command
+from edgerec.service.commands import Takeover, answer, feed_command, status_command
 from edgerec.service.control import MAX_CLIENTS, Control
 from edgerec.service.control_client import IDLE_NS, MAX_LINE_BYTES, SLOW_NS
 from edgerec.service.control_socket import ControlSocket, ControlSocketError
@@ -39,7 +40,7 @@ def broken(args):
 
 def refused(args):
     def take(connection, received, reply):
-        raise CommandError("busy", "somebody else has it", "wait")
+        raise RefusedError("busy", "somebody else has it", "wait")
 
     return Takeover(take)
 

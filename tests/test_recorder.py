@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from edgerec.audio import TRACKS, GapReason, StreamEnded
+from edgerec.capture.answers import RefusedError
 from edgerec.capture.conversation import tone
 from edgerec.capture.device_watch import DeviceWatch
 from edgerec.capture.faults import Absence
@@ -29,7 +30,6 @@ from edgerec.service.monitor import Monitor
 from edgerec.service.recorder import Recorder
 from edgerec.service.taps import Taps
 from edgerec.service.turn_loop import TurnLoop
-from edgerec.service.wishes import WishError
 from edgerec.store.disk import StoreError
 from edgerec.store.root import RootHeldError, StorageRoot
 from edgerec.store.verify import verify
@@ -513,7 +513,7 @@ def test_what_happens_is_announced_in_order(running, kiosk):
 @pytest.mark.parametrize("ask", ["pause", "resume", "rotate"])
 def test_there_is_nothing_to_pause_or_cut_without_a_session(running, ask):
     rig = running(auto_start=False)
-    with pytest.raises(WishError) as refused:
+    with pytest.raises(RefusedError) as refused:
         getattr(rig.recorder, ask)()
     assert refused.value.code == "not_recording"
 
@@ -521,7 +521,7 @@ def test_there_is_nothing_to_pause_or_cut_without_a_session(running, ask):
 def test_a_recorder_that_has_ended_begins_nothing(tmp_path, kiosk):
     with Recorder(config(tmp_path / "root"), clock=RunningClock()) as recorder:
         pass
-    with pytest.raises(WishError) as refused:
+    with pytest.raises(RefusedError) as refused:
         recorder.start_recording()
     assert refused.value.code == "stopped"
     assert recorder.wait_until_stopped(0)
@@ -605,6 +605,6 @@ def is_marked(turn):
 
 def test_marks_are_refused_where_turns_are_not_recorded(tmp_path, kiosk):
     with Recorder(config(tmp_path / "root"), clock=RunningClock(), length_s=1.0) as recorder:
-        with pytest.raises(WishError) as refused:
+        with pytest.raises(RefusedError) as refused:
             recorder.mark("user", 0, speaking=True)
         assert refused.value.code == "no_turns"

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from edgerec.audio import Block, BlockFlags, DeviceFrame, GapReason, StreamEnded, StreamHeader
+from edgerec.capture.answers import RefusedError
 from edgerec.capture.wire import Decoder, WireError
-from edgerec.service.commands import CommandError, tap_command
+from edgerec.service.commands import tap_command
 from edgerec.service.tap_connection import MAX_WAITING_BYTES
-from edgerec.service.taps import MAX_TAPS, QUEUE_BLOCKS, TapRefusedError, Taps
+from edgerec.service.taps import MAX_TAPS, QUEUE_BLOCKS, Taps
 from edgerec.service.timeline import SessionTimeline
 from edgerec.sync.ring import History
 from edgerec.sync.synchronizer import Synchronizer, TrackPlan, history_frames
@@ -234,7 +235,7 @@ def test_more_than_there_are_seats_for_are_refused_and_keep_their_connection(ser
     ours = [socket.socketpair() for _ in range(MAX_TAPS + 1)]
     for _, theirs in ours[:-1]:
         tap.take(theirs, b"", REPLY)
-    with pytest.raises(CommandError, match=f"{MAX_TAPS} taps are open") as refused:
+    with pytest.raises(RefusedError, match=f"{MAX_TAPS} taps are open") as refused:
         tap.take(ours[-1][1], b"", REPLY)
     assert refused.value.code == "busy"
     assert ours[-1][1].fileno() >= 0
@@ -245,7 +246,7 @@ def test_more_than_there_are_seats_for_are_refused_and_keep_their_connection(ser
 
 @pytest.mark.parametrize("args", [{}, {"track": "both"}, {"track": 1}, {"trak": "user"}])
 def test_a_wrong_request_is_refused_with_what_there_is(service, args):
-    with pytest.raises(CommandError) as refused:
+    with pytest.raises(RefusedError) as refused:
         tap_command(service.taps)(args)
     assert refused.value.code == "bad_args"
 
@@ -352,7 +353,7 @@ def test_the_end_of_the_service_is_told_to_every_reader(service):
         reader.read()
         assert reader.last is None or reader.last["error"]["code"] == "stopped"
         assert reader.at_end
-    with pytest.raises(TapRefusedError, match="the service ends"):
+    with pytest.raises(RefusedError, match="the service ends"):
         Reader(service)
 
 

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from edgerec.audio import TurnPart
+from edgerec.capture.answers import RefusedError
 from edgerec.service.session_turns import MAX_AHEAD_NS, SessionTurns
 from edgerec.service.timeline import SessionTimeline
 from edgerec.service.turn_board import MAX_PARTS, TurnBoard
 from edgerec.service.turn_loop import TurnLoop
-from edgerec.service.wishes import WishError
 from edgerec.sync.ring import History
 from edgerec.sync.synchronizer import history_frames
 from edgerec.turns.marked import MAX_PENDING
@@ -137,15 +137,15 @@ def test_marks_are_placed_on_the_timeline_by_the_monotonic_clock():
 
 def test_marks_that_can_not_be_taken_are_refused():
     rig = Rig()
-    with pytest.raises(WishError, match="nothing is being recorded"):
+    with pytest.raises(RefusedError, match="nothing is being recorded"):
         rig.loop.mark("user", 0, speaking=True)
     rig.begin()
     now_ns = rig.clock.read().monotonic_ns
-    with pytest.raises(WishError, match="in the future"):
+    with pytest.raises(RefusedError, match="in the future"):
         rig.loop.mark("user", now_ns + MAX_AHEAD_NS + S, speaking=True)
     for _ in range(MAX_PENDING):
         rig.loop.mark("user", 0, speaking=True)
-    with pytest.raises(WishError, match="wait to be taken in") as refused:
+    with pytest.raises(RefusedError, match="wait to be taken in") as refused:
         rig.loop.mark("user", 0, speaking=True)
     assert refused.value.code == "busy"
 

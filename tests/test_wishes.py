@@ -2,7 +2,8 @@ import threading
 
 import pytest
 
-from edgerec.service.wishes import MAX_WAITING, WishError, Wishes
+from edgerec.capture.answers import RefusedError
+from edgerec.service.wishes import MAX_WAITING, Wishes
 from tests.kiosk import START_NS, FakeClock, S
 
 PATIENCE_S = 20.0
@@ -47,7 +48,7 @@ def test_asking_for_what_is_so_already_changes_nothing(wishes):
 
 @pytest.mark.parametrize("verb", ["pause", "resume", "rotate"])
 def test_nothing_is_paused_or_cut_where_nothing_is_recorded(wishes, verb):
-    with pytest.raises(WishError, match="nothing is being recorded") as refused:
+    with pytest.raises(RefusedError, match="nothing is being recorded") as refused:
         wishes.ask(verb)
     assert refused.value.code == "not_recording"
     assert wishes.wanted == "idle"
@@ -67,7 +68,7 @@ def test_no_more_than_so_much_waits(wishes):
     wishes.ask("start")
     for _ in range(MAX_WAITING - 1):
         wishes.ask("rotate")
-    with pytest.raises(WishError) as refused:
+    with pytest.raises(RefusedError) as refused:
         wishes.ask("pause")
     assert refused.value.code == "busy"
     assert wishes.wanted == "recording"

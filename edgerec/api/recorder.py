@@ -15,11 +15,11 @@ from edgerec.api.held_file import HeldFiles
 from edgerec.api.relay import Handlers
 from edgerec.api.running import EventCounts, Running, open_devices
 from edgerec.audio import TrackName
+from edgerec.capture.answers import RefusedError
 from edgerec.capture.feed_connection import FeedError
 from edgerec.clock import Clock
 from edgerec.config import Config
 from edgerec.service.recorder import Recorder as Service
-from edgerec.service.wishes import WishError
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer  # collections.abc has it from Python 3.12 on
@@ -311,6 +311,6 @@ class Recorder:
         try:
             if running is not None:
                 return ask(running.service)
-        except WishError as error:
+        except RefusedError as error:
             raise RecorderError(f"{what}: {error}; {error.hint}") from error
         raise RecorderError(f"{what}: nothing is recorded; call start_recording first")

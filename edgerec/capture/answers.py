@@ -9,6 +9,23 @@ import json
 from collections.abc import Mapping
 
 
+class RefusedError(Exception):
+    """What was asked can't be done, which is no fault of the service; told to who has asked.
+
+    Attributes
+    ----------
+    code
+        A word for programs.
+    hint
+        What to do about it.
+    """
+
+    def __init__(self, code: str, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.hint = hint
+
+
 def result_line(request_id: object, result: Mapping[str, object]) -> bytes:
     """Return the answer to a request that was done."""
     return _line({"id": request_id, "ok": True, "result": result})

@@ -12,28 +12,15 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from edgerec.audio import Block, StreamHeader
-from edgerec.capture.answers import error_line, result_line
+from edgerec.capture.answers import RefusedError, error_line, result_line
 from edgerec.capture.wire import Decoder, WireError
 
 _READ_BYTES: Final = 1 << 16
 _MAX_READS: Final = 4  # 256 KiB, 2.7 s of mono at 48 kHz: the other track is not kept waiting
 
 
-class FeedError(Exception):
-    """What an application sent can't be recorded; its stream ends there.
-
-    Attributes
-    ----------
-    code
-        A word for programs.
-    hint
-        What to do about it.
-    """
-
-    def __init__(self, code: str, message: str, hint: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.hint = hint
+class FeedError(RefusedError):
+    """What an application sent can't be recorded; its stream ends there."""
 
 
 class FeedConnection:

@@ -1,6 +1,6 @@
 """What can be asked of the running service: each command's name, and what it does.
 
-A command takes the request's `args` and returns its result, or raises `CommandError`. It runs in
+A command takes the request's `args` and returns its result, or raises `RefusedError`. It runs in
 the control thread, and waits for nothing.
 """
 
@@ -15,33 +15,14 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from edgerec.audio import STREAMS, TRACKS, TimelineFrame, TrackName
-from edgerec.capture.answers import error_line, result_line
+from edgerec.capture.answers import RefusedError, error_line, result_line
 from edgerec.capture.feed import FeedSource
-from edgerec.capture.feed_connection import FeedError
 from edgerec.config import Changes, ConfigError
-from edgerec.service.taps import TapRefusedError, Taps
-from edgerec.service.wishes import WishError
+from edgerec.service.taps import Taps
 
 log = logging.getLogger(__name__)
 
 REQUEST_FIELDS: Final = ("id", "command", "args")
-
-
-class CommandError(Exception):
-    """What was asked can't be done; told to the client, and no fault of the service.
-
-    Attributes
-    ----------
-    code
-        A word for programs.
-    hint
-        What to do about it.
-    """
-
-    def __init__(self, code: str, message: str, hint: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.hint = hint
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +31,7 @@ class Takeover:
 
     take: Callable[[socket.socket, bytes, bytes], None]
     """Given the connection, what was read behind the request, and the answer to send first;
-    raises `CommandError` if it does not take it."""
+    raises `RefusedError` if it does not take it."""
 
 
 class Mark(Protocol):
@@ -114,7 +95,7 @@ def answer(line: bytes, commands: Mapping[str, Command]) -> Answer:
         request_id = _valid_id(request)
         command, args = _chosen(request, commands)
         result = command(args)
-    except CommandError as error:
+    except RefusedError as error:
         return Answer(error_line(request_id, error.code, str(error), error.hint))
     except Exception:
         # A fault of ours. It must not cost the other clients their service; here it is logged.
@@ -142,17 +123,14 @@ def feed_command(feeds: Mapping[TrackName, FeedSource]) -> Command:
         track = _track(args)
         source = feeds.get(track)
         if source is None:
-            raise CommandError(
+            raise RefusedError(
                 "no_feed",
                 f"the {track} track is not fed by applications",
                 f"set tracks.{track}.source to feed",
             )
 
         def take(connection: socket.socket, received: bytes, reply: bytes) -> None:
-            try:
-                source.offer(connection, received, reply)
-            except FeedError as error:
-                raise CommandError(error.code, str(error), error.hint) from error
+            source.offer(connection, received, reply)
 
         return Takeover(take)
 
@@ -167,13 +145,10 @@ def tap_command(taps: Taps) -> Command:
         chosen = next((stream for stream in STREAMS if args.get("track") == stream), None)
         if chosen is None:
             told = f"track is {_shown(args.get('track'))}"
-            raise CommandError("bad_args", told, f"use {', '.join(STREAMS)}")
+            raise RefusedError("bad_args", told, f"use {', '.join(STREAMS)}")
 
         def take(connection: socket.socket, _received: bytes, reply: bytes) -> None:
-            try:
-                taps.offer(chosen, connection, reply)
-            except TapRefusedError as error:
-                raise CommandError(error.code, str(error), error.hint) from error
+            taps.offer(chosen, connection, reply)
 
         return Takeover(take)
 
@@ -186,15 +161,12 @@ def session_command(ask: Callable[[], bool]) -> Command:
     Parameters
     ----------
     ask
-        Returns whether that changes anything; raises `WishError` where it can't be done.
+        Returns whether that changes anything; raises `RefusedError` where it can't be done.
     """
 
     def session(args: Mapping[str, object]) -> Result:
         _refuse_unknown(args, ())
-        try:
-            return {"changed": ask()}
-        except WishError as error:
-            raise CommandError(error.code, str(error), error.hint) from error
+        return {"changed": ask()}
 
     return session
 
@@ -207,14 +179,11 @@ def mark_command(mark: Mark) -> Command:
         track = _track(args)
         state, at_ns = args.get("state"), args.get("at_ns", 0)
         if state not in ("start", "stop"):
-            raise CommandError("bad_args", f"state is {_shown(state)}", "use start or stop")
+            raise RefusedError("bad_args", f"state is {_shown(state)}", "use start or stop")
         if isinstance(at_ns, bool) or not isinstance(at_ns, int) or not 0 <= at_ns < 1 << 63:
             hint = "give nanoseconds on CLOCK_MONOTONIC, or 0 for now"
-            raise CommandError("bad_args", f"at_ns is {_shown(at_ns)}", hint)
-        try:
-            return {"frame": mark(track, at_ns, speaking=state == "start")}
-        except WishError as error:
-            raise CommandError(error.code, str(error), error.hint) from error
+            raise RefusedError("bad_args", f"at_ns is {_shown(at_ns)}", hint)
+        return {"frame": mark(track, at_ns, speaking=state == "start")}
 
     return marked
 
@@ -228,9 +197,7 @@ def reload_command(reload: Callable[[], Changes]) -> Command:
             changes = reload()
         except ConfigError as error:
             hint = "put it right and reload again; what was running goes on"
-            raise CommandError("bad_config", str(error), hint) from error
-        except WishError as error:
-            raise CommandError(error.code, str(error), error.hint) from error
+            raise RefusedError("bad_config", str(error), hint) from error
         return {
             "changed": list(changes.paths),
             "reopened": list(changes.sources),
@@ -255,16 +222,16 @@ def _parse(line: bytes) -> dict[str, object]:
     try:
         request = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise CommandError("malformed", f"the request is not JSON: {error}", hint) from None
+        raise RefusedError("malformed", f"the request is not JSON: {error}", hint) from None
     if not isinstance(request, dict):
-        raise CommandError("malformed", "the request is not a JSON object", hint)
+        raise RefusedError("malformed", "the request is not a JSON object", hint)
     return request
 
 
 def _valid_id(request: Mapping[str, object]) -> object:
     request_id = request.get("id")
     if isinstance(request_id, bool) or not isinstance(request_id, int | str | None):
-        raise CommandError("malformed", "id is not a number or text", "it is sent back as it is")
+        raise RefusedError("malformed", "id is not a number or text", "it is sent back as it is")
     return request_id
 
 
@@ -276,10 +243,10 @@ def _chosen(
     if not isinstance(name, str) or name not in commands:
         close = difflib.get_close_matches(name, commands, n=1) if isinstance(name, str) else []
         hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(commands)}"
-        raise CommandError("unknown_command", f"no command {_shown(name)}", hint)
+        raise RefusedError("unknown_command", f"no command {_shown(name)}", hint)
     args = request.get("args", {})
     if not isinstance(args, dict):
-        raise CommandError("bad_args", "args is not a JSON object", 'such as {"track": "bot"}')
+        raise RefusedError("bad_args", "args is not a JSON object", 'such as {"track": "bot"}')
     return commands[name], args
 
 
@@ -288,14 +255,14 @@ def _track(args: Mapping[str, object]) -> TrackName:
         if args.get("track") == track:
             return track
     told = f"track is {_shown(args.get('track'))}"
-    raise CommandError("bad_args", told, f"use {' or '.join(TRACKS)}")
+    raise RefusedError("bad_args", told, f"use {' or '.join(TRACKS)}")
 
 
 def _refuse_unknown(given: Mapping[str, object], known: tuple[str, ...]) -> None:
     for name in given:
         if name not in known:
             hint = f"there are: {', '.join(known)}" if known else "there are none"
-            raise CommandError("bad_args", f"no field {_shown(name)}", hint)
+            raise RefusedError("bad_args", f"no field {_shown(name)}", hint)
 
 
 def _shown(value: object) -> str:

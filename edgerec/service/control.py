@@ -15,9 +15,9 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Final, Self
 
-from edgerec.capture.answers import error_line
+from edgerec.capture.answers import RefusedError, error_line
 from edgerec.clock import Clock
-from edgerec.service.commands import Command, CommandError, answer
+from edgerec.service.commands import Command, answer
 from edgerec.service.control_client import (
     MAX_LINE_BYTES,
     REQUESTS_PER_S,
@@ -179,7 +179,7 @@ class Control:
         self._forget(client)
         try:
             answered.takeover.take(client.connection, client.rest(), answered.line)
-        except CommandError as error:
+        except RefusedError as error:
             self._clients.add(client)
             self._ready.register(client.connection, selectors.EVENT_READ, client)
             refusal = error_line(answered.request_id, error.code, str(error), error.hint)

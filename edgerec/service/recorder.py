@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from edgerec.audio import TimelineFrame, TrackName
+from edgerec.capture.answers import RefusedError
 from edgerec.capture.device_watch import DeviceWatch
 from edgerec.capture.feed import FeedSource
 from edgerec.clock import Clock, SystemClock
@@ -38,7 +39,7 @@ from edgerec.service.threads import Threads
 from edgerec.service.timeline import SessionTimeline
 from edgerec.service.turn_parts import build_turn_loop
 from edgerec.service.usage import RecentUsage
-from edgerec.service.wishes import Verb, WishError, Wishes
+from edgerec.service.wishes import Verb, Wishes
 from edgerec.service.writer_loop import WriterLoop
 from edgerec.store.publish import Published
 from edgerec.store.root import StorageRoot
@@ -55,7 +56,7 @@ class Recorder:
     A session begins with the recorder, or with `recording.auto_start: false` when it is asked for.
     `start_recording`, `stop_recording`, `pause`, `resume` and `rotate` are for any thread. They ask
     for something as of now and return at once whether it changes anything; where there is no
-    session to change, or too much is asked at once, they raise `WishError`.
+    session to change, or too much is asked at once, they raise `RefusedError`.
 
     Parameters
     ----------
@@ -217,12 +218,12 @@ class Recorder:
 
         Raises
         ------
-        WishError
+        RefusedError
             Turns are not recorded, or it can't be taken now.
         """
         if self._turns is None:
             hint = "set recording.enable_turn_audio to true"
-            raise WishError("no_turns", "turns are not recorded", hint)
+            raise RefusedError("no_turns", "turns are not recorded", hint)
         return self._turns.mark(track, at_ns, speaking=speaking)
 
     def wait_until_stopped(self, timeout_s: float) -> bool:
@@ -245,7 +246,7 @@ class Recorder:
 
         Raises
         ------
-        WishError
+        RefusedError
             The recorder has ended, or too much is waiting to be done; nothing has changed.
         """
         with self._wishes.lock:
@@ -358,7 +359,7 @@ class Recorder:
 
     def _check_running(self) -> None:
         if self._closed or self._ended.is_set():
-            raise WishError("stopped", "the recorder has ended", "start another one")
+            raise RefusedError("stopped", "the recorder has ended", "start another one")
 
     def _is_stopped(self) -> bool:
         idle = self._wishes.wanted == self._sessions.state == "idle"

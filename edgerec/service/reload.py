@@ -15,9 +15,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self
 
+from edgerec.capture.answers import RefusedError
 from edgerec.config import Changes, Config, ConfigError, changes_between
 from edgerec.service.threads import ThreadMaker
-from edgerec.service.wishes import WishError
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ class Reloader:
         ------
         ConfigError
             It is wrong, or more of it has changed than a running service can; nothing applies.
-        WishError
+        RefusedError
             Too much is waiting to be done; nothing applies.
         """
         with self._lock:
@@ -105,7 +105,7 @@ class Reloader:
             except ConfigError as error:
                 log.error("the configuration is refused, the one before stays: %s", error)  # noqa: TRY400
                 raise
-            except WishError as error:
+            except RefusedError as error:
                 log.error("the configuration is not reloaded why=%r", str(error))  # noqa: TRY400
                 raise
             log.info(
@@ -117,7 +117,7 @@ class Reloader:
 
     def _run(self) -> None:
         while self._asked.get():
-            with contextlib.suppress(ConfigError, WishError):  # it is logged
+            with contextlib.suppress(ConfigError, RefusedError):  # it is logged
                 self.reload()
 
     def _read(self) -> tuple[Config, Changes]:

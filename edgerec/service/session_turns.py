@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from edgerec.audio import TimelineFrame, TrackName, TurnPart
+from edgerec.capture.answers import RefusedError
 from edgerec.service.speech_gate import SpeechGate
 from edgerec.service.timeline import SessionTimeline
 from edgerec.service.turn_board import TurnBoard
-from edgerec.service.wishes import WishError
 from edgerec.sync.ring import OverrunError
 from edgerec.sync.synchronizer import history_frames
 from edgerec.turns.activity import Judged, VoiceActivity
@@ -116,12 +116,12 @@ class SessionTurns:
 
         Raises
         ------
-        WishError
+        RefusedError
             It can't be taken now.
         """
         ahead_ns = at_ns - now_ns
         if ahead_ns > MAX_AHEAD_NS:
-            raise WishError(
+            raise RefusedError(
                 "bad_args",
                 f"at_ns is {ahead_ns / _SECOND_NS:.0f} s in the future",
                 "give a time on CLOCK_MONOTONIC, or 0 for now",
@@ -132,7 +132,7 @@ class SessionTurns:
             self._told.put_nowait(_Told(track, frame, speaking))
         except queue.Full:
             told = f"{MAX_PENDING} marks wait to be taken in"
-            raise WishError("busy", told, "mark turns, not words") from None
+            raise RefusedError("busy", told, "mark turns, not words") from None
         return frame
 
     def _take_marks(self) -> None:

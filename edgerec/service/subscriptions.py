@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from edgerec.capture.answers import RefusedError
 from edgerec.service.announcements import (
     Announcer,
     Event,
@@ -17,7 +18,7 @@ from edgerec.service.announcements import (
     SessionStopped,
     StateChanged,
 )
-from edgerec.service.commands import Command, CommandError, Stream
+from edgerec.service.commands import Command, Stream
 from edgerec.store.publish import Published
 
 KINDS: Final[Mapping[str, type[Event]]] = {
@@ -124,11 +125,11 @@ def _file(published: Published) -> dict[str, object]:
 def _names(args: Mapping[str, object]) -> frozenset[str]:
     unknown = [name for name in args if name != "events"]
     if unknown:
-        raise CommandError("bad_args", f"no field {unknown[0]!r:.80}", "there are: events")
+        raise RefusedError("bad_args", f"no field {unknown[0]!r:.80}", "there are: events")
     names = args.get("events", BUT_LEVELS)
     if not isinstance(names, list | tuple) or not all(
         isinstance(name, str) and name in KINDS for name in names
     ):
         told = f"events is {names!r:.80}"
-        raise CommandError("bad_args", told, f"a list of: {', '.join(KINDS)}")
+        raise RefusedError("bad_args", told, f"a list of: {', '.join(KINDS)}")
     return frozenset(names)

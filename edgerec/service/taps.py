@@ -27,6 +27,7 @@ from edgerec.audio import (
     TimelineFrame,
     TrackName,
 )
+from edgerec.capture.answers import RefusedError
 from edgerec.capture.wire import encode_block, encode_stream_header
 from edgerec.clock import Clock
 from edgerec.service.tap_connection import TapConnection
@@ -40,23 +41,6 @@ log = logging.getLogger(__name__)
 MAX_TAPS: Final = 64
 QUEUE_BLOCKS: Final = 1000  # 50 s of two devices; only a starved machine leaves so many waiting
 IDLE_MS: Final = 1000  # how late a reader that takes no last line may be closed
-
-
-class TapRefusedError(Exception):
-    """No more can listen, or nothing is to be heard any more; the connection stays the caller's.
-
-    Attributes
-    ----------
-    code
-        A word for programs.
-    hint
-        What to do about it.
-    """
-
-    def __init__(self, code: str, message: str, hint: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.hint = hint
 
 
 class Taps:
@@ -96,14 +80,14 @@ class Taps:
 
         Raises
         ------
-        TapRefusedError
-            Too many listen already, or the service ends.
+        RefusedError
+            Too many listen already, or the service ends; the connection stays the caller's.
         """
         with self._seats:
             if self._closed:
-                raise TapRefusedError("stopped", "the service ends", "try again when it runs")
+                raise RefusedError("stopped", "the service ends", "try again when it runs")
             if self.count >= MAX_TAPS:
-                raise TapRefusedError("busy", f"{MAX_TAPS} taps are open", "close one of them")
+                raise RefusedError("busy", f"{MAX_TAPS} taps are open", "close one of them")
             self.count += 1
             self._heard |= {what}
             self._offered.put((what, TapConnection(connection, reply)))

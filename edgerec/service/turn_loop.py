@@ -14,10 +14,10 @@ from collections.abc import Callable
 from typing import Final
 
 from edgerec.audio import TimelineFrame, TrackName
+from edgerec.capture.answers import RefusedError
 from edgerec.clock import Clock
 from edgerec.service.session_turns import SessionTurns
 from edgerec.service.timeline import SessionTimeline
-from edgerec.service.wishes import WishError
 
 log = logging.getLogger(__name__)
 
@@ -95,11 +95,11 @@ class TurnLoop:
 
         Raises
         ------
-        WishError
+        RefusedError
             No session is recorded, or it can't be taken now.
         """
         sessions = tuple(self._sessions)
         if not sessions:
-            raise WishError("not_recording", "nothing is being recorded", "start first")
+            raise RefusedError("not_recording", "nothing is being recorded", "start first")
         now_ns = self._clock.read().monotonic_ns
         return sessions[-1].mark(track, at_ns or now_ns, now_ns, speaking=speaking)

@@ -10,6 +10,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from edgerec.capture.answers import RefusedError
 from edgerec.clock import Clock
 from edgerec.store.sidecar import EndReason
 
@@ -19,23 +20,6 @@ before, up to some seconds."""
 
 Verb = Literal["start", "stop", "pause", "resume", "rotate"]
 Wanted = Literal["idle", "recording", "paused"]
-
-
-class WishError(Exception):
-    """What was asked can't be done now.
-
-    Attributes
-    ----------
-    code
-        A word for programs.
-    hint
-        What to do about it.
-    """
-
-    def __init__(self, code: str, message: str, hint: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.hint = hint
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +57,7 @@ class Wishes:
 
         Raises
         ------
-        WishError
+        RefusedError
             There is nothing to pause, resume or rotate; or too much is waiting to be done.
         """
         with self.lock:
@@ -119,14 +103,14 @@ class Wishes:
         if verb == "start":
             return "recording" if self.wanted == "idle" else self.wanted
         if self.wanted == "idle":
-            raise WishError("not_recording", "nothing is being recorded", "start first")
+            raise RefusedError("not_recording", "nothing is being recorded", "start first")
         if verb == "rotate":
             return self.wanted
         return "paused" if verb == "pause" else "recording"
 
     def _check_room(self, wishes: int) -> None:
         if len(self._waiting) + wishes > MAX_WAITING:
-            raise WishError(
+            raise RefusedError(
                 "busy", f"{MAX_WAITING} requests wait to be carried out", "ask less often"
             )
 
