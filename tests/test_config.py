@@ -302,6 +302,8 @@ def test_key_like_no_other_gets_the_keys_there_are(problems_of):
         ("storage: {root: recordings}", '"recordings" is not allowed; expected a path from / on'),
         ('storage: {root: "/a\\0b"}', "is not allowed; expected a path"),
         (f"control: {{socket: /{'s' * 107}}}", "of at most 107 bytes"),
+        ("metrics: {textfile: /run/edgerec.txt}", "expected a path from / on, ending in .prom, of"),
+        ("metrics: {textfile: edgerec.prom}", "expected a path from / on, ending in .prom, of"),
         ("control: {group: a b}", "expected a text that names a group"),
         ('tracks: {user: {device: ""}}', "expected a text that is a device's name"),
         ("tracks: {user: {env: {PULSE_LATENCY_MSEC: 60}}}", "expected a mapping of environment"),

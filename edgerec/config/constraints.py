@@ -70,16 +70,19 @@ class AbsolutePath:
     """A path from the root: a service has no working directory to rely on."""
 
     max_bytes: int = 4095  # PATH_MAX of Linux without its closing NUL
+    ending: str = ""
 
     @property
     def expected(self) -> str:
         """The form, and the limit."""
-        return f"from / on, of at most {self.max_bytes} bytes"
+        ending = f", ending in {self.ending}" if self.ending else ""
+        return f"from / on{ending}, of at most {self.max_bytes} bytes"
 
     def allows(self, value: object) -> bool:
         """Tell whether the system could open it, if it were there."""
         text = str(value)
-        return text.startswith("/") and "\0" not in text and len(text.encode()) <= self.max_bytes
+        fits = "\0" not in text and len(text.encode()) <= self.max_bytes
+        return text.startswith("/") and text.endswith(self.ending) and fits
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,7 +172,8 @@ class ControlConfig:
 class MetricsConfig:
     """Numbers for monitoring."""
 
-    textfile: _Path | None = None
+    textfile: Annotated[Path, AbsolutePath(ending=".prom")] | None = None
+    """node_exporter reads no others."""
 
 
 @dataclass(frozen=True, slots=True)
