@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import signal
 import wave
 
 import numpy as np
@@ -13,6 +14,7 @@ from edgerec.capture.simulate import VirtualKiosk
 from edgerec.capture.trace import TraceError, TraceWriter, open_input
 from edgerec.capture.virtual_device import DeviceModel
 from edgerec.cli import main
+from edgerec.cli.output import Progress
 from edgerec.service.replay import MAX_HOLE_NS, ReplayError, in_order, replay
 from edgerec.store.disk import StoreError
 from edgerec.store.verify import verify
@@ -284,6 +286,38 @@ def test_a_stamp_from_another_day_ends_the_replay_and_writes_no_day_of_silence(t
     assert verify(tmp_path / "root").ok
 
 
+@pytest.mark.parametrize(
+    "arrived_ns", [lambda nth: 10**12 - nth * S // 10, lambda nth: 10**12], ids=["back", "still"]
+)
+def test_audio_that_its_stamps_give_no_place_is_no_success(tmp_path, arrived_ns):
+    kiosk = VirtualKiosk(DeviceModel(), DeviceModel(), seed=1)
+    path = tmp_path / "wild.trace"
+    header, *blocks = open_input(write_traces(tmp_path, kiosk, 5.0)["user"], "user")
+    with TraceWriter(path) as trace:
+        trace.write(header)
+        for nth, block in enumerate(blocks):
+            trace.write(dataclasses.replace(block, arrived_ns=arrived_ns(nth), adc_ns=0))
+    published = []
+    with pytest.raises(ReplayError, match=r"wild\.trace: \d\.\d s of its audio have no place"):
+        replay(config(tmp_path / "root"), {"user": path}, on_published=published.append)
+    assert published[-1].kind == "session"
+
+
+def test_a_replay_that_is_stopped_publishes_what_came_before(tmp_path):
+    path = write_wav(tmp_path / "u.wav", noise(9 * 48_000, 48_000, 1))
+    published, done = [], []
+    with pytest.raises(ReplayError, match="stopped before the end"):
+        replay(
+            config(tmp_path / "root"),
+            {"user": path},
+            on_published=published.append,
+            on_progress=done.append,
+            stopped=lambda: bool(done) and done[-1] > 3,
+        )
+    assert 3 * RATE < chunks(published)[0].frames < 5 * RATE
+    assert verify(tmp_path / "root").ok
+
+
 def test_inputs_without_audio_leave_nothing_behind(tmp_path):
     path = write_wav(tmp_path / "u.wav", np.zeros(0))
     with pytest.raises(ReplayError, match="nothing to replay"):
@@ -323,6 +357,25 @@ def test_a_root_without_a_parent_is_named(tmp_path):
 
 
 # The command
+
+
+@pytest.fixture(autouse=True)
+def _restored(handlers_restored):
+    return
+
+
+def test_ctrl_c_ends_the_command_with_a_list_of_what_it_published(tmp_path, capsys, monkeypatch):
+    path = write_wav(tmp_path / "u.wav", noise(5 * 48_000, 48_000, 1))
+
+    def press(_, done):
+        if done > 1:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Progress, "seconds", press)
+    assert main(["replay", "--user", str(path), "--out", str(tmp_path / "root")]) == 130
+    told = capsys.readouterr()
+    assert told.out.startswith("2 files under")
+    assert told.err.endswith("edgerec replay: stopped before the end of the input\n")
 
 
 def test_the_command_lists_what_it_published(tmp_path, capsys):

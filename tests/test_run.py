@@ -268,14 +268,6 @@ def test_what_a_kill_has_left_is_published_by_the_next_start_which_says_what_was
     assert files(run.root, ".work/*") == files(run.root, "quarantine/*") == []
 
 
-@pytest.fixture
-def handlers_restored():
-    before = {number: signal.getsignal(number) for number in interruption.SIGNALS}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
 @pytest.mark.parametrize("number", interruption.SIGNALS)
 def test_a_signal_that_comes_before_there_is_something_to_stop_is_kept(handlers_restored, number):
     stopped = []

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
 from edgerec.audio import TrackName
 from edgerec.capture.trace import TraceError
 from edgerec.cli.exits import Exit
+from edgerec.cli.interruption import Interruption
 from edgerec.cli.logs import log_to_stderr
 from edgerec.cli.options import add_config, add_json
 from edgerec.cli.output import Progress, print_json, print_published, published_as_json
@@ -19,7 +21,7 @@ from edgerec.store.disk import StoreError
 from edgerec.store.publish import Published
 
 HELP = """Run the pipeline over recorded input, as fast as it goes. FILE is a trace (see `edgerec
-trace`) or a WAV file; a track that is not given is silence."""
+trace`) or a WAV file; a track that is not given is silence. Ctrl-C publishes what was replayed."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,9 +51,17 @@ def run(args: argparse.Namespace) -> int:
         return Exit.USAGE
     published: list[Published] = []
     failure: Exception | None = None
+    stopped = threading.Event()
+    Interruption().stops(lambda _: stopped.set())
     with Progress("replayed") as progress:
         try:
-            replay(config, inputs, on_published=published.append, on_progress=progress.seconds)
+            replay(
+                config,
+                inputs,
+                on_published=published.append,
+                on_progress=progress.seconds,
+                stopped=stopped.is_set,
+            )
         except (ReplayError, TraceError, StoreError, OSError) as error:
             failure = error
     if args.json:
@@ -65,5 +75,5 @@ def run(args: argparse.Namespace) -> int:
         print_published(published, config.storage.root)
     if failure is not None:
         print(f"edgerec replay: {failure}", file=sys.stderr)
-        return Exit.FAILED
+        return Exit.INTERRUPTED if stopped.is_set() else Exit.FAILED
     return Exit.DONE

@@ -8,6 +8,7 @@ from __future__ import annotations
 import heapq
 import logging
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from edgerec.service.timeline import ReplayStamps, SessionTimeline
 from edgerec.service.turn_parts import build_session_turns, finds_turns
 from edgerec.service.turn_writing import write_turns
 from edgerec.service.writer_loop import write_committed
+from edgerec.store.described import DescribedSession, read_sidecar
 from edgerec.store.publish import Published
 from edgerec.store.root import StorageRoot
 from edgerec.store.writer import Recording
@@ -35,6 +37,9 @@ STEP_NS: Final = 1 * _SECOND_NS  # of input between two writes; history holds it
 OTHER_TRACK_NS: Final = 1 * _SECOND_NS  # a device that starts this much later begins with a gap
 MAX_HOLE_NS: Final = 24 * 3600 * _SECOND_NS  # of nothing at all; a wild stamp would fill the disk
 END_OF_INPUT: Final = "end of input"
+UNPLACED_S: Final = 1.0  # of an input: what its end and a resampler round off is far less
+UNPLACED_SHARE: Final = 0.01  # its crystal's error is ten times less
+STOPPED: Final = "stopped before the end of the input"
 
 
 class ReplayError(Exception):
@@ -47,6 +52,7 @@ def replay(
     *,
     on_published: Callable[[Published], None],
     on_progress: Callable[[float], None] = lambda seconds: None,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> None:
     """Record the inputs into `storage.root` as one session.
 
@@ -58,12 +64,15 @@ def replay(
         Traces or WAV files.
     on_progress
         Told now and then how many seconds of the session are done.
+    stopped
+        Whether to end here; what came before is published.
 
     Raises
     ------
     ReplayError
         The inputs have no audio, or no clock in common; or one of them is damaged, or says that
-        nothing came for a day, after all that could be read was published.
+        nothing came for a day, or when its audio came can't be true, or it was stopped: after all
+        that could be read was published.
     TraceError, OSError
         An input is neither a trace nor a WAV file, or can't be opened.
     StoreError
@@ -82,6 +91,9 @@ def replay(
                 )
                 break
             last_ns = at_ns
+            if stopped():
+                damage.append(STOPPED)
+                break
             if isinstance(delivery, StreamEnded) and delivery.detail != END_OF_INPUT:
                 damage.append(delivery.detail)
             session.deliver(at_ns, track, delivery)
@@ -89,6 +101,11 @@ def replay(
         if damage and not session.can_begin:
             raise ReplayError("; ".join(damage))  # not that there is no audio: why there is none
         session.finish()
+        damage += [
+            f"{inputs[track]}: {lost_s:.1f} s of its audio have no place in the session: when its "
+            "blocks say they came can't be true"
+            for track, lost_s in session.unplaced_s().items()
+        ]
     if damage:
         raise ReplayError("; ".join(damage))
 
@@ -134,6 +151,8 @@ class _ReplayedSession:
         self._config = config
         self._root = root
         self._on_published = on_published
+        self._record: DescribedSession | None = None  # once it is published
+        self._delivered_s: dict[TrackName, float] = defaultdict(float)
         self._synchronizer = parts.build_synchronizer(config, drift_memory={})
         self._first: dict[TrackName, tuple[StreamHeader, int]] = {}
         self._timeline: SessionTimeline | None = None
@@ -162,6 +181,10 @@ class _ReplayedSession:
             self._held.append((track, delivery))  # what is in hand has no place yet
             return
         self._synchronizer.deliver(track, delivery)
+        if isinstance(delivery, Block):
+            header = self._synchronizer.header(track)
+            assert header is not None
+            self._delivered_s[track] += delivery.frames / header.sample_rate
         if isinstance(delivery, StreamHeader):
             self._first.setdefault(track, (delivery, at_ns))
             self._check_clocks()
@@ -182,6 +205,27 @@ class _ReplayedSession:
         self._timeline.reports = self._synchronizer.report()
         self._write(self._recording, self._timeline)
         self._recording.finish("stop")
+
+    def unplaced_s(self) -> dict[TrackName, float]:
+        """Return of which inputs seconds are missing that no gap and no count accounts for."""
+        timeline, record = self._timeline, self._record
+        assert timeline is not None
+        assert record is not None
+        lost = {}
+        for track, delivered_s in self._delivered_s.items():
+            gaps = sum(record.gaps[track].values())
+            known = record.frames - gaps + timeline.reports[track].late_frames
+            lost_s = delivered_s - known / timeline.rate
+            if lost_s > UNPLACED_S + UNPLACED_SHARE * delivered_s:
+                lost[track] = lost_s
+        return lost
+
+    def _note(self, published: Published) -> None:
+        if published.kind == "session":
+            record = read_sidecar(published.sidecar)
+            assert isinstance(record, DescribedSession)
+            self._record = record
+        self._on_published(published)
 
     def _may_begin(self, at_ns: int) -> bool:
         settled = self._synchronizer.first_instants_ns(settled=True)
@@ -210,7 +254,7 @@ class _ReplayedSession:
             self._config,
             self._root,
             self._timeline,
-            self._on_published,
+            self._note,
             clock=clock,
             utc_wait_s=0,  # a trace's clock will not be known any better
         )
