@@ -75,3 +75,13 @@ def test_a_disk_that_must_be_mounted_and_is_not_is_left_alone(tmp_path, root, ca
     assert cli.main(["recover", "--config", str(file)]) == 1
     assert str(root) in capsys.readouterr().err
     assert list(root.iterdir()) == []
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_root_that_was_never_recorded_into_is_an_error_and_not_made(recover, root, there):
+    if there:
+        root.mkdir()
+    status, said, complaint = recover()
+    assert (status, said) == (1, "")
+    assert complaint == f"using {root}: nothing was ever recorded there; see storage.root\n"
+    assert list(root.parent.rglob("*")) == [root.parent / "edgerec.yaml", *([root] * there)]

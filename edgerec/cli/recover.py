@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     storage = load_config(args.config or default_file()).storage
     path = storage.root
     try:
-        with StorageRoot(path, require_mount=storage.require_mount) as root:
+        with StorageRoot(path, require_mount=storage.require_mount, must_exist=True) as root:
             recovery = recover(root, stamp_now(SystemClock()))
     except StoreError as error:
         print(error, file=sys.stderr)

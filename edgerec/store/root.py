@@ -54,13 +54,18 @@ class StorageRoot:
     Parameters
     ----------
     path
-        Made by `acquire` when it is missing; its parent must exist.
+        Made by `acquire` when it is missing, unless it must exist; its parent must exist.
     require_mount
         It must be on another file system than `/`.
+    must_exist
+        It is not made: whoever looks for what is there has mistyped the path of one that isn't.
     """
 
-    def __init__(self, path: Path, *, require_mount: bool = False) -> None:
+    def __init__(
+        self, path: Path, *, require_mount: bool = False, must_exist: bool = False
+    ) -> None:
         self.path = path
+        self._must_exist = must_exist
         self._require_mount = require_mount
         self.work = path / WORK
         self.state = path / STATE
@@ -91,9 +96,13 @@ class StorageRoot:
         RootHeldError
             Another process has the lock; nothing was touched.
         StoreError
-            The folders can't be made or written, or their disk is not mounted.
+            The folders can't be made or written, or their disk is not mounted; or there is none.
         """
         check_mounted(self.path, require_mount=self._require_mount)
+        if self._must_exist and not self.state.is_dir():
+            raise StoreError(
+                "using", self.path, "nothing was ever recorded there; see storage.root"
+            )
         disk.make_folders(self.path.parent, self.path.name)
         disk.make_folders(self.path, STATE)
         self._lock = _lock(self.state / _LOCK)
