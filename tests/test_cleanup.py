@@ -221,6 +221,16 @@ def test_files_in_progress_and_strangers_are_never_touched(root):
     session.finish("stop")
 
 
+def test_a_pipe_in_place_of_a_sidecar_holds_nobody_up(root):
+    paths = record(root)
+    sidecar = paths[0].with_suffix(".json")
+    sidecar.unlink()
+    os.mkfifo(sidecar)
+    acknowledge(paths)
+    sweep(root, replace(QUOTA, max_bytes=1))
+    assert there(paths) == [False] * len(paths)
+
+
 def test_a_step_deletes_only_a_few_files(root, monkeypatch):
     paths = record(root, chunks=2 * FILES_A_STEP)
     acknowledge(paths)

@@ -88,6 +88,13 @@ def test_a_pipe_in_place_of_a_file_is_wrong_and_not_waited_for(tmp_path, publish
     assert (published[0].path.name, "is not a regular file") in problems(tmp_path)
 
 
+def test_a_pipe_in_place_of_a_sidecar_is_wrong_and_not_waited_for(tmp_path, published):
+    published[0].sidecar.unlink()
+    os.mkfifo(published[0].sidecar)
+    found = (published[0].sidecar.name, "can't be read: not a regular file")
+    assert found in problems(tmp_path)
+
+
 def test_other_files_are_nobodys_business(tmp_path, published):
     (tmp_path / "notes.json").write_text("{")
     (tmp_path / "README.txt").write_text("")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from edgerec.audio import GapReason, TrackName
+from edgerec.store.disk import read_regular
 from edgerec.store.formats import FORMS
 from edgerec.store.naming import SIDECAR_SUFFIX, TURN_OF, FileKey, What, parse_published
 from edgerec.store.sidecar import SCHEMA, Kind, TurnFacts, kind_of
@@ -178,7 +179,7 @@ def _described_turn(fields: Mapping[str, Any]) -> TurnFacts:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        fields = json.loads(path.read_bytes())
+        fields = json.loads(read_regular(path))
     except OSError as error:
         raise SidecarError([f"can't be read: {error.strerror}"]) from error
     except (ValueError, RecursionError) as error:

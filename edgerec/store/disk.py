@@ -71,6 +71,21 @@ def disk_step(doing: str, path: Path) -> Iterator[None]:
         raise StoreError(doing, path, error.strerror or str(error), error.errno) from error
 
 
+def read_regular(path: Path) -> bytes:
+    """Return what a file holds that somebody else may have put there.
+
+    Whoever opens a pipe waits for its writer, and might do so for ever.
+
+    Raises
+    ------
+    OSError
+        It is no regular file, or can't be read.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return path.read_bytes()
+
+
 def write_all(file: FileIO, data: bytes | memoryview) -> None:
     """Write every byte of `data`; write(2) alone may stop short near a full disk."""
     rest = memoryview(data)

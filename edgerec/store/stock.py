@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from edgerec.store.disk import disk_step
+from edgerec.store.disk import disk_step, read_regular
 from edgerec.store.naming import AUDIO_SUFFIXES, SIDECAR_SUFFIX, parse_published
 from edgerec.store.retention import Stored
 
@@ -74,7 +74,7 @@ def _size(entry: os.DirEntry[str]) -> int:
 def _fields(sidecar: Path) -> dict[str, object]:
     """Return what a sidecar says, nothing if it does not say it any more."""
     try:
-        fields = json.loads(sidecar.read_bytes())
+        fields = json.loads(read_regular(sidecar))
     except (OSError, ValueError):
         return {}
     return fields if isinstance(fields, dict) else {}
