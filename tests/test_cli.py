@@ -1,5 +1,6 @@
 """The frame of the command line, tried on a command made for the purpose, and `check`."""
 
+import errno
 import importlib
 import json
 import os
@@ -100,6 +101,27 @@ def test_output_that_nobody_reads_any_more_ends_the_command_quietly():
     os.close(writer)
     assert process.stderr == b""
     assert process.returncode == Exit.BROKEN_PIPE
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("words", [["check", "--config", os.devnull], ["devices", "--help"]])
+def test_output_that_a_full_disk_does_not_take_is_told_in_a_line(words, unbuffered):
+    with Path("/dev/full").open("w") as full:
+        process = subprocess.run(
+            [sys.executable, "-m", "edgerec", *words],
+            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert process.stderr == b"edgerec: writing the output: No space left on device\n"
+    assert process.returncode == Exit.FAILED
+
+
+def test_a_failing_disk_that_is_not_the_output_s_keeps_its_traceback(stand_in):
+    stand_in(raising(OSError(errno.ENOSPC, "full")))
+    with pytest.raises(OSError, match="full"):
+        cli.main(["verify"])
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])

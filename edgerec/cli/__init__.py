@@ -72,7 +72,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     open_missing()
     words = sys.argv[1:] if argv is None else list(argv)
     try:
-        args = _parser(words).parse_args(words)  # imports the command, which may take a while
+        try:
+            args = _parser(words).parse_args(words)  # imports the command, which may take a while
+        except SystemExit:
+            sys.stdout.flush()  # of --help
+            raise
         status: int = args.run(args)
         sys.stdout.flush()  # here, where a reader that has gone away can still be noticed
     except ConfigError as error:
@@ -85,6 +89,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         _discard_stdout()
         return Exit.BROKEN_PIPE
+    except OSError as error:
+        if not _stdout_fails():
+            raise
+        _discard_stdout()
+        print(f"edgerec: writing the output: {error.strerror}", file=sys.stderr)
+        return Exit.FAILED
     return status
 
 
@@ -114,6 +124,15 @@ def _stdout_reader_gone() -> bool:
     poll = select.poll()
     poll.register(sys.stdout.fileno(), 0)
     return any(event & select.POLLERR for _, event in poll.poll(0))
+
+
+def _stdout_fails() -> bool:
+    """Tell by one line more whether it is the output that failed: a full disk takes no other."""
+    try:
+        print(flush=True)
+    except OSError:
+        return True
+    return False
 
 
 def _discard_stdout() -> None:
