@@ -251,7 +251,7 @@ def test_a_device_that_delivers_nothing_any_more_is_killed_as_a_stall(rig):
     rig.read(0, 2)
     assert rig.source.deliver(LIMITS.stall_ns) == []
     (ended,) = rig.source.deliver(LIMITS.stall_ns + 1)
-    assert ended == StreamEnded(GapReason.STALL, "no frame for 2 s")
+    assert ended == StreamEnded(GapReason.STALL, "no frame for 1.4 s")
     assert (rig.source.state.name, rig.source.fileno()) == ("stalled", None)
     await_exit()
 
@@ -289,8 +289,8 @@ def test_blocks_longer_than_the_stall_limit_are_waited_for(rig):
             select.select([rig.source.fileno()], [], [], PATIENCE_S)
     while len(deliveries) < 2:
         deliveries += rig.read(0)
-    assert rig.source.deliver(2 * LIMITS.stall_ns) == []
-    assert len(rig.source.deliver(2 * LIMITS.stall_ns + 1)) == 1
+    assert rig.source.deliver(4 * S) == []
+    assert len(rig.source.deliver(4 * S + 1)) == 1
     await_exit()
 
 
@@ -482,9 +482,10 @@ def test_a_suspected_device_is_not_read_until_it_is_cleared_or_nobody_does(rig):
     rig.source.findings.vouch(pid)
     while not rig.source._held:
         rig.source.deliver(2 * S)
-    rig.source.findings.suspect(3 * S)
-    assert rig.source.deliver(3 * S) == []
-    assert rig.source.deliver(3 * S + SUSPECT_NS)[-1].first_frame == 9_600
+    later_ns = 2 * S + LIMITS.stall_ns - SUSPECT_NS
+    rig.source.findings.suspect(later_ns)
+    assert rig.source.deliver(later_ns) == []
+    assert rig.source.deliver(later_ns + SUSPECT_NS)[-1].first_frame == 9_600
 
 
 def test_a_stall_delivers_what_was_held_before_it_is_told(rig):

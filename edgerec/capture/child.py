@@ -50,9 +50,10 @@ class SourceState:
 class ChildLimits:
     """How long a `ChildSource` waits for what."""
 
-    stall_ns: int = 2 * _SECOND_NS
-    """For the next frame. Twenty blocks of 100 ms: no scheduler is that late. Four blocks where
-    that is longer, for a device may hand them over two at a time."""
+    stall_ns: int = 1_400_000_000
+    """For the next frame. Fourteen blocks of 100 ms: no scheduler is that late, and with the half
+    second until it is looked for it is found within two. Four blocks where that is longer, for a
+    device may hand them over two at a time."""
     start_ns: int = 10 * _SECOND_NS
     """For the first one: PulseAudio's null sink takes 2 s, a USB card under load a few."""
     exit_ns: int = 1 * _SECOND_NS
