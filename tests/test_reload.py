@@ -13,12 +13,13 @@ import soundfile
 from edgerec.audio import TRACKS
 from edgerec.capture.conversation import tone
 from edgerec.config import Config, ConfigError, Problem, changes_between
-from edgerec.service import parts
+from edgerec.service import parts, turn_parts
 from edgerec.service.reload import Reloader
 from edgerec.store.verify import verify
 from tests.kiosk import device
 from tests.recordings import chunks, sidecar
 from tests.test_recorder import EagerSource, Running, wait_for
+from tests.turning import LoudActivity
 
 RATE = 16_000
 PATIENCE_S = 20.0
@@ -54,7 +55,9 @@ def running(tmp_path, opened):
 def reload(rig, **changed):
     """Apply a change of the recording section, or of whole sections."""
     now = rig.recorder.config
-    sections = {name: changed.pop(name) for name in ("tracks", "retention") if name in changed}
+    sections = {
+        name: changed.pop(name) for name in ("tracks", "turns", "retention") if name in changed
+    }
     new = replace(now, recording=replace(now.recording, **changed), **sections)
     changes = changes_between(now, new)
     assert changes.refused == ()
@@ -199,6 +202,28 @@ def test_another_rate_begins_another_session_that_misses_nothing(running):
     for one in chunks(rig.published):
         assert all(track["gaps"] == [] for track in sidecar(one)["tracks"].values())
     assert verify(rig.root).ok
+
+
+def test_other_turns_begin_another_session_in_which_a_turn_goes_on(running, monkeypatch):
+    monkeypatch.setattr(turn_parts, "Detectors", lambda rate, user: LoudActivity())
+    rig = running(enable_turn_audio=True)
+    begun(rig)
+    turns = rig.recorder.config.turns
+    changes = reload(rig, turns=replace(turns, pre_roll_s=0.25))
+    assert (changes.new_session, changes.sources) == (True, ())
+    rig.let_pass(4.0)
+    rig.finish()
+    before, after = [one for one in rig.published if one.what == "turn-bot"]  # it hears a tone
+    record, *_ = [one for one in rig.published if one.kind == "session"]
+    assert (before.session, before.end_reason) == (record.session, "stop")
+    assert before.start + before.frames == record.frames
+    assert after.session != record.session
+    assert after.start == 0
+    assert all(
+        track["gaps"] == []
+        for one in chunks(rig.published)
+        for track in sidecar(one)["tracks"].values()
+    )
 
 
 def test_a_paused_session_is_followed_by_one_that_is_paused_from_its_first_frame(running):
