@@ -84,11 +84,24 @@ class Recorder:
     ) -> None:
         self.announcer = announcer or Announcer()
         """What happens, for whoever subscribes to it."""
-        self._clock = clock = clock or SystemClock()
+        self.threads = Threads(on_failure=self.stop)
+        """For whoever serves it with a thread of its own: one that fails ends the recorder."""
+        self._config = config
+        self._clock = clock or SystemClock()
+        self._on_published = on_published
+        self._started_ns = self._clock.now_ns()
+        self._last_published: LastPublished | None = None
+        self._usage = RecentUsage()
+        self._spare_memory = SpareMemory()
+        self._settled = threading.Condition()  # held to be woken, by each event
+        self._ended = threading.Event()
+        self._closed = False
         self._root = StorageRoot(config.storage.root, require_mount=config.storage.require_mount)
         self._root.acquire()
         try:
-            self._build(config, clock, length_s, on_published)
+            self._build_capture(config, length_s)
+            self._build_writing(config)
+            self._build_watch(config)
         except BaseException:
             self._root.release()  # a recorder that can't be made must not keep the next one out
             raise
@@ -99,53 +112,20 @@ class Recorder:
         for thread in self._threads:
             thread.start()
 
-    def _build(
-        self,
-        config: Config,
-        clock: Clock,
-        length_s: float | None,
-        on_published: Callable[[Published], None],
-    ) -> None:
-        self._config = config
-        self._started_ns = clock.now_ns()
-        self._last_published: LastPublished | None = None
-        self._on_published = on_published
-        self._settled = threading.Condition()  # held to be woken, by each event
-        self.threads = Threads(on_failure=self.stop)
-        """For whoever serves it with a thread of its own: one that fails ends the recorder."""
-        make_thread = self.threads.make
-        self._wishes = Wishes(clock, started=config.recording.auto_start)
-        self._drift = DriftMemory(self._root.state / DRIFT_FILE)
-        self._spare_memory = SpareMemory()
-        self._cleanup = parts.build_cleanup(config, self._root, clock)
-        self._writer = WriterLoop(
-            clock,
-            open_recording=lambda timeline: parts.open_recording(
-                self._config,
-                self._root,
-                timeline,
-                self._note_published,
-                clock=clock,
-                utc_wait_s=self._config.storage.utc_wait_s,
-            ),
-            sync_s=config.storage.sync_seconds,
-            housekeeping=self._keep_house,
-            announce=self._tell,
-        )
-        self.hooks = Hooks(config.hooks, clock, make_thread=make_thread)
-        self.taps = Taps(clock, make_thread=make_thread)
-        """For whoever listens to the live audio."""
-        self._sources = Sources(config, clock)
+    def _build_capture(self, config: Config, length_s: float | None) -> None:
+        """Build what is in the recorder thread: sources -> synchronizer -> history."""
+        self._wishes = Wishes(self._clock, started=config.recording.auto_start)
+        self._sources = Sources(config, self._clock)
         self.feeds: Mapping[TrackName, FeedSource] = self._sources.feeds
         """Of the tracks that applications push into."""
-        self._devices = DeviceWatch(
-            parts.watched_devices(config, self._sources.children), clock, make_thread=make_thread
-        )
+        self.taps = Taps(self._clock, make_thread=self.threads.make)
+        """For whoever listens to the live audio."""
+        self._drift = DriftMemory(self._root.state / DRIFT_FILE)
         synchronizer = parts.build_synchronizer(config, self._drift.drift_ppm)
         self._sessions = Sessions(
             synchronizer,
             self._wishes,
-            clock,
+            self._clock,
             length_s=length_s,
             choose_rate=lambda headers: parts.recording_rate(self._config, headers),
             build_history=lambda rate: parts.build_history(self._config, rate),
@@ -157,29 +137,53 @@ class Recorder:
             synchronizer,
             self._sessions,
             self._wishes,
-            clock,
+            self._clock,
             announce=self._tell,
             ends_with_session=length_s is not None,
             on_delivery=self.taps.take,
             on_committed=self.taps.committed,
+        )
+
+    def _build_writing(self, config: Config) -> None:
+        """Build what makes files of the history: turn thread and writer thread, and hooks."""
+        self._turns = build_turn_loop(lambda: self._config, self._clock)
+        self._cleanup = parts.build_cleanup(config, self._root, self._clock)
+        self._writer = WriterLoop(
+            self._clock,
+            open_recording=lambda timeline: parts.open_recording(
+                self._config,
+                self._root,
+                timeline,
+                self._note_published,
+                clock=self._clock,
+                utc_wait_s=self._config.storage.utc_wait_s,
+            ),
+            sync_s=config.storage.sync_seconds,
+            housekeeping=self._keep_house,
+            announce=self._tell,
+        )
+        self.hooks = Hooks(config.hooks, self._clock, make_thread=self.threads.make)
+        self._threads = [
+            self.threads.make(target=self._run_capture, name="recorder"),
+            self.threads.make(target=self._run_writer, name="writer"),
+        ]
+        if self._turns is not None:
+            self._threads.append(self.threads.make(target=self._turns.run, name="turns"))
+
+    def _build_watch(self, config: Config) -> None:
+        """Build what looks whether all is well with the devices and what they deliver."""
+        self._devices = DeviceWatch(
+            parts.watched_devices(config, self._sources.children),
+            self._clock,
+            make_thread=self.threads.make,
         )
         self._quality = SignalQuality(parts.continuous_tracks(config))
         self._monitor = Monitor(
             lambda: self._sessions.timeline,
             self._quality,
             self.announcer,
-            make_thread=make_thread,
+            make_thread=self.threads.make,
         )
-        self._usage = RecentUsage()
-        self._turns = build_turn_loop(lambda: self._config, clock)
-        self._closed = False
-        self._ended = threading.Event()
-        self._threads = [
-            make_thread(target=self._run_capture, name="recorder"),
-            make_thread(target=self._run_writer, name="writer"),
-        ]
-        if self._turns is not None:
-            self._threads.append(make_thread(target=self._turns.run, name="turns"))
 
     def start_recording(self) -> bool:
         """Begin a session, if there is none; what was sampled before is ignored."""
