@@ -93,3 +93,12 @@ def test_a_wish_is_dated_when_no_audio_is_being_placed():
 def test_a_signal_may_come_while_its_own_thread_asks(wishes):
     with wishes.lock:
         assert wishes.ask("start")
+
+
+def test_nothing_is_asked_any_more_of_a_recorder_that_has_ended(wishes):
+    wishes.ask("start")
+    wishes.close()
+    for ask in (lambda: wishes.ask("start"), lambda: wishes.ask("stop"), wishes.check_open):
+        with pytest.raises(RefusedError, match="has ended") as refused:
+            ask()
+        assert refused.value.code == "stopped"

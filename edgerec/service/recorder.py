@@ -254,7 +254,7 @@ class Recorder:
             The recorder has ended, or too much is waiting to be done; nothing has changed.
         """
         with self._wishes.lock:
-            self._check_running()
+            self._wishes.check_open()
             if changes.new_session:
                 self._wishes.restart()
             self._config = config
@@ -326,9 +326,8 @@ class Recorder:
         for thread in self._threads:
             thread.join()
         if not self._closed:
-            with self._wishes.lock:
-                self._closed = True
-                self._capture.close()
+            self._closed = True
+            self._capture.close()
             self._devices.close()
             self._monitor.close()
             self.taps.close()
@@ -355,15 +354,10 @@ class Recorder:
 
     def _ask(self, verb: Verb) -> bool:
         with self._wishes.lock:  # or the loop might be closed in between
-            self._check_running()
             changes = self._wishes.ask(verb)
             if changes:
                 self._capture.wake()
         return changes
-
-    def _check_running(self) -> None:
-        if self._closed or self._ended.is_set():
-            raise RefusedError("stopped", "the recorder has ended", "start another one")
 
     def _is_stopped(self) -> bool:
         idle = self._wishes.wanted == self._sessions.state == "idle"
@@ -404,6 +398,7 @@ class Recorder:
         try:
             self._writer.run()
         finally:
+            self._wishes.close()  # before the loop that they wake is closed
             self._ended.set()
             with self._settled:
                 self._settled.notify_all()

@@ -47,6 +47,7 @@ class Wishes:
         self.lock = threading.RLock()  # a signal may come while the main thread holds it
         self._clock = clock
         self._waiting: deque[Wish] = deque()
+        self._closed = False
         self.wanted: Wanted = "idle"
         """What the recorder is to be doing once every wish is fulfilled."""
         if started:
@@ -58,9 +59,11 @@ class Wishes:
         Raises
         ------
         RefusedError
-            There is nothing to pause, resume or rotate; or too much is waiting to be done.
+            There is nothing to pause, resume or rotate; or too much is waiting to be done; or the
+            recorder has ended.
         """
         with self.lock:
+            self.check_open()
             wanted = self._becomes(verb)
             if wanted == self.wanted and verb != "rotate":
                 return False
@@ -83,6 +86,22 @@ class Wishes:
             self.ask("start")
             if wanted == "paused":
                 self.ask("pause")
+
+    def check_open(self) -> None:
+        """Make sure that the recorder has not ended; whoever goes on with it holds the lock.
+
+        Raises
+        ------
+        RefusedError
+            It has.
+        """
+        if self._closed:
+            raise RefusedError("stopped", "the recorder has ended", "start another one")
+
+    def close(self) -> None:
+        """Refuse everything from now on: the recorder has ended."""
+        with self.lock:
+            self._closed = True
 
     def next(self) -> Wish | None:
         """Return the oldest wish; for the recorder thread, which holds the lock."""
