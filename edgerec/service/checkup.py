@@ -236,7 +236,7 @@ def check_turns(
     wanted = config.turns.detector.user
     if not finds_turns(config) or wanted not in ("auto", "silero"):
         return
-    fix = "install the Python extra edgerec[vad]: see docs/service.md"
+    fix = "install it: scripts/install --vad, or elsewhere the Python extra edgerec[vad]"
     if installed():
         yield Finding("turns", "ok", "silero finds the user's turns")
     elif wanted == "auto":

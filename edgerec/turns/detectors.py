@@ -146,7 +146,7 @@ def _judge_of(name: UserDetectorName) -> Judge:
         return Spectral()
     if not is_installed():
         raise DetectorError(
-            "turns.detector.user: silero is not installed here: install edgerec[vad],"
-            " or say auto or spectral"
+            "turns.detector.user: silero is not installed here: scripts/install --vad,"
+            " or elsewhere the Python extra edgerec[vad]; or say auto or spectral"
         )
     return Woken(Silero())
