@@ -29,11 +29,14 @@ class Server:
         self.recorded = {int(pid[1:]): source for pid, source in recorded.items()}
         self.pinned = []
         self.pins = True
+        self.index = 1
         self.asked = 0
 
     def read_state(self):
         self.asked += 1
-        streams = {pid: RecordingStream(pid, source) for pid, source in self.recorded.items()}
+        streams = {
+            pid: RecordingStream(pid, source, self.index) for pid, source in self.recorded.items()
+        }
         return ServerState(streams, SOURCES)
 
     def pin(self, stream, sources):
@@ -73,6 +76,22 @@ def test_a_stream_on_another_source_is_accused_by_name_and_stays_suspected():
     assert findings.accusation(8) is None
     assert findings.suspected(START_NS)
     assert not findings.vouched(7)
+
+
+def test_a_source_that_was_away_for_a_moment_is_another_one():
+    server = Server(p7="mic")
+    watching, findings = watch(server)
+    watching.check()
+    server.index += 1
+    watching.suspect()
+    watching.check()
+    assert findings.accusation(7) == "the sound server took mic away and put it back"
+    assert findings.suspected(START_NS)
+    findings.opened = OpenDevice(8, "pulse:mic", START_NS)  # the next child knows only this one
+    server.recorded = {8: "mic"}
+    watching.check()
+    assert findings.accusation(8) is None
+    assert findings.vouched(8)
 
 
 def test_a_device_without_a_name_of_its_own_is_to_stay_on_its_first_source():

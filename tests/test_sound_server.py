@@ -156,7 +156,7 @@ SHORT = json.dumps(
 
 def test_who_records_from_which_source_is_read_by_process():
     assert parse_state(OUTPUTS, SHORT) == ServerState(
-        streams={4711: RecordingStream(2, "kiosk_speaker.monitor")},
+        streams={4711: RecordingStream(2, "kiosk_speaker.monitor", 0)},
         sources=frozenset({"kiosk_speaker.monitor", "kiosk_mic_feed.monitor"}),
     )
 
@@ -176,7 +176,7 @@ def pactl(monkeypatch):
 
 def test_a_stream_is_pinned_by_moving_it_away_and_back(pactl):
     calls, _ = pactl
-    assert pin_stream(RecordingStream(2, "mic"), {"mic", "speaker.monitor"})
+    assert pin_stream(RecordingStream(2, "mic", 5), {"mic", "speaker.monitor"})
     assert calls == [
         ["info"],
         ["move-source-output", "2", "speaker.monitor"],
@@ -186,9 +186,9 @@ def test_a_stream_is_pinned_by_moving_it_away_and_back(pactl):
 
 def test_no_stream_is_moved_by_pipewire_or_with_nowhere_to_go(pactl):
     calls, answers = pactl
-    assert not pin_stream(RecordingStream(2, "mic"), {"mic"})
+    assert not pin_stream(RecordingStream(2, "mic", 5), {"mic"})
     answers["info"] = "Server Name: PulseAudio (on PipeWire 0.3.65)"
-    assert not pin_stream(RecordingStream(2, "mic"), {"mic", "speaker.monitor"})
+    assert not pin_stream(RecordingStream(2, "mic", 5), {"mic", "speaker.monitor"})
     assert all(call == ["info"] for call in calls)
 
 

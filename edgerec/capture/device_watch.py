@@ -105,7 +105,7 @@ class DeviceWatch:
         self._read_state = read_state
         self._pin_stream = pin_stream
         self._pinned: dict[TrackName, int] = {}
-        self._first_seen: dict[TrackName, tuple[int, str]] = {}
+        self._first_seen: dict[TrackName, tuple[int, RecordingStream]] = {}
         self._seen: dict[TrackName, OpenDevice | None] = {}
         self._server: subprocess.Popen[bytes] | None = None
         self._connect_s: float | None = 0.0  # when to try; None: never again
@@ -148,13 +148,12 @@ class DeviceWatch:
             if opened is None or state is None or stream is None:
                 findings.pass_over()
                 continue
-            expected = self._expected(track, wanted, opened, stream.source)
-            if stream.source == expected:
+            wrong = self._wrong(track, wanted, opened, stream)
+            if wrong is None:
                 self._pin(track, findings, opened, stream, state)
                 findings.vouch(opened.pid)
             else:
-                told = f"the sound server records {stream.source} in the place of {expected}"
-                findings.accuse(opened.pid, told)
+                findings.accuse(opened.pid, wrong)
 
     def _pin(
         self,
@@ -172,17 +171,29 @@ class DeviceWatch:
             self._pinned[track] = opened.pid
             findings.begins(opened.pid, self._clock.now_ns() + PIN_SETTLES_NS)
 
-    def _expected(
-        self, track: TrackName, wanted: str | None, opened: OpenDevice, source: str
-    ) -> str:
-        """Return the source that a child should record: the named one, else its first."""
+    def _wrong(
+        self, track: TrackName, wanted: str | None, opened: OpenDevice, stream: RecordingStream
+    ) -> str | None:
+        """Return why a child does not record what it should: the named source, else its first.
+
+        One that is back under its name is another source too: PulseAudio has moved the stream to
+        it and, in between, elsewhere.
+        """
         for name in (opened.device, wanted):
             if name is not None and name.startswith(PULSE_PREFIX):
-                return name.removeprefix(PULSE_PREFIX)
-        first = self._first_seen.get(track)
-        if first is None or first[0] != opened.pid:
-            first = self._first_seen[track] = (opened.pid, source)
-        return first[1]
+                expected = name.removeprefix(PULSE_PREFIX)
+                if stream.source != expected:
+                    return _swapped(stream, expected)
+                break
+        pid, first = self._first_seen.get(track, (opened.pid, stream))
+        if pid != opened.pid:
+            first = stream
+        self._first_seen[track] = (opened.pid, first)
+        if stream.source != first.source:
+            return _swapped(stream, first.source)
+        if stream.source_index != first.source_index:
+            return f"the sound server took {stream.source} away and put it back"
+        return None
 
     def _needs_server(self) -> bool:
         """Whether any device may be one of a sound server's."""
@@ -284,3 +295,7 @@ class DeviceWatch:
 
     def _now_s(self) -> float:
         return self._clock.now_ns() / 1e9
+
+
+def _swapped(stream: RecordingStream, expected: str) -> str:
+    return f"the sound server records {stream.source} in the place of {expected}"

@@ -69,6 +69,8 @@ class RecordingStream:
     """The server's number for it."""
     source: str
     """The source's name."""
+    source_index: int
+    """The server's number for the source; another one when it was taken away and put back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +144,9 @@ def parse_state(outputs: str, sources: str) -> ServerState:
     streams = {}
     for output in json.loads(outputs):
         pid = output["properties"].get("application.process.id")
-        if pid is not None and output["source"] in names:
-            streams[int(pid)] = RecordingStream(output["index"], names[output["source"]])
+        source = output["source"]
+        if pid is not None and source in names:
+            streams[int(pid)] = RecordingStream(output["index"], names[source], source)
     return ServerState(streams, frozenset(names.values()))
 
 
