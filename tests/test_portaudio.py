@@ -8,8 +8,10 @@ import pytest
 
 from edgerec.capture.portaudio import (
     EXIT_ABSENT,
+    SPIN_S,
     CaptureRequest,
     adc_to_raw_ns,
+    await_beginning,
     parse_request,
     portaudio_command,
 )
@@ -79,3 +81,20 @@ def test_a_sampling_instant_on_the_monotonic_clock_is_put_onto_the_raw_one(age_n
 )
 def test_a_sampling_instant_on_another_clock_is_unknown(adc_s):
     assert adc_to_raw_ns(adc_s, 5_000 * S, 4_999 * S) == 0
+
+
+class Beginning:
+    """The event of a first frame that comes after so many looks at it."""
+
+    def __init__(self, looks):
+        self._looks = looks
+
+    def wait(self, seconds):
+        self._looks -= 1
+        return self._looks < 0
+
+
+def test_a_stream_is_waited_for_until_it_has_cost_too_much():
+    assert await_beginning(Beginning(1_000), iter([7.0] * 1_001).__next__)
+    assert await_beginning(Beginning(1), iter([7.0, 7.0 + SPIN_S]).__next__)
+    assert not await_beginning(Beginning(1_000), iter([7.0, 7.0 + SPIN_S, 9.6]).__next__)

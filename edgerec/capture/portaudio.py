@@ -15,7 +15,7 @@ its exit status is one of
 2     usage
 3     `EXIT_ABSENT`: no such device, or more than one of that name
 4     `EXIT_OPEN`: the device is there and can't be opened as asked
-5     `EXIT_LOST`: the stream ended by itself: unplugged, or its server died
+5     `EXIT_LOST`: the stream ended by itself: unplugged, or its server died; or it never began
 6     `EXIT_READER`: nobody reads the pipe any more (without a line)
 ====  =====================================================================
 
@@ -31,8 +31,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from time import process_time
 from typing import Any, Final
 
 from edgerec.audio import TRACKS, StreamHeader, TrackName
@@ -53,6 +54,11 @@ LATENCY_BLOCKS: Final = 5
 """Host buffer in blocks. At 100 ms through PulseAudio PortAudio's own "high" latency makes it two:
 8 CPU seconds an hour, and a stall of 0.2 s overruns it. Five make three periods, 4 CPU seconds,
 and blocks in pairs, of which the second is on time."""
+
+SPIN_S: Final = 2.5
+"""CPU time without a frame. ALSA's plugin for PulseAudio has PortAudio turn in circles until the
+first one: 2 s with a null sink, for ever with a source that is suspended."""
+SPIN_LOOK_S: Final = 0.5
 
 MAX_ADC_AGE_NS: Final = 10_000_000_000
 """A sampling instant that is older, or in the future, is not on CLOCK_MONOTONIC."""
@@ -148,6 +154,7 @@ def capture(request: CaptureRequest, fd: int) -> None:
     channels = min(request.channels, device.channels)
     header = StreamHeader(sample_rate, channels, request.track, device.id, "monotonic_raw")
     sender = BlockSender(BlockPipe(fd), header, SystemClock())
+    begun = threading.Event()
     ended = threading.Event()
     reader_gone = threading.Event()
 
@@ -155,12 +162,18 @@ def capture(request: CaptureRequest, fd: int) -> None:
 
     def callback(indata: Any, frames: int, time: Any, status: Any) -> None:
         raw_ns = raw_now_ns()
+        if not begun.is_set():
+            begun.set()
         adc_ns = adc_to_raw_ns(time.inputBufferAdcTime, monotonic_now_ns(), raw_ns)
         try:
             sender.send(bytes(indata), frames, raw_ns, adc_ns, overflow=status.input_overflow)
         except BrokenPipeError:
             reader_gone.set()
             raise sounddevice.CallbackAbort from None
+
+    def finished() -> None:
+        begun.set()  # or an end without a frame would be waited for
+        ended.set()
 
     if device.pulse_source is not None:
         # Read by libpulse in this process when PortAudio opens ALSA's `pulse` device.
@@ -174,7 +187,7 @@ def capture(request: CaptureRequest, fd: int) -> None:
             dtype="int16",
             latency=LATENCY_BLOCKS * request.block_ms / 1000,
             callback=callback,
-            finished_callback=ended.set,
+            finished_callback=finished,
         )
         stream.start()
     except (sounddevice.PortAudioError, ValueError) as error:
@@ -184,12 +197,27 @@ def capture(request: CaptureRequest, fd: int) -> None:
             f"it offers {device.channels} channels and {device.sample_rate} Hz; another program "
             "may hold it",
         ) from error
+    if not await_beginning(begun):
+        raise CaptureError(
+            EXIT_LOST,
+            f"{device.id} delivers nothing, and the processor works for it all the time",
+            "its source may be suspended: pactl list short sources",
+        )
     ended.wait()
     if reader_gone.is_set():
         raise BrokenPipeError
     raise CaptureError(
         EXIT_LOST, f"{device.id} stopped delivering", "unplugged, or its server died"
     )
+
+
+def await_beginning(begun: threading.Event, spent_s: Callable[[], float] = process_time) -> bool:
+    """Wait for the first frame; return whether it came before `SPIN_S` were spent on it."""
+    give_up_s = spent_s() + SPIN_S
+    while not begun.wait(SPIN_LOOK_S):
+        if spent_s() > give_up_s:
+            return False
+    return True
 
 
 def _find(wanted: str | None) -> DeviceInfo:
