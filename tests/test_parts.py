@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from edgerec.capture.child import ChildLimits
 from edgerec.service import parts
 from edgerec.service.turn_parts import build_turn_loop, gate_patience_s
 from tests.kiosk import START_NS, FakeClock, config
@@ -19,6 +20,16 @@ def test_a_feed_is_no_capture_child_and_a_device_is_no_feed():
     assert list(feeds) == ["bot"]
     for feed in feeds.values():
         feed.close()
+
+
+def test_a_simulated_device_may_think_for_longer_than_a_real_one(monkeypatch):
+    monkeypatch.setattr(parts, "simulate_command", lambda *_, **__: ["sleep", "600"])
+    child = parts.build_child(config(ROOT, user="simulated"), "user", START_NS)
+    child.deliver(START_NS)
+    assert child.deliver(START_NS + parts.SIMULATED_START_NS) == []
+    assert len(child.deliver(START_NS + parts.SIMULATED_START_NS + 1)) == 1
+    child.close()
+    assert ChildLimits().start_ns < parts.SIMULATED_START_NS
 
 
 @pytest.mark.parametrize(
