@@ -514,3 +514,33 @@ def test_a_device_that_appears_is_tried_at_once(rig):
     rig.source.findings.appeared()
     rig.start(1 * S + 2)
     assert rig.source.fileno() is not None
+
+
+def test_a_device_that_appears_while_a_child_looks_for_it_is_tried_at_once_again(rig):
+    rig.fail(0)
+    rig.start(1 * S)
+    rig.source.findings.appeared()
+    rig.source.deliver(1 * S)
+    rig.end()
+    rig.source.deliver(1 * S)
+    rig.source.deliver(1 * S + 1)
+    assert rig.source.state.restarts == 2
+
+
+def test_a_device_that_appeared_and_can_t_be_opened_is_waited_for_like_any_other(rig):
+    rig.fail(0)
+    rig.source.findings.appeared()
+    rig.fail(1)
+    rig.source.deliver(2)
+    assert rig.source.state.restarts == 1
+
+
+def test_a_device_that_appears_beside_one_that_delivers_brings_no_haste(rig):
+    rig.start(0)
+    rig.source.findings.appeared()
+    rig.write(HEADER, block())
+    rig.read(0, 2)
+    rig.end()
+    rig.read(0)
+    assert rig.source.deliver(1) == []
+    assert rig.source.fileno() is None

@@ -116,6 +116,7 @@ class ChildSource:
         self._held: Block | None = None  # of a watched device: not known yet to be its own
         self._held_ns = 0
         self._suspected = False
+        self._appeared = False  # a device has, since the last start or block
 
     def fileno(self) -> int | None:
         """Return the pipe to select on; None while there is none and `deliver` needs a timer."""
@@ -128,8 +129,8 @@ class ChildSource:
 
         Call it when `fileno` is readable, and at least every quarter of a second.
         """
-        appeared = self.findings.take_appearance()
-        if self._child is None and (appeared or now_ns >= self._retry_ns):
+        self._appeared |= self.findings.take_appearance()
+        if self._child is None and (self._appeared or now_ns >= self._retry_ns):
             fault = self._start(now_ns)
             if fault is not None:
                 return self._tell(fault, now_ns)
@@ -168,6 +169,7 @@ class ChildSource:
 
     def _start(self, now_ns: int) -> StreamEnded | None:
         self._starts += 1
+        self._appeared = False
         self.state = replace(self.state, restarts=self._starts - 1)
         self._heard_ns = now_ns
         self._stream_ns = None
@@ -204,6 +206,7 @@ class ChildSource:
                 self.findings.opened = replace(self.findings.opened, device=message.device)
             return message
         self._heard_ns = now_ns
+        self._appeared = False
         self._stream_ns = now_ns if self._stream_ns is None else self._stream_ns
         if self._header is not None:
             block_ns = message.frames * _SECOND_NS // self._header.sample_rate
