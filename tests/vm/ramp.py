@@ -20,7 +20,7 @@ CLIMB_PER_S = (HIGH - LOW) / PERIOD_S
 STEP_S = 0.01  # a resampler rings for less at an edge
 MARGIN = CLIMB_PER_S * 0.05  # around the ramp's own edge
 EXACT = 4  # of a climb over STEP_S, 37.5: either end is rounded twice
-AHEAD_US = 1_000_000  # the player's own buffer, for a busy processor
+AHEAD_US = 8_000_000  # the card holds 10 s of it: more than an emulated processor is ever late
 RETRY_S = 0.05
 
 
