@@ -544,3 +544,36 @@ def test_a_device_that_appears_beside_one_that_delivers_brings_no_haste(rig):
     rig.read(0)
     assert rig.source.deliver(1) == []
     assert rig.source.fileno() is None
+
+
+def until_its_end(rig, hz, start_ns):
+    """Deliver ten seconds of a device of a rate, or what it is given of them."""
+    delivered = []
+    for nth in range(10 * hz // 4_800):
+        arrived_ns = start_ns + (nth + 1) * 4_800 * S // hz
+        rig.write(Block(DeviceFrame(4_800 * nth), 4_800, arrived_ns, 0, 0, bytes(9_600)))
+        delivered += rig.read(arrived_ns)
+        if isinstance(delivered[-1], StreamEnded):
+            return delivered, arrived_ns
+    return delivered, arrived_ns
+
+
+def test_a_device_whose_rate_is_another_than_it_says_is_opened_again_as_what_it_is(rig):
+    now_ns = 0
+    for true_hz, taken_for_hz in ((44_100, 48_000), (48_000, 44_100)):
+        rig.start(now_ns)
+        rig.write(HEADER)
+        assert rig.read(now_ns)[0].sample_rate == taken_for_hz
+        delivered, now_ns = until_its_end(rig, true_hz, now_ns)
+        assert delivered[-1] == StreamEnded(
+            GapReason.SOURCE, f"mic delivers {true_hz} frames a second in place of {taken_for_hz}"
+        )
+        await_exit()
+        rig.source.deliver(now_ns)
+        os.close(rig.pipe)
+        now_ns += S
+    rig.start(now_ns)
+    rig.write(HEADER)
+    assert rig.read(now_ns)[0].sample_rate == 48_000
+    delivered, _ = until_its_end(rig, 48_000, now_ns)
+    assert {type(one) for one in delivered} == {Block}

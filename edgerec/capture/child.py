@@ -22,6 +22,7 @@ from edgerec.audio import (
     TrackName,
 )
 from edgerec.capture.findings import Findings, OpenDevice
+from edgerec.capture.pace import TrueRate
 from edgerec.capture.process import ChildProcess
 from edgerec.capture.wire import WireError
 
@@ -112,6 +113,7 @@ class ChildSource:
         self._told: StreamEnded | None = None  # since the last header
         self._header: StreamHeader | None = None  # the last one
         self._stall_ns = self._limits.stall_ns
+        self._true_rate = TrueRate()
         self._marks_stream = False  # the next block is the first behind a header
         self._held: Block | None = None  # of a watched device: not known yet to be its own
         self._held_ns = 0
@@ -193,6 +195,8 @@ class ChildSource:
                     continue
                 # One by one, for what came before a malformed block counts.
                 deliveries.append(self._noted(message, now_ns))
+                if isinstance(message, Block) and (wrong := self._true_rate.judge(message)):
+                    return StreamEnded(GapReason.SOURCE, wrong)
         except WireError as error:
             return StreamEnded(GapReason.SOURCE, f"the capture child's output: {error}")
         return None
@@ -201,7 +205,7 @@ class ChildSource:
         if isinstance(message, StreamHeader):
             self._told = None
             self._marks_stream = True
-            self._header = message
+            self._header = message = self._true_rate.begin(message)
             if self.findings.opened is not None:
                 self.findings.opened = replace(self.findings.opened, device=message.device)
             return message

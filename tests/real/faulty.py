@@ -56,14 +56,17 @@ class Microphone:
         self._thread.start()
         self.plug_in()
 
-    def plug_in(self, rate=DEVICE_RATE):
-        """Have the server make a source of it, a new one each time; return when that was."""
+    def plug_in(self, rate=DEVICE_RATE, *, says=None):
+        """Have the server make a source of it, a new one each time; return when that was.
+
+        `says` is the rate that it is said to have, where that is not its own.
+        """
         self._sound.piece(0, 0, rate)  # which takes a while, the first time
         self._path.unlink(missing_ok=True)  # of a server that was killed
         plugged_ns = raw_now_ns()
         self._module = self._server.pactl(
             "load-module", "module-pipe-source", f"source_name={self.name}", f"file={self._path}",
-            "format=s16le", f"rate={rate}", "channels=1",
+            "format=s16le", f"rate={says or rate}", "channels=1",
         ).strip()  # fmt: skip
         with self._lock:
             self._let_go()

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from edgerec.capture.child import ChildLimits
+from edgerec.capture.pace import WINDOW_NS, WINDOWS
 from edgerec.capture.portaudio import DEFAULT_BLOCK_MS, LATENCY_BLOCKS, SPIN_S
 from edgerec.clock import raw_now_ns
 from tests.real.conftest import SoundServer
@@ -29,6 +30,7 @@ AGAIN_S = 5.0  # recorded for good, after the device is back
 MISPLACED_S = 0.05
 HELD_S = (LATENCY_BLOCKS + 2) * DEFAULT_BLOCK_MS / 1000
 """What goes with a device: what is in its buffer, and in the recorder's hand a pair of blocks."""
+PAIR_S = 2 * DEFAULT_BLOCK_MS / 1000  # blocks come two at a time
 CPU_SHARE = (SPIN_S + 0.5) / (SPIN_S + ChildLimits().last_retry_ns / 1e9)
 """Of one core, on average: what a child may spend on a stream that does not begin, and half a
 second to start, before the next pause. A thread that spins takes all of it."""
@@ -253,6 +255,25 @@ def test_a_server_that_takes_no_more_clients_is_asked_until_it_does(rig):
     tracks = kiosk.finish()
     is_untouched(tracks["bot"], late_s=rig.mic.late_s)
     is_silent_only_for([fault], tracks["user"], late_s=rig.mic.late_s, reasons={"absent"})
+
+
+def test_a_source_of_another_rate_than_it_says_is_recorded_with_its_own(rig):
+    rig.mic.unplug()
+    rig.mic.plug_in(44_100, says=48_000)
+    kiosk = rig.start()
+    settled_ns = raw_now_ns()
+    found_s = SETTLES_S + (kiosk.wait_until(user="absent") - settled_ns) / 1e9
+    kiosk.wait_until(user="running")
+    time.sleep(SETTLES_S)
+    tracks = kiosk.finish()
+    is_untouched(tracks["bot"], late_s=rig.mic.late_s)
+    assert {reason for _, _, reason in tracks["user"].gaps} <= {"source", "absent", "xrun"}
+    behind = tracks["user"].stretches(RIGHT)[-1]
+    is_right(behind)
+    misplaced_s = abs(later_s(behind.late_s, behind.late_s[0])).max()
+    print(f"found after {found_s:.2f} s, then {1000 * misplaced_s:.1f} ms off")
+    assert found_s <= WINDOWS * (WINDOW_NS / 1e9 + PAIR_S)
+    assert misplaced_s <= MISPLACED_S + rig.mic.late_s
 
 
 def test_a_default_device_is_followed_when_the_default_changes(rig):
