@@ -4,10 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgerec.capture import devices
 from edgerec.capture.devices import (
     AlsaCard,
     DeviceError,
     DeviceInfo,
+    alsa_owner,
+    find_device,
     parse_alsa_cards,
     portaudio_inputs,
     resolve,
@@ -140,6 +143,23 @@ def test_a_missing_device_is_refused_with_what_there_is():
 def test_an_id_that_is_gone_does_not_find_its_namesake(gone):
     with pytest.raises(DeviceError, match="no input device"):
         resolve(gone, [device("alsa:Mic_1,0"), device("pulse:mic_feed.monitor")])
+
+
+def test_a_card_that_another_process_records_from_is_busy_and_not_missing(tmp_path, monkeypatch):
+    status = tmp_path / "Mic" / "pcm1c" / "sub0" / "status"
+    status.parent.mkdir(parents=True)
+    status.write_text("closed\n")
+    assert alsa_owner("alsa:Mic,1", tmp_path) is None
+    status.write_text("state: RUNNING\nowner_pid   : 812\ntrigger_time: 7.1\n")
+    assert alsa_owner("alsa:Mic,1", tmp_path) == 812
+    for other in ("alsa:Mic,0", "alsa:Spk,1", "pulse:Mic", "Mic,1", "alsa:Mic,1,0"):
+        assert alsa_owner(other, tmp_path) is None
+    monkeypatch.setattr(devices, "_portaudio_inputs", list)
+    monkeypatch.setattr(devices, "_server_inputs", lambda inputs: [])
+    monkeypatch.setattr(devices, "alsa_owner", lambda wanted: 812)
+    with pytest.raises(DeviceError, match="'alsa:Mic,1' is busy") as refused:
+        find_device("alsa:Mic,1")
+    assert "process 812" in refused.value.hint
 
 
 def test_a_missing_source_is_refused_with_the_packages_it_takes():

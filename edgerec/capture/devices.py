@@ -13,6 +13,7 @@ Without numpy: the capture child uses it.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,9 +22,12 @@ from typing import Any, Final
 
 from edgerec.capture.sound_server import ServerSource, SoundServerError, read_sources
 
-ALSA_CARDS_FILE: Final = Path("/proc/asound/cards")
+ALSA_FOLDER: Final = Path("/proc/asound")
+ALSA_CARDS_FILE: Final = ALSA_FOLDER / "cards"
 
 _ALSA_CARD: Final = re.compile(r"^\s*(\d+) \[(\S+)\s*\]: (\S+)", re.MULTILINE)
+_ALSA_ID: Final = re.compile(r"alsa:([^/,]+),(\d+)")
+_ALSA_OWNER: Final = re.compile(r"^owner_pid\s*: (\d+)", re.MULTILINE)
 _ALSA_HARDWARE: Final = re.compile(r"\(hw:(\d+),(\d+)\)$")
 _ID_PREFIXES: Final = ("alsa:", "pulse:")
 _PULSE_PCM: Final = "pulse"
@@ -91,7 +95,28 @@ def find_device(wanted: str | None) -> DeviceInfo:
     devices = _portaudio_inputs()
     if wanted is not None and all(device.id != wanted for device in devices):
         devices += _server_inputs(devices)
-    return resolve(wanted, devices)
+    try:
+        return resolve(wanted, devices)
+    except DeviceError:
+        owner = None if wanted is None else alsa_owner(wanted)
+        if owner is None:
+            raise
+    raise DeviceError(
+        f"{wanted!r} is busy",
+        f"process {owner} holds it; `edgerec loopback` shows how to share a card",
+    )
+
+
+def alsa_owner(wanted: str, folder: Path = ALSA_FOLDER) -> int | None:
+    """Return the process that records from an ALSA card; PortAudio does not list what is busy."""
+    named = _ALSA_ID.fullmatch(wanted)
+    if named is None:
+        return None
+    for status in folder.glob(f"{named[1]}/pcm{named[2]}c/sub*/status"):
+        with contextlib.suppress(OSError):  # it has just gone
+            if owner := _ALSA_OWNER.search(status.read_text()):
+                return int(owner[1])
+    return None
 
 
 def resolve(wanted: str | None, devices: Sequence[DeviceInfo]) -> DeviceInfo:

@@ -9,6 +9,7 @@ away and given back, again and again, while the other is recorded. It fails, wit
 - in both tracks everything stands where it was played, so each gap is as long as it should be;
 - the gap begins with the last audio before the card went, and ends within `RETURN_S` of its return;
 - no process or file is left over, the memory limit was never hit, memory and CPU are flat;
+- a card that another program holds is recorded within `RETURN_S` of its being let go;
 - a hung process is killed by the watchdog, and what it recorded is recovered;
 - a configuration that is refused stops it with status 78.
 
@@ -21,6 +22,7 @@ import platform
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -123,6 +125,7 @@ def record(cycles):
     check(not underruns, f"the players were late {underruns} times, so nothing is known")
     runs_ns = {track: player.runs_ns for track, player in players.items()}
     judge_tracks(*read_recording(ROOT, since_ns, runs_ns), away)
+    hold()
     hang()
     misconfigure()
     print(run("edgerec", "verify", str(ROOT / "ready"), fails=True).strip().splitlines()[-1])
@@ -234,6 +237,27 @@ def judge_use(uses):
 
 def mean(values):
     return sum(values) / len(values)
+
+
+def hold():
+    """Have another program at the microphone when the service starts, and let go of it later."""
+    command = ["arecord", "-q", "-D", f"hw:{CARDS['user']},1", "-f", "S16_LE", "-r", "48000"]
+    holder = subprocess.Popen([*command, "-c", "2", "/dev/null"])
+    try:
+        run("systemctl", "start", "edgerec")
+        wait_for(lambda: states() == {"user": "absent", "bot": "running"}, "the other card")
+        time.sleep(5)  # more than a pause between two attempts
+        told = status()["tracks"]["user"]["detail"]
+        check("is busy" in told and f"process {holder.pid} " in told, f"a busy card: {told}")
+    finally:
+        holder.kill()
+        holder.wait()
+    freed_s = time.monotonic()
+    wait_for(lambda: states() == {"user": "running", "bot": "running"}, "the card let go of")
+    took_s = time.monotonic() - freed_s
+    print(f"a busy card is recorded {took_s:.2f} s after it was let go of")
+    check(took_s < RETURN_S + slow_start_s(), f"a free card was recorded {took_s:.2f} s later")
+    run("systemctl", "stop", "edgerec")
 
 
 def hang():
