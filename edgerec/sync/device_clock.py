@@ -104,6 +104,11 @@ class DeviceClock:
         astray_s = max(-self._latency_s, 0.0)  # or the line was too high all the while
         return LEAST_ERROR_S + SCATTER_SHARE * mean_s + unknown * self.usual_late_s + astray_s
 
+    @property
+    def longer_s(self) -> float:
+        """How much longer the way from the device is than when the stream began."""
+        return self._latency_s
+
     def lateness_s(self, end: DeviceFrame, arrived_ns: int) -> float:
         """Return how much later than the line the frames before `end` had arrived."""
         arrival = self._arrival(end, arrived_ns)

@@ -178,7 +178,11 @@ class DeviceStream:
         self._suspects += 1
         overflow = bool(block.flags & _OVERFLOW)
         judgement = self._late.judge(
-            late_s, block.arrived_ns, usual_s=self.clock.usual_late_s, overflow=overflow
+            late_s,
+            block.arrived_ns,
+            usual_s=self.clock.usual_late_s,
+            longer_s=self.clock.longer_s,
+            overflow=overflow,
         )
         if judgement.slower_s:
             self.clock.add_latency(judgement.slower_s)

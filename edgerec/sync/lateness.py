@@ -20,7 +20,7 @@ MIN_ARRIVALS: Final = 4
 LEVEL_S: Final = 0.002  # a loss stays the same within this; a burst that catches up does not
 LEVEL_SHARE: Final = 0.1
 FALSE_ALARM: Final = 1e-9  # chance that jitter alone looks like a loss: once in years
-MAX_LATENCY_STEP_S: Final = 0.25  # PulseAudio's null sink was seen to step by 90 ms
+MAX_LONGER_S: Final = 0.25  # all told; PulseAudio's null sink was seen to step by 90 ms
 MEMORY_ARRIVALS: Final = 600  # a minute of 100 ms blocks makes the jitter's statistics
 LEAST_SHARE_LATE: Final = 0.02  # a quiet minute is no promise for the next
 
@@ -52,16 +52,19 @@ class LateRun:
 
     Parameters
     ----------
-    max_latency_step_s
-        A longer lateness that stays is a loss, though no overflow was reported.
+    max_longer_s
+        A way that would be longer than this, with what it is longer already, is a loss, though no
+        overflow was reported.
     """
 
-    def __init__(self, max_latency_step_s: float = MAX_LATENCY_STEP_S) -> None:
-        self._max_latency_step_s = max_latency_step_s
+    def __init__(self, max_longer_s: float = MAX_LONGER_S) -> None:
+        self._max_longer_s = max_longer_s
         self._late: deque[_Late] = deque()
         self._share_late = 0.0
 
-    def judge(self, late_s: float, arrived_ns: int, *, usual_s: float, overflow: bool) -> Judgement:
+    def judge(
+        self, late_s: float, arrived_ns: int, *, usual_s: float, longer_s: float, overflow: bool
+    ) -> Judgement:
         """Judge the next arrival.
 
         Parameters
@@ -70,6 +73,8 @@ class LateRun:
             Its lateness by the device's clock.
         usual_s
             The mean of what is usual.
+        longer_s
+            How much longer the way to us has become since the stream began.
         overflow
             The driver says that frames were lost before it.
         """
@@ -84,7 +89,7 @@ class LateRun:
         early = self._before_the_step()
         if early:
             return self._cleared(early)
-        return self._stayed_late(usual_s) or WAIT
+        return self._stayed_late(usual_s, max(longer_s, 0.0)) or WAIT
 
     def drop(self) -> None:
         """Forget the oldest undecided arrival: it could not be waited for any longer."""
@@ -108,7 +113,7 @@ class LateRun:
     def _flagged(self) -> bool:
         return any(late.overflow for late in self._late)
 
-    def _stayed_late(self, usual_s: float) -> Judgement | None:
+    def _stayed_late(self, usual_s: float, longer_s: float) -> Judgement | None:
         first, second = self._halves()
         catching_up = min(second) < min(first) - max(LEVEL_S, LEVEL_SHARE * min(first))
         number = len(self._late)
@@ -119,7 +124,7 @@ class LateRun:
         # The least of so many usual latenesses is in there too: its mean, were they exponential.
         step_s = min(first + second) - usual_s / number
         self._cleared(number)
-        if flagged or step_s > self._max_latency_step_s:
+        if flagged or longer_s + step_s > self._max_longer_s:
             return Judgement(number, lost_s=step_s)
         return Judgement(number, slower_s=step_s)
 

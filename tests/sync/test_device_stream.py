@@ -11,7 +11,7 @@ from edgerec.sync.device_stream import (
     DeviceStream,
     Piece,
 )
-from edgerec.sync.lateness import MAX_LATENCY_STEP_S
+from edgerec.sync.lateness import MAX_LONGER_S
 
 RATE = 16_000
 BLOCK = 1_600
@@ -136,7 +136,20 @@ def test_a_way_that_becomes_longer_and_longer_is_no_slow_crystal():
 
 def test_more_than_a_sound_server_can_hold_was_lost_though_nobody_said_so():
     device = settled()
-    at, frames = device.counted, round((MAX_LATENCY_STEP_S + 0.05) * RATE)
+    at, frames = device.counted, round((MAX_LONGER_S + 0.05) * RATE)
+    device.lose(frames, counted=False, flagged=False)
+    device.blocks(12)
+    assert device.losses() == [(at, frames, "xrun")]
+
+
+def test_less_than_that_again_and_again_was_lost_too():
+    """Each for itself a longer way; both together more than there is anywhere."""
+    device = settled()
+    frames = round(0.6 * MAX_LONGER_S * RATE)
+    device.lose(frames, counted=False, flagged=False)
+    device.blocks(12)
+    assert device.losses() == []
+    at = device.counted
     device.lose(frames, counted=False, flagged=False)
     device.blocks(12)
     assert device.losses() == [(at, frames, "xrun")]

@@ -6,7 +6,7 @@ from edgerec.sync.lateness import (
     DECIDE_S,
     FALSE_ALARM,
     LEAST_SHARE_LATE,
-    MAX_LATENCY_STEP_S,
+    MAX_LONGER_S,
     MIN_ARRIVALS,
     SUSPECT_S,
     LateRun,
@@ -16,7 +16,9 @@ BLOCK_S = 0.1
 LATE = SUSPECT_S * 2.5
 
 
-def judged(late_s: list[float], *, flags: str = "", block_s: float = BLOCK_S) -> str:
+def judged(
+    late_s: list[float], *, flags: str = "", block_s: float = BLOCK_S, longer_s: float = 0
+) -> str:
     """Judge arrivals: "?" waits, "." clears one, "L(ms)" is a loss, "S(ms)" a slower way.
 
     `flags`: "!" is an overflow.
@@ -24,7 +26,8 @@ def judged(late_s: list[float], *, flags: str = "", block_s: float = BLOCK_S) ->
     run, said = LateRun(), ""
     for nth, late in enumerate(late_s):
         arrived_ns = round((nth * block_s + late) * 1e9)
-        judgement = run.judge(late, arrived_ns, usual_s=0, overflow=flags[nth : nth + 1] == "!")
+        overflow = flags[nth : nth + 1] == "!"
+        judgement = run.judge(late, arrived_ns, usual_s=0, longer_s=longer_s, overflow=overflow)
         if judgement.lost_s or judgement.slower_s:
             letter = "L" if judgement.lost_s else "S"
             return said + f"{letter}({(judgement.lost_s or judgement.slower_s) * 1000:.0f})"
@@ -45,7 +48,18 @@ def test_a_loss_shows_as_the_same_lateness_from_then_on():
 def test_without_an_overflow_it_is_a_longer_way_unless_it_is_very_long():
     decided = 1 + round(DECIDE_S / BLOCK_S)
     assert judged([LATE] * 12) == "?" * (decided - 1) + "S(10)"
-    assert judged([MAX_LATENCY_STEP_S + 0.001] * 12) == "?" * (decided - 1) + "L(251)"
+    assert judged([MAX_LONGER_S + 0.001] * 12) == "?" * (decided - 1) + "L(251)"
+
+
+@pytest.mark.parametrize(
+    ("longer_s", "told"), [(MAX_LONGER_S - 0.011, "S"), (MAX_LONGER_S - 0.009, "L"), (-1, "S")]
+)
+def test_a_way_that_is_longer_already_can_become_so_much_less_longer(longer_s, told):
+    assert f"{told}(10)" in judged([0.01] * 12, longer_s=longer_s)
+
+
+def test_a_way_that_has_become_shorter_can_become_no_longer_for_that():
+    assert "L(251)" in judged([MAX_LONGER_S + 0.001] * 12, longer_s=-1)
 
 
 def test_the_length_of_a_loss_is_the_least_lateness_seen():
@@ -58,7 +72,7 @@ def test_the_usual_lateness_is_not_taken_for_lost_frames():
     run, number, usual_s = LateRun(), 1 + round(DECIDE_S / BLOCK_S), SUSPECT_S / 2
     for nth in range(number):
         at_ns = round(nth * BLOCK_S * 1e9)
-        judgement = run.judge(LATE, at_ns, usual_s=usual_s, overflow=nth == 0)
+        judgement = run.judge(LATE, at_ns, usual_s=usual_s, longer_s=0, overflow=nth == 0)
     assert judgement.lost_s == pytest.approx(LATE - usual_s / number)
 
 
@@ -96,10 +110,12 @@ def test_on_a_machine_that_is_often_late_more_arrivals_are_needed():
         run = LateRun()
         for nth in range(2_000):
             late = 0.0 if (nth + 1) % period else LATE
-            run.judge(late, round(nth * BLOCK_S * 1e9), usual_s=0, overflow=False)
-        run.judge(0.0, round(3_000 * BLOCK_S * 1e9), usual_s=0, overflow=False)
+            run.judge(late, round(nth * BLOCK_S * 1e9), usual_s=0, longer_s=0, overflow=False)
+        run.judge(0.0, round(3_000 * BLOCK_S * 1e9), usual_s=0, longer_s=0, overflow=False)
         arrivals = [round((1e6 + nth * BLOCK_S) * 1e9) for nth in range(12)]
-        judgements = [run.judge(0.5, at_ns, usual_s=0, overflow=False) for at_ns in arrivals]
+        judgements = [
+            run.judge(0.5, at_ns, usual_s=0, longer_s=0, overflow=False) for at_ns in arrivals
+        ]
         losses[name] = any(judgement.lost_s for judgement in judgements)
     assert losses == {"quiet": True, "busy": False}
 
@@ -112,6 +128,6 @@ def test_a_driver_that_says_so_is_believed_of_losses_as_small_as_jitter(flags, f
 def test_what_cannot_be_waited_for_is_dropped_from_the_judgement():
     run = LateRun()
     for nth in range(3):
-        run.judge(LATE, round(nth * BLOCK_S * 1e9), usual_s=0, overflow=False)
+        run.judge(LATE, round(nth * BLOCK_S * 1e9), usual_s=0, longer_s=0, overflow=False)
     run.drop()
-    assert run.judge(0.0, 10**9, usual_s=0, overflow=False).cleared == 3
+    assert run.judge(0.0, 10**9, usual_s=0, longer_s=0, overflow=False).cleared == 3
