@@ -74,6 +74,10 @@ def is_emulated():
     return run("systemd-detect-virt", fails=True).strip() == "qemu"  # KVM says kvm
 
 
+def boot_id():
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
 def uptime_s():
     return float(Path("/proc/uptime").read_text().split()[0])
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
+from tests.vm.machine import boot_id
 from tests.vm.ramp import CLIMB_PER_S, MARGIN, STEP_S, misplaced_s, played
 
 TRACKS = ("user", "bot")
@@ -45,11 +46,10 @@ def read_recording(root, since_ns, runs_ns):
         Of each track's player.
     """
     tracks = {name: Track() for name in TRACKS}
-    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     lost = 0
     for path in sorted(Path(root).glob("ready/**/*_chunk.json")):
         chunk = json.loads(path.read_text())
-        if chunk["boot_id"] != boot_id:
+        if chunk["boot_id"] != boot_id():
             continue
         rate = chunk["format"]["sample_rate"]
         lost += chunk["missing_before"]
