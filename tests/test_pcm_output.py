@@ -82,3 +82,21 @@ def test_the_length_in_seconds_counts_losses():
     output.write(block(0, FIRST))
     output.write(block(15_990, FIRST))
     assert output.seconds == 1.0
+
+
+def test_an_interrupt_just_behind_a_write_leaves_the_true_length():
+    class Interrupted(io.BytesIO):
+        def write(self, data):
+            super().write(data)
+            if data == SECOND:
+                raise KeyboardInterrupt
+
+    file = Interrupted()
+    output = PcmOutput(file, "wav", seekable=True)
+    output.write(HEADER)
+    output.write(block(0, FIRST))
+    with pytest.raises(KeyboardInterrupt):
+        output.write(block(10, SECOND))
+    output.finish()
+    with wave.open(io.BytesIO(file.getvalue())) as wav:
+        assert wav.readframes(99) == FIRST + SECOND

@@ -31,6 +31,10 @@ class Writable(Protocol):
         """Take all of it."""
         ...
 
+    def tell(self) -> int:
+        """Return how many bytes are written."""
+        ...
+
     def seek(self, offset: int, /) -> object:
         """Go to a byte of the file."""
         ...
@@ -79,10 +83,14 @@ class PcmOutput:
         self._expected = message.first_frame + message.frames
 
     def finish(self) -> None:
-        """Make the length in the header true, where that can be done."""
+        """Make the length in the header true, where that can be done.
+
+        Also when a signal's exception has ended `write` anywhere: the file itself is asked.
+        """
         if self._form == "wav" and self._seekable and self._header is not None:
-            data_bytes = self.frames * self._header.channels * SAMPLE_BYTES
-            if data_bytes <= _ENDLESS_BYTES - _HEADER.size:
+            frame_bytes = self._header.channels * SAMPLE_BYTES
+            data_bytes = (self._file.tell() - _HEADER.size) // frame_bytes * frame_bytes
+            if 0 <= data_bytes <= _ENDLESS_BYTES - _HEADER.size:
                 self._file.seek(0)
                 self._file.write(wav_header(self._header, data_bytes))
 
