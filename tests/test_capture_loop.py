@@ -24,7 +24,7 @@ NO_REASON = 0
 class Rig:
     """A capture loop on fake sources; time passes when the test says so."""
 
-    def __init__(self, user=(), bot=(), length_s=None):
+    def __init__(self, user=(), bot=(), length_s=None, **options):
         self.clock = FakeClock()
         self.sources = {"user": FakeSource(user), "bot": FakeSource(bot)}
         self.sessions = []
@@ -37,6 +37,7 @@ class Rig:
             choose_rate=lambda headers: RATE,
             build_history=lambda rate: History(history_frames(rate, 30.0)),
             on_session=self.sessions.append,
+            **options,
         )
 
     @property
@@ -323,10 +324,13 @@ class FullPipe(FakeSource):
         os.close(self._reader)
 
 
-def seconds_for(source):
-    """How long the loop takes to read it as often as it wants."""
-    rig = Rig()
+def seconds_for(source, *, waiting=False, **options):
+    """How long the loop takes to read it as often as it wants, with no session or with one that
+    waits for it."""
+    rig = Rig(**options)
     rig.loop._sources = {"user": source}
+    if not waiting:
+        rig.loop._wishes.ask("stop")
     thread = threading.Thread(target=rig.loop.run, daemon=True)
     began = time.monotonic()
     thread.start()
@@ -338,12 +342,18 @@ def seconds_for(source):
 
 
 def test_stamped_blocks_are_fetched_a_few_at_a_time():
-    reads = 4
-    assert seconds_for(FullPipe(reads, unhurried=True)) >= reads * capture_loop.PACE_MS / 1000
+    reads, pace_ms = 4, 50
+    source = FullPipe(reads, unhurried=True)
+    assert seconds_for(source, pace_ms=pace_ms) >= (reads - 1) * pace_ms / 1000
+
+
+@pytest.mark.parametrize("why", [{"is_heard": lambda: True}, {"waiting": True}])
+def test_they_are_read_at_once_while_somebody_hears_them_or_a_session_waits(why):
+    seconds_for(FullPipe(100, unhurried=True), pace_ms=round(10 * PATIENCE_S * 1000), **why)
 
 
 def test_what_an_application_pushes_is_read_at_once(monkeypatch):
-    monkeypatch.setattr(capture_loop, "PACE_MS", round(10 * PATIENCE_S * 1000))
+    monkeypatch.setattr(capture_loop, "TICK_MS", round(10 * PATIENCE_S * 1000))
     seconds_for(FullPipe(100, unhurried=False))
 
 

@@ -28,7 +28,7 @@ def test_the_child_understands_every_argument_of_its_command():
 def test_what_the_command_leaves_out_is_the_childs_default():
     command = portaudio_command("user", None, 1)
     arguments = command[command.index("-m") + 2 :]
-    assert parse_request(arguments) == CaptureRequest("user", None, 1, None, 100)
+    assert parse_request(arguments) == CaptureRequest("user", None, 1, None, None)
 
 
 def test_a_module_of_the_working_folder_does_not_get_into_the_child(tmp_path):

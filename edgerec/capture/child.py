@@ -29,8 +29,8 @@ from edgerec.capture.wire import WireError
 StateName = Literal["starting", "running", "stalled", "absent", "idle"]
 
 _SECOND_NS: Final = 1_000_000_000
-HOLD_NS: Final = 300_000_000
-"""For the next block: three of 100 ms, and less than any track is waited for."""
+HOLD_NS: Final = 200_000_000
+"""Of its arrival: that it is another device's is heard of within milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class ChildSource:
         Added to our own environment.
     now_ns
         On CLOCK_MONOTONIC_RAW, as everywhere here. The child starts at the first `deliver`.
-    unhurried
+    patient
         Its blocks are long, and may be fetched a few at a time.
     """
 
@@ -93,10 +93,10 @@ class ChildSource:
         *,
         now_ns: int,
         limits: ChildLimits | None = None,
-        unhurried: bool = False,
+        patient: bool = False,
     ) -> None:
         self.track = track
-        self.unhurried = unhurried
+        self._patient = patient
         self.state = SourceState("starting", now_ns, "", 0)
         self.findings = Findings()
         """Of whoever watches the device from outside; for its thread too."""
@@ -116,9 +116,13 @@ class ChildSource:
         self._true_rate = TrueRate()
         self._marks_stream = False  # the next block is the first behind a header
         self._held: Block | None = None  # of a watched device: not known yet to be its own
-        self._held_ns = 0
         self._suspected = False
         self._appeared = False  # a device has, since the last start or block
+
+    @property
+    def unhurried(self) -> bool:
+        """Whether what the child has sent may wait; not while something is wrong with it."""
+        return self._patient and self.state.name == "running"
 
     def fileno(self) -> int | None:
         """Return the pipe to select on; None while there is none and `deliver` needs a timer."""
@@ -129,7 +133,8 @@ class ChildSource:
     def deliver(self, now_ns: int) -> list[Delivery]:
         """Return everything there is now, in order, and keep the child going. Never blocks.
 
-        Call it when `fileno` is readable, and at least every quarter of a second.
+        Call it when `fileno` is readable, or every half second where it is `unhurried`; else
+        every quarter of a second at least.
         """
         self._appeared |= self.findings.take_appearance()
         if self._child is None and (self._appeared or now_ns >= self._retry_ns):
@@ -222,17 +227,23 @@ class ChildSource:
         return replace(message, flags=message.flags | BlockFlags.NEW_STREAM)
 
     def _hold_back(self, child: ChildProcess, now_ns: int, deliveries: list[Delivery]) -> None:
-        """Keep the newest block of a watched device until the next: it may be swapped by now.
+        """Keep the newest block of a watched device for a while: it may be swapped by now.
 
         For a swap is heard of within milliseconds, but not before its first frames may be here.
         """
         came = bool(deliveries)
-        if came or now_ns - self._held_ns > HOLD_NS:
+        if came or not self._is_fresh(self._held, now_ns):
             deliveries[:0] = self._released()
         newest = deliveries[-1] if came else None
         if isinstance(newest, Block) and self.findings.vouched(child.pid):
+            if not self._is_fresh(newest, now_ns):
+                return
             del deliveries[-1]
-            self._held, self._held_ns = newest, now_ns
+            self._held = newest
+
+    @staticmethod
+    def _is_fresh(block: Block | None, now_ns: int) -> bool:
+        return block is not None and now_ns - block.arrived_ns <= HOLD_NS
 
     def _released(self) -> list[Delivery]:
         held, self._held = self._held, None

@@ -49,6 +49,9 @@ EXIT_READER: Final = 6
 
 DEFAULT_BLOCK_MS: Final = 100
 """Each block wakes two processes: 5 ms blocks cost 28 CPU seconds an hour for the pipe alone."""
+SERVER_BLOCK_MS: Final = 250
+"""Of a sound server's device: it hands on what it has in its own time, and every time costs a
+wake-up of its library's thread too. Four such blocks decide on a loss within a second."""
 
 LATENCY_BLOCKS: Final = 5
 """Host buffer in blocks. At 100 ms through PulseAudio PortAudio's own "high" latency makes it two:
@@ -84,7 +87,8 @@ class CaptureRequest:
     """A device that has fewer is opened with those it has."""
     sample_rate: int | None
     """In Hz; None for the device's own."""
-    block_ms: float = DEFAULT_BLOCK_MS
+    block_ms: float | None
+    """None for what suits the device."""
 
 
 def portaudio_command(
@@ -116,7 +120,7 @@ def parse_request(arguments: Sequence[str]) -> CaptureRequest:
     parser.add_argument("--device")
     parser.add_argument("--channels", type=int, default=1)
     parser.add_argument("--sample-rate", type=int, metavar="HZ")
-    parser.add_argument("--block-ms", type=float, default=DEFAULT_BLOCK_MS, metavar="MS")
+    parser.add_argument("--block-ms", type=float, metavar="MS")
     return CaptureRequest(**vars(parser.parse_args(arguments)))
 
 
@@ -152,6 +156,8 @@ def capture(request: CaptureRequest, fd: int) -> None:
     device = _find(request.device)
     sample_rate = request.sample_rate or device.sample_rate
     channels = min(request.channels, device.channels)
+    served = device.pulse_source is not None
+    block_ms = request.block_ms or (SERVER_BLOCK_MS if served else DEFAULT_BLOCK_MS)
     header = StreamHeader(sample_rate, channels, request.track, device.id, "monotonic_raw")
     sender = BlockSender(BlockPipe(fd), header, SystemClock())
     begun = threading.Event()
@@ -181,11 +187,11 @@ def capture(request: CaptureRequest, fd: int) -> None:
     try:
         stream = sounddevice.RawInputStream(
             samplerate=sample_rate,
-            blocksize=max(1, round(sample_rate * request.block_ms / 1000)),
+            blocksize=max(1, round(sample_rate * block_ms / 1000)),
             device=device.index,
             channels=channels,
             dtype="int16",
-            latency=LATENCY_BLOCKS * request.block_ms / 1000,
+            latency=LATENCY_BLOCKS * block_ms / 1000,
             callback=callback,
             finished_callback=finished,
         )

@@ -26,10 +26,12 @@ from edgerec.sync.synchronizer import Synchronizer, TrackPlan
 log = logging.getLogger(__name__)
 
 _SECOND_NS: Final = 1_000_000_000
-PACE_MS: Final = 200
-"""Between looks at stamped sources. Each look costs half of what its blocks do, and a device hands
-two of them over at a time; nothing waits for them but the file."""
-TICK_MS: Final = 250  # sources want to be asked this often, and silence is committed by it
+PACE_MS: Final = 500
+"""Between looks at stamped sources while nobody hears them. A look costs three times what is done
+in it, for the processor has forgotten the code by then, and nothing but the file waits for it."""
+TURNS_PACE_MS: Final = 200
+"""The same where turns are recorded, whose events are waited for."""
+TICK_MS: Final = 250  # a source that is hurried, or in trouble, is asked this often at least
 
 
 class Source(Protocol):
@@ -37,7 +39,7 @@ class Source(Protocol):
 
     @property
     def unhurried(self) -> bool:
-        """Whether what it holds can wait for `PACE_MS`: it is stamped, and has room."""
+        """Whether what it holds can wait for `PACE_MS`: it is stamped, has room, and runs."""
         ...
 
     def fileno(self) -> int | None:
@@ -74,7 +76,9 @@ class CaptureLoop:
     on_delivery
         Given what each device delivers, as it delivers it, in a pause too.
     on_committed
-        Given the session's timeline when it may have gone on.
+        Given the session's timeline when it may have gone on, or have ended.
+    is_heard
+        Whether somebody hears what is delivered, live; then no source can wait.
     """
 
     def __init__(
@@ -89,6 +93,8 @@ class CaptureLoop:
         ends_with_session: bool = False,
         on_delivery: Callable[[TrackName, Delivery], None] = lambda track, delivery: None,
         on_committed: Callable[[SessionTimeline], None] = lambda timeline: None,
+        is_heard: Callable[[], bool] = lambda: False,
+        pace_ms: int = PACE_MS,
     ) -> None:
         self._sources = dict(sources)
         self._changes: deque[Callable[[], None]] = deque()
@@ -101,6 +107,8 @@ class CaptureLoop:
         self._ends_with_session = ends_with_session
         self._on_delivery = on_delivery
         self._on_committed = on_committed
+        self._is_heard = is_heard
+        self._pace_ms = pace_ms
         self._end_ns: int | None = None
         self._told: dict[TrackName, StreamHeader] = {}  # the log, of what each track delivers
         self._announced: dict[str, str] = {}  # the last state of the recorder and of each track
@@ -115,10 +123,12 @@ class CaptureLoop:
     def run(self) -> None:
         """Capture until it is stopped; then the devices are given up."""
         try:
-            while not self._ended:
-                self._wait()
+            while True:
                 self.step(self._clock.now_ns())
                 self._rounds += 1
+                if self._ended:
+                    return
+                self._wait()
         finally:
             for source in self._sources.values():
                 source.close()
@@ -149,10 +159,12 @@ class CaptureLoop:
                     self._log_state(name, delivery)
                     self._on_delivery(name, delivery)
                     self._synchronizer.deliver(name, delivery)
+            ending = self._sessions.timeline
             self._sessions.advance(now_ns)
             state = self._sessions.state
-        if self._sessions.timeline is not None:
-            self._on_committed(self._sessions.timeline)
+        timeline = self._sessions.timeline or ending
+        if timeline is not None:
+            self._on_committed(timeline)
         over = self._ends_with_session and self._sessions.ended > 0
         self._ended = state == "idle" and (end_ns is not None or over)
         self._announce_states(state)
@@ -179,22 +191,19 @@ class CaptureLoop:
             self._sources[track] = source
 
     def _wait(self) -> None:
-        """Wait for what is to be read, or for the next tick."""
-        if not self._sessions.behind and not self._poll(PACE_MS, hurried_only=True):
-            self._poll(TICK_MS - PACE_MS, hurried_only=False)
-        with contextlib.suppress(BlockingIOError):
-            os.eventfd_read(self._woken)
-
-    def _poll(self, timeout_ms: int, *, hurried_only: bool) -> bool:
+        """Wait for what can't wait, or for the next look at what can."""
+        if self._sessions.behind:
+            return
+        sources = self._sources.values()
+        awaited = self._is_heard() or self._sessions.state == "waiting"
+        hurried = [source for source in sources if awaited or not source.unhurried]
+        pipes = [pipe for source in hurried if (pipe := source.fileno()) is not None]
         ready = select.poll()
-        ready.register(self._woken, select.POLLIN)
-        for source in self._sources.values():
-            if hurried_only and source.unhurried:
-                continue
-            pipe = source.fileno()
-            if pipe is not None:
-                ready.register(pipe, select.POLLIN)
-        return bool(ready.poll(timeout_ms))
+        for fd in (self._woken, *pipes):
+            ready.register(fd, select.POLLIN)
+        if ready.poll(TICK_MS if hurried else self._pace_ms):
+            with contextlib.suppress(BlockingIOError):
+                os.eventfd_read(self._woken)
 
     def _announce_states(self, state: RecorderState) -> None:
         self._announce_change("recorder", state, "")

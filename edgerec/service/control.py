@@ -88,7 +88,7 @@ class Control:
             self._closed = True
             os.close(self._woken)
 
-    def step(self, timeout_s: float) -> None:
+    def step(self, timeout_s: float | None) -> None:
         """Wait for something to do, and do it."""
         for key, _ in self._ready.select(timeout_s):
             if key.fileobj is self._listening.listener:
@@ -111,7 +111,7 @@ class Control:
 
     def _run(self) -> None:
         while not self._stopping:
-            self.step(TICK_S)
+            self.step(TICK_S if self._clients else None)
 
     def _accept(self) -> None:
         try:

@@ -2,7 +2,7 @@
 
 Reads the history behind the recorder thread with a cursor of its own, in a thread of its own, so
 that neither capture nor a disk that hangs has to do with it. One that is asked catches up first:
-levels are of the last commit, totals a second older at most.
+levels are of the last commit, totals a second older at most; warnings come within five.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from edgerec.store.ledger import AUDIO, Levels, TrackLedger, changes_in
 from edgerec.store.sidecar import GapTotal
 from edgerec.sync.ring import OverrunError
 
-TICK_S: Final = 1.0
+TICK_S: Final = 5.0  # a sixth of what the history holds
 LEVEL_S: Final = 0.25  # between two levels, for who wants them, and what each is of
 WINDOW_S: Final = 1.0  # of the levels; also what is read at once
 SILENT: Final = Levels(None, None, 0)

@@ -9,13 +9,15 @@ from edgerec.audio import TRACKS, StreamHeader, TrackName
 from edgerec.capture.child import ChildLimits, ChildSource
 from edgerec.capture.device_watch import Watched
 from edgerec.capture.feed import FeedSource
-from edgerec.capture.portaudio import DEFAULT_BLOCK_MS, portaudio_command
+from edgerec.capture.portaudio import DEFAULT_BLOCK_MS, SERVER_BLOCK_MS, portaudio_command
 from edgerec.capture.simulate import simulate_command
 from edgerec.clock import Clock
 from edgerec.config import Config, TrackConfig
+from edgerec.config.contradictions import BLOCK_MARGIN_MS
+from edgerec.service.capture_loop import PACE_MS, TURNS_PACE_MS
 from edgerec.service.recovery import recover_and_tell
 from edgerec.service.timeline import SessionTimeline, stamp_now
-from edgerec.service.turn_parts import turn_history_s
+from edgerec.service.turn_parts import finds_turns, turn_history_s
 from edgerec.service.writer_loop import LAST_RETRY_S
 from edgerec.store.cleanup import Cleanup
 from edgerec.store.cutting import Cutting
@@ -72,13 +74,18 @@ def build_child(config: Config, name: TrackName, now_ns: int) -> ChildSource:
     track = track_configs(config)[name]
     return ChildSource(
         name,
-        _capture_command(name, track, now_ns),
+        capture_command(config, name, now_ns),
         track.env,
         now_ns=now_ns,
         # Whoever asks for shorter blocks wants them soon.
-        unhurried=(track.block_ms or DEFAULT_BLOCK_MS) >= DEFAULT_BLOCK_MS,
+        patient=(track.block_ms or DEFAULT_BLOCK_MS) >= DEFAULT_BLOCK_MS,
         limits=ChildLimits(start_ns=SIMULATED_START_NS) if track.source == "simulated" else None,
     )
+
+
+def pace_ms(config: Config) -> int:
+    """Return how often stamped sources are looked at."""
+    return TURNS_PACE_MS if finds_turns(config) else PACE_MS
 
 
 def watched_devices(
@@ -250,11 +257,12 @@ def cutting_of(config: Config, rate: int) -> Cutting:
     )
 
 
-def _capture_command(name: TrackName, track: TrackConfig, now_ns: int) -> list[str]:
+def capture_command(config: Config, name: TrackName, now_ns: int) -> list[str]:
+    """Return what starts the capture child of one track, which has a device."""
+    track = track_configs(config)[name]
+    block_ms = track.block_ms or _block_ms(config)
     if track.source == "portaudio":
-        return portaudio_command(
-            name, track.device, track.channels, track.sample_rate, track.block_ms
-        )
+        return portaudio_command(name, track.device, track.channels, track.sample_rate, block_ms)
     simulate = track.simulate
     return simulate_command(
         name,
@@ -262,9 +270,16 @@ def _capture_command(name: TrackName, track: TrackConfig, now_ns: int) -> list[s
         start_ns=now_ns,
         sample_rate=track.sample_rate or SIMULATED_RATE_HZ,
         channels=track.channels,
-        block_ms=track.block_ms or SIMULATED_BLOCK_MS,
+        block_ms=block_ms or SIMULATED_BLOCK_MS,
         drift_ppm=simulate.drift_ppm,
         jitter_ms=simulate.jitter_ms,
         loss_per_hour=simulate.loss_per_hour,
         stall_per_hour=simulate.stall_per_hour,
     )
+
+
+def _block_ms(config: Config) -> float | None:
+    """Return how long blocks may be where they are waited for; None: as suits the device."""
+    late_ms = config.recording.late_seconds * 1000
+    hurried = finds_turns(config) or late_ms < SERVER_BLOCK_MS + BLOCK_MARGIN_MS
+    return DEFAULT_BLOCK_MS if hurried else None

@@ -22,7 +22,7 @@ from edgerec.capture.feed import FeedSource
 from edgerec.clock import Clock, SystemClock
 from edgerec.config import Changes, Config
 from edgerec.service import parts
-from edgerec.service.announcements import Announcer, Event, FilePublished, StateChanged
+from edgerec.service.announcements import Announcer, Event, FilePublished, Level, StateChanged
 from edgerec.service.capture_loop import CaptureLoop
 from edgerec.service.drift_memory import FILE as DRIFT_FILE
 from edgerec.service.drift_memory import DriftMemory
@@ -141,7 +141,9 @@ class Recorder:
             announce=self._tell,
             ends_with_session=length_s is not None,
             on_delivery=self.taps.take,
-            on_committed=self.taps.committed,
+            on_committed=self._note_committed,
+            is_heard=self._is_heard,
+            pace_ms=parts.pace_ms(config),
         )
 
     def _build_writing(self, config: Config) -> None:
@@ -369,6 +371,13 @@ class Recorder:
             self.hooks.state_changed(event.state)
         with self._settled:
             self._settled.notify_all()
+
+    def _note_committed(self, timeline: SessionTimeline) -> None:
+        self._writer.committed(timeline)
+        self.taps.committed(timeline)
+
+    def _is_heard(self) -> bool:
+        return self.taps.count > 0 or self.announcer.wanted(Level)
 
     def _begin_session(self, timeline: SessionTimeline) -> None:
         if self._turns is not None:

@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 MAX_TAPS: Final = 64
 QUEUE_BLOCKS: Final = 1000  # 50 s of two devices; only a starved machine leaves so many waiting
-IDLE_MS: Final = 1000  # how late a reader that takes no last line may be closed
+IDLE_S: Final = 1.0  # how late a reader that takes no last line may be closed
 
 
 class Taps:
@@ -117,10 +117,10 @@ class Taps:
         self._ready.close()
         os.close(self._woken)
 
-    def step(self, timeout_ms: float) -> None:
+    def step(self, timeout_s: float | None) -> None:
         """Wait for something to do, and do it; for the taps' own thread."""
         gone = set()
-        for descriptor, events in self._ready.poll(timeout_ms / 1000):
+        for descriptor, events in self._ready.poll(timeout_s):
             if events & (select.EPOLLERR | select.EPOLLHUP):
                 gone.add(descriptor)
         with contextlib.suppress(BlockingIOError):
@@ -136,7 +136,7 @@ class Taps:
 
     def _run(self) -> None:
         while not self._closed:
-            self.step(IDLE_MS)
+            self.step(IDLE_S if self._leaving else None)
         for tap in [tap for taps in self._listening.values() for tap in taps]:
             tap.cut_off("stopped", "the service has ended", "", self._clock.now_ns())
             tap.send()

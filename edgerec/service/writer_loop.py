@@ -27,7 +27,8 @@ from edgerec.sync.ring import OverrunError
 log = logging.getLogger(__name__)
 
 _SECOND_NS: Final = 1_000_000_000
-WRITE_S: Final = 0.25  # a killed process loses what is not written yet: it must be little
+WRITE_S: Final = 0.25  # of audio that is worth a step: what is not written yet dies with a process
+IDLE_S: Final = 1.0  # between two steps, when nothing is committed
 PIECE_S: Final = 2.0  # copied out of history at once; bounds the thread's own memory
 CATCH_UP_S: Final = 1.0  # given up beyond what is lost, or the ring laps the writer again
 FIRST_RETRY_S: Final = 0.5
@@ -91,7 +92,8 @@ class WriterLoop:
         self._retry_ns = 0
         self._state = WritingState()
         self._rounds = 0
-        self._closing = threading.Event()
+        self._awake = threading.Event()
+        self._closing = False
 
     @property
     def state(self) -> WritingState:
@@ -113,6 +115,13 @@ class WriterLoop:
         """Record this session, once those before it are written; for the recorder thread."""
         self._timelines.append(timeline)
 
+    def committed(self, timeline: SessionTimeline) -> None:
+        """Say that a session's timeline has gone on, or has ended; for the recorder thread."""
+        ahead = timeline.history.committed - self._state.written
+        begins_or_ends = self._recording is None or timeline.stop is not None
+        if begins_or_ends or ahead >= WRITE_S * timeline.rate:
+            self._awake.set()
+
     def change(
         self, change: Callable[[Recording, SessionTimeline], None], *, sync_s: float
     ) -> None:
@@ -128,7 +137,8 @@ class WriterLoop:
 
     def close(self) -> None:
         """Write what is committed by now and end; for any thread."""
-        self._closing.set()
+        self._closing = True
+        self._awake.set()
 
     def run(self) -> None:
         """Write until `close`.
@@ -139,7 +149,9 @@ class WriterLoop:
             The disk failed at the end. What it has of the session is left for recovery, what it
             has not is lost.
         """
-        while not self._closing.wait(WRITE_S):
+        while not self._closing:
+            self._awake.wait(IDLE_S)
+            self._awake.clear()
             self.step()
         for _ in range(2 + len(self._timelines)):  # a failure that is over by now costs nothing
             self._retry_ns = 0
@@ -170,7 +182,7 @@ class WriterLoop:
         elif self._failure is not None:
             self._recording.resume()
         recording = self._recording
-        last = self._closing.is_set()  # before the stop, or both: then there will be none
+        last = self._closing  # before the stop, or both: then there will be none
         stop = timeline.stop  # before the rest: what follows reaches up to it
         write_committed(recording, timeline, self._watch_gaps, last=last or stop is not None)
         if timeline.turns is not None:
