@@ -2,8 +2,8 @@
 
 All of them turn two 48 kHz mono WAV files into 16 kHz stereo WAV files of 30 seconds. Runs are
 interleaved, so that a machine that slows down slows them all; the table shows medians. With
-`--live` they record two devices of a private sound server instead, at the same time; with
-`--turns` it is edgerec alone, with and without looking for turns.
+`--live` they record two devices of a private sound server instead; with `--turns` it is edgerec
+alone, with and without looking for turns.
 """
 
 import argparse
@@ -30,7 +30,7 @@ def main() -> None:
     args = _parser().parse_args()
     if args.live:
         print(_machine(), flush=True)
-        print(f"\n{table(compare(DATA, args.seconds, args.block_ms))}")
+        print(f"\n{table(compare(DATA, args.seconds, args.runs, args.block_ms))}")
         return
     if args.turns:
         print(f"{_machine()}\n{args.minutes} min, two tracks of {RATE_HZ} Hz", flush=True)
@@ -118,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--turns", action="store_true", help="what looking for turns adds, by share of speech"
     )
-    parser.add_argument("--seconds", type=float, default=60.0, help="of --live (default 60)")
+    parser.add_argument("--seconds", type=float, default=60.0, help="a run of --live (default 60)")
     parser.add_argument("--block-ms", type=float, help="of edgerec's devices, in --live")
     return parser
 

@@ -1,8 +1,9 @@
 """What does live recording cost: edgerec against ffmpeg, from the same two PortAudio devices?
 
-Both record at once, so that whatever else the machine does meets both, and all processes of each
-are counted together: CPU from /proc/PID/task/TID/schedstat, memory as the proportional set size,
-wake-ups as voluntary context switches. The sound server and the players are nobody's.
+They record one after the other, several times by turns: at the same time the one that wants short
+blocks has the sound server send them to both. All processes of each are counted together: CPU from
+/proc/PID/task/TID/schedstat, memory as the proportional set size, wake-ups as voluntary context
+switches. The sound server and the players are nobody's.
 """
 
 import contextlib
@@ -25,6 +26,8 @@ from inputs import Inputs, make_inputs
 SOUND_SERVER = Path(__file__).parent.parent / "sound-server"
 SINKS = ("kiosk_mic_feed", "kiosk_speaker")
 
+EDGEREC, FFMPEG = "edgerec run", "ffmpeg -f pulse"
+
 LEAD_S = 20.0  # both have begun, and edgerec has learnt how fast its devices run
 MEMORY_EVERY_S = 10.0  # reading it costs, and holds up the process that it is read of
 END_S = 60.0
@@ -45,9 +48,8 @@ class Use(NamedTuple):
 
 
 class LiveCost(NamedTuple):
-    """What it used in the time measured."""
+    """What one recording used in the time measured."""
 
-    name: str
     cpu_s_per_hour: float
     wakeups_per_s: float
     pss_mib: list[float]
@@ -55,47 +57,57 @@ class LiveCost(NamedTuple):
     processes: int
 
 
-def compare(data: Path, seconds: float, block_ms: float | None) -> list[LiveCost]:
-    """Record with both for so long; return what each cost."""
-    minutes = int((LEAD_S + seconds + END_S) // 60) + 1
-    inputs = make_inputs(data, minutes)
-    out = data / "out"
-    shutil.rmtree(out, ignore_errors=True)
+LiveResults = dict[str, list[LiveCost]]
+"""By contender, run by run."""
+
+
+def compare(data: Path, seconds: float, runs: int, block_ms: float | None) -> LiveResults:
+    """Record with each by turns for so long; return what each run cost."""
+    inputs = make_inputs(data, minutes=int((LEAD_S + seconds + END_S) // 60) + 1)
+    results: LiveResults = {EDGEREC: [], FFMPEG: []}
+    for run in range(runs):
+        for name, costs in results.items():
+            out = data / "out"
+            shutil.rmtree(out, ignore_errors=True)
+            out.mkdir()
+            command = _ffmpeg(out) if name == FFMPEG else _edgerec(out, block_ms)
+            if run == 0:
+                print(f"{name}: {shlex.join(command)}", flush=True)
+            costs.append(_record(command, inputs, seconds))
+            _check(name, out, seconds)
+            shutil.rmtree(out)
+    return results
+
+
+def table(results: LiveResults) -> str:
+    """Return the table of what was measured, with medians of the runs."""
+    reference = median(cost.cpu_s_per_hour for cost in results[FFMPEG])
+    lines = [
+        "| live | CPU s per audio hour | of ffmpeg | least to most "
+        "| PSS MiB, median | first to last | processes | wake-ups per s |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, costs in results.items():
+        cpu_s = [cost.cpu_s_per_hour for cost in costs]
+        pss_mib = [mib for cost in costs for mib in cost.pss_mib]
+        lines.append(
+            f"| {name} | {median(cpu_s):.1f} | {median(cpu_s) / reference:.2f} "
+            f"| {min(cpu_s):.1f} to {max(cpu_s):.1f} | {median(pss_mib):.1f} "
+            f"| {costs[-1].pss_mib[0]:.1f} to {costs[-1].pss_mib[-1]:.1f} "
+            f"| {costs[-1].processes} | {median(cost.wakeups_per_s for cost in costs):.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def _record(command: list[str], inputs: Inputs, seconds: float) -> LiveCost:
     with tempfile.TemporaryDirectory() as folder, _kiosk(Path(folder), inputs) as env:
-        commands = {"edgerec run": _edgerec(out, block_ms), "ffmpeg -f pulse": _ffmpeg(out)}
-        for name, command in commands.items():
-            print(f"{name}: {shlex.join(command)}", flush=True)
-        started = {
-            name: subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL)
-            for name, command in commands.items()
-        }
+        process = subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL)
         try:
             time.sleep(LEAD_S)
-            costs = _watch({name: process.pid for name, process in started.items()}, seconds)
+            return _watch(process.pid, seconds)
         finally:
-            for process in started.values():
-                process.send_signal(signal.SIGINT)
-                process.wait(END_S)
-    _check(out, seconds)
-    shutil.rmtree(out)
-    return costs
-
-
-def table(costs: list[LiveCost]) -> str:
-    """Return the table of what was measured; the last one is what the others are compared with."""
-    reference = costs[-1].cpu_s_per_hour
-    lines = [
-        "| live | CPU s per audio hour | of ffmpeg | PSS MiB median, first to last | processes "
-        "| wake-ups per s |",
-        "|---|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| {cost.name} | {cost.cpu_s_per_hour:.1f} | {cost.cpu_s_per_hour / reference:.2f} "
-        f"| {median(cost.pss_mib):.1f}, {cost.pss_mib[0]:.1f} to {cost.pss_mib[-1]:.1f} "
-        f"| {cost.processes} | {cost.wakeups_per_s:.0f} |"
-        for cost in costs
-    ]
-    return "\n".join(lines)
+            process.send_signal(signal.SIGINT)
+            process.wait(END_S)
 
 
 @contextlib.contextmanager
@@ -119,55 +131,49 @@ def _kiosk(folder: Path, inputs: Inputs) -> Iterator[dict[str, str]]:
         os.kill(int((folder / "pid").read_text()), signal.SIGKILL)
 
 
-def _watch(pids: dict[str, int], seconds: float) -> list[LiveCost]:
-    before = {name: use_of(pid) for name, pid in pids.items()}
+def _watch(pid: int, seconds: float) -> LiveCost:
+    before = use_of(pid)
     began = time.monotonic()
-    memory: dict[str, list[float]] = {name: [] for name in pids}
+    pss_mib = []
     while (left_s := began + seconds - time.monotonic()) > 0:
         time.sleep(min(MEMORY_EVERY_S, left_s))
-        for name, pid in pids.items():
-            memory[name].append(pss_mib_of(pid))
+        pss_mib.append(pss_mib_of(pid))
     elapsed_s = time.monotonic() - began
-    costs = []
-    for name, pid in pids.items():
-        after = use_of(pid)
-        cpu_s = (after.cpu_s - before[name].cpu_s) * 3600 / elapsed_s
-        wakeups = (after.wakeups - before[name].wakeups) / elapsed_s
-        costs.append(LiveCost(name, cpu_s, wakeups, memory[name], after.processes))
-    return costs
+    after = use_of(pid)
+    return LiveCost(
+        (after.cpu_s - before.cpu_s) * 3600 / elapsed_s,
+        (after.wakeups - before.wakeups) / elapsed_s,
+        pss_mib,
+        after.processes,
+    )
 
 
 def _edgerec(out: Path, block_ms: float | None) -> list[str]:
-    folder = out / "edgerec"
-    folder.mkdir(parents=True)
     block = "" if block_ms is None else f", block_ms: {block_ms}"
-    config = folder / "edgerec.yaml"
+    config = out / "edgerec.yaml"
     config.write_text(
         f"recording: {{sample_rate: {RATE_HZ}, num_channels: 2, chunk_seconds: {CHUNK_S}}}\n"
         f"tracks:\n  user: {{device: 'pulse:kiosk_mic'{block}}}\n"
         f"  bot: {{device: 'pulse:kiosk_speaker.monitor', channels: 2{block}}}\n"
-        f"storage: {{root: {folder.resolve() / 'root'}}}\n"
-        f"control: {{socket: {folder.resolve() / 'control.sock'}}}\n"
+        f"storage: {{root: {out.resolve() / 'root'}}}\n"
+        f"control: {{socket: {out.resolve() / 'control.sock'}}}\n"
     )
     return [sys.executable, "-m", "edgerec", "run", "--config", str(config)]
 
 
 def _ffmpeg(out: Path) -> list[str]:
-    folder = out / "ffmpeg"
-    folder.mkdir(parents=True)
     read = ["-f", "pulse", "-channels", "1", "-i", "kiosk_mic"]
     read += ["-f", "pulse", "-channels", "2", "-i", "kiosk_speaker.monitor"]
     write = ["-map", "[both]", "-c:a", "pcm_s16le", "-f", "segment", "-segment_time", str(CHUNK_S)]
     program = ["ffmpeg", "-nostdin", "-v", "error"]
-    return [*program, *read, "-filter_complex", FFMPEG_GRAPH, *write, str(folder / "%06d.wav")]
+    return [*program, *read, "-filter_complex", FFMPEG_GRAPH, *write, str(out / "%06d.wav")]
 
 
-def _check(out: Path, seconds: float) -> None:
+def _check(name: str, out: Path, seconds: float) -> None:
     """A contender that recorded less has not done the same."""
-    for folder in ("edgerec", "ffmpeg"):
-        written = sum(path.stat().st_size for path in (out / folder).rglob("*.wav"))
-        if written < (seconds + LEAD_S / 2) * RATE_HZ * 4:
-            raise SystemExit(f"bench: {folder} wrote {written} bytes only below {out / folder}")
+    written = sum(path.stat().st_size for path in out.rglob("*.wav"))
+    if written < (seconds + LEAD_S / 2) * RATE_HZ * 4:
+        raise SystemExit(f"bench: {name} wrote {written} bytes only below {out}")
 
 
 def family(pid: int) -> list[int]:
