@@ -253,11 +253,7 @@ def test_a_device_that_delivers_nothing_any_more_is_killed_as_a_stall(rig):
     rig.read(0, 2)
     assert rig.source.deliver(LIMITS.stall_ns) == []
     (ended,) = rig.source.deliver(LIMITS.stall_ns + 1)
-<<<<<<< HEAD
     assert ended == StreamEnded(GapReason.STALL, "no frame for 1.4 s")
-=======
-    assert ended == StreamEnded(GapReason.STALL, f"no frame for {LIMITS.stall_ns / S:g} s")
->>>>>>> 93a0c71 (service: threads wake up half as often: 18 CPU s an hour live, where it was 27)
     assert (rig.source.state.name, rig.source.fileno()) == ("stalled", None)
     await_exit()
 
@@ -507,17 +503,10 @@ def test_a_suspected_device_is_not_read_until_it_is_cleared_or_nobody_does(rig):
     rig.source.findings.vouch(pid)
     while not rig.source._held:
         rig.source.deliver(2 * S)
-<<<<<<< HEAD
     later_ns = 2 * S + LIMITS.stall_ns - SUSPECT_NS
     rig.source.findings.suspect(later_ns)
     assert rig.source.deliver(later_ns) == []
     assert rig.source.deliver(later_ns + SUSPECT_NS)[-1].first_frame == 9_600
-=======
-    again_ns = 2 * S + HOLD_NS + 1
-    rig.source.findings.suspect(again_ns)
-    assert rig.source.deliver(again_ns) == []
-    assert rig.source.deliver(again_ns + SUSPECT_NS)[-1].first_frame == 9_600
->>>>>>> 93a0c71 (service: threads wake up half as often: 18 CPU s an hour live, where it was 27)
 
 
 def test_a_stall_delivers_what_was_held_before_it_is_told(rig):

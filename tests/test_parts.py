@@ -5,12 +5,9 @@ from pathlib import Path
 
 import pytest
 
-<<<<<<< HEAD
 from edgerec.capture.child import ChildLimits
-=======
 from edgerec.capture.portaudio import DEFAULT_BLOCK_MS, SERVER_BLOCK_MS
 from edgerec.config.contradictions import BLOCK_MARGIN_MS
->>>>>>> 93a0c71 (service: threads wake up half as often: 18 CPU s an hour live, where it was 27)
 from edgerec.service import parts
 from edgerec.service.turn_parts import build_turn_loop, gate_patience_s
 from tests.kiosk import START_NS, FakeClock, config

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from edgerec.audio import TrackName
+from edgerec.capture.devices import PULSE_PREFIX
 from edgerec.capture.findings import Findings, OpenDevice
 from edgerec.capture.hotplug import CardWatch
 from edgerec.capture.sound_server import (
@@ -35,7 +36,6 @@ from edgerec.clock import Clock
 
 log = logging.getLogger(__name__)
 
-PULSE_PREFIX: Final = "pulse:"
 # setpriv: the kernel kills it with our thread, should that be killed itself.
 SUBSCRIBE: Final = ("setpriv", "--pdeathsig", "KILL", "pactl", "subscribe")
 FIRST_RETRY_S: Final = 1.0

@@ -29,7 +29,8 @@ _ALSA_CARD: Final = re.compile(r"^\s*(\d+) \[(\S+)\s*\]: (\S+)", re.MULTILINE)
 _ALSA_ID: Final = re.compile(r"alsa:([^/,]+),(\d+)")
 _ALSA_OWNER: Final = re.compile(r"^owner_pid\s*: (\d+)", re.MULTILINE)
 _ALSA_HARDWARE: Final = re.compile(r"\(hw:(\d+),(\d+)\)$")
-_ID_PREFIXES: Final = ("alsa:", "pulse:")
+PULSE_PREFIX: Final = "pulse:"
+_ID_PREFIXES: Final = ("alsa:", PULSE_PREFIX)
 _PULSE_PCM: Final = "pulse"
 _ALOOP_DRIVER: Final = "Loopback"  # as /proc/asound/cards shows snd-aloop
 
@@ -143,7 +144,7 @@ def resolve(wanted: str | None, devices: Sequence[DeviceInfo]) -> DeviceInfo:
             f"name one by its id: {_ids(found)}",
         )
     hint = f"there is: {_ids(devices)}" if devices else "there is no input device at all"
-    if wanted is not None and wanted.startswith("pulse:"):
+    if wanted is not None and wanted.startswith(PULSE_PREFIX):
         hint += "; pulse: devices need the packages pulseaudio-utils and libasound2-plugins"
     raise DeviceError(what, hint)
 
@@ -218,7 +219,7 @@ def source_inputs(
         return []
     return [
         DeviceInfo(
-            id=f"pulse:{source.name}",
+            id=f"{PULSE_PREFIX}{source.name}",
             name=source.description,
             host_api=door.host_api,
             index=door.index,

@@ -33,11 +33,12 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from time import process_time
 from typing import Any, Final
 
 from edgerec.audio import TRACKS, StreamHeader, TrackName
-from edgerec.capture.devices import DeviceError, DeviceInfo, find_device
+from edgerec.capture.devices import PULSE_PREFIX, DeviceError, DeviceInfo, find_device
 from edgerec.capture.parent import die_with_parent
 from edgerec.capture.sender import BlockPipe, BlockSender
 from edgerec.clock import SystemClock, monotonic_now_ns, raw_now_ns
@@ -62,6 +63,11 @@ SPIN_S: Final = 2.5
 """CPU time without a frame. ALSA's plugin for PulseAudio has PortAudio turn in circles until the
 first one: 2 s with a null sink, for ever with a source that is suspended."""
 SPIN_LOOK_S: Final = 0.5
+
+PULSE_ONLY: Final = Path(__file__).with_name("pulse.conf")
+"""ALSA's configuration for a sound server's device. PortAudio opens every device that ALSA knows of
+to see what it can: another track's card may be busy just then, and the plug-ins that are loaded for
+it stay, with half a video library behind them: 8 MiB a child."""
 
 MAX_ADC_AGE_NS: Final = 10_000_000_000
 """A sampling instant that is older, or in the future, is not on CLOCK_MONOTONIC."""
@@ -153,6 +159,8 @@ def capture(request: CaptureRequest, fd: int) -> None:
     BrokenPipeError
         Nobody reads the pipe.
     """
+    if (request.device or "").startswith(PULSE_PREFIX):
+        os.environ["ALSA_CONFIG_PATH"] = str(PULSE_ONLY)
     device = _find(request.device)
     sample_rate = request.sample_rate or device.sample_rate
     channels = min(request.channels, device.channels)

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgerec.audio import TRACKS, TrackName
-from edgerec.capture.device_watch import PULSE_PREFIX
+from edgerec.capture.devices import PULSE_PREFIX
 from edgerec.config import Config, RecordingConfig, StorageConfig
 from edgerec.service.checkup import Finding
 from edgerec.service.chirp import (

@@ -5,6 +5,7 @@ import fcntl
 import json
 import math
 import os
+import re
 import select
 import signal
 import struct
@@ -99,6 +100,13 @@ def tone(path, seconds, level=0.5):
         wav.setparams((1, 2, RATE, 0, "NONE", ""))
         wav.writeframes(array.array("h", samples).tobytes())
     return path
+
+
+def test_a_child_of_a_sound_server_loads_no_other_plugin_of_alsa(record):
+    recording = record()
+    assert recording.run(START_S, recording.is_running)
+    loaded = Path(f"/proc/{recording.pid}/maps").read_text()
+    assert set(re.findall(r"libasound_module_\w+", loaded)) == {"libasound_module_pcm_pulse"}
 
 
 def test_frames_come_without_a_hole_at_the_devices_rate(record):
