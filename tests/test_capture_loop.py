@@ -11,7 +11,7 @@ from edgerec.audio import TRACKS, GapReason, StreamEnded
 from edgerec.capture.conversation import tone
 from edgerec.capture.faults import Absence, Stall
 from edgerec.service import capture_loop
-from edgerec.service.sessions import OTHER_TRACK_NS, TAIL_NS
+from edgerec.service.sessions import OTHER_TRACK_NS, TAIL_NS, Sessions
 from edgerec.sync.ring import History
 from edgerec.sync.synchronizer import Synchronizer, TrackPlan, history_frames
 from tests.kiosk import LATENCY_NS, START_NS, FakeClock, FakeSource, S, device, recording_loop
@@ -324,17 +324,17 @@ class FullPipe(FakeSource):
         os.close(self._reader)
 
 
-def seconds_for(source, *, waiting=False, **options):
-    """How long the loop takes to read it as often as it wants, with no session or with one that
-    waits for it."""
+def seconds_for(source, state="idle", **options):
+    """How long the loop takes to read it as often as it wants, while the recorder is like that."""
     rig = Rig(**options)
     rig.loop._sources = {"user": source}
-    if not waiting:
-        rig.loop._wishes.ask("stop")
+    rig.loop._wishes.ask("stop")
     thread = threading.Thread(target=rig.loop.run, daemon=True)
     began = time.monotonic()
-    thread.start()
-    assert source.read.wait(PATIENCE_S)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Sessions, "state", state)
+        thread.start()
+        assert source.read.wait(PATIENCE_S)
     seconds = time.monotonic() - began
     rig.loop.stop()
     thread.join(PATIENCE_S)
@@ -347,7 +347,9 @@ def test_stamped_blocks_are_fetched_a_few_at_a_time():
     assert seconds_for(source, pace_ms=pace_ms) >= (reads - 1) * pace_ms / 1000
 
 
-@pytest.mark.parametrize("why", [{"is_heard": lambda: True}, {"waiting": True}])
+@pytest.mark.parametrize(
+    "why", [{"is_heard": lambda: True}, {"state": "waiting"}, {"state": "ending"}]
+)
 def test_they_are_read_at_once_while_somebody_hears_them_or_a_session_waits(why):
     seconds_for(FullPipe(100, unhurried=True), pace_ms=round(10 * PATIENCE_S * 1000), **why)
 

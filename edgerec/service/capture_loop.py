@@ -195,7 +195,7 @@ class CaptureLoop:
         if self._sessions.behind:
             return
         sources = self._sources.values()
-        awaited = self._is_heard() or self._sessions.state == "waiting"
+        awaited = self._is_heard() or self._sessions.state in ("waiting", "ending")
         hurried = [source for source in sources if awaited or not source.unhurried]
         pipes = [pipe for source in hurried if (pipe := source.fileno()) is not None]
         ready = select.poll()
