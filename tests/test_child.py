@@ -520,10 +520,11 @@ def test_a_stall_delivers_what_was_held_before_it_is_told(rig):
 
 def test_what_came_before_a_stream_is_its_own_is_dropped(rig):
     rig.start(0)
-    rig.source.findings.begins(rig.source.findings.opened.pid, 2)
-    late = Block(DeviceFrame(4_800), 4_800, 2, 0, 0, bytes(9_600))
-    rig.write(HEADER, block(0), late)
-    _, first = rig.read(1 * S, 2)
+    begin_ns, pair_ns = 1 * S, 2 * 4_800 * S // HEADER.sample_rate
+    rig.source.findings.begins(rig.source.findings.opened.pid, begin_ns)
+    before = block(0, arrived_ns=begin_ns + pair_ns - 1)
+    rig.write(HEADER, before, block(4_800, arrived_ns=begin_ns + pair_ns))
+    _, first = rig.read(begin_ns + pair_ns, 2)
     assert (first.first_frame, first.flags) == (4_800, BlockFlags.NEW_STREAM)
 
 

@@ -195,7 +195,7 @@ class ChildSource:
         try:
             begin_ns = self.findings.began_ns(child.pid)
             for message in child.messages():
-                if isinstance(message, Block) and message.arrived_ns < begin_ns:
+                if isinstance(message, Block) and begin_ns > max(self._sampled_ns(message), 0):
                     self._heard_ns = now_ns
                     continue
                 # One by one, for what came before a malformed block counts.
@@ -205,6 +205,11 @@ class ChildSource:
         except WireError as error:
             return StreamEnded(GapReason.SOURCE, f"the capture child's output: {error}")
         return None
+
+    def _sampled_ns(self, block: Block) -> int:
+        """Return when a block began to be sampled, or a block before: they may come in pairs."""
+        assert self._header is not None
+        return block.arrived_ns - 2 * block.frames * _SECOND_NS // self._header.sample_rate
 
     def _noted(self, message: StreamHeader | Block, now_ns: int) -> StreamHeader | Block:
         if isinstance(message, StreamHeader):

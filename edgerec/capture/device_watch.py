@@ -46,7 +46,7 @@ STREAM_TICK_S: Final = 1.0  # how late a child that has opened its device is not
 PIN_WITHIN_NS: Final = 3_000_000_000
 """Of its child's start, a stream that delivers may still be moved: no later, for half a second of
 the recording would be missing."""
-PIN_SETTLES_NS: Final = 500_000_000
+PIN_SETTLES_NS: Final = 300_000_000
 """Behind the moving of a stream: by then nothing of the other source is on its way any more."""
 
 _EVENT: Final = re.compile(rb"Event '(\w+)' on (source-output|source|server) ")
