@@ -43,7 +43,9 @@ ALIKE = 0.9
 """Of a window: led back by at most `run.MAX_BEND`, it is 25 us off at its ends, and a sixth of a
 frame everywhere, t = 35 us: sound up to 3 kHz keeps sin(2 pi 3000 t) / (2 pi 3000 t) = 0.93. Sound
 of a higher band does not, and is told by its loudness alone."""
-HEARD_NOT = 0.01  # as loud as what should be heard: a millisecond of the other would be louder
+HEARD_NOT = 0.12
+"""As loud as what should be heard. A source that begins to be read may tear the sound once: of 300
+places, that is 0.085 as loud in the other's band at most, and 2 ms of the other 0.15 at least."""
 
 
 @dataclass(frozen=True)
@@ -267,7 +269,6 @@ def test_a_source_of_another_rate_than_it_says_is_recorded_with_its_own(rig):
     time.sleep(SETTLES_S)
     tracks = kiosk.finish()
     is_untouched(tracks["bot"], late_s=rig.mic.late_s)
-    assert {reason for _, _, reason in tracks["user"].gaps} <= {"source", "absent", "xrun"}
     behind = tracks["user"].stretches(RIGHT)[-1]
     is_right(behind)
     misplaced_s = abs(later_s(behind.late_s, behind.late_s[0])).max()
