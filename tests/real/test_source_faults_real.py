@@ -17,7 +17,7 @@ import pytest
 
 from edgerec.capture.child import ChildLimits
 from edgerec.capture.pace import WINDOW_NS, WINDOWS
-from edgerec.capture.portaudio import DEFAULT_BLOCK_MS, LATENCY_BLOCKS, SPIN_S
+from edgerec.capture.portaudio import LATENCY_BLOCKS, SERVER_BLOCK_MS, SPIN_S
 from edgerec.clock import raw_now_ns
 from tests.real.conftest import SoundServer
 from tests.real.faulty import POLL_S, SETTLES_S, Kiosk, Microphone
@@ -28,9 +28,9 @@ pytestmark = pytest.mark.real
 FOUND_S = 2.0
 AGAIN_S = 5.0  # recorded for good, after the device is back
 MISPLACED_S = 0.05
-HELD_S = (LATENCY_BLOCKS + 2) * DEFAULT_BLOCK_MS / 1000
+HELD_S = (LATENCY_BLOCKS + 2) * SERVER_BLOCK_MS / 1000
 """What goes with a device: what is in its buffer, and in the recorder's hand a pair of blocks."""
-PAIR_S = 2 * DEFAULT_BLOCK_MS / 1000  # blocks come two at a time
+PAIR_S = 2 * SERVER_BLOCK_MS / 1000  # blocks come two at a time
 CPU_SHARE = (SPIN_S + 0.5) / (SPIN_S + ChildLimits().last_retry_ns / 1e9)
 """Of one core, on average: what a child may spend on a stream that does not begin, and half a
 second to start, before the next pause. A thread that spins takes all of it."""
@@ -121,7 +121,7 @@ def later_s(instant_s, than_s):
 
 def is_right(stretch):
     """Assert that it is its own sound, and no other."""
-    assert stretch.sound is WRONG or stretch.likeness.min() > ALIKE
+    assert stretch.sound is WRONG or stretch.likeness.min(initial=1.0) > ALIKE
     other = WRONG if stretch.sound is RIGHT else RIGHT
     heard, heard_not = (
         loudness(stretch.samples, sound.band_hz) for sound in (stretch.sound, other)

@@ -51,7 +51,7 @@ class Stretch:
     late_s
         True time less the timeline's, of each window but for whole periods of the sound.
     likeness
-        Correlation of each window with what was played then.
+        Correlation of each window with what was played then; of a moment there is none.
     """
 
     start: int
@@ -135,6 +135,7 @@ def _match(window, frame, sound):
 def loudness(samples, band_hz):
     """Return how loud a band is at most, in any hundredth of a second."""
     frames = RATE // 100
+    samples = np.pad(samples, (0, max(frames - len(samples), 0)))
     starts = [*range(0, len(samples) - frames, frames // 2), len(samples) - frames]
     windows = np.stack([samples[start : start + frames] for start in starts])
     hz = np.fft.rfftfreq(frames, 1 / RATE)
