@@ -23,7 +23,7 @@ from edgerec.store.ledger import AUDIO, Levels, TrackLedger, changes_in
 from edgerec.store.sidecar import GapTotal
 from edgerec.sync.ring import OverrunError
 
-TICK_S: Final = 5.0  # a sixth of what the history holds
+TICK_S: Final = 5.0  # the shortest history holds 6
 LEVEL_S: Final = 0.25  # between two levels, for who wants them, and what each is of
 WINDOW_S: Final = 1.0  # of the levels; also what is read at once
 SILENT: Final = Levels(None, None, 0)
