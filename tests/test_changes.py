@@ -69,6 +69,18 @@ def test_a_device_that_changes_has_its_own_source_opened_anew():
     assert changes.sources == ("bot",)
 
 
+def test_devices_whose_blocks_would_be_late_from_now_on_are_opened_anew():
+    short = {"late_seconds": 0.2}  # a sound server's have blocks of 250 ms
+    assert changes_between(Config(), config(recording=short)).sources == ("user", "bot")
+    assert changes_between(config(recording=short), Config()).sources == ("user", "bot")
+    ours = {"user": {"block_ms": 100}, "bot": {"source": "none"}}
+    before, after = config(tracks=ours), config(tracks=ours, recording=short)
+    assert changes_between(before, after).sources == ()
+    turns = {"enable_turn_audio": True}
+    before, after = config(recording=turns), config(recording=turns | short)
+    assert changes_between(before, after).sources == ()  # they are short already
+
+
 def test_whether_speech_is_looked_for_is_decided_when_the_service_starts():
     speech = config(recording={"user_continuous_stream": False})
     (problem,) = changes_between(Config(), speech).refused

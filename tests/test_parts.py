@@ -7,7 +7,7 @@ import pytest
 
 from edgerec.capture.child import ChildLimits
 from edgerec.capture.portaudio import DEFAULT_BLOCK_MS, SERVER_BLOCK_MS
-from edgerec.config.contradictions import BLOCK_MARGIN_MS
+from edgerec.config.schema import BLOCK_MARGIN_MS
 from edgerec.service import parts
 from edgerec.service.turn_parts import build_turn_loop, gate_patience_s
 from tests.kiosk import START_NS, FakeClock, config

@@ -61,9 +61,7 @@ def changes_between(old: Config, new: Config) -> Changes:
         paths=paths,
         refused=refused,
         new_session=any(_is_in(path, NEW_SESSION) for path in paths),
-        sources=tuple(
-            name for name in TRACKS if _without_offset(old, name) != _without_offset(new, name)
-        ),
+        sources=tuple(name for name in TRACKS if _opening(old, name) != _opening(new, name)),
     )
 
 
@@ -81,6 +79,9 @@ def _is_in(path: str, places: tuple[str, ...]) -> bool:
     return any(path == place or path.startswith(f"{place}.") for place in places)
 
 
-def _without_offset(config: Config, name: TrackName) -> object:
+def _opening(config: Config, name: TrackName) -> object:
+    """Return all that a track's source is opened by."""
     track = config.tracks.user if name == "user" else config.tracks.bot
-    return replace(track, offset_ms=0, offset_source="configured")
+    chooses = track.source == "portaudio" and track.block_ms is None
+    short_blocks = config.short_blocks if chooses else None
+    return replace(track, offset_ms=0, offset_source="configured"), short_blocks

@@ -11,13 +11,12 @@ from edgerec.capture.loudspeaker import CONTINUE_NS
 from edgerec.capture.portaudio import DEFAULT_BLOCK_MS
 from edgerec.capture.wire import MAX_RATE_HZ
 from edgerec.config.problems import Problem
-from edgerec.config.schema import SAMPLE_BYTES, Config, TrackConfig
+from edgerec.config.schema import BLOCK_MARGIN_MS, SAMPLE_BYTES, Config, TrackConfig
 from edgerec.store.formats import OPUS_RATES_HZ
 
 MIN_CHUNK_S: Final = (
     0.1  # a file costs three fsyncs; more than ten a second no SD card keeps up with
 )
-BLOCK_MARGIN_MS: Final = 50  # a machine that is a little busy is no loss
 
 
 @dataclass(frozen=True, slots=True)

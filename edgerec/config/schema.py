@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
+from edgerec.capture.portaudio import SERVER_BLOCK_MS
 from edgerec.capture.wire import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ
 from edgerec.config.constraints import AbsolutePath, Between, Command, EnvironmentVariables, Matches
 
 SAMPLE_BYTES: Final = 2  # buffer_size counts 16-bit samples
+BLOCK_MARGIN_MS: Final = 50  # a machine that is a little busy is no loss
 SOCKET_PATH_BYTES: Final = 107  # sun_path of sockaddr_un without its closing NUL
 
 _KIOSK_CHARACTERS: Final = "A-Za-z0-9._-"
@@ -204,6 +206,17 @@ class Config:
         """Whether of a user track that is live all the time nothing but speech is recorded."""
         user = self.tracks.user.source
         return not self.recording.user_continuous_stream and user not in ("feed", "none")
+
+    @property
+    def finds_turns(self) -> bool:
+        """Whether turns are looked for: as files, or to record nothing else of the user."""
+        return self.recording.enable_turn_audio or self.speech_only
+
+    @property
+    def short_blocks(self) -> bool:
+        """Whether what a sound server's device delivers is waited for, or not waited for long."""
+        late_ms = self.recording.late_seconds * 1000
+        return self.finds_turns or late_ms < SERVER_BLOCK_MS + BLOCK_MARGIN_MS
 
     @property
     def kiosk(self) -> str:

@@ -20,7 +20,6 @@ from edgerec.capture.devices import DeviceError, DeviceInfo, resolve
 from edgerec.clock import kernel_clock_state
 from edgerec.config import Config, TrackConfig
 from edgerec.service.parts import track_configs
-from edgerec.service.turn_parts import finds_turns
 from edgerec.store.disk import StoreError
 from edgerec.store.mount import check_mounted
 from edgerec.turns.neural import is_installed as silero_is_installed
@@ -234,7 +233,7 @@ def check_turns(
 ) -> Iterator[Finding]:
     """Look whether the detector that is to find the user's turns is there."""
     wanted = config.turns.detector.user
-    if not finds_turns(config) or wanted not in ("auto", "silero"):
+    if not config.finds_turns or wanted not in ("auto", "silero"):
         return
     fix = "install it: scripts/install --vad, or elsewhere the Python extra edgerec[vad]"
     if installed():

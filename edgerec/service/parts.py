@@ -9,15 +9,14 @@ from edgerec.audio import TRACKS, StreamHeader, TrackName
 from edgerec.capture.child import ChildLimits, ChildSource
 from edgerec.capture.device_watch import Watched
 from edgerec.capture.feed import FeedSource
-from edgerec.capture.portaudio import DEFAULT_BLOCK_MS, SERVER_BLOCK_MS, portaudio_command
+from edgerec.capture.portaudio import DEFAULT_BLOCK_MS, portaudio_command
 from edgerec.capture.simulate import simulate_command
 from edgerec.clock import Clock
 from edgerec.config import Config, TrackConfig
-from edgerec.config.contradictions import BLOCK_MARGIN_MS
 from edgerec.service.capture_loop import PACE_MS, TURNS_PACE_MS
 from edgerec.service.recovery import recover_and_tell
 from edgerec.service.timeline import SessionTimeline, stamp_now
-from edgerec.service.turn_parts import finds_turns, turn_history_s
+from edgerec.service.turn_parts import turn_history_s
 from edgerec.service.writer_loop import LAST_RETRY_S
 from edgerec.store.cleanup import Cleanup
 from edgerec.store.cutting import Cutting
@@ -85,7 +84,7 @@ def build_child(config: Config, name: TrackName, now_ns: int) -> ChildSource:
 
 def pace_ms(config: Config) -> int:
     """Return how often stamped sources are looked at."""
-    return TURNS_PACE_MS if finds_turns(config) else PACE_MS
+    return TURNS_PACE_MS if config.finds_turns else PACE_MS
 
 
 def watched_devices(
@@ -260,7 +259,8 @@ def cutting_of(config: Config, rate: int) -> Cutting:
 def capture_command(config: Config, name: TrackName, now_ns: int) -> list[str]:
     """Return what starts the capture child of one track, which has a device."""
     track = track_configs(config)[name]
-    block_ms = track.block_ms or _block_ms(config)
+    # None: as suits the device.
+    block_ms = track.block_ms or (DEFAULT_BLOCK_MS if config.short_blocks else None)
     if track.source == "portaudio":
         return portaudio_command(name, track.device, track.channels, track.sample_rate, block_ms)
     simulate = track.simulate
@@ -276,10 +276,3 @@ def capture_command(config: Config, name: TrackName, now_ns: int) -> list[str]:
         loss_per_hour=simulate.loss_per_hour,
         stall_per_hour=simulate.stall_per_hour,
     )
-
-
-def _block_ms(config: Config) -> float | None:
-    """Return how long blocks may be where they are waited for; None: as suits the device."""
-    late_ms = config.recording.late_seconds * 1000
-    hurried = finds_turns(config) or late_ms < SERVER_BLOCK_MS + BLOCK_MARGIN_MS
-    return DEFAULT_BLOCK_MS if hurried else None

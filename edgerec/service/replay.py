@@ -22,7 +22,7 @@ from edgerec.service import parts
 from edgerec.service.session_turns import SessionTurns
 from edgerec.service.spare_memory import SpareMemory
 from edgerec.service.timeline import ReplayStamps, SessionTimeline
-from edgerec.service.turn_parts import build_session_turns, finds_turns
+from edgerec.service.turn_parts import build_session_turns
 from edgerec.service.turn_writing import write_turns
 from edgerec.service.writer_loop import write_committed
 from edgerec.store.described import DescribedSession, read_sidecar
@@ -258,7 +258,7 @@ class _ReplayedSession:
             clock=clock,
             utc_wait_s=0,  # a trace's clock will not be known any better
         )
-        if finds_turns(self._config):
+        if self._config.finds_turns:
             self._turns = turns = build_session_turns(self._config, self._timeline)
             self._timeline.turns, self._timeline.gate = turns.board, turns.gate
         for track, end in self._held:

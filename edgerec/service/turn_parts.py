@@ -46,11 +46,6 @@ def gate_patience_s(config: Config) -> float:
     return _noticed_s(config) + LATE_S
 
 
-def finds_turns(config: Config) -> bool:
-    """Tell whether turns are looked for: as files, or to record nothing else of the user."""
-    return config.recording.enable_turn_audio or config.speech_only
-
-
 def build_session_turns(config: Config, timeline: SessionTimeline) -> SessionTurns:
     """Return what finds the turns of a session."""
     rate = timeline.rate
@@ -75,7 +70,7 @@ def build_turn_loop(configured: Callable[[], Config], clock: Clock) -> TurnLoop 
     configured
         Returns the settings of now, which hold for a session from its begin on.
     """
-    if not finds_turns(configured()):
+    if not configured().finds_turns:
         return None
     return TurnLoop(clock, lambda timeline: build_session_turns(configured(), timeline))
 
