@@ -300,6 +300,17 @@ def test_a_pipe_with_something_in_it_wakes_the_loop(no_tick):
     os.close(writer)
 
 
+def test_the_end_of_a_session_is_told_to_who_reads_it_and_is_not_waited_for():
+    told = []
+    rig = Rig(
+        *map(device, TRACKS), on_committed=lambda timeline: told.append((timeline, timeline.stop))
+    )
+    rig.run_to(5.0)
+    rig.loop.stop()
+    rig.run_until(rig.ended, 10.0)
+    assert told[-1] == (rig.timeline, rig.timeline.stop)
+
+
 class FullPipe(FakeSource):
     """A source whose pipe always has something in it; says when it was read so many times."""
 

@@ -1,13 +1,21 @@
 import errno
 import json
 import os
+import threading
 
 import numpy as np
 import pytest
 
 from edgerec.audio import GapReason, Stamp, TimelineFrame, TrackReport
+from edgerec.service import writer_loop
 from edgerec.service.timeline import SessionTimeline
-from edgerec.service.writer_loop import CATCH_UP_S, FIRST_RETRY_S, LAST_RETRY_S, WriterLoop
+from edgerec.service.writer_loop import (
+    CATCH_UP_S,
+    FIRST_RETRY_S,
+    LAST_RETRY_S,
+    WRITE_S,
+    WriterLoop,
+)
 from edgerec.store.cutting import Cutting
 from edgerec.store.disk import StoreError
 from edgerec.store.layout import Layout
@@ -18,6 +26,7 @@ from edgerec.store.writer import Recording
 from edgerec.sync.ring import History
 from tests.kiosk import START_NS, FakeClock, S
 from tests.recordings import audio, chunks, sidecar
+from tests.test_recorder import PATIENCE_S, wait_for
 
 RATE = 8_000
 RING_S = 30
@@ -57,12 +66,22 @@ class Rig:
     def record(self, seconds):
         """Let the recorder thread commit so much, in the steps that it takes."""
         for _ in range(round(seconds)):
-            rng = np.random.default_rng(self.history.committed)
-            pcm = rng.integers(-9_000, 9_000, (2, RATE), np.int16)
-            for track in range(2):
-                self.history.append(track, pcm[track])
-            self.history.commit(self.history.end(0))
-            self.recorded = np.concatenate((self.recorded, pcm), axis=1)
+            self.commit(RATE)
+
+    def commit(self, frames):
+        rng = np.random.default_rng(self.history.committed)
+        pcm = rng.integers(-9_000, 9_000, (2, frames), np.int16)
+        for track in range(2):
+            self.history.append(track, pcm[track])
+        self.history.commit(self.history.end(0))
+        self.recorded = np.concatenate((self.recorded, pcm), axis=1)
+
+    def wakes(self):
+        """Whether what is committed by now is worth a step of the thread."""
+        self.loop.committed(self.timeline)
+        woken = self.loop._awake.is_set()
+        self.loop._awake.clear()
+        return woken
 
     def stop(self):
         self.timeline.stop = self.history.committed
@@ -114,6 +133,34 @@ def test_close_writes_what_is_committed_by_then(rig):
     rig.loop.run()
     assert rig.recording.position == 2 * RATE
     assert rig.published == []  # nobody has ended the session: recovery finds it in .work
+
+
+def test_the_thread_is_woken_for_a_begin_for_enough_to_write_and_for_an_end(rig):
+    rig.loop.begin(rig.timeline)
+    assert rig.wakes()
+    rig.loop.step()
+    rig.commit(round(WRITE_S * RATE) - 1)
+    assert not rig.wakes()
+    rig.commit(1)
+    assert rig.wakes()
+    rig.loop.step()
+    assert not rig.wakes()
+    rig.stop()
+    assert rig.wakes()
+
+
+def test_a_thread_that_is_woken_waits_for_no_timer_and_then_sleeps_again(rig, monkeypatch):
+    monkeypatch.setattr(writer_loop, "IDLE_S", 10 * PATIENCE_S)
+    thread = threading.Thread(target=rig.loop.run, daemon=True)
+    thread.start()
+    rig.loop.begin(rig.timeline)
+    rig.record(1)
+    rig.loop.committed(rig.timeline)
+    wait_for(lambda: rig.loop.state.written == rig.history.committed)
+    wait_for(lambda: not rig.loop._awake.is_set())
+    rig.loop.close()
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
 
 
 def test_what_the_ring_no_longer_holds_is_declared_lost_to_the_disk(rig):
