@@ -9,6 +9,7 @@ from edgerec.service.health import Reason
 from edgerec.service.monitor import LEVEL_S, SILENT, Monitor
 from edgerec.service.timeline import SessionTimeline
 from edgerec.sync.ring import History
+from tests.test_recorder import PATIENCE_S, wait_for
 
 RATE = 100
 
@@ -131,8 +132,6 @@ def test_what_the_ring_no_longer_holds_is_passed_over():
 
 
 def test_the_thread_listens_by_itself_and_ends(monkeypatch):
-    import threading
-
     session, heard = Session(), threading.Event()
     session.audio(1.0, 1)
     monkeypatch.setattr("edgerec.service.monitor.TICK_S", 0.01)
@@ -160,6 +159,23 @@ def test_levels_are_announced_while_somebody_wants_them():
     assert (level.track, level.frames) == ("user", round(LEVEL_S * RATE))
     assert level.start + level.frames == 2 * RATE
     assert level.peak_dbfs == pytest.approx(-30.3, abs=0.1)
+
+
+def test_who_begins_to_want_levels_does_not_wait_for_a_tick(monkeypatch):
+    monkeypatch.setattr("edgerec.service.monitor.TICK_S", 10 * PATIENCE_S)
+    session, announcer, heard = Session(), Announcer(), threading.Event()
+    session.audio(1.0, 1_000)
+    monitor = Monitor(lambda: session.timeline, Listener(), announcer)
+    monitor.start()
+    try:
+        wait_for(lambda: monitor._leisurely)
+        monitor.committed()
+        assert not monitor._awake.is_set()  # of no interest to anybody
+        announcer.subscribe([Level], notify=heard.set)
+        monitor.committed()
+        assert heard.wait(PATIENCE_S)
+    finally:
+        monitor.close()
 
 
 def test_a_signal_that_goes_wrong_and_right_again_is_announced_once_each():

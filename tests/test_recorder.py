@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import json
 import os
+import socket
 import threading
 import time
 
@@ -21,6 +22,7 @@ from edgerec.service.announcements import (
     Announcer,
     FilePublished,
     GapDeclared,
+    Level,
     SessionStarted,
     SessionStopped,
     StateChanged,
@@ -323,6 +325,23 @@ def test_the_first_failure_is_the_one_that_is_told(tmp_path, kiosk):
     )
     with pytest.raises(RuntimeError, match="failure 1"):
         wait(recorder)
+
+
+def test_devices_are_read_at_once_and_levels_told_while_somebody_hears_them(running):
+    rig = running()
+    recorder, heard = rig.recorder, threading.Event()
+    assert not recorder._is_heard()
+    wait_for(lambda: recorder._monitor._leisurely)
+    levels = recorder.announcer.subscribe([Level], notify=heard.set)
+    assert recorder._is_heard()
+    rig.let_pass(5.0)
+    assert heard.wait(PATIENCE_S)
+    recorder.announcer.unsubscribe(levels)
+    assert not recorder._is_heard()
+    ours, theirs = socket.socketpair()
+    with ours:
+        recorder.taps.offer("user", theirs, b"")
+        assert recorder._is_heard()
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,9 @@ class Monitor:
         self._gaps = {name: GapCounter() for name in TRACKS}
         self._announcer = announcer
         self._told: tuple[tuple[str, TrackName | None], ...] = ()  # the last warnings
-        self._closing = threading.Event()
+        self._leisurely = False  # its next look is TICK_S away
+        self._awake = threading.Event()
+        self._closing = False
         self._thread = make_thread(target=self._run, name="monitor")
 
     def start(self) -> None:
@@ -117,8 +119,14 @@ class Monitor:
 
     def close(self) -> None:
         """Stop listening."""
-        self._closing.set()
+        self._closing = True
+        self._awake.set()
         self._thread.join()
+
+    def committed(self) -> None:
+        """Say that the timeline has gone on, perhaps for a new reader; for the recorder thread."""
+        if self._leisurely and self._level_wanted():
+            self._awake.set()
 
     def heard(self) -> Heard:
         """Return what there was to hear up to now; for any thread."""
@@ -140,7 +148,12 @@ class Monitor:
         self._announce_warnings(warnings)
 
     def _run(self) -> None:
-        while not self._closing.wait(LEVEL_S if self._level_wanted() else TICK_S):
+        while True:
+            self._leisurely = not self._level_wanted()
+            self._awake.wait(TICK_S if self._leisurely else LEVEL_S)
+            self._awake.clear()
+            if self._closing:
+                return
             self.step()
             if self._level_wanted():
                 self._announce_levels()

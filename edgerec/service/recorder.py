@@ -375,6 +375,7 @@ class Recorder:
     def _note_committed(self, timeline: SessionTimeline) -> None:
         self._writer.committed(timeline)
         self.taps.committed(timeline)
+        self._monitor.committed()
 
     def _is_heard(self) -> bool:
         return self.taps.count > 0 or self.announcer.wanted(Level)
