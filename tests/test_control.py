@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from edgerec.capture.answers import RefusedError
 from edgerec.capture.feed import FeedSource
-from edgerec.service import control_client
+from edgerec.service import control, control_client
 from edgerec.service.commands import Takeover, answer, feed_command, status_command
 from edgerec.service.control import MAX_CLIENTS, Control
 from edgerec.service.control_client import IDLE_NS, MAX_LINE_BYTES, SLOW_NS
@@ -234,6 +234,14 @@ def test_an_idle_client_is_cut_off_and_one_that_asks_is_not(service):
     assert ask(busy, echo(1)) == echoed(1)
     service.clock.raw_ns += 2 * S
     assert ask(busy, echo(2)) == echoed(2)
+    assert closed(idle)
+
+
+def test_an_idle_client_is_cut_off_though_nobody_else_asks(service, monkeypatch):
+    monkeypatch.setattr(control, "TICK_S", 0.01)
+    idle = service.connect()
+    assert ask(idle, echo(0)) == echoed(0)
+    service.clock.raw_ns += IDLE_NS + S
     assert closed(idle)
 
 

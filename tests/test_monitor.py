@@ -174,6 +174,7 @@ def test_who_begins_to_want_levels_does_not_wait_for_a_tick(monkeypatch):
         announcer.subscribe([Level], notify=heard.set)
         monitor.committed()
         assert heard.wait(PATIENCE_S)
+        assert not monitor._awake.is_set()  # or it would not sleep again
     finally:
         monitor.close()
 

@@ -1,10 +1,13 @@
 """What rate a device has in truth, by what it delivers."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
-from edgerec.capture.pace import USUAL_HZ, WINDOWS, Pace
+from edgerec.audio import StreamHeader
+from edgerec.capture.pace import USUAL_HZ, WINDOWS, Pace, TrueRate
+from tests.test_child import block
 
 S = 1_000_000_000
 BLOCK_S = 0.1
@@ -49,7 +52,8 @@ def test_blocks_that_come_two_at_a_time_are_as_good():
 
 def test_an_unusual_rate_that_is_true_is_left_alone():
     assert found(37_800, arrivals(37_800, 20)) is None
-    assert found(48_000, arrivals(46_300, 20)) is None  # it may lose frames; it has no such rate
+    for true in (46_300, 45_000):  # it may lose frames; it has no such rate
+        assert found(48_000, arrivals(true, 20)) is None
 
 
 @pytest.mark.parametrize("late_s", [0.35, -0.35, 1.0])
@@ -61,6 +65,25 @@ def test_one_step_is_no_rate(late_s):
             for end, at_ns in arrivals(48_000, 20)
         )
         assert found(48_000, stepped) is None
+
+
+def test_of_each_second_the_earliest_arrival_counts():
+    """Of ten up to 0.1 s late the earliest is as steady as `STEADY`; any other one is not."""
+    for seed in range(20):
+        assert found(48_000, arrivals(44_100, 20, seed=seed, jitter_s=0.1))[1] == 44_100
+
+
+def test_what_was_found_of_one_device_is_not_believed_of_another():
+    true_rate, mic = TrueRate(), StreamHeader(48_000, 1, "user", "mic", "monotonic_raw")
+    true_rate.begin(mic)
+    told = [
+        true_rate.judge(block(end - 4_410, 4_410, arrived_ns=at_ns))
+        for end, at_ns in arrivals(44_100, 8)
+    ]
+    assert any(told)
+    assert true_rate.begin(replace(mic, device="other")).sample_rate == 48_000
+    assert true_rate.begin(replace(mic, sample_rate=16_000)).sample_rate == 16_000
+    assert true_rate.begin(mic).sample_rate == 44_100
 
 
 def test_a_busy_machine_is_no_rate():

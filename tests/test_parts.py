@@ -96,6 +96,14 @@ def test_where_turns_are_waited_for_blocks_are_short_and_looked_at_often(setting
     assert block_ms(other) is None
 
 
+@pytest.mark.parametrize(("asked_ms", "patient"), [(None, True), (99, False), (100, True)])
+def test_who_asks_for_shorter_blocks_wants_them_soon(asked_ms, patient):
+    settings = config(ROOT, user="portaudio")
+    user = replace(settings.tracks.user, block_ms=asked_ms)
+    settings = replace(settings, tracks=replace(settings.tracks, user=user))
+    assert parts.build_child(settings, "user", START_NS)._patient is patient
+
+
 def test_blocks_are_short_where_a_track_is_not_waited_for_long():
     late_s = (SERVER_BLOCK_MS + BLOCK_MARGIN_MS) / 1000
     assert block_ms(config(ROOT, user="portaudio", late_seconds=late_s)) is None

@@ -17,7 +17,7 @@ from edgerec.capture.conversation import tone
 from edgerec.capture.device_watch import DeviceWatch
 from edgerec.capture.faults import Absence
 from edgerec.capture.virtual_device import Handover
-from edgerec.service import parts, turn_writing
+from edgerec.service import monitor, parts, turn_writing
 from edgerec.service.announcements import (
     Announcer,
     FilePublished,
@@ -327,7 +327,8 @@ def test_the_first_failure_is_the_one_that_is_told(tmp_path, kiosk):
         wait(recorder)
 
 
-def test_devices_are_read_at_once_and_levels_told_while_somebody_hears_them(running):
+def test_devices_are_read_at_once_and_levels_told_while_somebody_hears_them(running, monkeypatch):
+    monkeypatch.setattr(monitor, "TICK_S", 10 * PATIENCE_S)
     rig = running()
     recorder, heard = rig.recorder, threading.Event()
     assert not recorder._is_heard()

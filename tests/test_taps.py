@@ -16,6 +16,7 @@ from edgerec.service.timeline import SessionTimeline
 from edgerec.sync.ring import History
 from edgerec.sync.synchronizer import Synchronizer, TrackPlan, history_frames
 from tests.kiosk import FakeClock, FakeSource, S, device, recording_loop
+from tests.test_recorder import wait_for
 
 RATE = 48_000
 BLOCK = 4_800
@@ -188,6 +189,20 @@ def test_one_that_was_cut_off_and_never_reads_is_closed_all_the_same(service):
     assert service.taps.count == 0
     reader.read()
     assert reader.at_end
+
+
+def test_it_is_closed_though_nothing_else_happens(service, monkeypatch):
+    monkeypatch.setattr("edgerec.service.taps.IDLE_S", 0.01)
+    service.open(USER)
+    reader = Reader(service)
+    fill(service, 30)
+    assert service.taps._leaving
+    service.taps.start()
+    service.clock.raw_ns += 11 * S
+    wait_for(lambda: not service.taps._leaving)
+    reader.read()
+    assert reader.at_end
+    service.taps.close()
 
 
 def test_a_reader_that_is_late_but_reads_misses_nothing(service):
