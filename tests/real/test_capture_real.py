@@ -20,7 +20,13 @@ import pytest
 from edgerec.audio import Block, BlockFlags, GapReason, StreamEnded, StreamHeader
 from edgerec.capture.child import ChildSource
 from edgerec.capture.devices import list_devices
-from edgerec.capture.portaudio import EXIT_ABSENT, EXIT_OPEN, EXIT_READER, portaudio_command
+from edgerec.capture.portaudio import (
+    EXIT_ABSENT,
+    EXIT_OPEN,
+    EXIT_READER,
+    SERVER_BLOCK_MS,
+    portaudio_command,
+)
 from edgerec.capture.wire import Decoder
 from edgerec.clock import boot_id, raw_now_ns
 
@@ -102,9 +108,10 @@ def tone(path, seconds, level=0.5):
     return path
 
 
-def test_a_child_of_a_sound_server_loads_no_other_plugin_of_alsa(record):
+def test_a_child_of_a_sound_server_has_long_blocks_and_loads_no_other_plugin_of_alsa(record):
     recording = record()
     assert recording.run(START_S, recording.is_running)
+    assert recording.of(Block)[0].frames == SERVER_BLOCK_MS * RATE // 1000
     loaded = Path(f"/proc/{recording.pid}/maps").read_text()
     assert set(re.findall(r"libasound_module_\w+", loaded)) == {"libasound_module_pcm_pulse"}
 
