@@ -5,6 +5,7 @@ import itertools
 import os
 import select
 import signal
+from dataclasses import replace
 
 import pytest
 
@@ -526,6 +527,41 @@ def test_what_came_before_a_stream_is_its_own_is_dropped(rig):
     rig.write(HEADER, before, block(4_800, arrived_ns=begin_ns + pair_ns))
     _, first = rig.read(begin_ns + pair_ns, 2)
     assert (first.first_frame, first.flags) == (4_800, BlockFlags.NEW_STREAM)
+
+
+SERVED = replace(HEADER, device="pulse:mic")
+
+
+def test_a_servers_stream_is_not_heard_before_it_is_vouched_for(rig):
+    rig.source.findings.followed = True
+    rig.start(0)
+    pid, pair_ns = rig.source.findings.opened.pid, 2 * 4_800 * S // HEADER.sample_rate
+    begin_ns = 1 * S + pair_ns + 1
+    own = block(4_800, arrived_ns=begin_ns + pair_ns)
+    rig.write(SERVED, block(0, arrived_ns=own.arrived_ns - 1), own)
+    while len(rig.source._beginning) < 3:
+        assert rig.source.deliver(1 * S) == []
+    rig.source.findings.begins(pid, begin_ns)
+    rig.source.findings.vouch(pid)
+    vouched = rig.source.deliver(1 * S + SUSPECT_NS - 1)
+    header, first = vouched + rig.source.deliver(own.arrived_ns + HOLD_NS + 1)
+    assert (header, first.first_frame) == (SERVED, 4_800)
+    assert first.flags == BlockFlags.NEW_STREAM
+
+
+def test_nor_is_it_waited_for_longer_than_a_suspicion_lasts(rig):
+    rig.source.findings.followed = True
+    rig.start(0)
+    rig.write(SERVED, block(0))
+    while len(rig.source._beginning) < 2:
+        assert rig.source.deliver(1 * S) == []
+    assert len(rig.source.deliver(1 * S + SUSPECT_NS)) == 2
+
+
+def test_where_nobody_follows_the_server_it_is_heard_at_once(rig):
+    rig.start(0)
+    rig.write(SERVED, block(0))
+    assert len(rig.read(1 * S, 2)) == 2
 
 
 def test_a_device_that_appears_is_tried_at_once(rig):

@@ -199,6 +199,7 @@ def test_events_are_followed_and_a_server_that_returns_is_found_again(events):
     try:
         with events.open("w") as pipe:
             until(lambda: findings.vouched(7))
+            assert findings.followed
             server.recorded[7] = "speaker.monitor"
             pipe.write("Event 'change' on source-output #2\n")
             pipe.flush()
@@ -206,6 +207,7 @@ def test_events_are_followed_and_a_server_that_returns_is_found_again(events):
             pipe.write("Event 'new' on source #5\n")
             pipe.flush()
             until(findings.take_appearance)
+        until(lambda: not findings.followed)
         # The clock stands still, so only a new stream has the server tried again.
         findings.opened = OpenDevice(9, "pulse:mic", START_NS)
         server.recorded = {9: "mic"}

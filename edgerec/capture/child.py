@@ -8,7 +8,7 @@ and silent. All of it happens inside `deliver`, at the time the caller says it i
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
@@ -21,7 +21,8 @@ from edgerec.audio import (
     StreamHeader,
     TrackName,
 )
-from edgerec.capture.findings import Findings, OpenDevice
+from edgerec.capture.devices import PULSE_PREFIX
+from edgerec.capture.findings import SUSPECT_NS, Findings, OpenDevice
 from edgerec.capture.pace import TrueRate
 from edgerec.capture.process import ChildProcess
 from edgerec.capture.wire import WireError
@@ -115,6 +116,8 @@ class ChildSource:
         self._stall_ns = self._limits.stall_ns
         self._true_rate = TrueRate()
         self._marks_stream = False  # the next block is the first behind a header
+        self._beginning: list[StreamHeader | Block] = []  # of a stream that may still be moved
+        self._begun_ns: int | None = None  # when that came; None: nothing is waited for
         self._held: Block | None = None  # of a watched device: not known yet to be its own
         self._suspected = False
         self._appeared = False  # a device has, since the last start or block
@@ -181,6 +184,7 @@ class ChildSource:
         self._heard_ns = now_ns
         self._stream_ns = None
         self._closed_ns = None
+        self._beginning, self._begun_ns = [], None
         try:
             self._child = ChildProcess(self._command, self._env)
         except (OSError, subprocess.SubprocessError) as error:
@@ -193,8 +197,8 @@ class ChildSource:
     ) -> StreamEnded | None:
         """Read before judging: a reader that was late must not take itself for a stall."""
         try:
-            begin_ns = self.findings.began_ns(child.pid)
-            for message in child.messages():
+            for message in self._due(child, now_ns):
+                begin_ns = self.findings.began_ns(child.pid)
                 if isinstance(message, Block) and begin_ns > max(self._sampled_ns(message), 0):
                     self._heard_ns = now_ns
                     continue
@@ -205,6 +209,31 @@ class ChildSource:
         except WireError as error:
             return StreamEnded(GapReason.SOURCE, f"the capture child's output: {error}")
         return None
+
+    def _due(self, child: ChildProcess, now_ns: int) -> Iterator[StreamHeader | Block]:
+        """Yield what has come, and the beginning of a sound server's stream once it is vouched for.
+
+        Until then it may be moved, and a moment of it would be heard before a hole. Not for long:
+        the watch may have missed it.
+        """
+        for message in child.messages():
+            if isinstance(message, StreamHeader) and self._may_be_moved(child, message):
+                self._begun_ns = now_ns
+            if self._begun_ns is None:
+                yield message
+            else:
+                self._beginning.append(message)
+                self._heard_ns = now_ns
+        if self._begun_ns is None:
+            return
+        late = now_ns - self._begun_ns >= SUSPECT_NS
+        if late or child.at_end or self.findings.vouched(child.pid):
+            beginning, self._beginning, self._begun_ns = self._beginning, [], None
+            yield from beginning
+
+    def _may_be_moved(self, child: ChildProcess, header: StreamHeader) -> bool:
+        served = header.device.startswith(PULSE_PREFIX)
+        return served and self.findings.followed and not self.findings.vouched(child.pid)
 
     def _sampled_ns(self, block: Block) -> int:
         """Return when a block began to be sampled, or a block before: they may come in pairs."""

@@ -117,6 +117,7 @@ class DeviceWatch:
     def watch(self, tracks: Mapping[TrackName, Watched]) -> None:
         """Watch these from now on, and no others; for any thread."""
         self._tracks = dict(tracks)
+        self._note_followed()
         os.eventfd_write(self._woken, 1)
 
     def start(self) -> None:
@@ -232,6 +233,7 @@ class DeviceWatch:
             log.info("no sound server is followed why=%r", str(error))
             self._connect_s = None
             return
+        self._note_followed()
         self.check()  # what happened before is not told
 
     def _disconnect(self) -> None:
@@ -242,8 +244,13 @@ class DeviceWatch:
         if self._server.stdout is not None:
             self._server.stdout.close()
         self._server = None
+        self._note_followed()
         self._connect_s = self._now_s() + self._retry_s
         self._retry_s = min(2 * self._retry_s, LAST_RETRY_S)
+
+    def _note_followed(self) -> None:
+        for _, findings in self._tracks.values():
+            findings.followed = self._server is not None
 
     def _events(self) -> int | None:
         """Return the descriptor of the server's events; None while it is not followed."""

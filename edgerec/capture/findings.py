@@ -31,6 +31,8 @@ class Findings:
     def __init__(self) -> None:
         self.opened: OpenDevice | None = None
         """Written by the source; None while no child runs."""
+        self.followed = False
+        """Written by the watch: it hears of each stream of the server, and vouches for ours."""
         self._suspected_ns: int | None = None
         self._vouched: int | None = None
         self._accused: tuple[int, str] | None = None
