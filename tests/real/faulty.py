@@ -27,6 +27,7 @@ from tests.recordings import audio
 PATIENCE_S = 40.0
 POLL_S = 0.05
 SETTLES_S = 2.5
+BEFORE_S = 1.0  # a fault, by which it is known where the sound was
 FEED_S = 0.005
 BACKLOG_S = 0.6  # what nobody reads is let go, all at once: what is read is never torn
 PIPE_BYTES = 1 << 18
@@ -135,6 +136,7 @@ class Kiosk:
         self.wait_until(user="running", bot="running")
         time.sleep(SETTLES_S)
         self._since = round(self.status()["session_seconds"] * RATE)
+        time.sleep(BEFORE_S)
 
     def status(self):
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
