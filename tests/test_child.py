@@ -553,9 +553,34 @@ def test_nor_is_it_waited_for_longer_than_a_suspicion_lasts(rig):
     rig.source.findings.followed = True
     rig.start(0)
     rig.write(SERVED, block(0))
+    came_ns = LIMITS.start_ns - 1
+    while len(rig.source._beginning) < 2:
+        assert rig.source.deliver(came_ns) == []
+    assert rig.source.deliver(came_ns + SUSPECT_NS - 1) == []  # nor taken for one that hangs
+    assert len(rig.source.deliver(came_ns + SUSPECT_NS)) == 2
+
+
+def test_nor_is_it_lost_when_its_child_ends_meanwhile(rig):
+    rig.source.findings.followed = True
+    rig.start(0)
+    rig.write(SERVED, block(0))
+    rig.end()
+    header, first, ended = until_told(rig.source, 1 * S)
+    assert (header, first.first_frame, ended.reason) == (SERVED, 0, GapReason.ABSENT)
+
+
+def test_nor_told_by_the_next_child_when_it_was_malformed(rig):
+    rig.source.findings.followed = True
+    rig.start(0)
+    rig.write(SERVED, block(0))
     while len(rig.source._beginning) < 2:
         assert rig.source.deliver(1 * S) == []
-    assert len(rig.source.deliver(1 * S + SUSPECT_NS)) == 2
+    rig.write(b"rubbish" * 10)
+    (ended,) = until_told(rig.source, 1 * S)
+    assert ended.reason is GapReason.SOURCE
+    rig.end()
+    rig.source.deliver(1 * S)
+    assert rig.start(2 * S) == []
 
 
 def test_where_nobody_follows_the_server_it_is_heard_at_once(rig):

@@ -199,7 +199,9 @@ def test_events_are_followed_and_a_server_that_returns_is_found_again(events):
     try:
         with events.open("w") as pipe:
             until(lambda: findings.vouched(7))
-            assert findings.followed
+            added = Findings()
+            watching.watch({"user": ("pulse:mic", findings), "bot": ("pulse:mic2", added)})
+            assert findings.followed and added.followed
             server.recorded[7] = "speaker.monitor"
             pipe.write("Event 'change' on source-output #2\n")
             pipe.flush()

@@ -128,11 +128,7 @@ def feed_command(feeds: Mapping[TrackName, FeedSource]) -> Command:
                 f"the {track} track is not fed by applications",
                 f"set tracks.{track}.source to feed",
             )
-
-        def take(connection: socket.socket, received: bytes, reply: bytes) -> None:
-            source.offer(connection, received, reply)
-
-        return Takeover(take)
+        return Takeover(source.offer)
 
     return feed
 
