@@ -20,7 +20,8 @@ from edgerec.service.announcements import (
     SessionStopped,
     StateChanged,
 )
-from edgerec.service.control import Control
+from edgerec.service.commands import Stream
+from edgerec.service.control import EVENTS_AT_ONCE, Control
 from edgerec.service.control_client import IDLE_NS, MAX_REQUESTS
 from edgerec.service.control_socket import ControlSocket
 from edgerec.service.subscriptions import KINDS, describe, subscribe_command
@@ -50,11 +51,11 @@ class Service:
     def __init__(self, path, stack):
         self.announcer = Announcer()
         self.clock = FakeClock()
-        commands = {"subscribe": subscribe_command(self.announcer), "echo": lambda args: args}
+        self.commands = {"subscribe": subscribe_command(self.announcer), "echo": lambda args: args}
         self._path = path
         self._stack = stack
         listening = stack.enter_context(ControlSocket(path))
-        self.control = stack.enter_context(Control(listening, commands, self.clock))
+        self.control = stack.enter_context(Control(listening, self.commands, self.clock))
 
     def connect(self):
         client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -178,6 +179,37 @@ def test_a_reader_that_is_too_slow_is_told_why_and_cut_off_and_the_others_hear_a
     assert 0 < heard < 3 * QUEUE_EVENTS
     assert line["error"]["code"] == "too_slow"
     assert slow.line() is None
+
+
+def test_a_reader_for_whom_much_waits_leaves_the_others_their_turn(service):
+    asked = []
+
+    class Waiting:
+        """A number of lines for one reader; notes when it is asked for the next."""
+
+        missed = 0
+
+        def __init__(self, reader, lines):
+            self._reader = reader
+            self._lines = iter([b"{}\n"] * lines)
+
+        def take(self):
+            asked.append(self._reader)
+            return next(self._lines, None)
+
+        def close(self):
+            pass
+
+    many = 3 * EVENTS_AT_ONCE
+    service.commands["none"] = lambda args: Stream(lambda notify: Waiting("other", 0))
+    service.commands["many"] = lambda args: Stream(lambda notify: Waiting("greedy", many))
+    other, greedy = service.connect(), service.connect()
+    other.ask("none")
+    greedy.ask("many")
+    for _ in range(many):
+        assert greedy.line() == {}
+    its_last = [at for at, reader in enumerate(asked) if reader == "greedy"][many - 1]
+    assert "other" in asked[asked.index("greedy") : its_last]
 
 
 def test_who_is_gone_costs_nothing(service):

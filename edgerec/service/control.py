@@ -186,21 +186,21 @@ class Control:
             client.say(refusal, self._clock.now_ns())
 
     def _tell_events(self, client: ControlClient) -> bool:
-        """Send what has come for a subscriber; return whether more may come."""
+        """Send a subscriber one message of what has come; return whether more may come."""
         events = client.events
-        if events is None or client not in self._clients:
+        if events is None or client.owed or client not in self._clients:
             return True
-        while not client.owed and not events.missed:
-            lines = [line for _ in range(EVENTS_AT_ONCE) if (line := events.take()) is not None]
-            if not lines:
-                return True
+        if events.missed:
+            told = f"{events.missed} events found no room: the reader is too slow"
+            hint = "read faster, or subscribe to less"
+            client.say(error_line(None, "too_slow", told, hint), self._clock.now_ns())
+            return False
+        lines = [line for _ in range(EVENTS_AT_ONCE) if (line := events.take()) is not None]
+        if lines:
             client.say(b"".join(lines), self._clock.now_ns())
-        if not events.missed or client.owed:
-            return True
-        told = f"{events.missed} events found no room: the reader is too slow"
-        hint = "read faster, or subscribe to less"
-        client.say(error_line(None, "too_slow", told, hint), self._clock.now_ns())
-        return False
+        if len(lines) == EVENTS_AT_ONCE:
+            self._wake()  # for the rest, once the others have had their turn
+        return True
 
     def _forget(self, client: ControlClient) -> None:
         self._ready.unregister(client.connection)
