@@ -61,7 +61,9 @@ class EchoPath:
     def report(self) -> EchoReport:
         """What is known of the echo now."""
         played, heard, rest, echo = self._powers
-        if self._found is None or self._canceller is None or heard < _KNOWN * rest or not played:
+        if self._found is None or self._canceller is None or not played:
+            return EchoReport()
+        if heard <= _KNOWN * rest:  # both are 0 of a microphone that is muted
             return EchoReport()
         return EchoReport(
             round(self._found / RATE_HZ * 1e3, 1), round(float(10 * np.log10(echo / played)), 1)

@@ -48,6 +48,6 @@ class EchoDelay:
         lags = np.abs(np.concatenate([found[-early:], found[:late]]))
         peak = int(lags.argmax())
         spread = float(np.sqrt(np.mean(found**2)))
-        if lags[peak] < _CLEAR * spread:
+        if lags[peak] <= _CLEAR * spread:  # both are 0 of a microphone that is muted
             return None
         return peak - early

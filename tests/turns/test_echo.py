@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from edgerec.audio import EchoReport
 from edgerec.turns.bands import FRAME, RATE_HZ
 from edgerec.turns.echo import EchoPath
 
@@ -75,6 +76,26 @@ def test_a_microphone_that_does_not_hear_the_bot_has_no_echo_to_report(rng):
     assert path.report.delay_ms is None
     assert path.report.return_db is None
     assert db(rest) == pytest.approx(db(heard), abs=0.5)
+
+
+def test_a_muted_microphone_tells_of_no_echo(rng):
+    played = speechlike(rng, 10)
+    path = EchoPath()
+    through(path, played, np.zeros_like(played))
+    assert not path.locked
+    assert path.report == EchoReport()
+
+
+def test_a_microphone_muted_as_its_echo_is_found_has_none_to_report(rng):
+    played = speechlike(rng, 20)
+    echo = np.convolve(played, room(rng, 0.05, -6))[: len(played)].astype(np.float32)
+    path = EchoPath()
+    for start in range(0, len(played) - BATCH + 1, BATCH):
+        piece = slice(start, start + BATCH)
+        path.cancel(played[piece], echo[piece] * (not path.locked))
+        assert path.report.return_db is None or np.isfinite(path.report.return_db)
+    assert path.locked
+    assert path.report == EchoReport()
 
 
 def test_a_device_that_comes_back_later_is_found_again(rng):
