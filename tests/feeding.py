@@ -150,6 +150,13 @@ class Kiosk:
                 self._spans.append(history.read(start, history.committed - start))
 
 
+def feeding(**kiosk):
+    """A kiosk that records for a second already, and an application connected to its bot."""
+    kiosk = Kiosk(**kiosk)
+    kiosk.run_to(1.0)
+    return kiosk, Application(kiosk.bot)
+
+
 def noise(seconds, rate=RATE, channels=1, seed=1):
     """Loud all the time, and soft above 4 kHz, so that it passes a resampler whole."""
     frames = round(seconds * rate)
