@@ -8,6 +8,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from edgerec.cli import interruption
+from tests.kiosk import S
+from tests.program import Program
 
 # A machine that is busy with something else is slow, and no test is about that.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -28,3 +30,18 @@ def memory_path():
     """Hundreds of recordings made at once need no real disk: a folder in memory."""
     with TemporaryDirectory(dir="/dev/shm") as folder:
         yield Path(folder)
+
+
+@pytest.fixture
+def program(tmp_path, monkeypatch):
+    """Make programs that record; they are closed at the end."""
+    programs = []
+
+    def make(**how):
+        programs.append(Program(tmp_path / "root", monkeypatch, **how))
+        return programs[-1]
+
+    yield make
+    for one in programs:
+        one.clock.until_ns += 60 * S
+        one.recorder.close()

@@ -1,5 +1,7 @@
 """A kiosk for tests of the service: devices, clock and configuration, all of it in numbers."""
 
+import numpy as np
+
 from edgerec.capture.child import SourceState
 from edgerec.capture.conversation import silence
 from edgerec.capture.simulate import VirtualKiosk
@@ -85,6 +87,11 @@ def recording_loop(
         ends_with_session=length_s is not None,
         **told,
     )
+
+
+def hum(track):
+    """A world in which no recorded sample is zero."""
+    return lambda first_s, step_s, frames: np.full(frames, 0.25, np.float32)
 
 
 def device(track, *, world=silence, seed=1, seconds=3_600.0, start_ns=START_NS, **model):

@@ -25,9 +25,8 @@ from edgerec.service import parts, writer_loop
 from edgerec.service.tap_connection import MAX_WAITING_BYTES
 from edgerec.store.verify import verify
 from tests.feeding import level
-from tests.kiosk import START_NS, FakeClock, S, config, device
+from tests.kiosk import START_NS, FakeClock, S, config, device, hum
 from tests.recordings import audio
-from tests.test_api import hum
 from tests.test_day import medians, resident_bytes
 from tests.test_recorder import EagerSource, PacedClock, wait_for
 

@@ -23,7 +23,7 @@ from edgerec.capture.faults import Absence, Faults, Loss, Stall
 from edgerec.capture.simulate import VirtualKiosk
 from edgerec.capture.virtual_device import DeviceModel
 from edgerec.service import replay as replay_module
-from tests.kiosk import config
+from tests.kiosk import config, hum
 from tests.recordings import HEADER_BYTES
 
 DAY_S = 86_400.0
@@ -34,11 +34,6 @@ WARM_UP_EVENTS = (Loss(20.0, 300), Stall(40.0, 1.5), Absence(60.0, 60.0), Loss(1
 MAX_GROWTH_BYTES = 1 << 20
 PAGE_BYTES = 4096
 LIBC = ctypes.CDLL(None)
-
-
-def hum(track):
-    """A world in which no recorded sample is zero."""
-    return lambda first_s, step_s, frames: np.full(frames, 0.25, np.float32)
 
 
 def kiosk():
