@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from edgerec.cli import interruption
+from edgerec.store.root import StorageRoot
 from tests.kiosk import S
 from tests.program import Program
 
@@ -23,6 +24,13 @@ def handlers_restored():
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A storage root that nobody else holds."""
+    with StorageRoot(tmp_path / "root") as root:
+        yield root
 
 
 @pytest.fixture

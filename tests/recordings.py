@@ -17,6 +17,7 @@ from edgerec.store.writer import Recording
 RATE = 1000
 """Hz: a frame is a millisecond, so that stamps are easily read."""
 START_UTC_NS = 1_795_342_500_123_456_789  # 2026-11-22T10:15:00.123456789Z
+FOREVER = 10**9  # frames: a limit that no test reaches
 SESSION = Session("9f3a01c2", 41, "00c0ffee", "k1")
 REPORTS = {
     "user": TrackReport("mic", 31.25, 18.0, 0, EchoReport(62.0, -9.5)),
@@ -69,7 +70,7 @@ def recording(
         root,
         session,
         layout or Layout(RATE, num_channels=2),
-        cutting or Cutting(chunk_frames=None, max_file_frames=10**9),
+        cutting or Cutting(chunk_frames=None, max_file_frames=FOREVER),
         stamps,
         published.append,
         utc_wait_s=utc_wait_s,

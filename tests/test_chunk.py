@@ -9,7 +9,6 @@ from edgerec.store.chunk import OpenChunk, finished_chunk, retimed, settle
 from edgerec.store.disk import StoreError
 from edgerec.store.journal import Opening, read_journal
 from edgerec.store.layout import Layout
-from edgerec.store.root import StorageRoot
 from tests.failing_disk import failing_call, open_files, recorded_calls
 from tests.recordings import RATE, SESSION, stamp_of
 
@@ -26,12 +25,6 @@ OPENING = Opening(
 PCM = np.ones((2, 10), dtype=np.int16)
 AUDIO = np.zeros((2, 10), dtype=np.uint8)
 LOST = np.full((2, 10), GapReason.XRUN, dtype=np.uint8)
-
-
-@pytest.fixture
-def root(tmp_path):
-    with StorageRoot(tmp_path) as root:
-        yield root
 
 
 def test_the_work_folder_knows_the_gaps_of_all_audio_that_the_kernel_has(root):

@@ -9,7 +9,6 @@ from edgerec.store.cleanup import FILES_A_STEP, SETTLED_NS, SWEEP_NS, AgeClock, 
 from edgerec.store.cutting import Cutting
 from edgerec.store.naming import Session
 from edgerec.store.retention import ORPHAN_KEPT_NS, Quota
-from edgerec.store.root import StorageRoot
 from tests.failing_disk import failing_call
 from tests.recordings import REPORTS, START_UTC_NS, quiet_span, recording, stamp_of
 
@@ -18,12 +17,6 @@ DAY_NS = 86_400 * S
 QUOTA = Quota(
     max_age_ns=None, max_bytes=None, min_free_bytes=0, keep_unacknowledged=True, reserve_bytes=0
 )
-
-
-@pytest.fixture
-def root(tmp_path):
-    with StorageRoot(tmp_path) as root:
-        yield root
 
 
 def record(root, session="9f3a01c2", number=41, chunks=4, stamps=stamp_of):

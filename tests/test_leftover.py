@@ -2,18 +2,11 @@ import pytest
 
 from edgerec.store.journal import JournalError
 from edgerec.store.leftover import Cut, close_leftover, delete_leftover, publish_leftover
-from edgerec.store.root import StorageRoot
 from tests.failing_disk import recorded_calls
 from tests.recordings import REPORTS, quiet_span, recording, stamp_of
 
 NOW = stamp_of(10_000)
 CUT = Cut("crash", recovered=True, now=NOW)
-
-
-@pytest.fixture
-def root(tmp_path):
-    with StorageRoot(tmp_path) as root:
-        yield root
 
 
 @pytest.fixture

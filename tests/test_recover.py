@@ -21,6 +21,7 @@ from edgerec.store.totals import FILE
 from edgerec.store.verify import verify
 from tests.failing_disk import Killed, failing_call, recorded_calls
 from tests.recordings import (
+    FOREVER,
     RATE,
     REPORTS,
     audio,
@@ -37,12 +38,6 @@ NOW = stamp_of(10_000)
 NEXT_BOOT = replace(NOW, boot_id="the next boot")
 STEREO = Layout(RATE, 2)
 TRACKS_TOO = Layout(RATE, 2, separate_tracks=True)
-
-
-@pytest.fixture
-def root(tmp_path):
-    with StorageRoot(tmp_path) as root:
-        yield root
 
 
 def crash(root, parts, *, layout=STEREO, synced=0, cutting=None):
@@ -78,7 +73,7 @@ def power_gone_before_the_last_name():
 def test_after_a_kill_every_frame_that_was_written_is_published_with_its_gaps(root, layout):
     pcm, reasons = stream(250)
     published = crash(
-        root, spans(pcm, reasons, [30] * 8), layout=layout, cutting=Cutting(100, 10**9)
+        root, spans(pcm, reasons, [30] * 8), layout=layout, cutting=Cutting(100, FOREVER)
     )
     done = recover(root, NOW)
     assert [one.what for one in done.published] == [*layout.files, "session"]
@@ -182,7 +177,7 @@ def test_what_is_no_regular_file_is_quarantined_unopened(root, make, suffix):
 
 def test_an_audio_file_that_is_not_what_its_published_sidecar_says_is_quarantined(root):
     with power_gone_before_the_last_name():
-        crash(root, [quiet_span(0, 40)], cutting=Cutting(40, 10**9))
+        crash(root, [quiet_span(0, 40)], cutting=Cutting(40, FOREVER))
     [path] = root.work.glob("*.wav")
     path.chmod(0o640)
     path.write_bytes(path.read_bytes()[:-1] + b"\x55")
@@ -193,7 +188,7 @@ def test_an_audio_file_that_is_not_what_its_published_sidecar_says_is_quarantine
 
 def test_a_publish_stopped_before_the_last_name_is_completed_as_it_was_meant(root):
     with power_gone_before_the_last_name():
-        crash(root, [quiet_span(0, 40)], cutting=Cutting(40, 10**9))
+        crash(root, [quiet_span(0, 40)], cutting=Cutting(40, FOREVER))
     with recorded_calls() as calls:
         done = recover(root, NOW)
     [path] = root.ready.rglob("*.wav")
@@ -211,7 +206,7 @@ def test_a_publish_stopped_before_the_last_name_is_completed_as_it_was_meant(roo
 
 def test_a_file_with_both_names_keeps_the_published_one(root):
     with power_gone_before_the_last_name():
-        crash(root, [quiet_span(0, 40)], cutting=Cutting(40, 10**9))
+        crash(root, [quiet_span(0, 40)], cutting=Cutting(40, FOREVER))
     [final] = (path.with_suffix(".wav") for path in root.ready.rglob("*.json"))
     final.hardlink_to(next(root.work.glob("*.wav")))
     recover(root, NOW)
@@ -258,7 +253,7 @@ def test_a_kill_at_any_disk_call_loses_nothing_that_was_written(memory_path):
     for nth in range(1, 300):
         with StorageRoot(memory_path / str(nth)) as root:
             published = []
-            session = recording(root, published, layout=TRACKS_TOO, cutting=Cutting(40, 10**9))
+            session = recording(root, published, layout=TRACKS_TOO, cutting=Cutting(40, FOREVER))
             with failing_call(nth, None) as calls, suppress(Killed):
                 for start in range(0, 100, 20):
                     session.write(quiet_span(start, 20), REPORTS)
@@ -401,7 +396,7 @@ def test_chunks_that_waited_for_the_wall_clock_are_published_as_they_ended(root)
     session = recording(
         root,
         published,
-        cutting=Cutting(40, 10**9),
+        cutting=Cutting(40, FOREVER),
         stamps=lambda frame: stamp_of(frame, trusted=False),
         utc_wait_s=9,
     )

@@ -110,12 +110,6 @@ def test_no_more_is_remembered_than_can_be_asked_for():
     assert held[0 : 10 * MAX_KEPT : 2].all()  # rather a pause too much than a word too little
 
 
-@pytest.fixture
-def root(tmp_path):
-    with StorageRoot(tmp_path / "root") as root:
-        yield root
-
-
 def rig_of(root, **others):
     return TurnRig(root, gate=gate_of(), **others)
 

@@ -38,12 +38,6 @@ NOW = stamp_of(10_000)
 NEXT_BOOT = replace(NOW, boot_id="the next boot")
 
 
-@pytest.fixture
-def root(tmp_path):
-    with StorageRoot(tmp_path / "root") as root:
-        yield root
-
-
 def samples(path):
     return soundfile.read(path, dtype="int16", always_2d=True)[0]
 

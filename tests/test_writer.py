@@ -1,22 +1,18 @@
-import errno
+"""A recording on the disk: chunks tile the session, and files are what their sidecars say."""
+
 import wave
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgerec.audio import GapReason, Span, TrackReport
+from edgerec.audio import GapReason, TrackReport
 from edgerec.store import ledger, writer
 from edgerec.store.cutting import Cutting
-from edgerec.store.disk import StoreError
 from edgerec.store.layout import Layout
-from edgerec.store.root import StorageRoot
-from edgerec.store.verify import verify
-from edgerec.store.writer import PUBLISHED_AT_ONCE
-from tests.failing_disk import failing_call
 from tests.recordings import (
+    FOREVER,
     RATE,
     REPORTS,
     audio,
@@ -26,17 +22,8 @@ from tests.recordings import (
     recording,
     sidecar,
     spans,
-    stamp_of,
     stream,
 )
-
-FOREVER = 10**9
-
-
-@pytest.fixture
-def root(tmp_path):
-    with StorageRoot(tmp_path) as root:
-        yield root
 
 
 def assert_tiles(published, pcm, reasons):
@@ -237,20 +224,6 @@ def test_the_stated_residual_holds_for_all_of_a_chunk(root):
     assert stated == [900.0, 30.0]
 
 
-def test_a_name_that_waited_for_the_clock_is_made_of_the_time_known_at_the_end(root):
-    trusted = [False]
-    published = []
-    session = recording(
-        root, published, stamps=lambda frame: stamp_of(frame + 500 * trusted[0], trusted=trusted[0])
-    )
-    session.write(quiet_span(0, 50), REPORTS)
-    trusted[0] = True
-    session.finish("stop")
-    for one in published:
-        assert one.path.name.startswith("20261122T101500.623Z_")
-        assert sidecar(one)["utc_trusted"] is True
-
-
 def test_a_session_without_a_frame_has_its_closing_record_all_the_same(tmp_path):
     [closing] = record(tmp_path, [])
     described = sidecar(closing)
@@ -273,203 +246,3 @@ def test_closing_record_counts_files_and_gaps(tmp_path):
         assert lost == {
             GapReason(code).label: count for code, count in zip(codes, frames.tolist(), strict=True)
         }
-
-
-def write_all(session, pcm, reasons, step=25):
-    """Write a stream that the ring still holds, resuming after failures as the writer does."""
-    frames = pcm.shape[1]
-    while session.position < frames:
-        start = session.position
-        piece = slice(start, min(start + step, frames))
-        session.write(Span(start, pcm[:, piece], reasons[:, piece]), REPORTS)
-        session.sync()
-        session.publish_due()
-
-
-@pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC])
-def test_a_disk_that_fails_once_at_any_call_costs_nothing(memory_path, error):
-    """The ring still holds what was not durable: it is written again."""
-    pcm, reasons = stream(50)
-    for nth in range(1, 200):
-        published = []
-        failures = 0
-        with StorageRoot(memory_path / str(nth)) as root:
-            session = recording(root, published, cutting=Cutting(40, FOREVER))
-            with failing_call(nth, error) as calls:
-                while True:
-                    try:
-                        if failures:
-                            session.resume()
-                        write_all(session, pcm, reasons)
-                        session.finish("stop")
-                        break
-                    except StoreError as failure:
-                        assert failure.errno == error
-                        failures += 1
-                made = calls()
-            assert failures == (made > nth)  # no failure was swallowed
-            held = b"".join(audio(one) for one in sorted(root.ready.rglob("*.wav")))
-            assert held == pcm.T.astype("<i2").tobytes()
-            assert sidecar(published[-1])["losses"] == {}
-            assert verify(root.path).ok
-            assert not list(root.work.iterdir())
-        if made < nth:
-            break
-    assert nth > 60  # two chunks, their syncs and their publishing, and the record
-
-
-def test_what_the_ring_no_longer_holds_is_declared_by_the_next_chunk(root):
-    published = []
-    session = recording(root, published)
-    session.write(quiet_span(0, 40), REPORTS)
-    session.sync()
-    session.write(quiet_span(40, 10), REPORTS)
-    with failing_call(1, errno.ENOSPC), pytest.raises(StoreError):
-        session.sync()
-    session.resume()
-    assert (session.position, session.missing_frames) == (40, 0)
-    session.skip_to(80)
-    session.write(quiet_span(80, 20), REPORTS)
-    assert session.missing_frames == 40
-    session.finish("stop")
-    before, after, closing = map(sidecar, published)
-    assert (before["frames"], before["end_reason"], before["recovered"]) == (40, "disk", False)
-    assert (after["start_frame"], after["missing_before"], after["sequence"]) == (80, 40, 1)
-    assert closing["losses"] == {"disk": 40}
-    assert verify(root.path).ok
-
-
-def test_what_a_failed_sync_was_to_make_durable_is_not_relied_upon(root):
-    """The kernel may have dropped it, and say all is well the second time."""
-    published = []
-    session = recording(root, published)
-    session.write(quiet_span(0, 30), REPORTS)
-    session.sync()
-    session.write(quiet_span(30, 20), REPORTS)
-    with failing_call(2, errno.EIO), pytest.raises(StoreError):
-        session.sync()
-    session.resume()
-    assert session.position == 30
-
-
-def test_what_was_written_and_not_synced_when_the_disk_failed_is_written_again(root):
-    session = recording(root, [])
-    session.write(quiet_span(0, 30), REPORTS)
-    session.sync()
-    session.write(quiet_span(30, 10), REPORTS)
-    with failing_call(1, errno.ENOSPC), pytest.raises(StoreError):
-        session.write(quiet_span(40, 10), REPORTS)
-    session.resume()
-    assert session.position == 30
-
-
-def test_no_chunk_is_begun_in_the_mount_point_of_a_disk_that_was_taken_away(tmp_path):
-    with StorageRoot(tmp_path / "root") as root:
-        session = recording(root, [])
-        StorageRoot(tmp_path / "other").acquire()
-        root.path.rename(tmp_path / "away")
-        (tmp_path / "other").rename(root.path)
-        with pytest.raises(StoreError, match="is its disk still mounted"):
-            session.write(quiet_span(0, 10), REPORTS)
-        assert not list(root.work.iterdir())
-
-
-def test_a_chunk_of_which_nothing_was_durable_leaves_no_trace(root):
-    session = recording(root, [])
-    session.write(quiet_span(0, 50), REPORTS)
-    with failing_call(1, errno.EIO), pytest.raises(StoreError):
-        session.sync()
-    session.resume()
-    assert session.position == 0
-    assert not list(root.work.iterdir())
-    session.write(quiet_span(0, 10), REPORTS)
-    assert [path.name[:15] for path in root.work.iterdir()] == ["9f3a01c2_000000"] * 2
-
-
-def test_resuming_that_fails_too_is_done_again(root):
-    published = []
-    session = recording(root, published)
-    session.write(quiet_span(0, 50), REPORTS)
-    session.sync()
-    with failing_call(1, errno.EIO), pytest.raises(StoreError):
-        session.sync()
-    for nth in range(1, 30):
-        with failing_call(nth, errno.ENOSPC) as calls:
-            try:
-                session.resume()
-            except StoreError:
-                continue
-        break
-    assert calls() < nth
-    session.finish("stop")
-    assert [one.frames for one in chunks(published)] == [50]
-
-
-class WallClock:
-    """Stamps of a wall clock that is set right at some point."""
-
-    def __init__(self):
-        self.trusted = False
-
-    def __call__(self, frame):
-        stamp = stamp_of(frame, trusted=self.trusted)
-        return stamp if self.trusted else replace(stamp, utc_ns=stamp.utc_ns - 10**18)
-
-
-def test_chunks_wait_for_the_wall_clock_in_the_work_folder(root, caplog):
-    published = []
-    clock = WallClock()
-    session = recording(root, published, cutting=Cutting(40, FOREVER), stamps=clock, utc_wait_s=0.2)
-    session.write(quiet_span(0, 130), REPORTS)
-    session.publish_due()
-    session.publish_due()
-    assert published == []
-    assert caplog.text.count("files wait for the wall clock") == 1
-    clock.trusted = True
-    session.publish_due()
-    assert [(one.sequence, one.end_reason) for one in published] == [(n, "full") for n in range(3)]
-    assert [sidecar(one)["started_at"][17:23] for one in published] == [
-        "00.123",  # when the session began, as is known now
-        "00.163",
-        "00.203",
-    ]
-    assert all(sidecar(one)["utc_trusted"] for one in published)
-
-
-def test_chunks_wait_no_longer_than_they_are_told_to(root):
-    published = []
-    session = recording(
-        root, published, cutting=Cutting(40, FOREVER), stamps=WallClock(), utc_wait_s=0.1
-    )
-    session.write(quiet_span(0, 99), REPORTS)
-    session.publish_due()
-    assert published == []
-    session.write(quiet_span(99, 1), REPORTS)
-    session.publish_due()
-    assert [one.frames for one in published] == [40, 40]
-    assert not any(sidecar(one)["utc_trusted"] for one in published)
-
-
-def test_chunks_that_have_waited_are_published_a_few_at_a_time_and_in_order(root):
-    published = []
-    clock = WallClock()
-    session = recording(root, published, cutting=Cutting(10, FOREVER), stamps=clock, utc_wait_s=9)
-    session.write(quiet_span(0, 95), REPORTS)
-    clock.trusted = True
-    session.publish_due()
-    assert len(published) == PUBLISHED_AT_ONCE
-    session.write(quiet_span(95, 5), REPORTS)  # the tenth is full, and comes after the others
-    session.publish_due()
-    assert [one.sequence for one in published] == list(range(10))
-
-
-def test_a_stop_publishes_all_that_waits(root):
-    published = []
-    session = recording(
-        root, published, cutting=Cutting(10, FOREVER), stamps=WallClock(), utc_wait_s=9
-    )
-    session.write(quiet_span(0, 95), REPORTS)
-    session.finish("stop")
-    assert [one.frames for one in chunks(published)] == [10] * 9 + [5]
-    assert sidecar(published[-1])["files"] == {"chunk": 10}
-    assert verify(root.path).ok
