@@ -1,3 +1,4 @@
+import fcntl
 import io
 import os
 import signal
@@ -15,6 +16,7 @@ from edgerec.capture.simulate import VirtualKiosk, simulate_command, stream
 from edgerec.capture.virtual_device import DeviceModel
 from edgerec.capture.wire import Decoder
 from edgerec.clock import boot_id, raw_now_ns
+from edgerec.service.capture_loop import PACE_MS
 
 ROUGH = Faults(spike_per_hour=900, stall_per_hour=90, loss_per_hour=90, absence_per_hour=60)
 
@@ -202,6 +204,12 @@ def test_the_child_speaks_the_block_stream_from_now_on(child):
     assert {block.frames for block in blocks} == {320}
     # Nothing from before it was started, and nothing from the future.
     assert before_ns < blocks[0].arrived_ns <= blocks[-1].arrived_ns <= raw_now_ns()
+
+
+def test_the_childs_pipe_has_room_for_a_second_of_a_stereo_device(child):
+    read_blocks(child, 1)
+    # Twice what comes from one look of the recorder to the next.
+    assert fcntl.fcntl(child.stdout, fcntl.F_GETPIPE_SZ) > 48_000 * 2 * 2 * (2 * PACE_MS / 1000)
 
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
