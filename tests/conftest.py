@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from edgerec.cli import interruption
+from edgerec.config import ConfigError, load_config
 from edgerec.store.root import StorageRoot
 from tests.kiosk import S
 from tests.program import Program
@@ -41,6 +42,12 @@ def memory_path():
 
 
 @pytest.fixture
+def socket_path(tmp_path):
+    """Where a control socket may be made."""
+    return tmp_path / "control.sock"
+
+
+@pytest.fixture
 def program(tmp_path, monkeypatch):
     """Make programs that record; they are closed at the end."""
     programs = []
@@ -53,3 +60,27 @@ def program(tmp_path, monkeypatch):
     for one in programs:
         one.clock.until_ns += 60 * S
         one.recorder.close()
+
+
+@pytest.fixture
+def load_text(tmp_path):
+    """Load a text as a configuration file."""
+
+    def load_text(text):
+        file = tmp_path / "kiosk.yaml"
+        file.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return load_config(file)
+
+    return load_text
+
+
+@pytest.fixture
+def problems_of(load_text):
+    """Load a text that must be refused, and return its problems as lines."""
+
+    def problems_of(text):
+        with pytest.raises(ConfigError) as caught:
+            load_text(text)
+        return [str(problem) for problem in caught.value.problems]
+
+    return problems_of
