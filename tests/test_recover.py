@@ -1,58 +1,31 @@
+"""What is left in the work folder is repaired and published, or quarantined with the reason."""
+
 import errno
 import os
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from edgerec.audio import GapReason
 from edgerec.store import disk
 from edgerec.store.cutting import Cutting
-from edgerec.store.described import DescribedFile, read_sidecar
 from edgerec.store.disk import StoreError
 from edgerec.store.layout import Layout
-from edgerec.store.naming import Session
-from edgerec.store.recover import CutShort, recover
-from edgerec.store.root import StorageRoot
-from edgerec.store.totals import FILE
+from edgerec.store.recover import recover
 from edgerec.store.verify import verify
-from tests.failing_disk import Killed, failing_call, recorded_calls
+from tests.failing_disk import recorded_calls
+from tests.leftovers import NEXT_BOOT, NOW, STEREO, TRACKS_TOO, crash, left_in
 from tests.recordings import (
     FOREVER,
     RATE,
-    REPORTS,
     audio,
     chunks,
     quiet_span,
-    recording,
     sidecar,
     spans,
-    stamp_of,
     stream,
 )
-
-NOW = stamp_of(10_000)
-NEXT_BOOT = replace(NOW, boot_id="the next boot")
-STEREO = Layout(RATE, 2)
-TRACKS_TOO = Layout(RATE, 2, separate_tracks=True)
-
-
-def crash(root, parts, *, layout=STEREO, synced=0, cutting=None):
-    """Record without ever ending, the first `synced` spans durably; return what was published."""
-    published = []
-    session = recording(root, published, layout=layout, cutting=cutting)
-    for count, span in enumerate(parts, start=1):
-        session.write(span, REPORTS)
-        if count == synced:
-            session.sync()
-    return published
-
-
-def left_in(folder):
-    return sorted(path.name for path in folder.iterdir())
 
 
 @contextmanager
@@ -214,72 +187,6 @@ def test_a_file_with_both_names_keeps_the_published_one(root):
     assert left_in(root.work) == left_in(root.quarantine) == []
 
 
-def test_recovery_that_fails_at_any_call_is_done_by_the_next_one(memory_path):
-    pcm, reasons = stream(70)
-    for nth in range(1, 200):
-        with StorageRoot(memory_path / str(nth)) as root:
-            crash(root, spans(pcm, reasons, [30]), layout=TRACKS_TOO)
-            (root.work / "stranger").touch()
-            with failing_call(nth, errno.EIO) as calls:
-                try:
-                    recover(root, NOW)
-                except StoreError as failure:
-                    assert failure.errno == errno.EIO
-                made = calls()
-            recover(root, NOW)
-            assert left_in(root.work) == []
-            kept = {path.suffix for path in root.quarantine.iterdir()}
-            assert verify(root.path).ok or ".wav" in kept
-            whole = list(root.ready.rglob("*.wav"))
-            in_quarantine = list(root.quarantine.glob("*.wav"))
-            assert len(whole) + len(in_quarantine) == 3
-        if made < nth:
-            break
-    assert nth > 50  # three files are repaired and published, each with its sidecar
-
-
-def assert_all_published(root, frames):
-    assert left_in(root.work) == left_in(root.quarantine) == []
-    sidecars = [read_sidecar(path) for path in root.ready.rglob("*.json")]
-    described = [one for one in sidecars if isinstance(one, DescribedFile)]
-    assert all(one.path.exists() for one in described)
-    for what in TRACKS_TOO.files:
-        held = [one.frames for one in described if one.key.what == what]
-        assert sum(held) >= frames, what
-    assert verify(root.path).ok
-
-
-def test_a_kill_at_any_disk_call_loses_nothing_that_was_written(memory_path):
-    for nth in range(1, 300):
-        with StorageRoot(memory_path / str(nth)) as root:
-            published = []
-            session = recording(root, published, layout=TRACKS_TOO, cutting=Cutting(40, FOREVER))
-            with failing_call(nth, None) as calls, suppress(Killed):
-                for start in range(0, 100, 20):
-                    session.write(quiet_span(start, 20), REPORTS)
-                session.finish("stop")
-            written = session.position
-            if calls() < nth:
-                break
-            recover(root, NOW)
-            assert_all_published(root, written)
-    assert nth > 100
-
-
-def test_a_recovery_killed_at_any_disk_call_is_finished_by_the_next(memory_path):
-    for nth in range(1, 200):
-        with StorageRoot(memory_path / str(nth)) as root:
-            crash(root, [quiet_span(0, 40)], layout=TRACKS_TOO)
-            with failing_call(nth, None) as calls, suppress(Killed):
-                recover(root, NOW)
-            made = calls()
-            recover(root, NOW)
-            assert_all_published(root, 40)
-        if made < nth:
-            break
-    assert nth > 50
-
-
 def test_a_journal_without_audio_is_deleted_though_it_says_nothing(root):
     (root.work / "9f3a01c2_000000_chunk.journal").touch()
     assert [path.name for path in recover(root, NOW).deleted] == ["9f3a01c2_000000_chunk.journal"]
@@ -293,119 +200,3 @@ def test_recovering_twice_changes_nothing(root):
     done = recover(root, NOW)
     assert (done.published, done.completed, done.quarantined, done.deleted) == ([], [], [], [])
     assert sorted(root.path.rglob("*")) == before
-
-
-@settings(max_examples=40, deadline=None)
-@given(data=st.data())
-def test_no_leftover_however_broken_wedges_a_start(tmp_path_factory, data):
-    with StorageRoot(tmp_path_factory.mktemp("root")) as root:
-        crash(root, [quiet_span(0, 40), quiet_span(40, 9, GapReason.XRUN)], layout=TRACKS_TOO)
-        for path in sorted(root.work.iterdir()):
-            held = bytearray(path.read_bytes())
-            size = data.draw(st.integers(0, len(held)))
-            for _ in range(data.draw(st.integers(0, 3))):
-                if size:
-                    place = data.draw(st.integers(0, size - 1))
-                    held[place] = data.draw(st.integers(0, 255))
-            path.write_bytes(held[:size])
-        recover(root, data.draw(st.sampled_from([NOW, NEXT_BOOT])))
-        assert left_in(root.work) == []
-        assert verify(root.path).ok
-
-
-def test_what_a_failed_sync_was_to_make_durable_is_not_believed_after_a_restart(root):
-    session = recording(root, [])
-    session.write(quiet_span(0, 40), REPORTS)
-    session.sync()
-    session.write(quiet_span(40, 10), REPORTS)
-    with failing_call(2, errno.EIO), pytest.raises(StoreError):
-        session.sync()
-    chunk, _closing = recover(root, NOW).published
-    assert chunk.frames == 40
-
-
-def test_a_full_disk_quarantines_nothing(memory_path):
-    for nth in range(1, 200):
-        with StorageRoot(memory_path / str(nth)) as root:
-            crash(root, [quiet_span(0, 40)])
-            with failing_call(nth, errno.ENOSPC) as calls, suppress(StoreError):
-                recover(root, NOW)
-            made = calls()
-            recover(root, NOW)
-            assert_all_published(root, 0)
-            assert len(list(root.ready.rglob("*.wav"))) == 1
-        if made < nth:
-            break
-    assert nth > 20
-
-
-def test_a_session_counts_no_leftover_of_another(root):
-    crash(root, [quiet_span(0, 40)])
-    session = recording(root, [], session=Session("bbbbbbbb", 42, "9f3a01c2", "k1"))
-    session.write(quiet_span(0, 30), REPORTS)
-    *_, closing = recover(root, NOW).published
-    record = sidecar(closing)
-    assert (record["session"], record["frames"]) == ("bbbbbbbb", 30)
-    assert (record["end_reason"], record["recovered"], record["files"]) == (
-        "crash",
-        True,
-        {"chunk": 1},
-    )
-
-
-def test_a_session_that_had_just_ended_was_not_cut_short(root):
-    published = []
-    session = recording(root, published)
-    session.write(quiet_span(0, 40), REPORTS)
-    totals = (root.state / FILE).read_bytes()
-    session.finish("stop")
-    (root.state / FILE).write_bytes(totals)  # killed before it was forgotten
-    done = recover(root, NOW)
-    assert (done.cut_short, done.published) == (None, [])
-    assert not (root.state / FILE).exists()
-
-
-def test_what_is_lost_of_a_session_lies_behind_its_last_frame(root):
-    crash(root, [quiet_span(0, 40)])
-    cut = recover(root, NOW).cut_short
-    assert cut == CutShort("9f3a01c2", stamp_of(40))
-
-
-def test_a_session_that_began_before_the_wall_clock_was_known_is_dated_by_it_later(root):
-    published = []
-    session = recording(
-        root, published, stamps=lambda f: replace(stamp_of(f, trusted=False), utc_ns=17)
-    )
-    session.write(quiet_span(0, 40), REPORTS)
-    chunk, closing = recover(root, NOW).published
-    for one in (chunk, closing):
-        assert sidecar(one)["started_at"] == "2026-11-22T10:15:00.123456Z"
-        assert sidecar(one)["utc_trusted"] is True
-
-
-@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"\0" * 99, b'{"session": 1}'])
-def test_totals_that_nobody_can_read_cost_a_closing_record_and_no_more(root, content):
-    crash(root, [quiet_span(0, 40)])
-    (root.state / FILE).write_bytes(content)
-    assert [one.what for one in recover(root, NOW).published] == ["chunk"]
-    assert len(left_in(root.quarantine)) == 1
-
-
-def test_chunks_that_waited_for_the_wall_clock_are_published_as_they_ended(root):
-    published = []
-    session = recording(
-        root,
-        published,
-        cutting=Cutting(40, FOREVER),
-        stamps=lambda frame: stamp_of(frame, trusted=False),
-        utc_wait_s=9,
-    )
-    session.write(quiet_span(0, 90), REPORTS)
-    assert published == []
-    done = recover(root, NEXT_BOOT)  # the finished ones are durable, what came behind is not
-    described = [sidecar(one) for one in chunks(done.published)]
-    assert [(one["frames"], one["end_reason"], one["recovered"]) for one in described] == [
-        (40, "full", False),
-        (40, "full", False),
-    ]
-    assert verify(root.path).ok

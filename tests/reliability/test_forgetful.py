@@ -1,6 +1,5 @@
 import random
 from contextlib import suppress
-from dataclasses import replace
 
 import pytest
 
@@ -9,17 +8,17 @@ from edgerec.store.recover import recover
 from edgerec.store.root import StorageRoot
 from edgerec.store.verify import verify
 from tests.failing_disk import Killed, failing_call
-from tests.recordings import REPORTS, quiet_span, recording, stamp_of
+from tests.leftovers import NEXT_BOOT
+from tests.recordings import FOREVER, REPORTS, quiet_span, recording
 from tests.reliability.forgetful import ForgetfulDisk
 
-NEXT_BOOT = replace(stamp_of(10_000), boot_id="the next boot")
 FRAMES = 100
 
 
 def record(path, published, durable):
     """A session in pieces of 20 frames, synced after each; tells what was durable at what time."""
     with StorageRoot(path) as root:
-        session = recording(root, published, cutting=Cutting(40, 10**9))
+        session = recording(root, published, cutting=Cutting(40, FOREVER))
         for start in range(0, FRAMES, 20):
             session.write(quiet_span(start, 20), REPORTS)
             session.sync()
