@@ -98,10 +98,21 @@ def test_where_turns_are_waited_for_blocks_are_short_and_looked_at_often(setting
 
 @pytest.mark.parametrize(("asked_ms", "patient"), [(None, True), (99, False), (100, True)])
 def test_who_asks_for_shorter_blocks_wants_them_soon(asked_ms, patient):
-    settings = config(ROOT, user="portaudio")
-    user = replace(settings.tracks.user, block_ms=asked_ms)
-    settings = replace(settings, tracks=replace(settings.tracks, user=user))
-    assert parts.build_child(settings, "user", START_NS)._patient is patient
+    assert is_patient(block_ms=asked_ms) is patient
+
+
+@pytest.mark.parametrize(
+    ("device", "patient"),
+    [
+        ({"channels": 2}, True),  # at any rate of its own
+        ({"channels": 8}, False),
+        ({"channels": 8, "sample_rate": 48_000}, True),
+        ({"channels": 32, "sample_rate": 44_100}, False),
+        ({"channels": 8, "sample_rate": 48_000, "block_ms": 2_000}, False),
+    ],
+)
+def test_what_would_fill_its_pipe_between_two_looks_is_looked_at_as_it_comes(device, patient):
+    assert is_patient(**device) is patient
 
 
 def test_blocks_are_short_where_a_track_is_not_waited_for_long():
@@ -115,3 +126,10 @@ def block_ms(settings):
     """What the user's capture child is told; None: nothing."""
     told = [word for word in parts.capture_command(settings, "user", 0) if "block-ms" in word]
     return told[0].split("=")[1] if told else None
+
+
+def is_patient(**device):
+    settings = config(ROOT, user="portaudio")
+    user = replace(settings.tracks.user, **device)
+    settings = replace(settings, tracks=replace(settings.tracks, user=user))
+    return parts.build_child(settings, "user", START_NS)._patient

@@ -9,7 +9,8 @@ from edgerec.audio import TRACKS, StreamHeader, TrackName
 from edgerec.capture.child import ChildLimits, ChildSource
 from edgerec.capture.device_watch import Watched
 from edgerec.capture.feed import FeedSource
-from edgerec.capture.portaudio import DEFAULT_BLOCK_MS, portaudio_command
+from edgerec.capture.portaudio import DEFAULT_BLOCK_MS, SERVER_BLOCK_MS, portaudio_command
+from edgerec.capture.sender import PIPE_BYTES
 from edgerec.capture.simulate import simulate_command
 from edgerec.clock import Clock
 from edgerec.config import Config, TrackConfig
@@ -76,10 +77,18 @@ def build_child(config: Config, name: TrackName, now_ns: int) -> ChildSource:
         capture_command(config, name, now_ns),
         track.env,
         now_ns=now_ns,
-        # Whoever asks for shorter blocks wants them soon.
-        patient=(track.block_ms or DEFAULT_BLOCK_MS) >= DEFAULT_BLOCK_MS,
+        patient=_can_wait(track, pace_ms(config)),
         limits=ChildLimits(start_ns=SIMULATED_START_NS) if track.source == "simulated" else None,
     )
+
+
+def _can_wait(track: TrackConfig, pace_ms: int) -> bool:
+    """Tell whether what a device delivers may be left in its pipe from one look to the next."""
+    if (track.block_ms or DEFAULT_BLOCK_MS) < DEFAULT_BLOCK_MS:
+        return False  # whoever asks for shorter blocks wants them soon
+    rate = track.sample_rate or MAX_RECORDING_RATE_HZ  # its own may be any
+    held_ms = pace_ms + (track.block_ms or SERVER_BLOCK_MS)  # and one block comes as we look
+    return rate * track.channels * SAMPLE_BYTES * held_ms / 1000 <= PIPE_BYTES
 
 
 def pace_ms(config: Config) -> int:
