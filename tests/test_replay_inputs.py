@@ -147,5 +147,5 @@ def test_a_file_that_is_no_recording_is_named_before_anything_is_made(tmp_path):
 
 def test_a_root_without_a_parent_is_named(tmp_path):
     path = write_wav(tmp_path / "u.wav", np.zeros(4_800))
-    with pytest.raises(StoreError, match=r"making the folder .*/nowhere/root: No such file"):
+    with pytest.raises(StoreError, match=r"making the folder .*/nowhere/root: there is no "):
         replayed(tmp_path / "nowhere" / "root", {"user": path})

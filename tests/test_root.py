@@ -102,9 +102,19 @@ def test_a_refused_holder_keeps_nothing_open(tmp_path):
         assert open_files(tmp_path) == held
 
 
-def test_a_root_that_can_not_be_made_is_named(tmp_path):
-    with pytest.raises(StoreError, match=r"making the folder .*gone/root: No such file"):
-        StorageRoot(tmp_path / "gone" / "root").acquire()
+def test_a_root_whose_parent_is_missing_says_which_folder_to_make(tmp_path):
+    with pytest.raises(
+        StoreError,
+        match=f"making the folder .*none/root: there is no {tmp_path}/none; make it first",
+    ):
+        StorageRoot(tmp_path / "none" / "root").acquire()
+
+
+@pytest.mark.parametrize("name", ["ready", "quarantine"])
+def test_a_folder_on_another_file_system_is_refused_before_anything_is_recorded(tmp_path, name):
+    (tmp_path / name).symlink_to("/proc")  # one that every user has
+    with pytest.raises(StoreError, match=f"{name}: it is on another file system than .*work"):
+        StorageRoot(tmp_path).acquire()
 
 
 def test_a_root_that_is_a_file_is_refused(tmp_path):

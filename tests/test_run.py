@@ -180,7 +180,7 @@ def test_a_root_whose_parent_is_missing_is_named(tmp_path):
     run.start()
     status, said = run.finish()
     assert status == 1
-    assert f"making the folder {run.root}: No such file or directory" in said
+    assert f"making the folder {run.root}: there is no {run.root.parent}; make it first" in said
     assert not run.root.parent.exists()
 
 

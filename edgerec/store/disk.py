@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -183,6 +184,26 @@ def move(source: Path, target: Path) -> None:
                 raise
             os.link(source, target)
             os.unlink(source)  # noqa: PTH108 -- tests fail this call by name
+
+
+def check_movable(source: Path, target: Path) -> None:
+    """Make sure that files can be moved from one folder to another, by moving one that isn't there.
+
+    Only the kernel can tell: a mount, and a part of a btrfs, is in the way even on the same disk.
+
+    Raises
+    ------
+    StoreError
+        They are on two file systems.
+    """
+    nothing = secrets.token_hex(8)
+    try:
+        os.rename(source / nothing, target / nothing)  # noqa: PTH104 -- no path comes of it
+    except OSError as error:
+        if error.errno == errno.EXDEV:
+            problem = f"it is on another file system than {source}; mount one for both, above them"
+            raise StoreError("moving files to", target, problem, error.errno) from error
+        # Nothing was moved, as it should be; what else may be wrong is told where it matters.
 
 
 def _rename_noreplace(source: Path, target: Path) -> None:

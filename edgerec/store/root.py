@@ -96,18 +96,25 @@ class StorageRoot:
         RootHeldError
             Another process has the lock; nothing was touched.
         StoreError
-            The folders can't be made or written, or their disk is not mounted; or there is none.
+            The folders can't be made or written, or their disk is not mounted, or they are on two;
+            or there is none.
         """
         check_mounted(self.path, require_mount=self._require_mount)
         if self._must_exist and not self.state.is_dir():
             raise StoreError(
                 "using", self.path, "nothing was ever recorded there; see storage.root"
             )
+        if not self.path.parent.exists():
+            raise StoreError(
+                "making the folder", self.path, f"there is no {self.path.parent}; make it first"
+            )
         disk.make_folders(self.path.parent, self.path.name)
         disk.make_folders(self.path, STATE)
         self._lock = _lock(self.state / _LOCK)
         for name in (WORK, READY, QUARANTINE):
             disk.make_folders(self.path, name)
+        for folder in (self.ready, self.quarantine):
+            disk.check_movable(self.work, folder)
 
         if not (self.state / _ID).exists():
             disk.replace(self.state / _ID, secrets.token_hex(8).encode() + b"\n")
