@@ -175,6 +175,13 @@ def test_help_lists_every_command_and_imports_none(capsys, monkeypatch):
     assert all(f"\n    {name} " in text for name in cli.COMMANDS)
 
 
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_every_command_takes_a_configuration(command, capsys):
+    with pytest.raises(SystemExit):
+        cli.main([command, "--help"])
+    assert "--config FILE" in capsys.readouterr().out
+
+
 def test_help_of_a_command_says_what_it_does(stand_in, capsys):
     stand_in(raising(AssertionError("run")))
     with pytest.raises(SystemExit):

@@ -58,3 +58,43 @@ def test_devices_that_cannot_be_listed_are_a_failure_with_a_hint(found, capsys):
     found(DeviceError("starting PortAudio: gone", "install it"))
     assert cli.main(["devices"]) == 1
     assert capsys.readouterr().err == "edgerec devices: starting PortAudio: gone; install it\n"
+
+
+def configuration(tmp_path, text):
+    file = tmp_path / "edgerec.yaml"
+    file.write_text(text)
+    return ["--config", str(file)]
+
+
+def test_what_a_configurations_tracks_mean_is_marked(found, capsys, tmp_path):
+    found(FOUND)
+    named = configuration(tmp_path, "tracks: {bot: {device: loopback}}")
+    assert cli.main(["devices", *named]) == 0
+    mic, loopback = capsys.readouterr().out.splitlines()
+    assert mic.endswith("[default] [tracks.user]")
+    assert loopback.endswith("[tracks.bot]")
+    assert cli.main(["devices", "--json", *named]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [device["tracks"] for device in told] == [["user"], ["bot"]]
+
+
+def test_a_device_that_a_configuration_means_and_that_is_not_there_is_a_failure(
+    found, capsys, tmp_path
+):
+    found(FOUND)
+    text = "tracks: {user: {device: gone}, bot: {source: feed}}"
+    assert cli.main(["devices", *configuration(tmp_path, text)]) == 1
+    printed = capsys.readouterr()
+    assert "tracks" not in printed.out
+    assert printed.err.startswith("edgerec devices: tracks.user.device: ")
+    assert "alsa:Mic,0" in printed.err
+
+
+def test_a_broken_configuration_that_is_not_named_keeps_nobody_from_seeing_the_devices(
+    found, capsys, tmp_path, monkeypatch
+):
+    found(FOUND)
+    _, file = configuration(tmp_path, "nonsense: 1")
+    monkeypatch.setenv("EDGEREC_CONFIG", file)
+    assert cli.main(["devices"]) == 0
+    assert cli.main(["devices", "--config", file]) == 78

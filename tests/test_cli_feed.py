@@ -203,7 +203,11 @@ def test_a_service_that_vanishes_is_told(service):
     ("arguments", "status", "says"),
     [
         (["bot", "-", "--socket", "/nowhere/control.sock"], 1, "no service at /nowhere"),
-        (["bot", "/no/such.wav", "--socket", "/nowhere/x.sock"], 1, "No such file"),
+        (
+            ["bot", "/no/such.wav", "--socket", "/nowhere/x.sock"],
+            1,
+            "reading /no/such.wav: No",
+        ),
         (["bot", "-", "--channels", "2"], 2, "needs --rate"),
         (["both", "-"], 2, "invalid choice"),
         (["bot"], 2, "FILE"),

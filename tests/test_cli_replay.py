@@ -51,7 +51,7 @@ def test_the_command_reports_damage_after_what_it_could_read(tmp_path, capsys):
     ("arguments", "status", "message"),
     [
         ([], 2, "give --user FILE, --bot FILE, or both"),
-        (["--user", "/no/such.wav"], 1, "/no/such.wav"),
+        (["--user", "/no/such.wav"], 1, "reading /no/such.wav: No such file"),
     ],
 )
 def test_the_command_says_what_it_lacks(tmp_path, capsys, arguments, status, message):

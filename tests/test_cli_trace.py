@@ -94,5 +94,5 @@ def test_a_trace_that_is_there_already_is_kept(trace, tmp_path):
     (tmp_path / "u.trace").write_text("evidence")
     status, _, err = finish(trace("--user", "u.trace", "--seconds", "1"))
     assert status == 1
-    assert "u.trace" in err
+    assert "edgerec trace: writing u.trace: File exists" in err
     assert (tmp_path / "u.trace").read_text() == "evidence"

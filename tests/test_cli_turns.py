@@ -119,6 +119,11 @@ def test_there_may_be_nothing_to_draw(tmp_path, capsys):
     assert "no session to draw" in capsys.readouterr().err
 
 
+def test_a_picture_that_can_not_be_written_is_named(top, capsys):
+    assert cli.main(["turns", str(top), "--plot", "/no/such/turns.svg"]) == 1
+    assert "writing /no/such/turns.svg: No such file or directory" in capsys.readouterr().err
+
+
 def test_a_picture_is_svg_or_png(capsys):
     with pytest.raises(SystemExit) as ended:
         cli.main(["turns", ".", "--plot", "a.gif"])

@@ -49,6 +49,27 @@ def test_the_demo_hears_both_speakers_within_5_seconds_and_lists_what_it_wrote(t
         assert max(level_dbfs(second[:, track]) for second in seconds) > SPEECH_DBFS
 
 
+def test_a_demo_is_recorded_as_a_named_configuration_says_but_of_virtual_devices(tmp_path, capsys):
+    file = tmp_path / "edgerec.yaml"
+    file.write_text(
+        "recording: {chunk_seconds: 0.5, num_channels: 1, format: flac, auto_start: false}\n"
+        "tracks: {user: {device: none such}, bot: {source: none}}\n"
+        "storage: {root: /nowhere/at/all}\n"
+    )
+    options = ["--seconds", "1", "--out", str(tmp_path / "demo"), "--config", str(file)]
+    assert main(["demo", "--json", *options]) == 0
+    files = json.loads(capsys.readouterr().out)["files"]
+    assert [one["frames"] for one in files] == [RATE // 2, RATE // 2, RATE]
+    assert verify(tmp_path / "demo").ok
+    (first, *_) = (tmp_path / "demo" / "ready").rglob("*_000000_chunk.json")
+    assert json.loads(first.read_text())["format"] == {
+        "container": "flac",
+        "codec": "flac",
+        "sample_rate": RATE,
+        "channels": ["mix"],
+    }
+
+
 def test_an_interrupted_demo_is_done(tmp_path):
     command = [sys.executable, "-m", "edgerec", "demo", "--out", str(tmp_path / "demo")]
     demo = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

@@ -96,6 +96,17 @@ def test_json_has_all_of_it(loopback):
     assert (told["written"], told["test"]) == (None, None)
 
 
+@pytest.mark.parametrize(
+    ("bot", "said"),
+    [("{device: 'alsa:Loopback,1'}", "is set"), ("{source: feed}", "is not set"), ("{}", "is not")],
+)
+def test_a_configuration_is_looked_at_whether_it_has_it(loopback, tmp_path, bot, said):
+    file = tmp_path / "edgerec.yaml"
+    file.write_text(f"tracks: {{bot: {bot}}}")
+    steps = json.loads(loopback(ALSA, "--json", "--config", file)[1])["steps"]
+    assert steps[-1].startswith(f"it {said} ")
+
+
 def test_a_file_is_written_whole_with_a_backup_and_only_once(loopback, tmp_path):
     file = tmp_path / "asound.conf"
     file.write_text("# mine\n")
@@ -130,6 +141,12 @@ def test_a_file_that_can_not_be_extended_is_left_alone(loopback, tmp_path, befor
     assert str(file) in complaint
     assert file.read_text() == before
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_file_that_can_not_be_written_is_named(loopback):
+    status, _, complaint = loopback(ALSA, "--write", "/no/such/asound.conf")
+    assert status == 1
+    assert "writing /no/such/asound.conf.new: No such file or directory" in complaint
 
 
 def test_a_machine_without_a_loopback_has_nothing_to_write_or_test(loopback, tmp_path):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from edgerec.cli.exits import Exit
 from edgerec.cli.interruption import Interruption
 from edgerec.cli.logs import log_to_stderr
-from edgerec.cli.options import add_json, parse_seconds
+from edgerec.cli.options import add_json, add_named_config, parse_seconds
 from edgerec.cli.output import print_json, print_published, published_as_json
 from edgerec.config import (
     Config,
@@ -19,6 +20,7 @@ from edgerec.config import (
     StorageConfig,
     TrackConfig,
     TracksConfig,
+    load_config,
 )
 from edgerec.service.recorder import Recorder
 from edgerec.store.disk import StoreError
@@ -49,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=DEFAULT_OUT,
         help=f"storage root to record into; made if it is missing (default: {DEFAULT_OUT})",
     )
+    add_named_config(parser, "whose `recording` and `turns` apply")
     add_json(parser)
 
 
@@ -56,6 +59,9 @@ def run(args: argparse.Namespace) -> int:
     """Record the virtual kiosk, and list what was written."""
     log_to_stderr()
     root: Path = args.out.absolute()
+    config = demo_config(root)
+    if args.config is not None:
+        config = as_configured(load_config(args.config), config)
     published: list[Published] = []
 
     def show(file: Published) -> None:
@@ -64,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
 
     interruption = Interruption()
     try:
-        recorder = Recorder(demo_config(root), length_s=args.seconds, on_published=show)
+        recorder = Recorder(config, length_s=args.seconds, on_published=show)
     except StoreError as error:
         print(error, file=sys.stderr)
         return Exit.FAILED
@@ -92,6 +98,12 @@ def demo_config(root: Path) -> Config:
         tracks=TracksConfig(user=_simulated("user"), bot=_simulated("bot")),
         storage=StorageConfig(root=root, utc_wait_s=0),  # whoever watches wants to see files come
     )
+
+
+def as_configured(wanted: Config, demo: Config) -> Config:
+    """Return the demo, recorded as somebody's own configuration says."""
+    recording = replace(wanted.recording, auto_start=True)
+    return replace(demo, recording=recording, turns=wanted.turns)
 
 
 def _simulated(track: str) -> TrackConfig:

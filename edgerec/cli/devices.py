@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from edgerec.capture.devices import DeviceError, DeviceInfo, list_devices
+from edgerec.audio import TrackName
+from edgerec.capture.devices import DeviceError, DeviceInfo, list_devices, resolve
 from edgerec.cli.exits import Exit
-from edgerec.cli.options import add_json
+from edgerec.cli.options import add_json, add_named_config
 from edgerec.cli.output import print_json
+from edgerec.config import Config, TrackConfig, load_config
 
 HELP = """List the inputs that can be recorded here. The id in the first column is what
 `tracks.user.device` and `tracks.bot.device` take: it stays the same across boots and plugging."""
@@ -18,35 +20,57 @@ HELP = """List the inputs that can be recorded here. The id in the first column 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
+    add_named_config(parser, "whose tracks' devices are marked")
     add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """List the devices."""
+    config = None if args.config is None else load_config(args.config)
     try:
         devices = list_devices()
     except DeviceError as error:
         print(f"edgerec devices: {error}; {error.hint}", file=sys.stderr)
         return Exit.FAILED
+    meant, missing = ({}, []) if config is None else _meant(config, devices)
     if args.json:
-        print_json([_as_json(device) for device in devices])
+        print_json([_as_json(device, meant) for device in devices])
     elif devices:
-        print("\n".join(_table(devices)))
+        print("\n".join(_table(devices, meant)))
     else:
         print("no input device")
-    return Exit.DONE
+    for problem in missing:
+        print(f"edgerec devices: {problem}", file=sys.stderr)
+    return Exit.FAILED if missing else Exit.DONE
 
 
-def _as_json(device: DeviceInfo) -> dict[str, object]:
+def _meant(
+    config: Config, devices: Sequence[DeviceInfo]
+) -> tuple[dict[TrackName, DeviceInfo], list[str]]:
+    """Return the device that each track means, and what is wrong with those that mean none."""
+    meant: dict[TrackName, DeviceInfo] = {}
+    missing = []
+    tracks: dict[TrackName, TrackConfig] = {"user": config.tracks.user, "bot": config.tracks.bot}
+    for name, track in tracks.items():
+        if track.source == "portaudio":
+            try:
+                meant[name] = resolve(track.device, devices)
+            except DeviceError as error:
+                missing.append(f"tracks.{name}.device: {error}; {error.hint}")
+    return meant, missing
+
+
+def _as_json(device: DeviceInfo, meant: Mapping[TrackName, DeviceInfo]) -> dict[str, object]:
     fields = dataclasses.asdict(device)
     del fields["index"]  # good in this process only
-    return fields
+    return {**fields, "tracks": [name for name, one in meant.items() if one == device]}
 
 
-def _table(devices: Sequence[DeviceInfo]) -> list[str]:
+def _table(devices: Sequence[DeviceInfo], meant: Mapping[TrackName, DeviceInfo]) -> list[str]:
     width = max(len(device.id) for device in devices)
     return [
-        f"{device.id:{width}}  {_format(device)}  {_remarks(device)}".rstrip() for device in devices
+        f"{device.id:{width}}  {_format(device)}  {_remarks(device, meant)}".rstrip()
+        for device in devices
     ]
 
 
@@ -54,10 +78,11 @@ def _format(device: DeviceInfo) -> str:
     return f"{device.sample_rate:6} Hz  {device.channels:2} ch"
 
 
-def _remarks(device: DeviceInfo) -> str:
+def _remarks(device: DeviceInfo, meant: Mapping[TrackName, DeviceInfo]) -> str:
     remarks = [device.name] if device.name != device.id else []
     if device.is_default:
         remarks.append("[default]")
     if device.loopback is not None:
         remarks.append(f"[loopback? {device.loopback}]")
+    remarks += [f"[tracks.{name}]" for name, one in meant.items() if one == device]
     return " ".join(remarks)

@@ -15,6 +15,7 @@ from edgerec.capture.wav_input import PcmFormat
 from edgerec.capture.wire import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ
 from edgerec.cli.exits import Exit
 from edgerec.cli.options import add_config, add_socket, socket_path
+from edgerec.cli.output import os_failure
 from edgerec.cli.service_connection import ServiceConnection, ServiceError
 
 HELP = """Push audio into a track with `source: feed` of the running service, as fast as it takes
@@ -59,8 +60,11 @@ def run(args: argparse.Namespace) -> int:
             service.finish()
             # The service reads on when there is room in its queue, which may take a while.
             service.answer(patience_s=None)
-    except (ServiceError, PcmInputError, OSError) as error:
+    except (ServiceError, PcmInputError) as error:
         print(f"edgerec feed: {error}", file=sys.stderr)
+        return Exit.FAILED
+    except OSError as error:
+        print(f"edgerec feed: {os_failure('reading', error)}", file=sys.stderr)
         return Exit.FAILED
     return Exit.DONE
 

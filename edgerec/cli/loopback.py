@@ -13,9 +13,9 @@ from pathlib import Path
 import yaml
 
 from edgerec.cli.exits import Exit
-from edgerec.cli.options import add_json
-from edgerec.cli.output import print_json
-from edgerec.config import Config, TrackConfig, TracksConfig
+from edgerec.cli.options import add_json, add_named_config
+from edgerec.cli.output import os_failure, print_json
+from edgerec.config import Config, TrackConfig, TracksConfig, load_config
 from edgerec.service.checkup import Finding
 from edgerec.service.loopback import Recipe, look, recipe, yaml_lines
 
@@ -42,20 +42,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="play three sweeps on the loudspeaker and look for them in the loopback",
     )
+    add_named_config(parser, "to be looked at, whether it is set there")
     add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Show it, and write and test it if asked to."""
+    config = None if args.config is None else load_config(args.config)
     found = recipe(look())
+    if config is not None and found.bot is not None:
+        found = dataclasses.replace(found, steps=(*found.steps, _is_set(config, found.bot)))
     if not args.json:
         print("\n".join(_shown(found)))
     written = tested = None
     try:
         if args.write is not None:
             written = str(_write(found, args.write))
-    except (NotWrittenError, OSError) as error:
+    except NotWrittenError as error:
         print(f"edgerec loopback: {error}", file=sys.stderr)
+        return Exit.FAILED
+    except OSError as error:
+        print(f"edgerec loopback: {os_failure('writing', error)}", file=sys.stderr)
         return Exit.FAILED
     if args.test:
         tested = _test(found)
@@ -85,6 +92,11 @@ def _shown(found: Recipe) -> list[str]:
     if found.steps:
         lines += ["", *(f"- {step}" for step in found.steps)]
     return lines
+
+
+def _is_set(config: Config, bot: str) -> str:
+    is_set = config.tracks.bot.source == "portaudio" and config.tracks.bot.device == bot
+    return "it is set in the configuration" if is_set else "it is not set in the configuration yet"
 
 
 def _write(found: Recipe, path: Path) -> Path:

@@ -22,6 +22,13 @@ def add_config(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_named_config(parser: argparse.ArgumentParser, what_for: str) -> None:
+    """Let a command that needs no configuration take `--config FILE`, if it is named."""
+    parser.add_argument(
+        "--config", metavar="FILE", type=Path, help=f"configuration {what_for} (default: none)"
+    )
+
+
 def add_json(parser: argparse.ArgumentParser) -> None:
     """Let a command take `--json`, for programs that read its output."""
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")

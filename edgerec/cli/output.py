@@ -22,6 +22,12 @@ def print_json(value: object) -> None:
     print(json.dumps(value, ensure_ascii=False, indent=2))
 
 
+def os_failure(doing: str, error: OSError) -> str:
+    """Return what was being done to which file, and what became of it."""
+    what = f"{doing} {error.filename}" if error.filename is not None else doing
+    return f"{what}: {error.strerror or error}"
+
+
 def print_published(published: Sequence[Published], root: Path) -> None:
     """List published files as a table, below the folder they have in common."""
     print(f"{len(published)} files under {root}:")

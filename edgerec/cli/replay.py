@@ -14,7 +14,7 @@ from edgerec.cli.exits import Exit
 from edgerec.cli.interruption import Interruption
 from edgerec.cli.logs import log_to_stderr
 from edgerec.cli.options import add_config, add_json
-from edgerec.cli.output import Progress, print_json, print_published, published_as_json
+from edgerec.cli.output import Progress, os_failure, print_json, print_published, published_as_json
 from edgerec.config import load_config
 from edgerec.service.replay import ReplayError, replay
 from edgerec.store.disk import StoreError
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         print("edgerec replay: give --user FILE, --bot FILE, or both", file=sys.stderr)
         return Exit.USAGE
     published: list[Published] = []
-    failure: Exception | None = None
+    failure: str | None = None
     stopped = threading.Event()
     Interruption().stops(lambda _: stopped.set())
     with Progress("replayed") as progress:
@@ -62,13 +62,15 @@ def run(args: argparse.Namespace) -> int:
                 on_progress=progress.seconds,
                 stopped=stopped.is_set,
             )
-        except (ReplayError, TraceError, StoreError, OSError) as error:
-            failure = error
+        except (ReplayError, TraceError, StoreError) as error:
+            failure = str(error)
+        except OSError as error:
+            failure = os_failure("reading", error)
     if args.json:
         print_json(
             {
                 "files": published_as_json(published),
-                "error": None if failure is None else str(failure),
+                "error": failure,
             }
         )
     else:

@@ -18,7 +18,7 @@ from edgerec.capture.child import ChildSource
 from edgerec.capture.trace import TraceWriter
 from edgerec.cli.exits import Exit
 from edgerec.cli.options import add_config, add_json, parse_seconds
-from edgerec.cli.output import Progress, print_json
+from edgerec.cli.output import Progress, os_failure, print_json
 from edgerec.clock import raw_now_ns
 from edgerec.config import default_file, load_config
 from edgerec.service.parts import build_children
@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
                 tracks.append(TracedTrack(path, sources[name], writer))
             _record(tracks, args.seconds, stop)
     except OSError as error:
-        print(f"edgerec trace: writing a trace: {error}", file=sys.stderr)
+        print(f"edgerec trace: {os_failure('writing', error)}", file=sys.stderr)
         return Exit.FAILED
     return _report(tracks, json=args.json)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from edgerec.cli.exits import Exit
 from edgerec.cli.options import add_config, add_json
-from edgerec.cli.output import print_json
+from edgerec.cli.output import os_failure, print_json
 from edgerec.cli.turn_picture import COLUMNS, png, svg
 from edgerec.config import default_file, load_config
 
@@ -69,8 +69,11 @@ def run(args: argparse.Namespace) -> int:
             session = overview([file for file in files if file.key.session == last], COLUMNS)
             drawn = svg(session).encode() if args.plot.suffix == ".svg" else png(session)
             args.plot.write_bytes(drawn)
-        except (StoreError, OSError) as error:
+        except StoreError as error:
             print(f"edgerec turns: {error}", file=sys.stderr)
+            return Exit.FAILED
+        except OSError as error:
+            print(f"edgerec turns: {os_failure('writing', error)}", file=sys.stderr)
             return Exit.FAILED
     return Exit.FAILED if found.problems else Exit.DONE
 
