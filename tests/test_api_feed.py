@@ -9,7 +9,7 @@ from edgerec import FeedError
 from tests.feeding import level, sounding
 from tests.kiosk import S
 from tests.program import RATE, samples
-from tests.test_recorder import wait_for
+from tests.waiting import wait_for
 
 
 def test_audio_is_fed_and_recorded_as_it_plays(program):

@@ -10,7 +10,7 @@ from edgerec.capture.faults import Absence
 from edgerec.store.verify import verify
 from tests.kiosk import S
 from tests.recordings import audio
-from tests.test_recorder import wait_for
+from tests.waiting import wait_for
 
 
 def test_async_handlers_are_awaited(program):

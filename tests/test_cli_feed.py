@@ -15,6 +15,7 @@ import pytest
 
 from edgerec.capture.answers import error_line, result_line
 from tests.feeding import level, sounding
+from tests.waiting import wait_for
 
 RATE = 16_000
 PATIENCE_S = 60.0
@@ -63,8 +64,7 @@ class Run:
     def until_recording(self):
         """Wait until the session has begun: the user's device delivers."""
         self._until("track delivers track=user")
-        while not self.ask("status")["recording"]:
-            pass
+        wait_for(lambda: self.ask("status")["recording"])
 
     def ask(self, command):
         with socket.socket(socket.AF_UNIX) as client:

@@ -15,7 +15,7 @@ from edgerec.service.control_socket import ControlSocket
 from tests.controlling import PATIENCE_S, ask, echo, echoed, read_line, serving
 from tests.feeding import level
 from tests.kiosk import FakeClock
-from tests.test_recorder import wait_for
+from tests.waiting import wait_for
 
 service = pytest.fixture(serving)
 

@@ -21,7 +21,8 @@ from edgerec.service.reload import Reloader
 from edgerec.store.verify import verify
 from tests.kiosk import FakeClock, device
 from tests.recordings import chunks, sidecar
-from tests.test_recorder import EagerSource, Running, wait_for
+from tests.test_recorder import EagerSource, Running
+from tests.waiting import wait_for
 
 REQUESTS = 10_000
 PER_CONNECTION = 80  # below the limit that has a test of its own

@@ -8,8 +8,8 @@ import time
 import pytest
 
 from edgerec.api.dispatcher import Call, Dispatcher, Handler
+from tests.waiting import PATIENCE_S, wait_for
 
-PATIENCE_S = 20.0
 LONG_S = 60.0  # a limit that no test reaches
 SHORT_S = 0.5  # one that a handler which never returns has to reach
 
@@ -50,13 +50,6 @@ class Program:
         return self.dispatcher.counts
 
 
-def until(condition):
-    patience = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < patience
-        time.sleep(0.005)
-
-
 def test_every_event_is_handled_once_in_order_by_each_handler_in_turn():
     program, told = Program(), []
     program.on(lambda event: told.append(("first", event)))
@@ -78,7 +71,7 @@ def test_handlers_run_off_the_thread_that_has_the_event_and_one_at_a_time():
     program.on(handle)
     for thread in [threading.Thread(target=program.emit, args=(n,)) for n in range(50)]:
         thread.start()
-    until(lambda: len(most) == 50)
+    wait_for(lambda: len(most) == 50)
     program.finish()
     assert all(most)
 
@@ -134,7 +127,7 @@ def test_a_handler_that_never_returns_is_left_behind_and_the_others_go_on(caplog
     program.on(hang)
     program.on(lambda event: told.append(event))
     program.emit(*range(20))
-    until(lambda: len(told) == 20)
+    wait_for(lambda: len(told) == 20)
     assert len(set(threading.enumerate()) - before) < 10  # one thread for it, once
     counts = program.finish()
     released.set()
@@ -152,9 +145,9 @@ def test_a_handler_that_comes_back_late_is_called_again():
 
     program.on(handle)
     program.emit(1, 2)
-    until(lambda: program.dispatcher.counts.missed == 1)
+    wait_for(lambda: program.dispatcher.counts.missed == 1)
     released.set()
-    until(lambda: not program.handlers[0][0].busy)
+    wait_for(lambda: not program.handlers[0][0].busy)
     program.emit(3)
     program.finish()
     assert told == [1, 3]
@@ -172,7 +165,7 @@ def test_an_async_handler_that_takes_too_long_is_cancelled():
     program.on(handle)
     program.emit(1)
     assert program.finish().overdue == 1
-    until(lambda: told == [1])
+    wait_for(lambda: told == [1])
 
 
 def test_what_is_waiting_at_the_end_is_handled():
@@ -197,7 +190,7 @@ def test_the_end_waits_no_longer_than_one_handler_may_take():
     for _ in range(5):
         program.on(lambda event: released.wait(PATIENCE_S))
     program.emit(1)
-    until(lambda: program.dispatcher.counts.overdue > 0)
+    wait_for(lambda: program.dispatcher.counts.overdue > 0)
     counts = program.finish()
     released.set()
     assert counts.done == 0

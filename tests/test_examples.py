@@ -17,8 +17,8 @@ import pytest
 import edgerec
 from edgerec.store.verify import verify
 from tests.feeding import level
-from tests.test_recorder import wait_for
 from tests.test_run import Run
+from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "docs" / "examples"

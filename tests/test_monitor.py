@@ -9,7 +9,7 @@ from edgerec.service.health import Reason
 from edgerec.service.monitor import LEVEL_S, SILENT, Monitor
 from edgerec.service.timeline import SessionTimeline
 from edgerec.sync.ring import History
-from tests.test_recorder import PATIENCE_S, wait_for
+from tests.waiting import PATIENCE_S, wait_for
 
 RATE = 100
 

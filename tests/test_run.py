@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -14,8 +13,7 @@ from edgerec.cli import interruption
 from edgerec.cli.interruption import Interruption
 from edgerec.store.root import StorageRoot
 from edgerec.store.verify import verify
-
-PATIENCE_S = 20.0  # for a process that has something to do, on a busy machine
+from tests.waiting import PATIENCE_S, wait_for
 
 
 class Run:
@@ -46,11 +44,11 @@ class Run:
         assert any(sentence in line for line in self.process.stderr), sentence
 
     def wait_for(self, pattern):
-        deadline = time.monotonic() + PATIENCE_S
-        while not list(self.root.glob(pattern)):
-            assert time.monotonic() < deadline, f"no {pattern} in {self.root}"
+        def is_there():
             assert self.process.poll() is None, self.process.communicate()
-            time.sleep(0.05)
+            return any(self.root.glob(pattern))
+
+        wait_for(is_there, look_s=0.05, why=lambda: f"no {pattern} in {self.root}")
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from edgerec.store.recover import recover
 from edgerec.store.root import StorageRoot
 from edgerec.store.totals import FILE as TOTALS_FILE
 from edgerec.store.verify import verify
+from tests.waiting import wait_for
 
 S = 1_000_000_000
 CHUNK_S = 2.0
@@ -67,10 +68,7 @@ class Service:
         if rng.random() < 1 / 4:
             time.sleep(rng.uniform(0, STARTING_S))
             return
-        deadline_s = time.monotonic() + PATIENCE_S
-        while not (self.root / ".state" / TOTALS_FILE).exists():
-            assert time.monotonic() < deadline_s, f"no session began: {self.said()}"
-            time.sleep(0.01)
+        wait_for((self.root / ".state" / TOTALS_FILE).exists, within_s=PATIENCE_S, why=self.said)
         time.sleep(rng.uniform(0, RECORDING_S))
 
     def kill(self):
@@ -91,11 +89,13 @@ class Service:
 
     def wait_to_hear(self, sentence):
         """Wait until it has logged it."""
-        deadline_s = time.monotonic() + PATIENCE_S
-        while sentence not in self.said():
-            assert time.monotonic() < deadline_s, f"never said {sentence!r}: {self.said()}"
-            assert self.process.poll() is None, self.said()
-            time.sleep(0.1)
+
+        def is_said():
+            said = self.said()
+            assert sentence in said or self.process.poll() is None, said
+            return sentence in said
+
+        wait_for(is_said, within_s=PATIENCE_S, look_s=0.1, why=self.said)
 
     def published(self):
         """Return the names that it has said are published."""
