@@ -1,37 +1,27 @@
-"""Programs that read nothing, never return, or send rubbish: none of them costs a frame.
-
-What is measured over hours runs in a process of its own, of which this file is the program.
-"""
+"""Programs that read nothing, never return, or send rubbish: none of them costs a frame."""
 
 import contextlib
-import hashlib
 import json
 import socket
-import subprocess
 import sys
 import threading
 import time
 from dataclasses import replace
-from pathlib import Path
 
-import numpy as np
 import pytest
 
 from edgerec import FeedError, Recorder
-from edgerec.audio import TRACKS
-from edgerec.capture.wire import Decoder, WireError
 from edgerec.config import HooksConfig
-from edgerec.service import parts, writer_loop
+from edgerec.service import parts
 from edgerec.service.tap_connection import MAX_WAITING_BYTES
 from edgerec.store.verify import verify
 from tests.feeding import level
-from tests.kiosk import START_NS, FakeClock, S, config, device, hum
-from tests.recordings import audio
-from tests.test_day import medians, resident_bytes
-from tests.test_recorder import EagerSource, PacedClock, wait_for
+from tests.kiosk import START_NS, S, config, device, hum
+from tests.tapping import Listener
+from tests.test_recorder import EagerSource, PacedClock
+from tests.waiting import wait_for
 
 PATIENCE_S = 20.0
-REPLY = b'{"id": 1, "ok": true, "result": {}}\n'
 
 
 class EndingClock(PacedClock):
@@ -43,27 +33,6 @@ class EndingClock(PacedClock):
         if self.ending and threading.current_thread().name == "hooks":
             self.raw_ns += 10 * S
         return super().now_ns()
-
-
-class Listener:
-    """A client of a tap."""
-
-    def __init__(self, recorder, what):
-        self.socket, theirs = socket.socketpair()
-        self.last = b""
-        recorder._running.service.taps.offer(what, theirs, REPLY)
-
-    def listen(self):
-        """Read to the end; return how many frames came, and keep the last line."""
-        decoder, frames = Decoder(), 0
-        assert self.socket.recv(len(REPLY), socket.MSG_WAITALL) == REPLY
-        while data := self.socket.recv(1 << 16):
-            try:
-                for message in decoder.feed(data):
-                    frames += getattr(message, "frames", 0)
-            except WireError:
-                self.last = decoder.rest
-        return frames
 
 
 @pytest.fixture
@@ -142,11 +111,7 @@ def test_no_handler_hook_or_tap_costs_a_frame_and_each_is_reported(kiosk, tmp_pa
     kiosk.start_recording()
     record(kiosk, 3)
     readers = [Listener(kiosk, what) for what in ("user", "mix") for _ in range(25)]
-    heard = []
-    listening = [
-        threading.Thread(target=lambda one=one: heard.append(one.listen()), daemon=True)
-        for one in readers[::2]
-    ]
+    listening = [threading.Thread(target=one.listen, daemon=True) for one in readers[::2]]
     for thread in listening:
         thread.start()
     taps = kiosk._running.service.taps
@@ -159,6 +124,7 @@ def test_no_handler_hook_or_tap_costs_a_frame_and_each_is_reported(kiosk, tmp_pa
     released.set()
     for thread in listening:
         thread.join(PATIENCE_S)
+        assert not thread.is_alive()
     assert verify(tmp_path / "root").ok
     assert gaps_and_losses(tmp_path / "root") == []
     assert told == sorted(set(told)) and len(told) > 55
@@ -168,7 +134,7 @@ def test_no_handler_hook_or_tap_costs_a_frame_and_each_is_reported(kiosk, tmp_pa
     assert "a bug of the program's" in caplog.text
     assert "tap cut off, it does not read of=user" in caplog.text
     assert "the service ends" in caplog.text  # of the hooks that hang
-    assert len(heard) == len(listening) and min(heard) > 50 * 16_000
+    assert min(one.frames for one in readers[::2]) > 50 * 16_000
 
 
 def rubbish(recorder, data):
@@ -215,143 +181,3 @@ def test_a_feed_that_sends_rubbish_or_far_too_much_costs_the_other_track_nothing
     assert refused == ["stopped"]
     assert gaps_and_losses(tmp_path / "root") == []
     assert verify(tmp_path / "root").ok
-
-
-# Eight hours of all of them
-
-HOURS_S = 8 * 3_600.0
-RATE = 8_000
-CHUNK_S = 30.0
-LEAD_S = 50.0  # that the devices may be ahead of what is published; the ring holds 66 s
-MAX_GROWTH_BYTES = 16 << 20
-"""Of seven hours: what taps may hold when the machine has no time for them, 1000 blocks of 8 KB and
-1 MiB for each of three streams, and 5 MB of noise. Measured: 0.2 to 0.3 MB on a quiet machine, and
-once over 4 MiB on a busy one. A chunk is 0.96 MB, and there are 840 of them."""
-
-
-class GatedClock(FakeClock):
-    """Half a second passes at each look of the recorder thread, unless the disk is behind."""
-
-    def __init__(self):
-        super().__init__()
-        self.published_s = 0.0
-        self.until_ns = START_NS
-
-    def now_ns(self):
-        if threading.current_thread().name == "recorder":
-            open_ns = START_NS + round((self.published_s + LEAD_S) * S)
-            if self.raw_ns < min(open_ns, self.until_ns):
-                self.raw_ns += S // 2
-            else:
-                time.sleep(0.0005)
-        return self.raw_ns
-
-
-class Account:
-    """What was told, and whether that is what there is."""
-
-    def __init__(self, clock):
-        self._clock = clock
-        self.digests = {}
-        self.order = []
-        self.different = 0
-        self.resident = []
-        self.states = []
-
-    def chunk(self, recorder, event):
-        self.order.append((event.sequence, event.start_frame, event.frames))
-        digest = hashlib.sha256()
-        for block in event.blocks(65_536):
-            digest.update(block)
-        self.different += digest.digest() != hashlib.sha256(audio(event.path)).digest()
-        self.resident.append(resident_bytes())
-
-    def fetch(self, recorder, event):
-        """A sync job: takes every file away, and so lets time go on."""
-        event.path.unlink()
-        event.sidecar.unlink(missing_ok=True)
-        if event.kind == "chunk":
-            self._clock.published_s = (event.start_frame + event.frames) / RATE
-
-
-def eight_hours(root, seconds):
-    """Record with every consumer attached, and print the account as JSON."""
-    writer_loop.WRITE_S = 0.002
-    parts.build_children = lambda config, now_ns: {
-        track: EagerSource(
-            device(track, world=hum, seconds=seconds + 60, sample_rate=RATE, block_ms=500.0)
-        )
-        for track in TRACKS
-    }
-    clock = GatedClock()
-    account = Account(clock)
-    settings = config(root, sample_rate=RATE, chunk_seconds=CHUNK_S)
-    settings = replace(
-        settings,
-        storage=replace(settings.storage, stall_seconds=60.0),
-        hooks=HooksConfig(on_chunk=("/bin/true", "{path}"), on_state=("/bin/true", "{state}")),
-    )
-    recorder = Recorder(settings, clock=clock)
-    recorder.event_handler("on_audio_data")(account.chunk)
-    recorder.event_handler("on_published")(account.fetch)
-    recorder.event_handler("on_state")(lambda recorder, event: account.states.append(event.state))
-
-    @recorder.event_handler("on_track_audio_data")
-    async def broken(recorder, event):
-        raise RuntimeError("a bug of the program's")
-
-    recorder.start_recording()
-    listeners = [Listener(recorder, what) for what in ("user", "bot", "mix") for _ in range(10)]
-    for one in listeners[::2]:
-        threading.Thread(target=one.listen, daemon=True).start()
-    clock.until_ns = START_NS + round(seconds * S)
-    while clock.raw_ns < clock.until_ns:
-        time.sleep(0.05)
-    clock.until_ns += 60 * S
-    service = recorder._running.service
-    listening = service.taps.count
-    recorder.stop_recording()
-    result = {
-        "order": account.order,
-        "different": account.different,
-        "resident_bytes": medians(account.resident),
-        "raised": recorder.counts.handlers.raised,
-        "dropped": recorder.counts.dropped,
-        "hooks": [service.hooks.counts.succeeded, service.hooks.counts.failed],
-        "states": account.states,
-        "listening": listening,
-    }
-    print(json.dumps(result))
-
-
-@pytest.fixture(scope="module")
-def hours(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("hours")
-    command = [sys.executable, "-m", "tests.test_consumers", str(folder), str(HOURS_S)]
-    done = subprocess.run(
-        command, cwd=Path(__file__).parents[1], check=True, stdout=subprocess.PIPE, text=True
-    )
-    return json.loads(done.stdout)
-
-
-@pytest.mark.long
-def test_in_eight_hours_every_chunk_is_told_once_in_order_with_the_audio_of_its_file(hours):
-    sequences, starts, frames = zip(*hours["order"], strict=True)
-    assert list(sequences) == list(range(len(sequences)))
-    assert len(sequences) >= HOURS_S / CHUNK_S - 1
-    assert list(starts) == np.cumsum([0, *frames[:-1]]).tolist()
-    assert hours["different"] == hours["dropped"] == 0
-    assert hours["raised"] == len(sequences)
-    assert hours["hooks"][0] + hours["hooks"][1] >= len(sequences)
-    assert hours["listening"] <= 15  # the others never read, and were cut off
-
-
-@pytest.mark.long
-def test_in_eight_hours_no_consumer_makes_memory_grow(hours):
-    _, first, *later = hours["resident_bytes"]  # ten minutes, then hours; all has happened by then
-    assert len(later) == 7
-    assert max(later) - first < MAX_GROWTH_BYTES
-
-
-if __name__ == "__main__":
-    eight_hours(Path(sys.argv[1]), float(sys.argv[2]))

@@ -1,96 +1,22 @@
 """Live audio out of the service: readers that read, that don't, that go away; fifty at once."""
 
-import json
 import socket
 
-import numpy as np
 import pytest
 
-from edgerec.audio import Block, BlockFlags, DeviceFrame, GapReason, StreamEnded, StreamHeader
+from edgerec.audio import Block, GapReason, StreamEnded, StreamHeader
 from edgerec.capture.answers import RefusedError
-from edgerec.capture.wire import Decoder, WireError
 from edgerec.service.commands import tap_command
 from edgerec.service.tap_connection import MAX_WAITING_BYTES
-from edgerec.service.taps import MAX_TAPS, QUEUE_BLOCKS, Taps
-from edgerec.service.timeline import SessionTimeline
-from edgerec.sync.ring import History
-from edgerec.sync.synchronizer import Synchronizer, TrackPlan, history_frames
-from tests.kiosk import FakeClock, FakeSource, S, device, recording_loop
-from tests.test_recorder import wait_for
-
-RATE = 48_000
-BLOCK = 4_800
-REPLY = b'{"id": 1, "ok": true, "result": {}}\n'
-USER = StreamHeader(RATE, 1, "user", "mic", "monotonic_raw")
-BOT = StreamHeader(RATE, 2, "bot", "loopback", "monotonic_raw")
-
-
-class Reader:
-    """A client that listens."""
-
-    def __init__(self, service, what="user"):
-        self.socket, theirs = socket.socketpair()
-        self.socket.setblocking(False)
-        self.decoder = Decoder()
-        self.reply = b""
-        self.last = None
-        self.at_end = False
-        service.taps.offer(what, theirs, REPLY)
-
-    def read(self):
-        """Return all messages that have come; `last` is the line that ended them."""
-        messages = []
-        while (data := self._receive()) is not None:
-            if not self.reply.endswith(b"\n"):
-                head, newline, data = data.partition(b"\n")
-                self.reply += head + newline
-            try:
-                messages += self.decoder.feed(data)
-            except WireError:
-                self.last = json.loads(self.decoder.rest)
-        return messages
-
-    def _receive(self):
-        try:
-            data = self.socket.recv(1 << 20)
-        except BlockingIOError:
-            return None
-        self.at_end = not data
-        return data or None
-
-
-class Service:
-    """Taps without their thread, and two devices."""
-
-    def __init__(self):
-        self.clock = FakeClock()
-        self.taps = Taps(self.clock)
-        self._sent = {"user": 0, "bot": 0}
-
-    def open(self, header):
-        self._sent[header.track] = 0
-        self.taps.take(header.track, header)
-
-    def deliver(self, header, pcm=None, frames=BLOCK, lost=0):
-        first = self._sent[header.track] + lost
-        self._sent[header.track] = first + frames
-        flags = BlockFlags(0) if first else BlockFlags.NEW_STREAM
-        pcm = bytes(2 * header.channels * frames) if pcm is None else pcm
-        block = Block(DeviceFrame(first), frames, self.clock.raw_ns, 0, flags, pcm)
-        self.taps.take(header.track, block)
-        return block
-
-    def step(self):
-        self.taps.step(0)
+from edgerec.service.taps import MAX_TAPS, QUEUE_BLOCKS
+from tests.kiosk import S
+from tests.tapping import BLOCK, BOT, RATE, REPLY, USER, Reader, Service, noise
+from tests.waiting import wait_for
 
 
 @pytest.fixture
 def service():
     return Service()
-
-
-def noise(seed, samples=BLOCK):
-    return np.random.default_rng(seed).integers(-999, 999, samples, dtype="<i2").tobytes()
 
 
 def test_a_reader_is_answered_and_gets_each_block_as_it_came(service):
@@ -264,98 +190,6 @@ def test_a_wrong_request_is_refused_with_what_there_is(service, args):
     with pytest.raises(RefusedError) as refused:
         tap_command(service.taps)(args)
     assert refused.value.code == "bad_args"
-
-
-def test_live_audio_is_at_most_two_blocks_late_though_the_timeline_waits_for_the_other_track():
-    """The bot's device comes up to 0.7 s late; nobody who listens to the user hears of it."""
-    clock = FakeClock()
-    taps = Taps(clock)
-    plans = {"user": TrackPlan(), "bot": TrackPlan()}
-    sources = {
-        "user": FakeSource(device("user", block_ms=100.0)),
-        "bot": FakeSource(device("bot", block_ms=700.0)),
-    }
-    loop = recording_loop(
-        sources,
-        Synchronizer(plans, late_s=0.8, drift_memory={}),
-        clock,
-        length_s=None,
-        choose_rate=lambda headers: 16_000,
-        build_history=lambda rate: History(history_frames(rate, 30.0)),
-        on_session=lambda session: None,
-        on_delivery=taps.take,
-        on_committed=taps.committed,
-    )
-    service = Service()
-    service.taps = taps
-    reader, mix = Reader(service), Reader(service, "mix")
-    heard_ns, mixed = [], 0
-    sent = 0
-    for _ in range(300):
-        clock.raw_ns += S // 20
-        loop.step(clock.raw_ns)
-        service.step()
-        for message in reader.read():
-            if isinstance(message, Block):
-                assert clock.raw_ns - message.arrived_ns <= S // 20  # the step of this test
-                assert message.first_frame == sent  # and none is missing
-                sent += message.frames
-                heard_ns.append(message.arrived_ns)
-        mixed += sum(message.frames for message in mix.read() if isinstance(message, Block))
-    assert len(heard_ns) > 140
-    assert 12 * 16_000 < mixed < 15 * 16_000
-
-
-def timeline(clock, rate=16_000, capacity=160_000):
-    history = History(capacity)
-    return SessionTimeline(rate, history, lambda frame: None, {})
-
-
-def extend(session, pcm):
-    for track in range(2):
-        session.history.append(track, pcm[track])
-    session.history.commit(session.history.end(0))
-
-
-def test_the_mix_is_both_tracks_on_the_timeline_held_at_full_scale(service):
-    session = timeline(service.clock)
-    extend(session, np.zeros((2, 1600), np.int16))
-    reader = Reader(service, "mix")
-    service.step()
-    service.taps.committed(session)
-    service.step()  # it begins with what comes from now on
-    pcm = np.array([[1, 2, 30_000], [10, 20, 30_000]], np.int16)
-    extend(session, pcm)
-    service.taps.committed(session)
-    service.step()
-    header, block = reader.read()
-    assert (header.sample_rate, header.channels, header.track) == (16_000, 1, "mix")
-    assert np.frombuffer(block.pcm, "<i2").tolist() == [11, 22, 32_767]
-    assert block.first_frame == 1600
-
-
-def test_the_mix_of_a_new_session_is_a_new_stream_and_a_late_thread_skips_what_is_lost(service):
-    first, second = timeline(service.clock), timeline(service.clock, capacity=2_000)
-    reader = Reader(service, "mix")
-    for session in (first, second):
-        service.taps.committed(session)
-        service.step()
-        extend(session, np.ones((2, 1_000), np.int16))
-        service.taps.committed(session)
-        service.step()
-    for _ in range(3):
-        extend(second, np.ones((2, 1_000), np.int16))
-    service.taps.committed(second)
-    service.step()
-    extend(second, np.ones((2, 500), np.int16))
-    service.taps.committed(second)
-    service.step()
-    messages = reader.read()
-    assert [type(message) for message in messages] == [StreamHeader, Block] * 2 + [Block]
-    assert [message.first_frame for message in messages if isinstance(message, Block)] == [
-        *(0, 0),
-        4_000,
-    ]
 
 
 def test_the_end_of_the_service_is_told_to_every_reader(service):
