@@ -4,6 +4,7 @@ import numpy as np
 
 from edgerec.audio import TRACKS, EchoReport, Stamp, TimelineFrame, TrackReport
 from edgerec.service.session_turns import SessionTurns
+from edgerec.service.speech_gate import SpeechGate
 from edgerec.service.timeline import SessionTimeline
 from edgerec.service.turn_writing import write_turns
 from edgerec.service.writer_loop import write_committed
@@ -17,6 +18,7 @@ from edgerec.sync.synchronizer import history_frames
 from edgerec.turns.activity import Judged
 from edgerec.turns.growing import TurnRules
 from edgerec.turns.tracker import TurnTracker
+from tests.kiosk import S
 
 RATE = 8_000
 LETTER = RATE // 10
@@ -25,8 +27,8 @@ LOUD = 1_000
 RULES = TurnRules(
     pre_roll=2 * LETTER, hangover=3 * LETTER, min_speech=2 * LETTER, max_turn=100 * LETTER
 )
+PATIENCE = 50 * LETTER  # of the writer with a turn thread that decides nothing
 SESSION = Session("9f3a01c2", 41, "00c0ffee", "k1")
-S = 1_000_000_000
 
 
 def stamp_of(frame):
@@ -186,6 +188,10 @@ def run_through_failures(rig, pcm):
         except StoreError:
             failed = True
     raise AssertionError("the disk fails no more")
+
+
+def gate_of(patience=PATIENCE, reach=10_000_000):
+    return SpeechGate(patience, reach)
 
 
 def turn_files(published, what=None):
