@@ -115,6 +115,19 @@ def test_a_sidecar_without_its_audio_is_acknowledged(tmp_path, published):
     ] * 3
 
 
+def test_in_an_archive_a_sidecar_without_its_audio_is_an_error(tmp_path, published):
+    take(published, 1, audio_only=True)
+    for folder in (tmp_path / "ready", tmp_path / "ready" / "kiosk=k1"):
+        assert verify(folder).ok  # however deep one looks
+    archive = tmp_path / "archive"
+    (tmp_path / "ready").rename(archive)
+    assert problems(archive) == [
+        (one.path.name, "is missing, its sidecar is here")
+        for one in sorted(published, key=lambda one: one.path)
+        if one.kind != "session" and one.sequence == 1
+    ]
+
+
 def test_a_cut_off_file_is_found_by_its_length(tmp_path, published):
     path = published[0].path
     path.chmod(0o640)

@@ -46,6 +46,15 @@ class RootHeldError(StoreError):
         self.pid = pid
 
 
+def is_published_here(folder: Path) -> bool:
+    """Tell whether a folder is one of a storage root's published ones, and no archive's."""
+    return any(
+        ready.name == READY and (ready.parent / STATE / _ID).exists()
+        for path in (folder.absolute(), folder.resolve())
+        for ready in (path, *path.parents)
+    )
+
+
 class StorageRoot:
     """A folder of recordings that one process at a time may write.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from edgerec.store.described import DescribedFile, DescribedSession, SidecarErro
 from edgerec.store.disk import StoreError, disk_step
 from edgerec.store.naming import AUDIO_SUFFIXES, SIDECAR_SUFFIX, parse_published
 from edgerec.store.publish import fingerprint
+from edgerec.store.root import is_published_here
 from edgerec.store.tree import walk
 from edgerec.store.wav import HEADER_BYTES, WavHeader, parse_wav_header
 
@@ -40,7 +41,8 @@ def verify(top: Path, progress: Progress | None = None) -> Report:
     """Check every published file under a folder, at any depth.
 
     A storage root's work, state and quarantine folders hold nothing published and are left out.
-    A sidecar without its audio is one that a sync job has acknowledged, not an error.
+    A sidecar without its audio is one that a sync job has acknowledged, not an error, under the
+    `ready` of a storage root; anywhere else the audio is missing.
 
     Raises
     ------
@@ -63,9 +65,7 @@ def verify(top: Path, progress: Progress | None = None) -> Report:
             findings.append(Finding(path, "has no sidecar"))
     if progress is not None:
         progress(len(audio), len(audio))
-    findings += [
-        Finding(path, "acknowledged: taken away, its sidecar is left", "info") for path in described
-    ]
+    findings += _without_audio(described)
     sessions = {one.key.session for one in files} | {one.key.session for one in closings}
     for session in sorted(sessions):
         findings += _check_session(
@@ -73,6 +73,18 @@ def verify(top: Path, progress: Progress | None = None) -> Report:
             [closing for closing in closings if closing.key.session == session],
         )
     return Report(len(audio), size_bytes, len(sessions), tuple(findings))
+
+
+def _without_audio(paths: Iterable[Path]) -> Iterator[Finding]:
+    here: dict[Path, bool] = {}
+    for path in paths:
+        folder = path.parent
+        if folder not in here:
+            here[folder] = is_published_here(folder)
+        if here[folder]:
+            yield Finding(path, "acknowledged: taken away, its sidecar is left", "info")
+        else:
+            yield Finding(path, "is missing, its sidecar is here")
 
 
 def _find(top: Path) -> tuple[list[Path], list[Path]]:
