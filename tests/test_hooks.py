@@ -1,70 +1,26 @@
-"""Hooks: real programs, run and watched in simulated time."""
+"""Hooks: which programs are run when, how often one is tried, and what the end waits for."""
 
 import os
 import socket
-import sys
 import threading
-import time
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from edgerec.audio import TimelineFrame
 from edgerec.config import HooksConfig
-from edgerec.service.hook_process import MAX_LINE_BYTES, MAX_LINES, environment
-from edgerec.service.hooks import HookLimits, Hooks
+from edgerec.service.hooks import HookLimits
 from edgerec.service.recorder import Recorder
-from edgerec.store.publish import Published
-from tests.kiosk import FakeClock, S, config
-
-PATIENCE_S = 60.0  # of real time, for a program to start and end on a busy machine
-SLEEPY = "import time; time.sleep(3600)"
-CHATTY = "import os\nwhile True: os.write(1, b'y' * 65536)"
-
-
-def python(code, *arguments):
-    return (sys.executable, "-S", "-c", code, *arguments)
+from tests.hooking import PATIENCE_S, SLEEPY, Service, published, python
+from tests.kiosk import S, config
+from tests.waiting import wait_for
 
 
 def appending(path, *words):
     """A program that adds a line of these words to a file."""
     code = "import sys; open(sys.argv[1], 'a').write(' '.join(sys.argv[2:]) + '\\n')"
     return python(code, str(path), *words)
-
-
-class Service:
-    """Hooks without their thread, each step as a test wants it."""
-
-    def __init__(self, limits=None, **commands):
-        self.clock = FakeClock()
-        self.hooks = Hooks(HooksConfig(**commands), self.clock, limits)
-
-    def until(self, condition):
-        patience = time.monotonic() + PATIENCE_S
-        while not condition(self.hooks.counts):
-            assert time.monotonic() < patience, self.hooks.counts
-            self.hooks.step(0.05)
-
-    def pass_time(self, seconds):
-        self.clock.raw_ns += round(seconds * S)
-        self.hooks.step(0.0)
-
-
-def published(path, kind="chunk", what="chunk"):
-    path.touch()
-    return Published(
-        path=path,
-        sidecar=path.with_suffix(".json"),
-        session="9f3a01c2",
-        kind=kind,
-        what=what,
-        sequence=0,
-        start=TimelineFrame(0),
-        frames=16_000,
-        end_reason="full",
-    )
 
 
 @contextmanager
@@ -128,41 +84,6 @@ def stop(service):
     service.until(lambda counts: counts.running == counts.waiting == 0)
 
 
-def test_a_hook_that_hangs_is_killed_with_what_it_started_and_tried_again(tmp_path, caplog):
-    child = tmp_path / "child"
-    code = (
-        "import subprocess, sys, time\n"
-        "child = subprocess.Popen([sys.executable, '-S', '-c', 'import time; time.sleep(3600)'])\n"
-        "open(sys.argv[1] + '.new', 'w').write(str(child.pid))\n"
-        "import os; os.rename(sys.argv[1] + '.new', sys.argv[1]); time.sleep(3600)"
-    )
-    service = Service(on_chunk=python(code, str(child)))
-    service.hooks.published(published(tmp_path / "a.wav"))
-    service.until(lambda counts: child.exists())
-    service.pass_time(299)
-    assert service.hooks.counts.running == 1
-    service.pass_time(2)
-    assert (service.hooks.counts.failed, service.hooks.counts.waiting) == (1, 1)
-    assert "not done after 300 s" in caplog.text
-    until(lambda: not runs(int(child.read_text())))
-
-
-def runs(pid):
-    """Whether a process is there, and no corpse that nobody has collected."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state not in "ZX"
-
-
-def until(condition):
-    patience = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < patience
-        time.sleep(0.01)
-
-
 def test_a_hook_that_fails_is_tried_again_with_growing_patience_until_it_succeeds(tmp_path, caplog):
     told, good = tmp_path / "told", tmp_path / "good"
     code = (
@@ -202,63 +123,12 @@ def test_a_state_is_not_told_again(tmp_path):
     assert service.hooks.counts.waiting == 0
 
 
-def test_a_program_that_is_not_there_is_told_and_tried_again(tmp_path, caplog):
-    service = Service(on_chunk=("/nonexistent/notify",))
-    service.hooks.published(published(tmp_path / "a.wav"))
-    service.until(lambda counts: counts.failed == 1)
-    assert service.hooks.counts.waiting == 1
-    assert "No such file or directory: '/nonexistent/notify'" in caplog.text
-
-
 def test_what_there_is_no_room_for_is_dropped_and_counted(tmp_path, caplog):
     service = Service(on_chunk=python(SLEEPY), limits=HookLimits(waiting=3))
     for number in range(10):
         service.hooks.published(published(tmp_path / f"{number}.wav"))
     assert (service.hooks.counts.waiting, service.hooks.counts.dropped) == (3, 7)
     assert "hook dropped, too many are waiting" in caplog.text
-
-
-def test_a_hook_that_prints_without_end_is_ended_and_little_of_it_reaches_the_log(tmp_path, caplog):
-    service = Service(on_chunk=python(CHATTY))
-    service.hooks.published(published(tmp_path / "a.wav"))
-    service.until(lambda counts: counts.failed == 1)
-    assert "it prints without end" in caplog.text
-    assert len(caplog.text) < 2 * MAX_LINES * MAX_LINE_BYTES
-
-
-def test_a_hook_that_can_t_be_watched_is_ended_and_fails(tmp_path, monkeypatch, caplog):
-    begun = []
-
-    def pidfd_open(pid):
-        begun.append(pid)
-        raise OSError(24, "Too many open files")
-
-    monkeypatch.setattr(os, "pidfd_open", pidfd_open)
-    service = Service(on_chunk=python(SLEEPY))
-    service.hooks.published(published(tmp_path / "a.wav"))
-    service.until(lambda counts: counts.failed == 1)
-    assert "Too many open files" in caplog.text
-    with pytest.raises(ChildProcessError):  # it is gone, and has been waited for
-        os.waitpid(begun[0], os.WNOHANG)
-
-
-def test_the_last_lines_of_the_output_reach_the_log(tmp_path, caplog):
-    caplog.set_level("INFO")
-    service = Service(on_chunk=python("for n in range(50_000): print('line', n)"))
-    service.hooks.published(published(tmp_path / "a.wav"))
-    service.until(lambda counts: counts.succeeded == 1)
-    said = [message for message in caplog.messages if "hook said" in message]
-    assert len(said) <= MAX_LINES
-    assert said[-1] == "hook said hook=on_chunk line='line 49999'"
-
-
-def test_a_hook_that_closes_its_output_and_runs_on_is_waited_for_without_spinning(tmp_path):
-    done = tmp_path / "done"
-    code = "import os, sys, time; os.close(1); os.close(2); time.sleep(0.3); open(sys.argv[1], 'w')"
-    service = Service(on_chunk=python(code, str(done)))
-    service.hooks.published(published(tmp_path / "a.wav"))
-    service.until(lambda counts: counts.succeeded == 1)
-    assert done.exists()
 
 
 def test_what_is_reported_before_the_end_is_still_run(tmp_path):
@@ -274,7 +144,7 @@ def test_the_end_is_held_up_by_no_hook(tmp_path, caplog):
     service.hooks.start()
     for number in range(5):
         service.hooks.published(published(tmp_path / f"{number}.wav"))
-    until(lambda: service.hooks.counts.running == 2)
+    wait_for(lambda: service.hooks.counts.running == 2, within_s=PATIENCE_S)
     ended = threading.Event()
 
     def leave():
@@ -282,7 +152,7 @@ def test_the_end_is_held_up_by_no_hook(tmp_path, caplog):
         ended.set()
 
     threading.Thread(target=leave, daemon=True).start()
-    until(lambda: service.hooks._stop_ns is not None)
+    wait_for(lambda: service.hooks._stop_ns is not None, within_s=PATIENCE_S)
     service.clock.raw_ns += 6 * S
     os.eventfd_write(service.hooks._woken, 1)
     assert ended.wait(PATIENCE_S)
@@ -298,7 +168,7 @@ def test_the_status_tells_what_has_become_of_hooks_and_who_listens(tmp_path):
     with Recorder(settings) as recorder:
         ours, theirs = socket.socketpair()
         recorder.taps.offer("user", theirs, b"")
-        until(lambda: recorder.status()["hooks"]["failed"] > 0)
+        wait_for(lambda: recorder.status()["hooks"]["failed"] > 0, within_s=PATIENCE_S)
         assert recorder.status()["taps"] == {"open": 1, "lost_blocks": 0}
         ours.close()
 
@@ -320,8 +190,3 @@ def test_a_new_configuration_counts_from_the_next_event_on(tmp_path):
     service.hooks.published(published(tmp_path / "b.wav"))
     service.until(lambda counts: counts.succeeded == 2)
     assert sorted(lines(told)) == ["new", "old"]
-
-
-def test_a_hook_can_t_speak_to_systemd_for_the_service():
-    inherited = {"PATH": "/bin", "NOTIFY_SOCKET": "/run/x", "WATCHDOG_USEC": "1"}
-    assert environment(inherited) == {"PATH": "/bin"}
