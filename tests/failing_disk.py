@@ -48,7 +48,7 @@ def failing_call(nth, error):
 def open_files(folder):
     """The files under `folder` that this process has open."""
     links = Path("/proc/self/fd").iterdir()
-    targets = (os.readlink(link) for link in links if os.path.lexists(link))  # noqa: PTH115
+    targets = (str(link.readlink()) for link in links if os.path.lexists(link))
     return sorted(target for target in targets if target.startswith(f"{folder}/"))
 
 

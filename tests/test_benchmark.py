@@ -1,16 +1,13 @@
 import sys
 import wave
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 SCRIPTS = Path(__file__).parent.parent / "scripts" / "benchmark"
 sys.path.insert(0, str(SCRIPTS))  # it is run as a folder, and so are its imports
-
-import contenders  # noqa: E402
-import inputs  # noqa: E402
-import measure  # noqa: E402
-
+contenders, inputs, measure = map(import_module, ("contenders", "inputs", "measure"))
 sys.path.remove(str(SCRIPTS))
 
 WRITE_A_SECOND = """

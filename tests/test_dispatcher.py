@@ -65,7 +65,7 @@ def test_handlers_run_off_the_thread_that_has_the_event_and_one_at_a_time():
 
     def handle(event):
         most.append(inside.acquire(blocking=False))
-        time.sleep(0.001)
+        time.sleep(0.001)  # for another to come in
         inside.release()
 
     program.on(handle)

@@ -33,7 +33,7 @@ class ForgetfulDisk:
     def _noting(self, real):
         def sync(fd):
             real(fd)
-            path = Path(os.readlink(f"/proc/self/fd/{fd}"))  # noqa: PTH115
+            path = Path(f"/proc/self/fd/{fd}").readlink()
             self._held.append(os.open(path, os.O_PATH))
             if path.is_dir():
                 self._names[_inode(path)] = {one.name: _inode(one) for one in path.iterdir()}

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from edgerec.cli.service_connection import ServiceConnection
 from edgerec.clock import SystemClock, monotonic_now_ns
 from edgerec.service.timeline import stamp_now
 from edgerec.store.recover import recover
@@ -43,6 +44,7 @@ class Service:
     def __init__(self, folder, root, **recording):
         self.root = root
         self._log = folder / "log"
+        self._socket = folder / "control.sock"
         file = folder / "edgerec.yaml"
         settings = {"chunk_seconds": CHUNK_S, "enable_turn_audio": True, **recording}
         tracks = {track: {"source": "simulated"} for track in ("user", "bot")}
@@ -52,7 +54,7 @@ class Service:
             "tracks": tracks,
             "storage": {"root": str(root), "utc_wait_s": 0},
             "retention": {"min_free_bytes": 0},
-            "control": {"socket": str(folder / "control.sock")},
+            "control": {"socket": str(self._socket)},
         }
         file.write_text(json.dumps(document))  # JSON is YAML
         self.started_ns = monotonic_now_ns()
@@ -96,6 +98,16 @@ class Service:
             return sentence in said
 
         wait_for(is_said, within_s=PATIENCE_S, look_s=0.1, why=self.said)
+
+    def wait_until_behind(self, seconds):
+        """Wait until so much is recorded that its disk does not have."""
+
+        def is_behind():
+            with ServiceConnection(self._socket) as connection:
+                storage = connection.request("status", {})["storage"]
+            return storage["writer_lag_seconds"] >= seconds
+
+        wait_for(is_behind, within_s=PATIENCE_S, look_s=0.1, why=self.said)
 
     def published(self):
         """Return the names that it has said are published."""

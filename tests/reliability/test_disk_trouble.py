@@ -2,13 +2,14 @@
 
 import json
 import subprocess
-import time
 from contextlib import contextmanager
 
 import pytest
 
 from edgerec.store.verify import verify
 from tests.reliability.harness import Service, why_no_mounts
+
+TROUBLE_S = 5.0
 
 pytestmark = [
     pytest.mark.long,
@@ -50,7 +51,7 @@ def test_a_disk_that_is_full_for_a_while_costs_nothing(tmp_path):
         fill(place / "filler")
         service.wait_to_hear("the disk fails, recording goes on in memory")
         assert "No space left on device" in service.said()
-        time.sleep(5)
+        service.wait_until_behind(TROUBLE_S)
         (place / "filler").unlink()
         service.wait_to_hear("the disk works again")
         assert service.stop() == 0
@@ -81,7 +82,7 @@ def test_a_disk_that_is_read_only_for_a_while_costs_nothing(tmp_path):
         with mounted(disk, "-o", "bind,ro", disk):
             service.wait_to_hear("the disk fails, recording goes on in memory")
             assert "Read-only file system" in service.said()
-            time.sleep(5)
+            service.wait_until_behind(TROUBLE_S)
         service.wait_to_hear("the disk works again")
         assert service.stop() == 0
         assert verify(disk / "root").ok
