@@ -1,6 +1,7 @@
 """Sessions with turns for the tests: what is said as strings, and a detector that hears it all."""
 
 import numpy as np
+import soundfile
 
 from edgerec.audio import TRACKS, EchoReport, Stamp, TimelineFrame, TrackReport
 from edgerec.service.session_turns import SessionTurns
@@ -28,6 +29,8 @@ RULES = TurnRules(
     pre_roll=2 * LETTER, hangover=3 * LETTER, min_speech=2 * LETTER, max_turn=100 * LETTER
 )
 PATIENCE = 50 * LETTER  # of the writer with a turn thread that decides nothing
+USER = "....SSSSS.......SSS.....SSSSSS......."
+BOT = ".SSSSSS......SSSS..........SSSS......"
 SESSION = Session("9f3a01c2", 41, "00c0ffee", "k1")
 
 
@@ -196,3 +199,27 @@ def gate_of(patience=PATIENCE, reach=10_000_000):
 
 def turn_files(published, what=None):
     return [one for one in published if one.kind == "turn" and what in (None, one.what)]
+
+
+def samples(path):
+    return soundfile.read(path, dtype="int16", always_2d=True)[0]
+
+
+def assert_views_of(published, pcm, *, exact=True):
+    """Every turn holds, of its own track, the frames that the chunks hold."""
+    chunks = np.zeros_like(pcm)
+    there = np.zeros(pcm.shape[1], bool)
+    for one in published:
+        if one.what == "chunk":
+            span = slice(one.start, one.start + one.frames)
+            chunks[:, span], there[span] = samples(one.path).T, True
+    turns = turn_files(published)
+    for turn in turns:
+        held = samples(turn.path)
+        track = ("turn-user", "turn-bot").index(turn.what)
+        assert held.shape == (turn.frames, 1)
+        if exact:
+            span = slice(turn.start, turn.start + turn.frames)
+            assert np.array_equal(held[:, 0], pcm[track, span])
+            assert np.array_equal(held[there[span], 0], chunks[track, span][there[span]])
+    return turns
