@@ -14,7 +14,7 @@ from edgerec.audio import Block, StreamHeader
 from edgerec.capture.answers import error_line, result_line
 from edgerec.capture.wire import Decoder, encode_block, encode_stream_header
 from edgerec.store.verify import verify
-from tests.test_run import Run
+from tests.running import Run
 
 PATIENCE_S = 60.0
 RATE = 48_000  # of simulated devices

@@ -17,7 +17,7 @@ import pytest
 import edgerec
 from edgerec.store.verify import verify
 from tests.feeding import level
-from tests.test_run import Run
+from tests.running import Run
 from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[1]

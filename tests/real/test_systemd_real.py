@@ -6,6 +6,7 @@ The container is that of the module; every test leaves the service recording.
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -203,26 +204,8 @@ def test_a_bad_configuration_stops_it_with_78_and_it_is_not_started_again(kiosk)
 
 def test_the_hardened_unit_records_from_a_sound_server(kiosk, sound, tmp_path):
     tone = tmp_path / "tone.wav"
-    subprocess.run(
-        [
-            "sox",
-            "-n",
-            "-r",
-            "48000",
-            "-c",
-            "1",
-            "-b",
-            "16",
-            tone,
-            "synth",
-            "120",
-            "sine",
-            "440",
-            "vol",
-            "0.5",
-        ],
-        check=True,
-    )
+    command = f"sox -n -r 48000 -c 1 -b 16 {tone} synth 120 sine 440 vol 0.5"
+    subprocess.run(shlex.split(command), check=True)
     players = [sound.play(tone, sink=sink) for sink in ("kiosk_mic_feed", "kiosk_speaker")]
     try:
         kiosk.configure(REAL)
