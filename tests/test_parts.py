@@ -128,6 +128,17 @@ def block_ms(settings):
     return told[0].split("=")[1] if told else None
 
 
+@pytest.mark.parametrize(
+    ("user_ms", "bot_ms", "late_s"),
+    [(0, 0, 0.8), (62.5, 0, 0.8625), (-500, 2_000, 2.8), (-500, -20, 0.8), (2_000, None, 2.8)],
+)
+def test_a_quiet_track_is_waited_for_longer_where_one_is_late_all_the_time(user_ms, bot_ms, late_s):
+    settings = config(ROOT, late_seconds=0.8, **({"bot": "none"} if bot_ms is None else {}))
+    tracks = settings.tracks
+    user, bot = replace(tracks.user, offset_ms=user_ms), replace(tracks.bot, offset_ms=bot_ms or 0)
+    assert parts.late_s(replace(settings, tracks=replace(tracks, user=user, bot=bot))) == late_s
+
+
 def is_patient(**device):
     settings = config(ROOT, user="portaudio")
     user = replace(settings.tracks.user, **device)

@@ -183,6 +183,18 @@ def test_another_offset_moves_its_track_and_reopens_nothing(running, opened):
     assert late == pytest.approx(0.05 * RATE, abs=2)
 
 
+def test_another_offset_is_waited_for_however_long_it_is(running):
+    rig = running()
+    begun(rig)
+    tracks = rig.recorder.config.tracks
+    assert rig.recorder.config.recording.late_seconds < 1.5
+    reload(rig, tracks=replace(tracks, bot=replace(tracks.bot, offset_ms=1_500.0)))
+    wait_for(lambda: chunks(rig.published))
+    rig.let_pass(5.0)
+    told = sidecar(rig.finish()[-1])["tracks"]
+    assert told["bot"]["gaps"] == told["user"]["gaps"] == []
+
+
 def test_another_rate_begins_another_session_that_misses_nothing(running):
     rig = running()
     begun(rig)

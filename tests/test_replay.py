@@ -1,17 +1,19 @@
 """Replayed inputs: every frame of them is in the chunks, where it was, or a gap of that length."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import soundfile
 
-from edgerec.audio import Block, GapReason, StreamHeader
+from edgerec.audio import TRACKS, Block, GapReason, StreamHeader
 from edgerec.capture.conversation import silence
 from edgerec.capture.faults import Absence, Faults, Loss, Stall
 from edgerec.capture.simulate import VirtualKiosk
 from edgerec.capture.virtual_device import DeviceModel
-from edgerec.service.replay import in_order
+from edgerec.service.replay import in_order, replay
 from tests.alignment import find, noise
-from tests.kiosk import S, write_traces
+from tests.kiosk import S, config, write_traces
 from tests.recordings import audio, chunks, sidecar
 from tests.replaying import RATE, end, gaps, replayed, write_wav
 
@@ -162,6 +164,18 @@ def test_an_input_that_ends_before_the_session_has_begun_is_recorded_and_then_at
     (gap,) = gaps(published, "user")
     assert gap["reason"] == "source"
     assert gap["start_frame"] == pytest.approx(RATE // 10, abs=1)
+
+
+def test_all_is_recorded_of_a_device_that_is_later_than_a_quiet_track_is_waited_for(tmp_path):
+    settings = config(tmp_path / "root", late_seconds=0.8)
+    late = replace(settings.tracks, bot=replace(settings.tracks.bot, offset_ms=1_500))
+    samples = noise(6 * 48_000, 48_000, 1)
+    inputs = {track: write_wav(tmp_path / f"{track}.wav", samples) for track in TRACKS}
+    published = []
+    replay(replace(settings, tracks=late), inputs, on_published=published.append)
+    assert gaps(published, "bot") == [
+        {"start_frame": 6 * RATE, "frames": 1.5 * RATE, "reason": "source"}
+    ]
 
 
 def test_a_hole_longer_than_the_ring_holds_is_a_gap_of_that_length(tmp_path):

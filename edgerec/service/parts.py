@@ -119,8 +119,13 @@ def build_feeds(config: Config, clock: Clock) -> dict[TrackName, FeedSource]:
 def build_synchronizer(config: Config, drift_memory: MutableMapping[str, float]) -> Synchronizer:
     """Return a synchronizer for the configured tracks."""
     plans = {name: track_plan(config, name) for name in track_configs(config)}
-    late_s = config.recording.late_seconds
-    return Synchronizer(plans, late_s=late_s, drift_memory=drift_memory)
+    return Synchronizer(plans, late_s=late_s(config), drift_memory=drift_memory)
+
+
+def late_s(config: Config) -> float:
+    """Return how long a quiet track is waited for: all that a late device delivers is late."""
+    offsets_ms = [track.offset_ms for track in track_configs(config).values()]
+    return config.recording.late_seconds + max(0, *offsets_ms) / 1000
 
 
 def track_plan(config: Config, name: TrackName) -> TrackPlan:

@@ -264,7 +264,7 @@ class Recorder:
             for name in changes.sources:
                 source = self._sources.renew(config, name)
                 self._capture.replace(name, source, plans.get(name))
-            self._capture.adjust(plans, config.recording.late_seconds)
+            self._capture.adjust(plans, parts.late_s(config))
             self._devices.watch(parts.watched_devices(config, self._sources.children))
         self._cleanup.adjust(parts.quota_of(config), bytes_per_s=parts.bytes_per_s(config))
         self.hooks.configure(config.hooks)
