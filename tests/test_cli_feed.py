@@ -64,7 +64,7 @@ class Run:
     def until_recording(self):
         """Wait until the session has begun: the user's device delivers."""
         self._until("track delivers track=user")
-        wait_for(lambda: self.ask("status")["recording"])
+        wait_for(lambda: self.ask("status")["recording"], within_s=PATIENCE_S)
 
     def ask(self, command):
         with socket.socket(socket.AF_UNIX) as client:

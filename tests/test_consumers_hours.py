@@ -29,6 +29,7 @@ from tests.test_recorder import EagerSource
 from tests.waiting import wait_for
 
 HOURS_S = 8 * 3_600.0
+PATIENCE_S = 1_200.0  # for hours that take 50 to 80 s
 RATE = 8_000
 CHUNK_S = 30.0
 LEAD_S = 50.0  # that the devices may be ahead of what is published; the ring holds 66 s
@@ -128,7 +129,7 @@ def eight_hours(root, seconds):
     for one in clock.readers:
         threading.Thread(target=one.listen, daemon=True).start()
     clock.until_ns = START_NS + round(seconds * S)
-    wait_for(lambda: clock.raw_ns >= clock.until_ns, within_s=seconds, look_s=0.05)
+    wait_for(lambda: clock.raw_ns >= clock.until_ns, within_s=PATIENCE_S, look_s=0.05)
     clock.readers = []  # they hear of the end before the clock does
     clock.until_ns += 60 * S
     service = recorder._running.service
@@ -152,7 +153,12 @@ def hours(tmp_path_factory):
     folder = tmp_path_factory.mktemp("hours")
     command = [sys.executable, "-m", "tests.test_consumers_hours", str(folder), str(HOURS_S)]
     done = subprocess.run(
-        command, cwd=Path(__file__).parents[1], check=True, stdout=subprocess.PIPE, text=True
+        command,
+        cwd=Path(__file__).parents[1],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=PATIENCE_S,
     )
     return json.loads(done.stdout)
 
