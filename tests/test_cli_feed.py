@@ -64,7 +64,7 @@ class Run:
     def until_recording(self):
         """Wait until the session has begun: the user's device delivers."""
         self._until("track delivers track=user")
-        wait_for(lambda: self.ask("status")["recording"], within_s=PATIENCE_S)
+        wait_for(lambda: self.ask("status")["recording"], within_s=PATIENCE_S, look_s=0.05)
 
     def ask(self, command):
         with socket.socket(socket.AF_UNIX) as client:
@@ -121,8 +121,11 @@ def test_what_applications_push_is_recorded_whole_beside_a_live_user(run, tmp_pa
     code, complaint = feed("bot", "-", *raw, pushed=level(0.1, 44_100, 2)[:-1])
     assert code == 1
     assert "inside a frame" in complaint
-    while service.ask("status")["tracks"]["bot"]["state"] != "idle":
-        pass
+
+    def is_idle():
+        return service.ask("status")["tracks"]["bot"]["state"] == "idle"
+
+    wait_for(is_idle, within_s=PATIENCE_S, look_s=0.05)
     assert service.stop() == 0
     assert not service.socket.exists()
     samples, sidecar = service.recorded()
@@ -130,7 +133,7 @@ def test_what_applications_push_is_recorded_whole_beside_a_live_user(run, tmp_pa
     # 0.1 s less its last, broken frame; each utterance is good to a frame.
     assert heard_frames == pytest.approx((1.5 + 0.75 + 0.1) * RATE, abs=4)
     assert sidecar["tracks"]["bot"]["gaps"] == []
-    assert not any(gap["frames"] > 2 for gap in sidecar["tracks"]["user"]["gaps"])
+    assert not any(gap["frames"] > 2 for gap in sidecar["tracks"]["user"]["gaps"]), sidecar
 
 
 def test_without_a_place_for_the_socket_devices_are_recorded_all_the_same(run, tmp_path):
