@@ -8,6 +8,7 @@ import pytest
 
 from edgerec import cli
 from edgerec.capture.answers import RefusedError
+from edgerec.cli.exits import Exit
 from edgerec.config import Changes, ConfigError, Problem
 from edgerec.service.commands import reload_command, session_command
 from edgerec.service.control import Control
@@ -118,7 +119,7 @@ def test_every_error_of_a_refused_file_is_told(path, capsys):
         raise ConfigError(Path("/etc/kiosk.yaml"), problems)
 
     with reloading(path, refuse):
-        assert cli.main(["reload", "--socket", str(path), "--json"]) == 1
+        assert cli.main(["reload", "--socket", str(path), "--json"]) == Exit.CONFIG
     shown = capsys.readouterr()
     assert json.loads(shown.out)["error"]["code"] == "bad_config"
     for problem in problems:

@@ -49,4 +49,4 @@ def fail(args: argparse.Namespace, command: str, error: ServiceError) -> int:
     if args.json:
         print_json({"error": error.told or {"code": "unreachable", "message": str(error)}})
     print(f"edgerec {command}: {error}", file=sys.stderr)
-    return Exit.FAILED
+    return Exit.CONFIG if error.told.get("code") == "bad_config" else Exit.FAILED
