@@ -1,6 +1,7 @@
 """Inputs that are cut off or damaged: what came before is published, what is wrong is said."""
 
 import dataclasses
+import os
 
 import numpy as np
 import pytest
@@ -142,6 +143,15 @@ def test_a_file_that_is_no_recording_is_named_before_anything_is_made(tmp_path):
     path.write_text("not a recording")
     with pytest.raises(TraceError, match=r"notes\.txt.*neither a trace nor a WAV"):
         replayed(tmp_path / "root", {"user": path})
+    assert not (tmp_path / "root").exists()
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    pipe = tmp_path / "u.wav"
+    os.mkfifo(pipe)
+    for path in (tmp_path, pipe):
+        with pytest.raises(TraceError, match="not a regular file; write it to one first"):
+            replayed(tmp_path / "root", {"user": path})
     assert not (tmp_path / "root").exists()
 
 

@@ -57,10 +57,13 @@ def open_input(path: Path, track: TrackName) -> Iterator[StreamHeader | Block]:
     Raises
     ------
     TraceError
-        It is neither; or, once read so far, it is damaged, or a trace of the other track.
+        It is neither, or no regular file; or, once read so far, it is damaged, or a trace of the
+        other track.
     OSError
         It can't be opened.
     """
+    if path.exists() and not path.is_file():  # it is opened twice, and a pipe can't be
+        raise TraceError(path, 0, "not a regular file; write it to one first")
     with path.open("rb") as file:
         start = file.read(4)
     if start == _RIFF:
