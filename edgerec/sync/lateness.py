@@ -63,7 +63,14 @@ class LateRun:
         self._share_late = 0.0
 
     def judge(
-        self, late_s: float, arrived_ns: int, *, usual_s: float, longer_s: float, overflow: bool
+        self,
+        late_s: float,
+        arrived_ns: int,
+        *,
+        usual_s: float,
+        longer_s: float,
+        overflow: bool,
+        most: int,
     ) -> Judgement:
         """Judge the next arrival.
 
@@ -77,12 +84,17 @@ class LateRun:
             How much longer the way to us has become since the stream began.
         overflow
             The driver says that frames were lost before it.
+        most
+            How many arrivals can be waited for. Where so many late ones are nothing unusual, as
+            behind a sound server that hands over its blocks in lumps, none is.
         """
         late = late_s > SUSPECT_S
         self._share_late += (late - self._share_late) / MEMORY_ARRIVALS
         flagged = overflow or self._flagged()
         if late_s <= (FLAGGED_SUSPECT_S if flagged else SUSPECT_S):
             return self._cleared(len(self._late) + 1) if self._late else ON_TIME
+        if not flagged and self._by_chance(most) > FALSE_ALARM:
+            return self._cleared(len(self._late) + 1)
         self._late.append(_Late(arrived_ns, late_s, overflow))
         if self._passed_s() < DECIDE_S:
             return WAIT
@@ -117,9 +129,9 @@ class LateRun:
         first, second = self._halves()
         catching_up = min(second) < min(first) - max(LEVEL_S, LEVEL_SHARE * min(first))
         number = len(self._late)
-        by_chance = max(self._share_late, LEAST_SHARE_LATE) ** number
         flagged = self._flagged()
-        if catching_up or number < MIN_ARRIVALS or (by_chance > FALSE_ALARM and not flagged):
+        unusual = flagged or self._by_chance(number) <= FALSE_ALARM
+        if catching_up or number < MIN_ARRIVALS or not unusual:
             return None
         # The least of so many usual latenesses is in there too: its mean, were they exponential.
         step_s = min(first + second) - usual_s / number
@@ -127,6 +139,9 @@ class LateRun:
         if flagged or longer_s + step_s > self._max_longer_s:
             return Judgement(number, lost_s=step_s)
         return Judgement(number, slower_s=step_s)
+
+    def _by_chance(self, number: int) -> float:
+        return max(self._share_late, LEAST_SHARE_LATE) ** number
 
     def _cleared(self, number: int) -> Judgement:
         for _ in range(min(number, len(self._late))):

@@ -17,7 +17,12 @@ LATE = SUSPECT_S * 2.5
 
 
 def judged(
-    late_s: list[float], *, flags: str = "", block_s: float = BLOCK_S, longer_s: float = 0
+    late_s: list[float],
+    *,
+    flags: str = "",
+    block_s: float = BLOCK_S,
+    longer_s: float = 0,
+    most: int = 10,
 ) -> str:
     """Judge arrivals: "?" waits, "." clears one, "L(ms)" is a loss, "S(ms)" a slower way.
 
@@ -27,7 +32,9 @@ def judged(
     for nth, late in enumerate(late_s):
         arrived_ns = round((nth * block_s + late) * 1e9)
         overflow = flags[nth : nth + 1] == "!"
-        judgement = run.judge(late, arrived_ns, usual_s=0, longer_s=longer_s, overflow=overflow)
+        judgement = run.judge(
+            late, arrived_ns, usual_s=0, longer_s=longer_s, overflow=overflow, most=most
+        )
         if judgement.lost_s or judgement.slower_s:
             letter = "L" if judgement.lost_s else "S"
             return said + f"{letter}({(judgement.lost_s or judgement.slower_s) * 1000:.0f})"
@@ -72,7 +79,7 @@ def test_the_usual_lateness_is_not_taken_for_lost_frames():
     run, number, usual_s = LateRun(), 1 + round(DECIDE_S / BLOCK_S), SUSPECT_S / 2
     for nth in range(number):
         at_ns = round(nth * BLOCK_S * 1e9)
-        judgement = run.judge(LATE, at_ns, usual_s=usual_s, longer_s=0, overflow=nth == 0)
+        judgement = run.judge(LATE, at_ns, usual_s=usual_s, longer_s=0, overflow=nth == 0, most=10)
     assert judgement.lost_s == pytest.approx(LATE - usual_s / number)
 
 
@@ -99,6 +106,24 @@ def test_few_late_blocks_do_not_tell_however_long_they_are():
     assert "L" in judged([0.5] * (enough + 1), block_s=0.5)
 
 
+def test_where_so_many_late_ones_are_nothing_unusual_none_is_waited_for():
+    enough = math.ceil(math.log(FALSE_ALARM) / math.log(LEAST_SHARE_LATE))
+    assert judged([LATE] * 12, most=enough - 1) == "." * 12
+    assert judged([LATE] * 2, most=enough) == "??"
+    assert judged([0.0, LATE, LATE], flags=".!", most=enough - 1) == ".??"
+
+
+def test_late_ones_are_let_go_when_they_turn_out_to_be_nothing_unusual():
+    run = LateRun()
+
+    def judge(late_s, nth, most):
+        return run.judge(
+            late_s, round(nth * 1e9), usual_s=0, longer_s=0, overflow=False, most=most
+        ).cleared
+
+    assert (judge(LATE, 0, 10), judge(LATE, 0.1, 10), judge(LATE, 0.2, 1)) == (0, 0, 3)
+
+
 def test_even_a_flagged_loss_needs_more_than_a_late_burst():
     assert "L" not in judged([0.5] * (MIN_ARRIVALS - 1), block_s=0.5, flags="!")
     assert "L" in judged([0.5] * MIN_ARRIVALS, block_s=0.5, flags="!")
@@ -110,11 +135,14 @@ def test_on_a_machine_that_is_often_late_more_arrivals_are_needed():
         run = LateRun()
         for nth in range(2_000):
             late = 0.0 if (nth + 1) % period else LATE
-            run.judge(late, round(nth * BLOCK_S * 1e9), usual_s=0, longer_s=0, overflow=False)
-        run.judge(0.0, round(3_000 * BLOCK_S * 1e9), usual_s=0, longer_s=0, overflow=False)
+            run.judge(
+                late, round(nth * BLOCK_S * 1e9), usual_s=0, longer_s=0, overflow=False, most=10
+            )
+        run.judge(0.0, round(3_000 * BLOCK_S * 1e9), usual_s=0, longer_s=0, overflow=False, most=10)
         arrivals = [round((1e6 + nth * BLOCK_S) * 1e9) for nth in range(12)]
         judgements = [
-            run.judge(0.5, at_ns, usual_s=0, longer_s=0, overflow=False) for at_ns in arrivals
+            run.judge(0.5, at_ns, usual_s=0, longer_s=0, overflow=False, most=10)
+            for at_ns in arrivals
         ]
         losses[name] = any(judgement.lost_s for judgement in judgements)
     assert losses == {"quiet": True, "busy": False}
@@ -128,6 +156,6 @@ def test_a_driver_that_says_so_is_believed_of_losses_as_small_as_jitter(flags, f
 def test_what_cannot_be_waited_for_is_dropped_from_the_judgement():
     run = LateRun()
     for nth in range(3):
-        run.judge(LATE, round(nth * BLOCK_S * 1e9), usual_s=0, longer_s=0, overflow=False)
+        run.judge(LATE, round(nth * BLOCK_S * 1e9), usual_s=0, longer_s=0, overflow=False, most=10)
     run.drop()
-    assert run.judge(0.0, 10**9, usual_s=0, longer_s=0, overflow=False).cleared == 3
+    assert run.judge(0.0, 10**9, usual_s=0, longer_s=0, overflow=False, most=10).cleared == 3
