@@ -18,12 +18,11 @@ from edgerec.sync.device_stream import Piece
 from edgerec.sync.placement import Placement
 from edgerec.sync.resampler import Line, Resampler, Samples
 
-BATCH_S: Final = 0.4  # resampled at once: half the calls of 0.2 s, and still under 1 s in memory
+BATCH_S: Final = 0.24  # worth a call, when no more is at hand: a sound server's block is
 SEGMENT_S: Final = 10.0  # of one line, when all is known; of 20 s a warming crystal bends too much
 FIRST_SEGMENT_S: Final = 1.0
-# At once into the resampler: two bends a segment apart, each with its crossfade, never come
-# between. What blocks of up to 200 ms make of a batch is not cut.
-MAX_WRITE_S: Final = 0.6
+MAX_WRITE_S: Final = 1.0  # at once into the resampler: more than one look at a pipe brings
+CROSSFADE_S: Final = 0.3  # into a new line: 0.25 at 4 kHz, with what soxr holds back
 KNOWN_PER_SEGMENT: Final = 4  # a line reaches no further ahead than a quarter of what is known
 JOINT_SEARCH_SHARE: Final = 0.4  # of a segment, in which the best joint is looked for
 JOINTS_TRIED: Final = 1000  # the best of so many is a thousandth of a frame from the clock's line
@@ -64,6 +63,11 @@ class Guide:
             timeline += 1
         return DeviceFrame(round(along.device_at(timeline))), TimelineFrame(timeline)
 
+    @property
+    def segment_s(self) -> float:
+        """How long the next line should be; none is shorter than one before it in its stream."""
+        return min(max(self._clock.known_s / KNOWN_PER_SEGMENT, FIRST_SEGMENT_S), SEGMENT_S)
+
     def next_joint(self, start: Joint) -> Joint:
         """Return where a line from `start` should end: a lattice point close to the clock's line.
 
@@ -71,8 +75,7 @@ class Guide:
         of a lattice point every second; with none, it stays within half a frame of them.
         """
         device, timeline = start
-        known_s = self._clock.known_s / KNOWN_PER_SEGMENT
-        length = min(max(known_s, FIRST_SEGMENT_S), SEGMENT_S) * self._placement.rate
+        length = self.segment_s * self._placement.rate
         ahead = np.arange(
             round(length * (1 - JOINT_SEARCH_SHARE / 2)),
             round(length * (1 + JOINT_SEARCH_SHARE / 2)),
@@ -124,9 +127,9 @@ class Run:
         self.resampler = Resampler(placement.rate, line_between(start, self._joint))
         self._batch: list[bytes] = []
         self._batch_frames = 0
-        device_rate = placement.rate * self.resampler.line.ratio
-        self._full_batch_frames = round(BATCH_S * device_rate)
-        self._max_write_frames = round(MAX_WRITE_S * device_rate)
+        self._device_rate = placement.rate * self.resampler.line.ratio
+        self._worth_frames = round(BATCH_S * self._device_rate)
+        self._max_write_frames = self._least_apart_frames()
 
     @property
     def astray_s(self) -> float:
@@ -142,7 +145,12 @@ class Run:
         pcm = piece.pcm[skipped * self._channels * 2 :] if skipped else piece.pcm
         self._batch.append(pcm)
         self._batch_frames += piece.frames - skipped
-        if self._batch_frames >= self._full_batch_frames:
+        if self._batch_frames >= self._max_write_frames:
+            self._write_batch()
+
+    def go_on(self) -> None:
+        """Place what there is, as no more is at hand; little of it waits for the next time."""
+        if self._batch_frames >= self._worth_frames:
             self._write_batch()
 
     def finish(self) -> None:
@@ -155,15 +163,28 @@ class Run:
         batch = fold(b"".join(self._batch), self._channels)
         self._batch.clear()
         self._batch_frames = 0
-        for first in range(0, len(batch), self._max_write_frames):
-            self._resample(batch[first : first + self._max_write_frames])
+        first = 0
+        while first < len(batch):
+            stop = first + self._max_write_frames  # of now: it grows with the segments
+            self._resample(batch[first:stop])
+            first = stop
 
     def _resample(self, samples: Samples) -> None:
         self._mute_pauses(samples)
         if self.resampler.fed + len(samples) > self._joint[0] and not self.resampler.bending:
             start, self._joint = self._joint, self._guide.next_joint(self._joint)
+            self._max_write_frames = self._least_apart_frames()
             self.resampler.bend(line_between(start, self._joint))
         self._put(self.resampler.next, self.resampler.write(samples))
+
+    def _least_apart_frames(self) -> int:
+        """Return how much may be resampled at once, so that no two bends come between.
+
+        They are as far apart as the joints just chosen are at least, less the crossfade into the
+        first.
+        """
+        apart_s = self._guide.segment_s * (1 - JOINT_SEARCH_SHARE / 2) - CROSSFADE_S
+        return round(min(apart_s, MAX_WRITE_S) * self._device_rate)
 
     def _mute_pauses(self, samples: Samples) -> None:
         """Silence what was sampled in a pause: the resampler would spread it over its edges."""

@@ -155,7 +155,8 @@ class Synchronizer:
         limit = TimelineFrame(min(now, before + round(STEP_S * self._rate)))
         for track in self._tracks.values():
             track.advance(now, limit)
-        self._commit(TimelineFrame(min(self._ends().values())))
+        # A piece that reaches past a stop is in history whole, and committed up to the stop.
+        self._commit(TimelineFrame(min(limit, *self._ends().values())))
         return before < self.history.committed and limit < now
 
     def replace(self, track: TrackName, plan: TrackPlan | None) -> None:

@@ -293,6 +293,8 @@ class TrackTimeline:
                 return
             stream.take()
             self._place(piece)
+        if self._run is not None:
+            self._run.go_on()
 
     def _place_rest(self) -> None:
         if self._stream is not None:

@@ -125,7 +125,7 @@ def test_a_run_places_its_audio_from_its_joint_on_and_names_the_silence_before()
     assert (np.abs(middle - 5_000) <= 1).all()
 
 
-@pytest.mark.parametrize("seconds", [0.5, 0.9, 2.0, 10.0])
+@pytest.mark.parametrize("seconds", [0.3, 0.45, 0.5, 0.7, 0.9, 1.1, 2.0, 10.0])
 @pytest.mark.parametrize("rate", [4_000, 48_000])
 def test_blocks_of_any_length_are_placed_along_lines_that_bend_every_second(rate, seconds):
     place = placement(capacity=60 * RATE)
