@@ -5,13 +5,11 @@ import time
 
 import pytest
 
-from edgerec.capture import device_watch
+from edgerec.capture import server_events
 from edgerec.capture.device_watch import (
     PIN_SETTLES_NS,
     PIN_WITHIN_NS,
     DeviceWatch,
-    Tidings,
-    tidings,
 )
 from edgerec.capture.findings import Findings, OpenDevice
 from edgerec.capture.sound_server import RecordingStream, ServerState, SoundServerError
@@ -157,25 +155,6 @@ def test_a_stream_that_delivers_is_moved_only_if_it_has_just_begun():
     assert findings.vouched(7)
 
 
-@pytest.mark.parametrize(
-    ("line", "told"),
-    [
-        ("Event 'change' on source-output #2", Tidings(changed=True)),
-        ("Event 'new' on source-output #2", Tidings(changed=True)),
-        ("Event 'remove' on source #2", Tidings(changed=True)),
-        ("Event 'new' on source #2", Tidings(changed=True, appeared=True)),
-        ("Event 'change' on server #4294967295", Tidings(changed=True)),
-        ("Event 'change' on source #2", Tidings()),
-        ("Event 'new' on sink-input #9", Tidings()),
-        ("Event 'new' on client #9", Tidings()),
-        ("", Tidings()),
-    ],
-)
-def test_only_what_concerns_recording_is_looked_into(line, told):
-    assert tidings(line.encode() + b"\n") == told
-    assert tidings(b"Event 'new' on client #1\n" + line.encode() + b"\n") == told
-
-
 def until(condition):
     deadline = time.monotonic() + PATIENCE_S
     while not condition():
@@ -188,7 +167,7 @@ def events(tmp_path, monkeypatch):
     """A FIFO in the place of `pactl subscribe`."""
     fifo = tmp_path / "events"
     os.mkfifo(fifo)
-    monkeypatch.setattr(device_watch, "SUBSCRIBE", ("cat", str(fifo)))
+    monkeypatch.setattr(server_events, "SUBSCRIBE", ("cat", str(fifo)))
     return fifo
 
 
@@ -221,8 +200,7 @@ def test_events_are_followed_and_a_server_that_returns_is_found_again(events):
 
 def test_a_server_whose_tool_is_not_there_is_not_asked_for_again(monkeypatch, caplog):
     caplog.set_level("INFO")
-    monkeypatch.setattr(device_watch, "SUBSCRIBE", ("no-such-tool",))
-    monkeypatch.setattr(device_watch, "STREAM_TICK_S", 0.01)
+    monkeypatch.setattr(server_events, "SUBSCRIBE", ("no-such-tool",))
     watching, findings = watch(Server())
     watching.start()
     until(lambda: caplog.messages)
@@ -234,8 +212,7 @@ def test_a_server_whose_tool_is_not_there_is_not_asked_for_again(monkeypatch, ca
 
 def test_a_kiosk_of_alsa_cards_alone_starts_nothing(monkeypatch, caplog):
     caplog.set_level("INFO")
-    monkeypatch.setattr(device_watch, "SUBSCRIBE", ("no-such-tool",))
-    monkeypatch.setattr(device_watch, "STREAM_TICK_S", 0.01)
+    monkeypatch.setattr(server_events, "SUBSCRIBE", ("no-such-tool",))
     server = Server()
     watching, findings = watch(server, wanted="alsa:Mic,0", opened=None)
     watching.start()

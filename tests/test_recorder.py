@@ -316,8 +316,12 @@ def test_leaving_a_recorder_that_was_waited_for_tells_its_failure_no_second_time
 def test_the_first_failure_is_the_one_that_is_told(tmp_path, kiosk):
     failures = itertools.count(1)
 
+    def fail_too(now_ns):
+        wait_for(lambda: recorder.threads.failure is not None)
+        return 1 / 0
+
     def fail(published):
-        kiosk["bot"].deliver = lambda now_ns: 1 / 0  # what comes of it later
+        kiosk["bot"].deliver = fail_too
         raise RuntimeError(f"failure {next(failures)}")
 
     recorder = Recorder(
@@ -349,7 +353,7 @@ def test_devices_are_read_at_once_and_levels_told_while_somebody_hears_them(runn
     ("failing", "thread"),
     [
         ((Monitor, "step"), "monitor"),
-        ((DeviceWatch, "_connect"), "device watch"),
+        ((DeviceWatch, "_needs_server"), "device watch"),
         ((Hooks, "step"), "hooks"),
         ((Taps, "step"), "taps"),
         ((TurnLoop, "step"), "turns"),

@@ -13,18 +13,16 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import re
 import select
-import subprocess
 import threading
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from edgerec.audio import TrackName
 from edgerec.capture.devices import PULSE_PREFIX
 from edgerec.capture.findings import Findings, OpenDevice
 from edgerec.capture.hotplug import CardWatch
+from edgerec.capture.server_events import ServerEvents
 from edgerec.capture.sound_server import (
     RecordingStream,
     ServerState,
@@ -36,43 +34,13 @@ from edgerec.clock import Clock
 
 log = logging.getLogger(__name__)
 
-# setpriv: the kernel kills it with our thread, should that be killed itself.
-SUBSCRIBE: Final = ("setpriv", "--pdeathsig", "KILL", "pactl", "subscribe")
-FIRST_RETRY_S: Final = 1.0
-LAST_RETRY_S: Final = 60.0  # where there is no server; a new stream has it tried at once
 LEAST_PAUSE_S: Final = 0.25  # between two questions, 20 ms of CPU each, whatever the server tells
-STREAM_TICK_S: Final = 1.0  # how late a child that has opened its device is noticed
 
 PIN_WITHIN_NS: Final = 3_000_000_000
 """Of its child's start, a stream that delivers may still be moved: no later, for half a second of
 the recording would be missing."""
 PIN_SETTLES_NS: Final = 300_000_000
 """Behind the moving of a stream: by then nothing of the other source is on its way any more."""
-
-_EVENT: Final = re.compile(rb"Event '(\w+)' on (source-output|source|server) ")
-_READ_BYTES: Final = 1 << 16
-
-
-@dataclass(frozen=True, slots=True)
-class Tidings:
-    """What a few lines of `pactl subscribe` come to."""
-
-    changed: bool = False
-    """Somebody may record from another source now."""
-    appeared: bool = False
-    """There is a new source."""
-
-
-def tidings(lines: bytes) -> Tidings:
-    """Read what `pactl subscribe` printed.
-
-    A source changes with every volume and whenever it goes to sleep; only that it comes or goes
-    says anything. The server changes when its default does.
-    """
-    events = [(kind, what) for kind, what in _EVENT.findall(lines)]
-    changed = any(what != b"source" or kind != b"change" for kind, what in events)
-    return Tidings(changed, (b"new", b"source") in events)
-
 
 Watched = tuple[str | None, Findings]
 """What the configuration calls a track's device, and whom to tell of it."""
@@ -107,18 +75,18 @@ class DeviceWatch:
         self._pinned: dict[TrackName, int] = {}
         self._first_seen: dict[TrackName, tuple[int, RecordingStream]] = {}
         self._seen: dict[TrackName, OpenDevice | None] = {}
-        self._server: subprocess.Popen[bytes] | None = None
-        self._connect_s: float | None = 0.0  # when to try; None: never again
-        self._retry_s = FIRST_RETRY_S
+        self._events = ServerEvents(clock)
         self._closing = threading.Event()
         self._woken = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._thread = make_thread(target=self._run, name="device watch")
+        self._listen()
 
     def watch(self, tracks: Mapping[TrackName, Watched]) -> None:
         """Watch these from now on, and no others; for any thread."""
         self._tracks = dict(tracks)
+        self._listen()
         self._note_followed()
-        os.eventfd_write(self._woken, 1)
+        self._wake()
 
     def start(self) -> None:
         """Start watching."""
@@ -127,8 +95,10 @@ class DeviceWatch:
     def close(self) -> None:
         """Watch no more."""
         self._closing.set()
-        os.eventfd_write(self._woken, 1)
+        self._wake()
         self._thread.join()
+        for _, findings in self._tracks.values():
+            findings.be_told(lambda: None)
         os.close(self._woken)
 
     def suspect(self) -> None:
@@ -200,88 +170,61 @@ class DeviceWatch:
         """Whether any device may be one of a sound server's."""
         return any(w is None or not w.startswith("alsa:") for w, _ in self._tracks.values())
 
+    def _listen(self) -> None:
+        for _, findings in self._tracks.values():
+            findings.be_told(self._wake)
+
+    def _wake(self) -> None:
+        os.eventfd_write(self._woken, 1)
+
     # The thread
 
     def _run(self) -> None:
         with CardWatch() as cards:
             while not self._closing.is_set():
-                self._connect()
+                if self._needs_server() and self._events.follow():
+                    self._note_followed()
+                    self.check()  # what happened before is not told
                 ready = self._wait(cards)
                 if cards.take():
                     self._announce()
-                if self._events() in ready and not self._hear():
-                    self._disconnect()
+                if self._events.fileno() in ready:
+                    self._hear()
                 if self._streams_changed():
                     self._look_again()
-        self._disconnect()
-
-    def _connect(self) -> None:
-        """Start to follow the server's events, if it is time for that."""
-        if self._server is not None or not self._needs_server():
-            return
-        if self._connect_s is None or self._now_s() < self._connect_s:
-            return
-        try:
-            self._server = subprocess.Popen(
-                SUBSCRIBE,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                bufsize=0,
-            )
-        except OSError as error:
-            log.info("no sound server is followed why=%r", str(error))
-            self._connect_s = None
-            return
-        self._note_followed()
-        self.check()  # what happened before is not told
-
-    def _disconnect(self) -> None:
-        if self._server is None:
-            return
-        self._server.kill()
-        self._server.wait()
-        if self._server.stdout is not None:
-            self._server.stdout.close()
-        self._server = None
-        self._note_followed()
-        self._connect_s = self._now_s() + self._retry_s
-        self._retry_s = min(2 * self._retry_s, LAST_RETRY_S)
-
-    def _note_followed(self) -> None:
-        for _, findings in self._tracks.values():
-            findings.followed = self._server is not None
-
-    def _events(self) -> int | None:
-        """Return the descriptor of the server's events; None while it is not followed."""
-        stdout = None if self._server is None else self._server.stdout
-        return None if stdout is None else stdout.fileno()
+        self._lose_server()
 
     def _wait(self, cards: CardWatch) -> set[int | None]:
         poll = select.poll()
-        for fd in (self._woken, cards.fileno(), self._events()):
+        for fd in (self._woken, cards.fileno(), self._events.fileno()):
             if fd is not None:
                 poll.register(fd, select.POLLIN)
-        ready: set[int | None] = {
-            fd for fd, _ in poll.poll(round(STREAM_TICK_S * 1000) if self._tracks else None)
-        }
+        timeout_ms = self._events.due_ms() if self._needs_server() else None
+        ready: set[int | None] = {fd for fd, _ in poll.poll(timeout_ms)}
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self._woken)
         return ready
 
-    def _hear(self) -> bool:
-        """Act on the events that have come; return whether the server is still there."""
-        fd = self._events()
-        lines = b"" if fd is None else os.read(fd, _READ_BYTES)
-        told = tidings(lines)
+    def _hear(self) -> None:
+        """Act on the events that have come."""
+        told = self._events.take()
+        if told is None:
+            self._lose_server()
+            return
         if told.changed:
             self.suspect()
             self.check()
-            self._retry_s = FIRST_RETRY_S
             self._closing.wait(LEAST_PAUSE_S)
         if told.appeared:
             self._announce()
-        return bool(lines)
+
+    def _lose_server(self) -> None:
+        self._events.close()
+        self._note_followed()
+
+    def _note_followed(self) -> None:
+        for _, findings in self._tracks.values():
+            findings.followed = self._events.followed
 
     def _announce(self) -> None:
         for _, findings in self._tracks.values():
@@ -295,13 +238,10 @@ class DeviceWatch:
         return changed and any(opened and opened.device for opened in seen.values())
 
     def _look_again(self) -> None:
-        if self._server is not None:
+        if self._events.followed:
             self.check()
-        elif self._connect_s is not None:
-            self._connect_s = 0.0
-
-    def _now_s(self) -> float:
-        return self._clock.now_ns() / 1e9
+        else:
+            self._events.hasten()
 
 
 def _swapped(stream: RecordingStream, expected: str) -> str:

@@ -7,6 +7,7 @@ whole by one side, under the GIL.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,8 +30,8 @@ class Findings:
     """From the watch's thread to the source's, about the child that runs at the time."""
 
     def __init__(self) -> None:
-        self.opened: OpenDevice | None = None
-        """Written by the source; None while no child runs."""
+        self._opened: OpenDevice | None = None
+        self._tell_watch: Callable[[], None] = lambda: None
         self.followed = False
         """Written by the watch: it hears of each stream of the server, and vouches for ours."""
         self._suspected_ns: int | None = None
@@ -39,7 +40,21 @@ class Findings:
         self._begins: tuple[int, int] = (0, 0)
         self._appeared = False
 
+    @property
+    def opened(self) -> OpenDevice | None:
+        """The child that runs; None while none does. Written by the source."""
+        return self._opened
+
+    @opened.setter
+    def opened(self, opened: OpenDevice | None) -> None:
+        self._opened = opened
+        self._tell_watch()
+
     # For the watch
+
+    def be_told(self, tell_watch: Callable[[], None]) -> None:
+        """Have this called, in the source's thread, whenever it has opened something or closed."""
+        self._tell_watch = tell_watch
 
     def suspect(self, now_ns: int) -> None:
         """Say that something has changed, and that it is being looked into."""

@@ -1,0 +1,119 @@
+"""What does the sound server say of itself: `pactl subscribe`, a process that sleeps.
+
+Where there is no server it is tried again, less and less often; where there is no `pactl`, never.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import re
+import subprocess
+from dataclasses import dataclass
+from typing import Final
+
+from edgerec.clock import Clock
+
+log = logging.getLogger(__name__)
+
+# setpriv: the kernel kills it with our thread, should that be killed itself.
+SUBSCRIBE: Final = ("setpriv", "--pdeathsig", "KILL", "pactl", "subscribe")
+FIRST_RETRY_S: Final = 1.0
+LAST_RETRY_S: Final = 60.0  # where there is no server; a new stream has it tried at once
+
+_EVENT: Final = re.compile(rb"Event '(\w+)' on (source-output|source|server) ")
+_READ_BYTES: Final = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Tidings:
+    """What a few lines of `pactl subscribe` come to."""
+
+    changed: bool = False
+    """Somebody may record from another source now."""
+    appeared: bool = False
+    """There is a new source."""
+
+
+def tidings(lines: bytes) -> Tidings:
+    """Read what `pactl subscribe` printed.
+
+    A source changes with every volume and whenever it goes to sleep; only that it comes or goes
+    says anything. The server changes when its default does.
+    """
+    events = [(kind, what) for kind, what in _EVENT.findall(lines)]
+    changed = any(what != b"source" or kind != b"change" for kind, what in events)
+    return Tidings(changed, (b"new", b"source") in events)
+
+
+class ServerEvents:
+    """The server's events, followed whenever there is a server; for one thread."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._process: subprocess.Popen[bytes] | None = None
+        self._due_ns: int | None = 0  # when to try; None: never again
+        self._retry_s = FIRST_RETRY_S
+
+    @property
+    def followed(self) -> bool:
+        """Whether they are."""
+        return self._process is not None
+
+    def fileno(self) -> int | None:
+        """Return what to select on; None while they are not followed."""
+        stdout = None if self._process is None else self._process.stdout
+        return None if stdout is None else stdout.fileno()
+
+    def due_ms(self) -> int | None:
+        """Return in how long to `follow`; None: there is nothing to be tried."""
+        if self._process is not None or self._due_ns is None:
+            return None
+        return max(0, math.ceil((self._due_ns - self._clock.now_ns()) / 1e6))
+
+    def follow(self) -> bool:
+        """Start to follow them, if it is time for that; return whether that was done."""
+        if self.due_ms() != 0:
+            return False
+        try:
+            self._process = subprocess.Popen(
+                SUBSCRIBE,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                bufsize=0,
+            )
+        except OSError as error:
+            log.info("no sound server is followed why=%r", str(error))
+            self._due_ns = None
+            return False
+        return True
+
+    def hasten(self) -> None:
+        """Try at once: there seems to be a server."""
+        if self._due_ns is not None:
+            self._due_ns = 0
+
+    def take(self) -> Tidings | None:
+        """Return what has come, when `fileno` is readable; None: the server is gone."""
+        fd = self.fileno()
+        lines = b"" if fd is None else os.read(fd, _READ_BYTES)
+        if not lines:
+            return None
+        told = tidings(lines)
+        if told.changed:
+            self._retry_s = FIRST_RETRY_S
+        return told
+
+    def close(self) -> None:
+        """Follow them no more, until it is time to try again."""
+        if self._process is None:
+            return
+        self._process.kill()
+        self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+        self._process = None
+        self._due_ns = self._clock.now_ns() + round(self._retry_s * 1e9)
+        self._retry_s = min(2 * self._retry_s, LAST_RETRY_S)
