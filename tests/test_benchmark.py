@@ -7,7 +7,9 @@ import pytest
 
 SCRIPTS = Path(__file__).parent.parent / "scripts" / "benchmark"
 sys.path.insert(0, str(SCRIPTS))  # it is run as a folder, and so are its imports
-contenders, inputs, measure = map(import_module, ("contenders", "inputs", "measure"))
+contenders, inputs, measure, wakeup = map(
+    import_module, ("contenders", "inputs", "measure", "wakeup")
+)
 sys.path.remove(str(SCRIPTS))
 
 WRITE_A_SECOND = """
@@ -63,3 +65,8 @@ def test_the_inputs_are_exact_kept_and_used_by_the_floor(tmp_path):
     out.mkdir()
     cost = measure.measure(contenders.FLOOR.command(made, out), out)
     assert cost.written_s == 60.0
+
+
+def test_a_wakeup_costs_what_both_ends_of_the_pipe_use_and_not_what_they_wait(monkeypatch):
+    monkeypatch.setattr(wakeup, "MESSAGES", 20)
+    assert 0 < wakeup.wakeup_us() < 1e6 * wakeup.PAUSE_S / 2

@@ -19,6 +19,7 @@ from inputs import Inputs, make_inputs
 from live import compare, table
 from measure import Cost, RunError, measure
 from turns import table_of_turns
+from wakeup import wakeup_us
 
 DATA = Path("bench-data")
 
@@ -29,7 +30,7 @@ Results = dict[str, list[Cost] | str]
 def main() -> None:
     args = _parser().parse_args()
     if args.live:
-        print(_machine(), flush=True)
+        print(f"{_machine()}, {wakeup_us():.0f} us a wake-up", flush=True)
         print(f"\n{table(compare(DATA, args.seconds, args.runs, args.block_ms))}")
         return
     if args.turns:
