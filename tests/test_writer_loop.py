@@ -1,6 +1,7 @@
 """The writer thread: what is committed reaches the disk, and what it is too late for is said."""
 
 import json
+import math
 import threading
 
 import numpy as np
@@ -156,12 +157,14 @@ class CountingRecording:
         pass
 
 
-def test_what_was_written_is_made_durable_as_often_as_asked(rig):
+@pytest.mark.parametrize("step_ms", [250, 300, 500, 750, 1000, 1500])
+def test_what_was_written_is_made_durable_at_the_steps_nearest_to_what_is_asked(rig, step_ms):
     recording = CountingRecording()
     loop = WriterLoop(rig.clock, open_recording=lambda timeline: recording, sync_s=SYNC_S)
     loop.begin(rig.timeline)
-    steps, seconds = 40, 10
+    steps = 40
     for _ in range(steps):
-        rig.clock.raw_ns += seconds * S // steps
+        rig.clock.raw_ns += step_ms * S // 1000
         loop.step()
-    assert recording.syncs == seconds / SYNC_S
+    every = max(1, round(SYNC_S * 1000 / step_ms))
+    assert recording.syncs == math.ceil(steps / every)  # the first step's, too

@@ -79,7 +79,7 @@ class WriterLoop:
     ) -> None:
         self._clock = clock
         self._open_recording = open_recording
-        self._sync_ns = _nearest_step_ns(sync_s)
+        self._sync_ns = round(sync_s * _SECOND_NS)
         self._change: Callable[[Recording, SessionTimeline], None] | None = None
         self._housekeeping = housekeeping
         self._announce = announce
@@ -87,6 +87,7 @@ class WriterLoop:
         self._recording: Recording | None = None
         self._gaps: GapWatch | None = None  # of that recording
         self._synced_ns = 0
+        self._stepped_ns = 0  # the last time
         self._failure: StoreError | None = None
         self._retry_s = FIRST_RETRY_S
         self._retry_ns = 0
@@ -132,7 +133,7 @@ class WriterLoop:
         change
             Called in the writer thread with what is being written, again if the disk fails.
         """
-        self._sync_ns = _nearest_step_ns(sync_s)
+        self._sync_ns = round(sync_s * _SECOND_NS)
         self._change = change
 
     def close(self) -> None:
@@ -199,7 +200,9 @@ class WriterLoop:
             return
         recording.publish_due()
         self._note_progress(recording)
-        if now_ns - self._synced_ns >= self._sync_ns:
+        to_the_next_ns = now_ns - self._stepped_ns  # step, by and large
+        self._stepped_ns = now_ns
+        if now_ns + to_the_next_ns / 2 - self._synced_ns >= self._sync_ns:
             recording.sync()
             self._synced_ns = now_ns
 
@@ -259,11 +262,6 @@ class WriterLoop:
         )
         self._state = replace(self._state, trouble=None, since_ns=now_ns)
         self._announce(StateChanged("disk", "ok", ""))
-
-
-def _nearest_step_ns(sync_s: float) -> int:
-    """Return after how long the step nearest to it has come."""
-    return round((sync_s - WRITE_S / 2) * _SECOND_NS)
 
 
 def write_committed(
