@@ -1,7 +1,6 @@
 """What the watch makes of what a sound server says; the server is a script of the test's."""
 
 import os
-import time
 
 import pytest
 
@@ -14,8 +13,8 @@ from edgerec.capture.device_watch import (
 from edgerec.capture.findings import Findings, OpenDevice
 from edgerec.capture.sound_server import RecordingStream, ServerState, SoundServerError
 from tests.kiosk import START_NS, FakeClock
+from tests.waiting import wait_for
 
-PATIENCE_S = 20.0
 OPENED = OpenDevice(7, "pulse:mic", START_NS - PIN_WITHIN_NS - 1)
 SOURCES = frozenset({"mic", "speaker.monitor"})
 
@@ -155,13 +154,6 @@ def test_a_stream_that_delivers_is_moved_only_if_it_has_just_begun():
     assert findings.vouched(7)
 
 
-def until(condition):
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 @pytest.fixture
 def events(tmp_path, monkeypatch):
     """A FIFO in the place of `pactl subscribe`."""
@@ -177,23 +169,23 @@ def test_events_are_followed_and_a_server_that_returns_is_found_again(events):
     watching.start()
     try:
         with events.open("w") as pipe:
-            until(lambda: findings.vouched(7))
+            wait_for(lambda: findings.vouched(7))
             added = Findings()
             watching.watch({"user": ("pulse:mic", findings), "bot": ("pulse:mic2", added)})
             assert findings.followed and added.followed
             server.recorded[7] = "speaker.monitor"
             pipe.write("Event 'change' on source-output #2\n")
             pipe.flush()
-            until(lambda: findings.accusation(7))
+            wait_for(lambda: findings.accusation(7))
             pipe.write("Event 'new' on source #5\n")
             pipe.flush()
-            until(findings.take_appearance)
-        until(lambda: not findings.followed)
+            wait_for(findings.take_appearance)
+        wait_for(lambda: not findings.followed)
         # The clock stands still, so only a new stream has the server tried again.
         findings.opened = OpenDevice(9, "pulse:mic", START_NS)
         server.recorded = {9: "mic"}
         with events.open("w"):
-            until(lambda: findings.vouched(9))
+            wait_for(lambda: findings.vouched(9))
     finally:
         watching.close()
 
@@ -203,7 +195,7 @@ def test_a_server_whose_tool_is_not_there_is_not_asked_for_again(monkeypatch, ca
     monkeypatch.setattr(server_events, "SUBSCRIBE", ("no-such-tool",))
     watching, findings = watch(Server())
     watching.start()
-    until(lambda: caplog.messages)
+    wait_for(lambda: caplog.messages)
     findings.opened = OpenDevice(9, "pulse:mic", START_NS)
     watching.watch({"bot": ("pulse:mic", findings)})
     watching.close()
@@ -217,7 +209,7 @@ def test_a_kiosk_of_alsa_cards_alone_starts_nothing(monkeypatch, caplog):
     watching, findings = watch(server, wanted="alsa:Mic,0", opened=None)
     watching.start()
     findings.opened = OpenDevice(9, "alsa:Mic,0", START_NS)
-    until(lambda: watching._seen == {"user": findings.opened})
+    wait_for(lambda: watching._seen == {"user": findings.opened})
     watching.close()
     assert caplog.messages == []
     assert server.asked == 0

@@ -37,9 +37,9 @@ from edgerec.store.root import RootHeldError, StorageRoot
 from edgerec.store.verify import verify
 from tests.kiosk import LATENCY_NS, START_NS, FakeClock, FakeSource, S, config, device
 from tests.recordings import audio, chunks, sidecar
+from tests.waiting import PATIENCE_S, wait_for
 
 RATE = 16_000
-PATIENCE_S = 20.0  # of real time; nothing here should take a second
 
 
 class RunningClock(FakeClock):
@@ -234,14 +234,6 @@ def test_a_failure_of_the_writer_thread_ends_the_recorder_and_is_raised(
     assert all(source.closed for source in kiosk.values())
 
 
-def eventually(is_so):
-    """Wait until something is so; a busy machine may take its time."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not is_so():
-        assert time.monotonic() < deadline, "never"
-        time.sleep(0.01)
-
-
 class HangingSource(EagerSource):
     """A source whose driver does not return, until the test lets it."""
 
@@ -264,12 +256,12 @@ def test_a_recorder_thread_that_hangs_shows_in_its_vitals(tmp_path, kiosk):
             assert bot.hangs.wait(PATIENCE_S)
             hanging = recorder.vitals()
             assert hanging.seconds == hanging.committed / RATE > 0
-            eventually(lambda: recorder.vitals().written > hanging.written)
+            wait_for(lambda: recorder.vitals().written > hanging.written)
             assert recorder.vitals().committed == hanging.committed
             assert recorder.vitals().rounds == hanging.rounds
         finally:
             bot.freed.set()
-        eventually(lambda: recorder.vitals().committed > hanging.committed)
+        wait_for(lambda: recorder.vitals().committed > hanging.committed)
         assert recorder.vitals().trouble is None
     ended = recorder.vitals()
     assert ended.captured
@@ -289,11 +281,11 @@ def test_a_writer_thread_that_hangs_shows_in_the_vitals(tmp_path, kiosk):
         try:
             assert hangs.wait(PATIENCE_S)
             hanging = recorder.vitals()
-            eventually(lambda: recorder.vitals().committed > hanging.committed)
+            wait_for(lambda: recorder.vitals().committed > hanging.committed)
             assert recorder.vitals().written == hanging.written
         finally:
             freed.set()
-        eventually(lambda: recorder.vitals().written > hanging.written)
+        wait_for(lambda: recorder.vitals().written > hanging.written)
 
 
 def test_a_recorder_without_devices_is_seen_to_go_round(tmp_path, kiosk):
@@ -301,7 +293,7 @@ def test_a_recorder_without_devices_is_seen_to_go_round(tmp_path, kiosk):
     with Recorder(config(tmp_path / "root"), clock=RunningClock()) as recorder:
         before = recorder.vitals()
         assert before.seconds is None
-        eventually(lambda: recorder.vitals().rounds > before.rounds)
+        wait_for(lambda: recorder.vitals().rounds > before.rounds)
 
 
 def test_leaving_a_recorder_that_was_waited_for_tells_its_failure_no_second_time(
@@ -549,14 +541,6 @@ def test_a_recorder_that_has_ended_begins_nothing(tmp_path, kiosk):
         recorder.start_recording()
     assert refused.value.code == "stopped"
     assert recorder.wait_until_stopped(0)
-
-
-def wait_for(is_so):
-    """Wait for what another thread will bring about."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not is_so():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.001)
 
 
 def test_marked_turns_of_a_running_session_are_files_with_the_samples_of_its_chunk(tmp_path, kiosk):
