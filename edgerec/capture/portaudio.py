@@ -52,7 +52,8 @@ DEFAULT_BLOCK_MS: Final = 100
 """Each block wakes two processes: 5 ms blocks cost 28 CPU seconds an hour for the pipe alone."""
 SERVER_BLOCK_MS: Final = 250
 """Of a sound server's device: it hands on what it has in its own time, and every time costs a
-wake-up of its library's thread too. Four such blocks decide on a loss within a second."""
+wake-up of its library's thread too. Four such blocks decide within a second on a loss that is
+reported."""
 
 LATENCY_BLOCKS: Final = 5
 """Host buffer in blocks. At 100 ms through PulseAudio PortAudio's own "high" latency makes it two:
@@ -180,7 +181,7 @@ def capture(request: CaptureRequest, fd: int) -> None:
             begun.set()
         adc_ns = adc_to_raw_ns(time.inputBufferAdcTime, monotonic_now_ns(), raw_ns)
         try:
-            sender.send(bytes(indata), frames, raw_ns, adc_ns, overflow=status.input_overflow)
+            sender.send(indata, frames, raw_ns, adc_ns, overflow=status.input_overflow)
         except BrokenPipeError:
             reader_gone.set()
             raise sounddevice.CallbackAbort from None

@@ -8,12 +8,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Final
 
 from edgerec.audio import Block, StreamHeader
+from edgerec.capture.sender import make_room
 from edgerec.capture.wire import Decoder
 
 MAX_STDERR_BYTES: Final = 4096
@@ -51,6 +53,11 @@ class ChildProcess:
         )
         self._stdout = _nonblocking(self._process.stdout)
         self._stderr = _nonblocking(self._process.stderr)
+        self._pipes = select.poll()
+        for pipe in (self._stdout, self._stderr):
+            self._pipes.register(pipe, select.POLLIN)
+        self.roomy = make_room(self._stdout.fileno())
+        """Whether what it writes may be left in its pipe for a while."""
         self._decoder = Decoder()
         self._stderr_tail = b""
         self.killed = False
@@ -74,7 +81,11 @@ class ChildProcess:
         WireError
             It is no block stream; what came before has been yielded.
         """
-        self._read_stderr()
+        ready = dict(self._pipes.poll(0))
+        if self._stderr.fileno() in ready:
+            self._read_stderr()
+        if self._stdout.fileno() not in ready:
+            return
         for data in _read_available(self._stdout):
             if not data:
                 self.at_end = True

@@ -6,18 +6,31 @@ next block's `first_frame` tells what is missing. Without numpy: the capture chi
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from edgerec.audio import BlockFlags, StreamHeader
 from edgerec.capture.wire import encode_block_header, encode_stream_header
 from edgerec.clock import Clock, boot_id
 
+if TYPE_CHECKING:
+    from typing_extensions import Buffer  # collections.abc has it from Python 3.12 on
+
 PIPE_BYTES: Final = 1 << 20
 """10 s of one 48 kHz channel; as much as Linux gives without privilege."""
+
+
+_NO_FLAGS: Final = BlockFlags(0)
+
+
+def make_room(pipe: int) -> bool:
+    """Give a pipe room for `PIPE_BYTES`; return whether it has it: a user may have many pipes."""
+    try:
+        return fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES) >= PIPE_BYTES
+    except OSError:
+        return False
 
 
 class BlockPipe:
@@ -25,15 +38,17 @@ class BlockPipe:
 
     def __init__(self, fd: int) -> None:
         os.set_blocking(fd, False)
-        # Over the user's limit for pipes, or not a pipe (tried by hand with `> file`): as correct,
-        # a small one only drops sooner.
-        with contextlib.suppress(OSError):
-            fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        make_room(fd)  # else, or where it is a file: as correct, a small one only drops sooner
         self._fd = fd
         self._rest = b""  # of the last message, at most all of it
 
-    def send(self, message: bytes) -> bool:
+    def send(self, head: bytes, pcm: Buffer) -> bool:
         """Write what the pipe takes of a message and keep the rest for the next call.
+
+        Parameters
+        ----------
+        head, pcm
+            The message's two parts; copied only where there is a rest.
 
         Returns
         -------
@@ -49,12 +64,14 @@ class BlockPipe:
             self._rest = self._rest[self._write(self._rest) :]
             if self._rest:
                 return False
-        self._rest = message[self._write(message) :]
+        written = self._write(head, pcm)
+        if written < len(head) + memoryview(pcm).nbytes:
+            self._rest = (head + bytes(pcm))[written:]
         return True
 
-    def _write(self, data: bytes) -> int:
+    def _write(self, *parts: Buffer) -> int:
         try:
-            return os.write(self._fd, data)
+            return os.writev(self._fd, parts)
         except BlockingIOError:
             return 0
 
@@ -74,9 +91,9 @@ class BlockSender:
         self._flags = BlockFlags.NEW_STREAM
 
     def send(
-        self, pcm: bytes, frames: int, arrived_ns: int, adc_ns: int, *, overflow: bool
+        self, pcm: Buffer, frames: int, arrived_ns: int, adc_ns: int, *, overflow: bool
     ) -> None:
-        """Send one block, or drop and count it.
+        """Send one block, or drop and count it; `pcm` need not outlive the call.
 
         Raises
         ------
@@ -87,9 +104,9 @@ class BlockSender:
             self._flags |= BlockFlags.OVERFLOW
         block = encode_block_header(self._first_frame, frames, arrived_ns, adc_ns, self._flags)
         opening = b"" if self._opened else self._opening_line(arrived_ns)
-        if self._pipe.send(opening + block + pcm):
+        if self._pipe.send(opening + block, pcm):
             self._opened = True
-            self._flags = BlockFlags(0)
+            self._flags = _NO_FLAGS
         else:
             # What this block had to tell is told by the next one that gets through.
             self._flags |= BlockFlags.DROPPED

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import fcntl
 import heapq
 import os
 import signal
@@ -22,7 +21,7 @@ from edgerec.audio import TRACKS, Block, Delivery, StreamEnded, StreamHeader, Tr
 from edgerec.capture.conversation import World, conversation
 from edgerec.capture.faults import Faults
 from edgerec.capture.parent import die_with_parent
-from edgerec.capture.sender import PIPE_BYTES
+from edgerec.capture.sender import make_room
 from edgerec.capture.virtual_device import DeviceModel, Handover, VirtualDevice
 from edgerec.capture.wire import encode_block, encode_stream_header
 from edgerec.clock import SystemClock, boot_id, raw_now_ns
@@ -147,9 +146,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         start_utc_ns=now.utc_ns - (now.raw_ns - args.start_ns),
         boot_id=boot_id(),
     )
-    # As much room as a real device's: whoever reads it looks twice a second, when 64 KiB are full.
-    with contextlib.suppress(OSError):  # over the user's limit for pipes, or not a pipe
-        fcntl.fcntl(sys.stdout.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    # As much room as a real device's: 64 KiB are full long before whoever reads it looks again.
+    make_room(sys.stdout.fileno())
     with contextlib.suppress(BrokenPipeError):  # where SIGPIPE is blocked by who started us
         stream(device.run(), sys.stdout.buffer)
     os._exit(0)  # not through the interpreter's end, which would flush into the closed pipe
