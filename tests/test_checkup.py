@@ -213,4 +213,4 @@ def test_what_the_service_says_of_itself_is_passed_on():
     ]
     ((severity, told),) = found(check_service(describe(FACTS)))
     assert severity == "failure"
-    assert "no frame for 1.4 s" in told
+    assert "no frame for 1.2 s" in told

@@ -11,7 +11,7 @@ import pytest
 
 from edgerec.audio import Block, BlockFlags, DeviceFrame, GapReason, StreamEnded, StreamHeader
 from edgerec.capture import process
-from edgerec.capture.child import HOLD_NS, ChildLimits, ChildSource
+from edgerec.capture.child import HOLD_NS, LULL_NS, ChildLimits, ChildSource
 from edgerec.capture.findings import SUSPECT_NS
 from edgerec.capture.wire import encode_block, encode_stream_header
 
@@ -21,7 +21,7 @@ HEADER = StreamHeader(48_000, 1, "user", "mic", "monotonic_raw")
 PATIENCE_S = 20.0  # of real time, for a process to do what it was told
 
 
-def block(first_frame=0, frames=4_800, arrived_ns=1):
+def block(first_frame=0, frames=4_800, arrived_ns=0):
     return Block(DeviceFrame(first_frame), frames, arrived_ns, 0, 0, bytes(2 * frames))
 
 
@@ -254,7 +254,7 @@ def test_a_device_that_delivers_nothing_any_more_is_killed_as_a_stall(rig):
     rig.read(0, 2)
     assert rig.source.deliver(LIMITS.stall_ns) == []
     (ended,) = rig.source.deliver(LIMITS.stall_ns + 1)
-    assert ended == StreamEnded(GapReason.STALL, "no frame for 1.4 s")
+    assert ended == StreamEnded(GapReason.STALL, "no frame for 1.2 s")
     assert (rig.source.state.name, rig.source.fileno()) == ("stalled", None)
     await_exit()
 
@@ -436,7 +436,7 @@ def test_close_leaves_no_process_behind(rig):
 def watched(rig):
     """Have a child run that somebody vouches for; return its process id."""
     rig.start(0)
-    rig.write(HEADER, block(0))
+    rig.write(HEADER, block(0, arrived_ns=1 * S))
     rig.read(1 * S, 2)
     pid = rig.source.findings.opened.pid
     assert rig.source.findings.opened.device == "mic"
@@ -470,7 +470,27 @@ def test_a_child_that_is_patient_can_wait_only_while_it_runs(tmp_path):
     rig.write(HEADER, block())
     rig.read(0, 2)
     assert rig.source.unhurried
-    rig.source.deliver(LIMITS.stall_ns + 1)
+    assert rig.source.deliver(LULL_NS - 1) == []
+    assert rig.source.unhurried
+    assert rig.source.deliver(LULL_NS) == []
+    assert not rig.source.unhurried  # it may have died: found out in time, or heard again
+    rig.write(block(4_800, arrived_ns=S - LULL_NS))
+    rig.read(S)
+    assert not rig.source.unhurried
+    rig.write(block(9_600, arrived_ns=S - LULL_NS + 1))
+    rig.read(S)
+    assert rig.source.unhurried
+    rig.source.deliver(S + LIMITS.stall_ns + 1)
+    assert not rig.source.unhurried
+    rig.close()
+
+
+def test_a_child_whose_pipe_is_small_cannot_wait(tmp_path, monkeypatch):
+    monkeypatch.setattr(process, "make_room", lambda pipe: False)  # as over the user's limit
+    rig = Rig(tmp_path, patient=True)
+    rig.start(0)
+    rig.write(HEADER, block())
+    rig.read(0, 2)
     assert not rig.source.unhurried
     rig.close()
 

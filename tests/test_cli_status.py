@@ -60,7 +60,7 @@ def test_a_service_that_is_not_there_is_a_failure(tmp_path, capsys):
 def test_people_read_what_is_wrong_first_and_what_to_do():
     shown = list(lines(describe(FACTS)))
     assert shown[0] == "k1: failed, not recording"
-    assert shown[1] == "  ! the user track is stalled: no frame for 1.4 s"
+    assert shown[1] == "  ! the user track is stalled: no frame for 1.2 s"
     assert shown[2].startswith("    -> plug the device in")
 
 

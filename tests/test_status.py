@@ -25,7 +25,7 @@ FACTS = Facts(
     activity="recording",
     started_ns=START_NS - 10 * S,
     timeline=None,
-    sources={"user": SourceState("stalled", START_NS, "no frame for 1.4 s", 3)},
+    sources={"user": SourceState("stalled", START_NS, "no frame for 1.2 s", 3)},
     heard=Heard(),
     writing=WritingState(),
     space=None,
@@ -51,7 +51,7 @@ def test_status_tells_how_the_service_is_and_why():
     assert told["state"] == "failed"
     (reason,) = told["reasons"]
     assert (reason["code"], reason["track"]) == ("device", "user")
-    assert "no frame for 1.4 s" in reason["why"]
+    assert "no frame for 1.2 s" in reason["why"]
     assert reason["hint"]
     assert told["uptime_seconds"] == 100.0
     assert told["clock"] == {"utc": "2026-11-22T10:16:30Z", "trusted": True, "error_ms": 0.5}
@@ -78,7 +78,7 @@ def test_status_tells_of_every_track_since_when_and_what_it_holds():
             "state": "stalled",
             "since": "2026-11-22T10:15:00Z",
             "for_seconds": 90.0,
-            "detail": "no frame for 1.4 s",
+            "detail": "no frame for 1.2 s",
             "device": "mic",
             "drift_ppm": 31.2,
             "residual_us": 18.0,

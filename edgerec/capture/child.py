@@ -32,6 +32,8 @@ StateName = Literal["starting", "running", "stalled", "absent", "idle"]
 _SECOND_NS: Final = 1_000_000_000
 HOLD_NS: Final = 200_000_000
 """Of its arrival: that it is another device's is heard of within milliseconds."""
+LULL_NS: Final = 550_000_000
+"""Between two blocks, or lumps of them, of a device that runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +54,10 @@ class SourceState:
 class ChildLimits:
     """How long a `ChildSource` waits for what."""
 
-    stall_ns: int = 1_400_000_000
-    """For the next frame. Fourteen blocks of 100 ms: no scheduler is that late, and with the half
-    second until it is looked for it is found within two. Four blocks where that is longer, for a
-    device may hand them over two at a time."""
+    stall_ns: int = 1_200_000_000
+    """For the next frame. Twelve blocks of 100 ms: no scheduler is that late. It is found within
+    two seconds although nobody looks for one. Four blocks where that is longer, for a device may
+    hand them over two at a time."""
     start_ns: int = 10 * _SECOND_NS
     """For the first one: PulseAudio's null sink takes 2 s, a USB card under load a few."""
     exit_ns: int = 1 * _SECOND_NS
@@ -106,7 +108,8 @@ class ChildSource:
         self._limits = limits or ChildLimits()
         self._child: ChildProcess | None = None
         self._starts = 0
-        self._heard_ns = now_ns  # the last block, or the start while there is none
+        self._heard_ns = now_ns  # the last block's arrival, or the start while there is none
+        self._looked_ns = now_ns  # the last time that it was asked
         self._stream_ns: int | None = None  # the first block since the start
         self._closed_ns: int | None = None  # the child's pipe was at its end
         self._retry_ns = now_ns
@@ -124,8 +127,10 @@ class ChildSource:
 
     @property
     def unhurried(self) -> bool:
-        """Whether what the child has sent may wait; not while something is wrong with it."""
-        return self._patient and self.state.name == "running"
+        """Whether what the child will send may wait; not while something is wrong with it."""
+        has_room = self._child is not None and self._child.roomy
+        goes_on = self.state.name == "running" and self._heard_ns > self._looked_ns - LULL_NS
+        return self._patient and has_room and goes_on
 
     def fileno(self) -> int | None:
         """Return the pipe to select on; None while there is none and `deliver` needs a timer."""
@@ -136,9 +141,10 @@ class ChildSource:
     def deliver(self, now_ns: int) -> list[Delivery]:
         """Return everything there is now, in order, and keep the child going. Never blocks.
 
-        Call it when `fileno` is readable, or every half second where it is `unhurried`; else
-        every quarter of a second at least.
+        Call it when `fileno` is readable, or within a second where it is `unhurried`; else every
+        quarter of a second at least.
         """
+        self._looked_ns = now_ns
         self._appeared |= self.findings.take_appearance()
         if self._child is None and (self._appeared or now_ns >= self._retry_ns):
             fault = self._start(now_ns)
@@ -248,7 +254,8 @@ class ChildSource:
             if self.findings.opened is not None:
                 self.findings.opened = replace(self.findings.opened, device=message.device)
             return message
-        self._heard_ns = now_ns
+        # Not as long ago as a reader that was late may find it: it must not take that for a stall.
+        self._heard_ns = max(message.arrived_ns, now_ns - LULL_NS)
         self._appeared = False
         self._stream_ns = now_ns if self._stream_ns is None else self._stream_ns
         if self._header is not None:
@@ -324,5 +331,7 @@ class ChildSource:
         return [fault]
 
     def _change_state(self, name: StateName, detail: str, now_ns: int) -> None:
+        if name == self.state.name and detail == self.state.detail:
+            return  # as with nearly every block
         since_ns = self.state.since_ns if name == self.state.name else now_ns
         self.state = replace(self.state, name=name, since_ns=since_ns, detail=detail)

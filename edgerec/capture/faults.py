@@ -55,7 +55,7 @@ class Faults:
     spike_s: float = 0.3
     stall_per_hour: float = 0.0
     stall_s: float = 1.2
-    """Under 1.4 s: a real device that says nothing for longer is taken for dead."""
+    """Under 1.2 s: a real device that says nothing for longer is taken for dead."""
     loss_per_hour: float = 0.0
     loss_s: float = 0.05
     losses_counted: bool = True

@@ -26,7 +26,7 @@ from edgerec.sync.synchronizer import Synchronizer, TrackPlan
 log = logging.getLogger(__name__)
 
 _SECOND_NS: Final = 1_000_000_000
-PACE_MS: Final = 500
+PACE_MS: Final = 900
 """Between looks at stamped sources while nobody hears them. A look costs three times what is done
 in it, for the processor has forgotten the code by then, and nothing but the file waits for it."""
 TURNS_PACE_MS: Final = 200
@@ -162,12 +162,12 @@ class CaptureLoop:
             ending = self._sessions.timeline
             self._sessions.advance(now_ns)
             state = self._sessions.state
-        timeline = self._sessions.timeline or ending
-        if timeline is not None:
-            self._on_committed(timeline)
         over = self._ends_with_session and self._sessions.ended > 0
         self._ended = state == "idle" and (end_ns is not None or over)
         self._announce_states(state)
+        timeline = self._sessions.timeline or ending
+        if timeline is not None:
+            self._on_committed(timeline)  # last: who is woken would only wait for our GIL
 
     def replace(self, track: TrackName, source: Source | None, plan: TrackPlan | None) -> None:
         """Give up a track's source for another one, or for none; for any thread."""

@@ -44,7 +44,7 @@ from edgerec.service.writer_loop import WriterLoop
 from edgerec.store.publish import Published
 from edgerec.store.root import StorageRoot
 
-HANDLERS_S: Final = 0.5
+HANDLERS_S: Final = 2.0
 """How long a signal may go unanswered: one that comes after Python has last looked for signals and
 before the thread sleeps does not wake it."""
 MAX_UNWRITTEN: Final = 2  # sessions with a history each: one that ends while the next one begins

@@ -24,7 +24,7 @@ from edgerec.store.ledger import AUDIO
 
 log = logging.getLogger(__name__)
 
-CORRELATE_EVERY: Final = 10  # windows of a second
+CORRELATE_EVERY: Final = 15  # windows of a second
 POOLED_RATE_HZ: Final = 8_000  # of what is correlated, about: samples are averaged down to it
 BAND_HZ: Final = 1_000.0  # of what is correlated: so that half a sample of lag hides nothing
 FINER: Final = 2  # lags between two samples that are looked at

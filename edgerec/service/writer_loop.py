@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 _SECOND_NS: Final = 1_000_000_000
 WRITE_S: Final = 0.25  # of audio that is worth a step: what is not written yet dies with a process
-IDLE_S: Final = 1.0  # between two steps, when nothing is committed
+IDLE_S: Final = 1.5  # between two steps, when nothing is committed
 PIECE_S: Final = 2.0  # copied out of history at once; bounds the thread's own memory
 CATCH_UP_S: Final = 1.0  # given up beyond what is lost, or the ring laps the writer again
 FIRST_RETRY_S: Final = 0.5

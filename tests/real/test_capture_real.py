@@ -184,7 +184,7 @@ def test_a_frozen_server_is_a_stall_and_is_recorded_again_when_it_thaws(record, 
     sound_server.signal(signal.SIGSTOP)
     assert recording.run(4.0, lambda: recording.of(StreamEnded))
     (ended,) = recording.of(StreamEnded)
-    assert ended == StreamEnded(GapReason.STALL, "no frame for 1.4 s")
+    assert ended == StreamEnded(GapReason.STALL, "no frame for 1.2 s")
     sound_server.signal(signal.SIGCONT)
     assert recording.run(2 * START_S, recording.is_running)
 
