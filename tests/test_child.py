@@ -90,6 +90,11 @@ def await_exit():
     os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
 
 
+def look_twice(source, now_ns):
+    """Deliver as long after the last time as that may be: such a look alone tells no stall."""
+    return source.deliver(now_ns) + source.deliver(now_ns)
+
+
 def until_told(source, now_ns=0):
     """Deliver until there is something; return that."""
     while not (deliveries := source.deliver(now_ns)):
@@ -253,7 +258,7 @@ def test_a_device_that_delivers_nothing_any_more_is_killed_as_a_stall(rig):
     rig.write(HEADER, block())
     rig.read(0, 2)
     assert rig.source.deliver(LIMITS.stall_ns) == []
-    (ended,) = rig.source.deliver(LIMITS.stall_ns + 1)
+    (ended,) = look_twice(rig.source, LIMITS.stall_ns + 1)
     assert ended == StreamEnded(GapReason.STALL, "no frame for 1.2 s")
     assert (rig.source.state.name, rig.source.fileno()) == ("stalled", None)
     await_exit()
@@ -263,7 +268,7 @@ def test_a_header_without_frames_is_no_proof_of_life(rig):
     rig.start(0)
     rig.write(HEADER)
     rig.read(LIMITS.start_ns)
-    (ended,) = rig.source.deliver(LIMITS.start_ns + 1)
+    (ended,) = look_twice(rig.source, LIMITS.start_ns + 1)
     assert ended.reason is GapReason.ABSENT
 
 
@@ -293,14 +298,14 @@ def test_blocks_longer_than_the_stall_limit_are_waited_for(rig):
     while len(deliveries) < 2:
         deliveries += rig.read(0)
     assert rig.source.deliver(4 * S) == []
-    assert len(rig.source.deliver(4 * S + 1)) == 1
+    assert len(look_twice(rig.source, 4 * S + 1)) == 1
     await_exit()
 
 
 def test_a_device_that_hangs_while_it_is_opened_is_killed_as_absent(rig):
     rig.start(0)
     assert rig.source.deliver(LIMITS.start_ns) == []
-    (ended,) = rig.source.deliver(LIMITS.start_ns + 1)
+    (ended,) = look_twice(rig.source, LIMITS.start_ns + 1)
     assert ended == StreamEnded(GapReason.ABSENT, "not open after 10 s")
     await_exit()
     assert rig.source.deliver(LIMITS.start_ns + 2) == []  # reaped
@@ -360,7 +365,7 @@ def test_a_child_that_a_driver_holds_back_blocks_nothing_and_gets_no_twin(tmp_pa
     pid = rig.source._child._process.pid
     with monkeypatch.context() as patch:
         patch.setattr(os, "killpg", lambda *_: None)
-        assert len(rig.source.deliver(LIMITS.start_ns + 1)) == 1
+        assert len(look_twice(rig.source, LIMITS.start_ns + 1)) == 1
         for now_s in range(20, 30):
             assert rig.source.deliver(now_s * S) == []
         assert rig.source.state.restarts == 0
@@ -480,7 +485,7 @@ def test_a_child_that_is_patient_can_wait_only_while_it_runs(tmp_path):
     rig.write(block(9_600, arrived_ns=S - LULL_NS + 1))
     rig.read(S)
     assert rig.source.unhurried
-    rig.source.deliver(S + LIMITS.stall_ns + 1)
+    look_twice(rig.source, S + LIMITS.stall_ns + 1)
     assert not rig.source.unhurried
     rig.close()
 
@@ -515,6 +520,36 @@ def test_a_device_that_was_swapped_is_killed_and_what_it_delivered_since_is_drop
     assert len(rig.read(3 * S, 2)) == 2
 
 
+def test_what_a_swapped_device_delivered_before_it_was_suspected_is_its_own(rig):
+    pid = watched(rig)
+    suspected_ns = 2 * S
+    rig.source.findings.suspect(suspected_ns)
+    rig.source.findings.accuse(pid, "another source")
+    last_ns = suspected_ns - HOLD_NS
+    rig.write(block(4_800, arrived_ns=last_ns), block(9_600, arrived_ns=last_ns + 1))
+    own, ended = rig.read(suspected_ns, 2)
+    assert (own.first_frame, ended.reason) == (4_800, GapReason.SOURCE)
+
+
+def test_a_reader_that_rested_looks_again_before_it_tells_a_stall(rig):
+    rig.start(0)
+    rig.write(HEADER, block())
+    rig.read(0, 2)
+    late_ns = LIMITS.stall_ns + 1
+    assert rig.source.deliver(late_ns) == []
+    assert not rig.source.unhurried
+    rig.write(block(4_800, arrived_ns=late_ns))
+    assert [type(message) for message in rig.read(late_ns)] == [Block]
+
+
+def test_a_stamp_from_the_future_is_no_reason_to_wait_until_then(rig):
+    rig.start(0)
+    rig.write(HEADER, block(arrived_ns=100 * S))
+    rig.read(0, 2)
+    (ended,) = look_twice(rig.source, LIMITS.stall_ns + 1)
+    assert ended.reason is GapReason.STALL
+
+
 def test_a_suspected_device_is_not_read_until_it_is_cleared_or_nobody_does(rig):
     pid = watched(rig)
     rig.source.findings.suspect(2 * S)
@@ -535,7 +570,7 @@ def test_a_stall_delivers_what_was_held_before_it_is_told(rig):
     rig.write(block(4_800, arrived_ns=2 * S))
     while not rig.source._held:
         rig.source.deliver(2 * S)
-    held, ended = rig.source.deliver(2 * S + LIMITS.stall_ns + 1)
+    held, ended = look_twice(rig.source, 2 * S + LIMITS.stall_ns + 1)
     assert (held.first_frame, ended.reason) == (4_800, GapReason.STALL)
 
 

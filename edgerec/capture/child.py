@@ -10,6 +10,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Final, Literal
 
 from edgerec.audio import (
@@ -33,7 +34,7 @@ _SECOND_NS: Final = 1_000_000_000
 HOLD_NS: Final = 200_000_000
 """Of its arrival: that it is another device's is heard of within milliseconds."""
 LULL_NS: Final = 550_000_000
-"""Between two blocks, or lumps of them, of a device that runs."""
+"""Between two blocks of a device that runs, or two lumps of a sound server's: half a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class ChildLimits:
 
     stall_ns: int = 1_200_000_000
     """For the next frame. Twelve blocks of 100 ms: no scheduler is that late. It is found within
-    two seconds although nobody looks for one. Four blocks where that is longer, for a device may
+    two seconds, though looks are 0.9 s apart. Four blocks where that is longer, for a device may
     hand them over two at a time."""
     start_ns: int = 10 * _SECOND_NS
     """For the first one: PulseAudio's null sink takes 2 s, a USB card under load a few."""
@@ -144,6 +145,7 @@ class ChildSource:
         Call it when `fileno` is readable, or within a second where it is `unhurried`; else every
         quarter of a second at least.
         """
+        rested = now_ns - self._looked_ns > LULL_NS
         self._looked_ns = now_ns
         self._appeared |= self.findings.take_appearance()
         if self._child is None and (self._appeared or now_ns >= self._retry_ns):
@@ -157,12 +159,12 @@ class ChildSource:
             return self._await_exit(child, now_ns)
         wrong = self.findings.accusation(child.pid)
         if wrong is not None:
+            own = self._its_own(child, now_ns)
             child.kill()
-            self._held = None  # it may be of the other device, and so may what is in the pipe
-            return self._tell(StreamEnded(GapReason.SOURCE, wrong), now_ns)
+            return own + self._tell(StreamEnded(GapReason.SOURCE, wrong), now_ns)
         self._suspected = self.findings.suspected(now_ns)
         if self._suspected:
-            return []  # the pipe has room for seconds
+            return []  # the pipe has room for it, unless it was full nearly
         deliveries: list[Delivery] = []
         fault = self._receive(child, now_ns, deliveries)
         self._hold_back(child, now_ns, deliveries)
@@ -170,7 +172,8 @@ class ChildSource:
             child.kill()  # nothing can come of it any more, should it still run
             self._closed_ns = now_ns
             return deliveries + self._released() + self._await_exit(child, now_ns)
-        fault = fault or self._overdue(now_ns)
+        if fault is None and not rested:  # else it may be us who were late, and the next look tells
+            fault = self._overdue(now_ns)
         if fault is not None:
             child.kill()
             deliveries += self._released() + self._tell(fault, now_ns)
@@ -255,7 +258,7 @@ class ChildSource:
                 self.findings.opened = replace(self.findings.opened, device=message.device)
             return message
         # Not as long ago as a reader that was late may find it: it must not take that for a stall.
-        self._heard_ns = max(message.arrived_ns, now_ns - LULL_NS)
+        self._heard_ns = min(max(message.arrived_ns, now_ns - LULL_NS), now_ns)
         self._appeared = False
         self._stream_ns = now_ns if self._stream_ns is None else self._stream_ns
         if self._header is not None:
@@ -266,6 +269,16 @@ class ChildSource:
             return message
         self._marks_stream = False
         return replace(message, flags=message.flags | BlockFlags.NEW_STREAM)
+
+    def _its_own(self, child: ChildProcess, now_ns: int) -> list[Delivery]:
+        """Return what came before the device was suspected; the rest may be another one's."""
+        deliveries = self._released()
+        self._receive(child, now_ns, deliveries)
+        until_ns = self.findings.suspected_ns - HOLD_NS
+        own = takewhile(
+            lambda one: not isinstance(one, Block) or one.arrived_ns <= until_ns, deliveries
+        )
+        return list(own)
 
     def _hold_back(self, child: ChildProcess, now_ns: int, deliveries: list[Delivery]) -> None:
         """Keep the newest block of a watched device for a while: it may be swapped by now.

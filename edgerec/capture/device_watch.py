@@ -83,6 +83,7 @@ class DeviceWatch:
 
     def watch(self, tracks: Mapping[TrackName, Watched]) -> None:
         """Watch these from now on, and no others; for any thread."""
+        self._listen_no_more()
         self._tracks = dict(tracks)
         self._listen()
         self._note_followed()
@@ -97,8 +98,7 @@ class DeviceWatch:
         self._closing.set()
         self._wake()
         self._thread.join()
-        for _, findings in self._tracks.values():
-            findings.be_told(lambda: None)
+        self._listen_no_more()
         os.close(self._woken)
 
     def suspect(self) -> None:
@@ -173,6 +173,10 @@ class DeviceWatch:
     def _listen(self) -> None:
         for _, findings in self._tracks.values():
             findings.be_told(self._wake)
+
+    def _listen_no_more(self) -> None:
+        for _, findings in self._tracks.values():
+            findings.be_told(lambda: None)
 
     def _wake(self) -> None:
         os.eventfd_write(self._woken, 1)

@@ -54,8 +54,8 @@ class Faults:
     """Short stalls, as a busy machine causes them."""
     spike_s: float = 0.3
     stall_per_hour: float = 0.0
-    stall_s: float = 1.2
-    """Under 1.2 s: a real device that says nothing for longer is taken for dead."""
+    stall_s: float = 1.0
+    """With a block under 1.2 s: a real device that says nothing for longer is taken for dead."""
     loss_per_hour: float = 0.0
     loss_s: float = 0.05
     losses_counted: bool = True

@@ -83,6 +83,11 @@ class Findings:
 
     # For the source
 
+    @property
+    def suspected_ns(self) -> int:
+        """Since when what the child delivers may be another device's; 0: always."""
+        return self._suspected_ns or 0
+
     def suspected(self, now_ns: int) -> bool:
         """Whether what the child delivers now may be another device's."""
         since_ns = self._suspected_ns

@@ -1,6 +1,6 @@
 """What does the sound server say of itself: `pactl subscribe`, a process that sleeps.
 
-Where there is no server it is tried again, less and less often; where there is no `pactl`, never.
+Where there is no server it is tried again, less and less often.
 """
 
 from __future__ import annotations

@@ -200,7 +200,7 @@ class WriterLoop:
             return
         recording.publish_due()
         self._note_progress(recording)
-        to_the_next_ns = now_ns - self._stepped_ns  # step, by and large
+        to_the_next_ns = now_ns - self._stepped_ns  # as long as from the last one to this
         self._stepped_ns = now_ns
         if now_ns + to_the_next_ns / 2 - self._synced_ns >= self._sync_ns:
             recording.sync()

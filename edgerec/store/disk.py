@@ -189,7 +189,7 @@ def move(source: Path, target: Path) -> None:
 def check_movable(source: Path, target: Path) -> None:
     """Make sure that files can be moved from one folder to another, by moving one that isn't there.
 
-    Only the kernel can tell: a mount, and a part of a btrfs, is in the way even on the same disk.
+    Only the kernel can tell: a mount is in the way even on the same disk.
 
     Raises
     ------

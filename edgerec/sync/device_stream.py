@@ -183,7 +183,7 @@ class DeviceStream:
             usual_s=self.clock.usual_late_s,
             longer_s=self.clock.longer_s,
             overflow=overflow,
-            most=int(HOLD_S * self.header.sample_rate) // block.frames,
+            most=int(HOLD_S * self.header.sample_rate) // block.frames + 1,
         )
         if judgement.slower_s:
             self.clock.add_latency(judgement.slower_s)

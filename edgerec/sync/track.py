@@ -290,7 +290,7 @@ class TrackTimeline:
                 if piece.missing is not None:
                     self._end_run()
                     self._placed.silence_to(limit, piece.missing)
-                return
+                break
             stream.take()
             self._place(piece)
         if self._run is not None:

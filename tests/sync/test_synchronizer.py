@@ -15,6 +15,7 @@ from edgerec.capture.faults import Absence, Event, Loss, Stall
 from edgerec.capture.simulate import VirtualKiosk
 from edgerec.capture.virtual_device import DeviceModel
 from edgerec.sync.ring import History
+from edgerec.sync.run import BATCH_S
 from edgerec.sync.synchronizer import STEP_S, Synchronizer, TrackPlan, history_frames
 from edgerec.sync.track import MAX_REMEMBERED
 from tests.sync.virtual import LATE_S, RATE, START_NS, steps
@@ -161,6 +162,14 @@ def test_a_devices_configured_lateness_moves_its_track_earlier():
     )
     both = recorded.pcm[:, 5 * RATE :][:, :1_600].astype(int)
     assert np.abs(both[0] - both[1]).max() < 100
+
+
+def test_a_track_that_is_placed_later_is_committed_as_steadily():
+    """Its audio lies in the future: what is not committed by now dies with a kill."""
+    recorded = record(device(), device(), 20, user_plan=TrackPlan(offset_ms=-1_000))
+    settled = recorded.steps[len(recorded.steps) // 2 : -1]  # the last one is the end
+    block_s = tick_s = 0.1
+    assert max(settled) <= (BATCH_S + block_s + tick_s) * RATE
 
 
 def test_a_frame_count_that_goes_back_restarts_the_stream_and_not_the_recorder(caplog):
