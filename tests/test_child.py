@@ -1,10 +1,13 @@
 """Watching one capture child: real processes say what a test wants, time is what a test says."""
 
 import errno
+import fcntl
 import itertools
 import os
 import select
 import signal
+import sys
+import termios
 from dataclasses import replace
 
 import pytest
@@ -14,6 +17,7 @@ from edgerec.capture import process
 from edgerec.capture.child import HOLD_NS, LULL_NS, ChildLimits, ChildSource
 from edgerec.capture.findings import SUSPECT_NS
 from edgerec.capture.wire import encode_block, encode_stream_header
+from tests.waiting import wait_for
 
 S = 1_000_000_000
 LIMITS = ChildLimits()
@@ -88,6 +92,17 @@ class Rig:
 def await_exit():
     """Wait until a child has ended, and leave it to the source to reap it."""
     os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+
+
+def wait_until_in_its_pipe(rig, *blocks):
+    """Wait until the child has passed on all of these."""
+    size = sum(len(encode_block(one)) for one in blocks)
+
+    def is_there():
+        held = fcntl.ioctl(rig.source.fileno(), termios.FIONREAD, bytes(4))
+        return int.from_bytes(held, sys.byteorder) >= size
+
+    wait_for(is_there)
 
 
 def look_twice(source, now_ns):
@@ -258,7 +273,7 @@ def test_a_device_that_delivers_nothing_any_more_is_killed_as_a_stall(rig):
     rig.write(HEADER, block())
     rig.read(0, 2)
     assert rig.source.deliver(LIMITS.stall_ns) == []
-    (ended,) = look_twice(rig.source, LIMITS.stall_ns + 1)
+    (ended,) = rig.source.deliver(LIMITS.stall_ns + 1)
     assert ended == StreamEnded(GapReason.STALL, "no frame for 1.2 s")
     assert (rig.source.state.name, rig.source.fileno()) == ("stalled", None)
     await_exit()
@@ -268,7 +283,7 @@ def test_a_header_without_frames_is_no_proof_of_life(rig):
     rig.start(0)
     rig.write(HEADER)
     rig.read(LIMITS.start_ns)
-    (ended,) = look_twice(rig.source, LIMITS.start_ns + 1)
+    (ended,) = rig.source.deliver(LIMITS.start_ns + 1)
     assert ended.reason is GapReason.ABSENT
 
 
@@ -298,14 +313,14 @@ def test_blocks_longer_than_the_stall_limit_are_waited_for(rig):
     while len(deliveries) < 2:
         deliveries += rig.read(0)
     assert rig.source.deliver(4 * S) == []
-    assert len(look_twice(rig.source, 4 * S + 1)) == 1
+    assert len(rig.source.deliver(4 * S + 1)) == 1
     await_exit()
 
 
 def test_a_device_that_hangs_while_it_is_opened_is_killed_as_absent(rig):
     rig.start(0)
     assert rig.source.deliver(LIMITS.start_ns) == []
-    (ended,) = look_twice(rig.source, LIMITS.start_ns + 1)
+    (ended,) = rig.source.deliver(LIMITS.start_ns + 1)
     assert ended == StreamEnded(GapReason.ABSENT, "not open after 10 s")
     await_exit()
     assert rig.source.deliver(LIMITS.start_ns + 2) == []  # reaped
@@ -526,8 +541,10 @@ def test_what_a_swapped_device_delivered_before_it_was_suspected_is_its_own(rig)
     rig.source.findings.suspect(suspected_ns)
     rig.source.findings.accuse(pid, "another source")
     last_ns = suspected_ns - HOLD_NS
-    rig.write(block(4_800, arrived_ns=last_ns), block(9_600, arrived_ns=last_ns + 1))
-    own, ended = rig.read(suspected_ns, 2)
+    sent = block(4_800, arrived_ns=last_ns), block(9_600, arrived_ns=last_ns + 1)
+    rig.write(*sent)
+    wait_until_in_its_pipe(rig, *sent)
+    own, ended = rig.source.deliver(suspected_ns)
     assert (own.first_frame, ended.reason) == (4_800, GapReason.SOURCE)
 
 
@@ -538,8 +555,10 @@ def test_a_reader_that_rested_looks_again_before_it_tells_a_stall(rig):
     late_ns = LIMITS.stall_ns + 1
     assert rig.source.deliver(late_ns) == []
     assert not rig.source.unhurried
-    rig.write(block(4_800, arrived_ns=late_ns))
-    assert [type(message) for message in rig.read(late_ns)] == [Block]
+    late = block(4_800, arrived_ns=late_ns)
+    rig.write(late)
+    wait_until_in_its_pipe(rig, late)
+    assert [type(message) for message in rig.source.deliver(late_ns)] == [Block]
 
 
 def test_a_stamp_from_the_future_is_no_reason_to_wait_until_then(rig):
