@@ -293,6 +293,7 @@ def test_a_reader_that_was_late_itself_finds_frames_and_no_stall(rig):
     rig.read(0, 2)
     rig.write(block(4_800))
     assert [type(message) for message in rig.read(10 * LIMITS.stall_ns)] == [Block]
+    assert rig.source.deliver(10 * LIMITS.stall_ns + 1) == []
 
 
 def test_blocks_longer_than_the_stall_limit_are_waited_for(rig):
@@ -539,6 +540,8 @@ def test_what_a_swapped_device_delivered_before_it_was_suspected_is_its_own(rig)
     pid = watched(rig)
     suspected_ns = 2 * S
     rig.source.findings.suspect(suspected_ns)
+    rig.source.findings.accuse(pid, "another source")
+    rig.source.findings.suspect(suspected_ns + HOLD_NS)  # by the server's next event
     rig.source.findings.accuse(pid, "another source")
     last_ns = suspected_ns - HOLD_NS
     sent = block(4_800, arrived_ns=last_ns), block(9_600, arrived_ns=last_ns + 1)

@@ -69,7 +69,7 @@ def test_a_stream_on_another_source_is_accused_by_name_and_stays_suspected():
     watching.suspect()
     watching.check()
     told = "the sound server records speaker.monitor in the place of mic"
-    assert findings.accusation(7) == told
+    assert findings.accusation(7) == (told, START_NS)
     assert findings.accusation(8) is None
     assert findings.suspected(START_NS)
     assert not findings.vouched(7)
@@ -82,7 +82,8 @@ def test_a_source_that_was_away_for_a_moment_is_another_one():
     server.index += 1
     watching.suspect()
     watching.check()
-    assert findings.accusation(7) == "the sound server took mic away and put it back"
+    told = "the sound server took mic away and put it back"
+    assert findings.accusation(7) == (told, START_NS)
     assert findings.suspected(START_NS)
     findings.opened = OpenDevice(8, "pulse:mic", START_NS)  # the next child knows only this one
     server.recorded = {8: "mic"}

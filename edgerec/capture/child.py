@@ -157,14 +157,15 @@ class ChildSource:
             return []
         if child.killed:
             return self._await_exit(child, now_ns)
-        wrong = self.findings.accusation(child.pid)
-        if wrong is not None:
-            own = self._its_own(child, now_ns)
+        accusation = self.findings.accusation(child.pid)
+        if accusation is not None:
+            wrong, since_ns = accusation
+            own = self._sent_before(since_ns - HOLD_NS, child, now_ns)
             child.kill()
             return own + self._tell(StreamEnded(GapReason.SOURCE, wrong), now_ns)
         self._suspected = self.findings.suspected(now_ns)
         if self._suspected:
-            return []  # the pipe has room for it, unless it was full nearly
+            return []  # what comes meanwhile waits in the pipe
         deliveries: list[Delivery] = []
         fault = self._receive(child, now_ns, deliveries)
         self._hold_back(child, now_ns, deliveries)
@@ -270,11 +271,10 @@ class ChildSource:
         self._marks_stream = False
         return replace(message, flags=message.flags | BlockFlags.NEW_STREAM)
 
-    def _its_own(self, child: ChildProcess, now_ns: int) -> list[Delivery]:
-        """Return what came before the device was suspected; the rest may be another one's."""
+    def _sent_before(self, until_ns: int, child: ChildProcess, now_ns: int) -> list[Delivery]:
+        """Return what is a swapped device's own for sure; what came later may be another one's."""
         deliveries = self._released()
         self._receive(child, now_ns, deliveries)
-        until_ns = self.findings.suspected_ns - HOLD_NS
         own = takewhile(
             lambda one: not isinstance(one, Block) or one.arrived_ns <= until_ns, deliveries
         )

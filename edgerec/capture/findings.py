@@ -36,7 +36,7 @@ class Findings:
         """Written by the watch: it hears of each stream of the server, and vouches for ours."""
         self._suspected_ns: int | None = None
         self._vouched: int | None = None
-        self._accused: tuple[int, str] | None = None
+        self._accused: tuple[int, str, int] | None = None
         self._begins: tuple[int, int] = (0, 0)
         self._appeared = False
 
@@ -74,19 +74,15 @@ class Findings:
         self._suspected_ns = None
 
     def accuse(self, pid: int, detail: str) -> None:
-        """Say that a child records from another device than its own."""
-        self._accused = (pid, detail)
+        """Say that a child records from another device than its own, since it was suspected."""
+        if self._accused is None or self._accused[0] != pid:  # what is suspected later adds nothing
+            self._accused = (pid, detail, self._suspected_ns or 0)
 
     def appeared(self) -> None:
         """Say that a device has come, perhaps the one that is missing."""
         self._appeared = True
 
     # For the source
-
-    @property
-    def suspected_ns(self) -> int:
-        """Since when what the child delivers may be another device's; 0: always."""
-        return self._suspected_ns or 0
 
     def suspected(self, now_ns: int) -> bool:
         """Whether what the child delivers now may be another device's."""
@@ -102,10 +98,13 @@ class Findings:
         begun_pid, at_ns = self._begins
         return at_ns if begun_pid == pid else 0
 
-    def accusation(self, pid: int) -> str | None:
-        """Return what is wrong with this child's device; None: nothing."""
+    def accusation(self, pid: int) -> tuple[str, int] | None:
+        """Return what is wrong with this child's device, and since when; None: nothing.
+
+        0: since whenever.
+        """
         accused = self._accused
-        return accused[1] if accused is not None and accused[0] == pid else None
+        return accused[1:] if accused is not None and accused[0] == pid else None
 
     def take_appearance(self) -> bool:
         """Whether a device has come since the last call."""
