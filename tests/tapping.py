@@ -82,11 +82,12 @@ def noise(seed, samples=BLOCK):
 
 
 class Listener:
-    """A client of a tap of a recorder that runs; `frames` came so far."""
+    """A client of a tap of a recorder that runs; `frames` came so far, none before `admitted`."""
 
     def __init__(self, recorder, what):
         self.socket, theirs = socket.socketpair()
         self.frames = 0
+        self.admitted = False
         self.last = b""
         recorder._running.service.taps.offer(what, theirs, REPLY)
 
@@ -94,6 +95,7 @@ class Listener:
         """Read to the end, and keep the last line."""
         decoder = Decoder()
         assert self.socket.recv(len(REPLY), socket.MSG_WAITALL) == REPLY
+        self.admitted = True
         while data := self.socket.recv(RECEIVED_BYTES):
             try:
                 for message in decoder.feed(data):

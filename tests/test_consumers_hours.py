@@ -29,7 +29,7 @@ from tests.test_recorder import EagerSource
 from tests.waiting import wait_for
 
 HOURS_S = 8 * 3_600.0
-PATIENCE_S = 1_200.0  # for hours that take 50 to 80 s
+PATIENCE_S = 600.0  # for hours that take 50 to 80 s
 RATE = 8_000
 CHUNK_S = 30.0
 LEAD_S = 50.0  # that the devices may be ahead of what is published; the ring holds 66 s
@@ -59,6 +59,10 @@ class GatedClock(FakeClock):
         self.published_s = 0.0
         self.readers = []
         self.until_ns = START_NS
+
+    def __str__(self):
+        heard = [one.frames / RATE for one in self.readers]
+        return f"{(self.raw_ns - START_NS) / S} s, {self.published_s} s published, {heard} s heard"
 
     def now_ns(self):
         if threading.current_thread().name == "recorder":
@@ -128,8 +132,14 @@ def eight_hours(root, seconds):
     clock.readers = listeners[::2]
     for one in clock.readers:
         threading.Thread(target=one.listen, daemon=True).start()
+    wait_for(lambda: all(one.admitted for one in clock.readers))  # before anything is heard
     clock.until_ns = START_NS + round(seconds * S)
-    wait_for(lambda: clock.raw_ns >= clock.until_ns, within_s=PATIENCE_S, look_s=0.05)
+    wait_for(
+        lambda: clock.raw_ns >= clock.until_ns,
+        within_s=PATIENCE_S,
+        look_s=0.05,
+        why=lambda: f"time stands at {clock}",
+    )
     clock.readers = []  # they hear of the end before the clock does
     clock.until_ns += 60 * S
     service = recorder._running.service
@@ -158,7 +168,7 @@ def hours(tmp_path_factory):
         check=True,
         stdout=subprocess.PIPE,
         text=True,
-        timeout=PATIENCE_S,
+        timeout=2 * PATIENCE_S,  # in which it has said itself why it did not end
     )
     return json.loads(done.stdout)
 

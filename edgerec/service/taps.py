@@ -14,6 +14,7 @@ import queue
 import select
 import socket
 import threading
+from dataclasses import dataclass
 from typing import Final
 
 from edgerec.audio import (
@@ -56,10 +57,9 @@ class Taps:
         self._listening: dict[StreamName, list[TapConnection]] = {}
         self._leaving: list[TapConnection] = []  # cut off, and not yet told
         self._heard: frozenset[StreamName] = frozenset()  # by anybody; replaced as a whole
-        self._queue: queue.SimpleQueue[tuple[TrackName, StreamHeader, Block] | SessionTimeline]
+        self._queue: queue.SimpleQueue[tuple[TrackName, StreamHeader, Block] | _Committed]
         self._queue = queue.SimpleQueue()
         self._offered: queue.SimpleQueue[tuple[StreamName, TapConnection]] = queue.SimpleQueue()
-        self._mix = _Mix(clock)
         self._seats = threading.Lock()  # held for a few instructions
         self.count = 0
         """How many listen."""
@@ -104,9 +104,11 @@ class Taps:
                 self._put((track, self._headers[track], delivery))
 
     def committed(self, timeline: SessionTimeline) -> None:
-        """Say that a session's timeline has gone on, for those who hear the mix."""
-        if "mix" in self._heard:
-            self._put(timeline)
+        """Say that a session's timeline may have gone on, for those who hear the mix."""
+        new = _Committed(timeline, timeline.mixed, timeline.history.committed)
+        timeline.mixed = new.stop
+        if "mix" in self._heard and new.start < new.stop:
+            self._put(new)
 
     def close(self) -> None:
         """Tell every reader that it is over, and end."""
@@ -147,25 +149,23 @@ class Taps:
             self._offered.get_nowait()[1].close()
 
     def _open(self, what: StreamName, tap: TapConnection) -> None:
-        if what == "mix" and not self._listening.get(what):
-            self._mix = _Mix(self._clock)  # nothing of what went on while nobody listened
         self._listening.setdefault(what, []).append(tap)
         self._ready.register(tap.fileno(), 0)
         log.info("tap opened of=%s taps=%d", what, self.count)
 
-    def _put(self, entry: tuple[TrackName, StreamHeader, Block] | SessionTimeline) -> None:
+    def _put(self, entry: tuple[TrackName, StreamHeader, Block] | _Committed) -> None:
         if self._queue.qsize() >= QUEUE_BLOCKS:
             self.lost_blocks += 1
             return
         self._queue.put(entry)
         os.eventfd_write(self._woken, 1)
 
-    def _distribute(self, entry: tuple[TrackName, StreamHeader, Block] | SessionTimeline) -> None:
-        if isinstance(entry, SessionTimeline):
-            for header, block in self._mix.read(entry):
-                self._say("mix", header, block)
-        else:
+    def _distribute(self, entry: tuple[TrackName, StreamHeader, Block] | _Committed) -> None:
+        if not isinstance(entry, _Committed):
             self._say(*entry)
+            return
+        with contextlib.suppress(OverrunError):  # the next first_frame says how much that was
+            self._say("mix", entry.timeline.mix_header, entry.mix(self._clock.now_ns()))
 
     def _say(self, what: StreamName, header: StreamHeader, block: Block) -> None:
         encoded = encode_block(block)  # once for all of them
@@ -210,32 +210,25 @@ class Taps:
         tap.close()
 
 
-class _Mix:
-    """Both tracks as one stream, read from the timeline as it is committed."""
+@dataclass(frozen=True, slots=True)
+class _Committed:
+    """What a timeline has gone on by."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._timeline: SessionTimeline | None = None
-        self._header: StreamHeader | None = None
-        self._position = TimelineFrame(0)
+    timeline: SessionTimeline
+    start: TimelineFrame
+    stop: TimelineFrame
 
-    def read(self, timeline: SessionTimeline) -> list[tuple[StreamHeader, Block]]:
-        """Return what is new; at most what the history holds."""
-        history = timeline.history
-        committed = history.committed
-        if timeline is not self._timeline or self._header is None:
-            self._timeline = timeline
-            self._position = committed
-            self._header = StreamHeader(timeline.rate, 1, "mix", "edgerec", "monotonic_raw")
-        start, frames = self._position, committed - self._position
-        self._position = committed
-        if frames <= 0:
-            return []
-        try:
-            span = history.read(start, frames)
-        except OverrunError:
-            return []  # the next block's first_frame says how much that was
-        pcm = Layout(timeline.rate, num_channels=1).samples(CHUNK, span.pcm).astype("<i2").tobytes()
-        flags = BlockFlags(0) if start else BlockFlags.NEW_STREAM
-        block = Block(DeviceFrame(start), frames, self._clock.now_ns(), 0, flags, pcm)
-        return [(self._header, block)]
+    def mix(self, now_ns: int) -> Block:
+        """Return both tracks as one.
+
+        Raises
+        ------
+        OverrunError
+            The history does not hold it any more.
+        """
+        frames = self.stop - self.start
+        pcm = self.timeline.history.read(self.start, frames).pcm
+        mono = Layout(self.timeline.rate, num_channels=1).samples(CHUNK, pcm)
+        flags = BlockFlags(0) if self.start else BlockFlags.NEW_STREAM
+        first = DeviceFrame(self.start)
+        return Block(first, frames, now_ns, 0, flags, mono.astype("<i2").tobytes())

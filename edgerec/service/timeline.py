@@ -53,6 +53,14 @@ class SessionTimeline:
     cuts: deque[Cut] = field(default_factory=deque)
     echo: EchoReport = field(default_factory=EchoReport)
     """Of the bot in the microphone; of all fields the one that is not the recorder thread's."""
+    mixed: TimelineFrame = field(default=TimelineFrame(0))
+    """Who listens to the mix was told of all before this frame."""
+    mix_header: StreamHeader = field(init=False)
+    """Of the stream that the mix is to who listens."""
+
+    def __post_init__(self) -> None:
+        """Make up what the mix is announced as, once for all who listen."""
+        self.mix_header = StreamHeader(self.rate, 1, "mix", "edgerec", "monotonic_raw")
 
     def known(self) -> dict[TrackName, TrackReport]:
         """Return what is known of each track now; for any thread."""
