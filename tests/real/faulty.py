@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import socket
 import struct
 import subprocess
@@ -169,6 +170,15 @@ class Kiosk:
                 if self._mark.encode() in (folder / "environ").read_bytes().split(b"\0"):
                     found[int(folder.name)] = (folder / "cmdline").read_text()
         return found
+
+    def anonymous_bytes(self):
+        """Memory of its processes' own, shared with nobody but each other.
+
+        What they map of libraries is left out: how much of it counts as theirs depends on who else
+        has it mapped.
+        """
+        rollups = [Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in self.processes()]
+        return sum(int(kb) for kb in re.findall(r"^Pss_Anon: +(\d+)", "".join(rollups), re.M)) << 10
 
     def finish(self):
         """Stop it; return both tracks from when they had settled."""
