@@ -24,14 +24,14 @@ NO_REASON = 0
 class Rig:
     """A capture loop on fake sources; time passes when the test says so."""
 
-    def __init__(self, user=(), bot=(), length_s=None, **options):
+    def __init__(self, user=(), bot=(), length_s=None, *, bot_offset_ms=0.0, late_s=0.8, **options):
         self.clock = FakeClock()
         self.sources = {"user": FakeSource(user), "bot": FakeSource(bot)}
         self.sessions = []
-        plans = {name: TrackPlan() for name in self.sources}
+        plans = {"user": TrackPlan(), "bot": TrackPlan(offset_ms=bot_offset_ms)}
         self.loop = recording_loop(
             self.sources,
-            Synchronizer(plans, late_s=0.8, drift_memory={}),
+            Synchronizer(plans, late_s=late_s, drift_memory={}),
             self.clock,
             length_s=length_s,
             choose_rate=lambda headers: RATE,
@@ -147,6 +147,17 @@ def test_a_stop_records_up_to_its_instant_on_both_tracks():
     for track in TRACKS:
         assert runs(rig.reasons(track)[2:]) == [(NO_REASON, rig.timeline.stop - 2)]
     assert ended_s < 5.03 + TAIL_NS / S  # it did not have to be given up
+
+
+def test_a_stop_waits_for_a_device_that_delivers_later_than_a_stuck_one_is_waited_for():
+    offset_s = TAIL_NS / S + 1.0
+    rig = Rig(device("user"), device("bot"), bot_offset_ms=1000 * offset_s, late_s=offset_s + 1.0)
+    rig.run_to(5.03)
+    rig.loop.stop()
+    rig.run_until(rig.ended, 12.0)
+    reasons = rig.reasons("bot")
+    assert rig.timeline.stop / RATE == pytest.approx(5.03 - epoch_s(rig.timeline), abs=1 / RATE)
+    assert runs(reasons[-RATE:]) == [(NO_REASON, RATE)]
 
 
 def test_a_stop_while_the_other_track_is_waited_for_records_what_there_is():

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 _SECOND_NS: Final = 1_000_000_000
 OTHER_TRACK_NS: Final = 3 * _SECOND_NS  # a start that waits for it has both from frame 0
-TAIL_NS: Final = 2 * _SECOND_NS  # after a stop, for what the devices still hold
+TAIL_NS: Final = 2 * _SECOND_NS  # after a stop and the longest offset, for what devices still hold
 MIN_PAUSE_NS: Final = _SECOND_NS // 4  # each ends a file: nobody may make hundreds in a second
 MIN_CHUNK_NS: Final = _SECOND_NS // 10  # between two rotations, as for `chunk_seconds`
 
@@ -217,7 +217,8 @@ class Sessions:
         if self._stop_ns is None or now_ns < self._stop_ns or self.behind:
             return
         stop = max(self._synchronizer.frame_at(self._stop_ns), timeline.history.committed)
-        if self._synchronizer.received(stop) or now_ns - self._stop_ns > TAIL_NS:
+        overdue_ns = self._stop_ns + self._synchronizer.longest_offset_ns + TAIL_NS
+        if self._synchronizer.received(stop) or now_ns > overdue_ns:
             stop = self._synchronizer.finish(TimelineFrame(stop))
             timeline.reports = self._synchronizer.report()
             timeline.end_reason = self._end_reason

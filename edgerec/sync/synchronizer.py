@@ -85,6 +85,12 @@ class Synchronizer:
         """The tracks whose source delivers all the time, once it is there."""
         return tuple(name for name, plan in self._plans.items() if plan.continuous)
 
+    @property
+    def longest_offset_ns(self) -> int:
+        """How long after an instant all devices that are not stuck have begun to deliver it."""
+        offsets_ms = [plan.offset_ms for plan in self._plans.values()]
+        return round(1e6 * max(0.0, max(offsets_ms, default=0.0)))
+
     def header(self, track: TrackName) -> StreamHeader | None:
         """Return the header of a track's open stream; None while there is none."""
         return self._tracks[track].header
