@@ -327,18 +327,18 @@ def test_devices_are_read_at_once_and_levels_told_while_somebody_hears_them(runn
     monkeypatch.setattr(monitor, "TICK_S", 10 * PATIENCE_S)
     rig = running()
     recorder, heard = rig.recorder, threading.Event()
-    assert not recorder._is_heard()
-    wait_for(lambda: recorder._monitor._leisurely)
+    assert not recorder._pipeline._is_heard()
+    wait_for(lambda: recorder._pipeline.monitor._leisurely)
     levels = recorder.announcer.subscribe([Level], notify=heard.set)
-    assert recorder._is_heard()
+    assert recorder._pipeline._is_heard()
     rig.let_pass(5.0)
     assert heard.wait(PATIENCE_S)
     recorder.announcer.unsubscribe(levels)
-    assert not recorder._is_heard()
+    assert not recorder._pipeline._is_heard()
     ours, theirs = socket.socketpair()
     with ours:
         recorder.taps.offer("user", theirs, b"")
-        assert recorder._is_heard()
+        assert recorder._pipeline._is_heard()
 
 
 @pytest.mark.parametrize(
@@ -604,7 +604,7 @@ def test_a_running_session_can_hold_what_is_marked_and_silence_behind_it(tmp_pat
 
 def wait_for_decided(recorder, seconds):
     """Wait until the turn thread knows so much of the session, so that nobody runs away from it."""
-    wait_for(lambda: recorder._sessions.timeline.gate.decided >= seconds * RATE)
+    wait_for(lambda: recorder._pipeline.sessions.timeline.gate.decided >= seconds * RATE)
 
 
 def is_marked(turn):
