@@ -1,5 +1,6 @@
 """What tests of several modules ask for."""
 
+import contextlib
 import signal
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -7,11 +8,14 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import HealthCheck, settings
 
+from edgerec.audio import TRACKS
 from edgerec.cli import interruption
 from edgerec.config import ConfigError, load_config
+from edgerec.service import parts
 from edgerec.store.root import StorageRoot
-from tests.kiosk import S
+from tests.kiosk import S, device
 from tests.program import Program
+from tests.recorder import EagerSource, Running
 
 # A machine that is busy with something else is slow, and no test is about that.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -60,6 +64,21 @@ def program(tmp_path, monkeypatch):
     for one in programs:
         one.clock.until_ns += 60 * S
         one.recorder.close()
+
+
+@pytest.fixture
+def sources(monkeypatch):
+    """The sources of a recorder, whatever its configuration says; a test may put in others."""
+    sources = {track: EagerSource(device(track)) for track in TRACKS}
+    monkeypatch.setattr(parts, "build_children", lambda config, now_ns: sources)
+    return sources
+
+
+@pytest.fixture
+def running(tmp_path, sources):
+    """Make recorders that are ended afterwards, whatever a test has found."""
+    with contextlib.ExitStack() as stack:
+        yield lambda **recording: stack.enter_context(Running(tmp_path / "root", **recording))
 
 
 @pytest.fixture

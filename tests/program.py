@@ -5,7 +5,7 @@ import numpy as np
 from edgerec import Recorder
 from edgerec.service import parts
 from tests.kiosk import S, config, device, hum
-from tests.test_recorder import EagerSource, PacedClock
+from tests.recorder import EagerSource, PacedClock
 
 RATE = 16_000
 

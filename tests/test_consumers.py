@@ -17,8 +17,8 @@ from edgerec.service.tap_connection import MAX_WAITING_BYTES
 from edgerec.store.verify import verify
 from tests.feeding import level
 from tests.kiosk import START_NS, S, config, device, hum
+from tests.recorder import EagerSource, PacedClock
 from tests.tapping import Listener
-from tests.test_recorder import EagerSource, PacedClock
 from tests.waiting import wait_for
 
 PATIENCE_S = 20.0

@@ -22,10 +22,10 @@ from edgerec.audio import TRACKS
 from edgerec.config import HooksConfig
 from edgerec.service import parts, writer_loop
 from tests.kiosk import START_NS, FakeClock, S, config, device, hum
+from tests.recorder import EagerSource
 from tests.recordings import audio
 from tests.tapping import RECEIVED_BYTES, Listener
 from tests.test_day import PAGE_BYTES, medians, resident_bytes
-from tests.test_recorder import EagerSource
 from tests.waiting import wait_for
 
 HOURS_S = 8 * 3_600.0

@@ -20,8 +20,8 @@ from edgerec.service.control_socket import ControlSocket
 from edgerec.service.reload import Reloader
 from edgerec.store.verify import verify
 from tests.kiosk import FakeClock, device
+from tests.recorder import EagerSource, Running
 from tests.recordings import chunks, sidecar
-from tests.test_recorder import EagerSource, Running
 from tests.waiting import wait_for
 
 REQUESTS = 10_000
@@ -41,10 +41,7 @@ def rig(tmp_path, monkeypatch):
     world = tone(440)
     sources = {track: EagerSource(device(track, world=world)) for track in TRACKS}
     monkeypatch.setattr(parts, "build_children", lambda config, now_ns: sources)
-    rig = Running(tmp_path / "root", chunk_seconds=5.0)
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(rig.recorder)
-        stack.callback(rig.clock.__setattr__, "until_ns", 10**18)
+    with Running(tmp_path / "root", chunk_seconds=5.0) as rig:
         yield rig
 
 

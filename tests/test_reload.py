@@ -14,8 +14,8 @@ from edgerec.config import Config, changes_between
 from edgerec.service import parts, turn_parts
 from edgerec.store.verify import verify
 from tests.kiosk import device
+from tests.recorder import EagerSource, Running
 from tests.recordings import chunks, sidecar
-from tests.test_recorder import EagerSource, Running
 from tests.turning import LoudActivity
 from tests.waiting import wait_for
 
@@ -39,14 +39,9 @@ def opened(monkeypatch):
 @pytest.fixture
 def running(tmp_path, opened):
     with contextlib.ExitStack() as stack:
-
-        def run(root="root", **recording):
-            rig = Running(tmp_path / root, **recording)
-            stack.enter_context(rig.recorder)
-            stack.callback(rig.clock.__setattr__, "until_ns", 10**18)
-            return rig
-
-        yield run
+        yield lambda root="root", **recording: stack.enter_context(
+            Running(tmp_path / root, **recording)
+        )
 
 
 def reload(rig, **changed):
