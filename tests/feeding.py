@@ -9,11 +9,9 @@ import numpy as np
 from edgerec.audio import TRACKS, Block, DeviceFrame, GapReason, StreamHeader
 from edgerec.capture.feed import FeedSource
 from edgerec.capture.wire import encode_block, encode_stream_header
-from edgerec.sync.ring import History
-from edgerec.sync.synchronizer import Synchronizer, TrackPlan, history_frames
-from tests.kiosk import START_NS, FakeClock, FakeSource, S, recording_loop
-
-RATE = 16_000
+from edgerec.sync.synchronizer import TrackPlan
+from tests.capturing import RATE, recording_loop
+from tests.kiosk import START_NS, FakeClock, FakeSource, S
 
 
 class Application:
@@ -89,13 +87,7 @@ class Kiosk:
         }
         self.sessions, self._spans = [], []
         self.loop = recording_loop(
-            self.sources,
-            Synchronizer(plans, late_s=late_s, drift_memory={}),
-            self.clock,
-            length_s=None,
-            choose_rate=lambda headers: RATE,
-            build_history=lambda rate: History(history_frames(rate, 30.0)),
-            on_session=self.sessions.append,
+            self.sources, plans, self.clock, late_s=late_s, on_session=self.sessions.append
         )
 
     @property

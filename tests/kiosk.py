@@ -9,9 +9,6 @@ from edgerec.capture.trace import TraceWriter
 from edgerec.capture.virtual_device import DeviceModel
 from edgerec.clock import ClockReading
 from edgerec.config import Config, RecordingConfig, StorageConfig, TrackConfig, TracksConfig
-from edgerec.service.capture_loop import CaptureLoop
-from edgerec.service.sessions import Sessions
-from edgerec.service.wishes import Wishes
 
 S = 1_000_000_000
 START_NS = 1_000 * S  # the machine runs for a while already
@@ -62,31 +59,6 @@ class FakeSource:
 
     def close(self):
         self.closed = True
-
-
-def recording_loop(
-    sources, synchronizer, clock, *, length_s, choose_rate, build_history, on_session, **told
-):
-    """A recorder thread's loop that records from the start on."""
-    wishes = Wishes(clock, started=True)
-    sessions = Sessions(
-        synchronizer,
-        wishes,
-        clock,
-        length_s=length_s,
-        choose_rate=choose_rate,
-        build_history=build_history,
-        on_session=on_session,
-    )
-    return CaptureLoop(
-        sources,
-        synchronizer,
-        sessions,
-        wishes,
-        clock,
-        ends_with_session=length_s is not None,
-        **told,
-    )
 
 
 def hum(track):

@@ -13,11 +13,10 @@ from edgerec.service.sessions import MIN_CHUNK_NS, MIN_PAUSE_NS, Sessions
 from edgerec.service.wishes import Wishes
 from edgerec.sync.ring import History
 from edgerec.sync.synchronizer import Synchronizer, TrackPlan, history_frames
+from tests.capturing import NO_REASON, RATE, epoch_s
 from tests.kiosk import START_NS, FakeClock, FakeSource, S, device
 
-RATE = 16_000
 STEP_NS = S // 20
-NO_REASON = 0
 
 
 class Rig:
@@ -72,8 +71,7 @@ class Rig:
 
 def seconds(timeline):
     """Where a session begins and ends, in seconds since the devices' world began."""
-    epoch_s = (timeline.stamp_of(0).monotonic_ns - 7 * S - START_NS) / S
-    return epoch_s, epoch_s + timeline.stop / RATE
+    return epoch_s(timeline), epoch_s(timeline) + timeline.stop / RATE
 
 
 def runs(timeline, track="user"):
@@ -174,14 +172,13 @@ def test_a_pause_is_a_gap_on_both_tracks_and_ends_the_chunk():
     rig.ask_at(9.0, "stop")
     rig.run_to(12.0)
     (timeline,) = rig.timelines
-    epoch_s, _ = seconds(timeline)
     for track in TRACKS:
         before, pause, behind = runs(timeline, track)
         assert (before[0], pause[0], behind[0]) == (NO_REASON, GapReason.PAUSE, NO_REASON)
-        assert epoch_s + before[1] + 2 / RATE == about(5.0)
+        assert epoch_s(timeline) + before[1] + 2 / RATE == about(5.0)
         assert pause[1] == about(2.5)
     (cut,) = timeline.cuts
-    assert (cut.frame / RATE, cut.reason) == (about(5.0 - epoch_s), "pause")
+    assert (cut.frame / RATE, cut.reason) == (about(5.0 - epoch_s(timeline)), "pause")
 
 
 def test_a_session_may_end_in_a_pause():
@@ -236,8 +233,7 @@ def test_a_rotation_ends_the_chunk_at_that_frame():
     rig.run_to(8.0)
     (timeline,) = rig.timelines
     (cut,) = timeline.cuts
-    epoch_s = (timeline.stamp_of(0).monotonic_ns - 7 * S - START_NS) / S
-    assert (cut.frame / RATE, cut.reason) == (about(5.0 - epoch_s), "rotate")
+    assert (cut.frame / RATE, cut.reason) == (about(5.0 - epoch_s(timeline)), "rotate")
 
 
 def test_rotations_leave_no_slivers_of_chunks():
@@ -285,10 +281,11 @@ def test_no_sound_of_a_pause_is_in_the_history_however_it_is_asked_for():
     rig.ask_at(22.0, "stop")
     rig.run_to(25.0)
     (timeline,) = rig.timelines
-    epoch_s, ends_s = seconds(timeline)
+    begins_s, ends_s = seconds(timeline)
     spans += [ends_s] if paused else []
     span = timeline.history.read(0, timeline.history.committed)
     for first_s, last_s in zip(spans[::2], spans[1::2], strict=True):
-        inside = slice(round((first_s - epoch_s) * RATE) + 1, round((last_s - epoch_s) * RATE) - 1)
+        first, last = (round((at_s - begins_s) * RATE) for at_s in (first_s, last_s))
+        inside = slice(first + 1, last - 1)
         assert not span.pcm[:, inside].any()
         assert set(span.reasons[:, inside].ravel().tolist()) == {GapReason.PAUSE}

@@ -7,8 +7,9 @@ from edgerec.audio import Block, StreamHeader
 from edgerec.service.taps import Taps
 from edgerec.service.timeline import SessionTimeline
 from edgerec.sync.ring import History
-from edgerec.sync.synchronizer import Synchronizer, TrackPlan, history_frames
-from tests.kiosk import FakeClock, FakeSource, S, device, recording_loop
+from edgerec.sync.synchronizer import TrackPlan
+from tests.capturing import RATE, recording_loop
+from tests.kiosk import FakeClock, FakeSource, S, device
 from tests.tapping import Reader, Service
 
 
@@ -29,11 +30,8 @@ def test_live_audio_is_at_most_two_blocks_late_though_the_timeline_waits_for_the
     sessions = []
     loop = recording_loop(
         sources,
-        Synchronizer(plans, late_s=0.8, drift_memory={}),
+        plans,
         clock,
-        length_s=None,
-        choose_rate=lambda headers: 16_000,
-        build_history=lambda rate: History(history_frames(rate, 30.0)),
         on_session=sessions.append,
         on_delivery=taps.take,
         on_committed=taps.committed,
@@ -55,7 +53,7 @@ def test_live_audio_is_at_most_two_blocks_late_though_the_timeline_waits_for_the
                 heard_ns.append(message.arrived_ns)
         mixed += sum(message.frames for message in mix.read() if isinstance(message, Block))
     assert len(heard_ns) > 140
-    assert mixed == sessions[0].history.committed > 12 * 16_000
+    assert mixed == sessions[0].history.committed > 12 * RATE
 
 
 def timeline(clock, rate=16_000, capacity=160_000):
