@@ -9,11 +9,8 @@ import pytest
 
 from edgerec.audio import GapReason, TimelineFrame, TrackReport
 from edgerec.service import writer_loop
-from edgerec.service.writer_loop import (
-    CATCH_UP_S,
-    WRITE_S,
-    WriterLoop,
-)
+from edgerec.service.history_writing import CATCH_UP_S
+from edgerec.service.writer_loop import WRITE_S, WriterLoop
 from edgerec.store.naming import Session
 from edgerec.store.verify import verify
 from tests.kiosk import S

@@ -6,7 +6,8 @@ import os
 import numpy as np
 import pytest
 
-from edgerec.service.writer_loop import CATCH_UP_S, FIRST_RETRY_S, LAST_RETRY_S, WriterLoop
+from edgerec.service.history_writing import CATCH_UP_S
+from edgerec.service.writer_loop import FIRST_RETRY_S, LAST_RETRY_S, WriterLoop
 from edgerec.store.disk import StoreError
 from edgerec.store.root import StorageRoot
 from edgerec.store.verify import verify

@@ -4,11 +4,11 @@ import numpy as np
 import soundfile
 
 from edgerec.audio import TRACKS, EchoReport, Stamp, TimelineFrame, TrackReport
+from edgerec.service.history_writing import write_committed
 from edgerec.service.session_turns import SessionTurns
 from edgerec.service.speech_gate import SpeechGate
 from edgerec.service.timeline import SessionTimeline
 from edgerec.service.turn_writing import write_turns
-from edgerec.service.writer_loop import write_committed
 from edgerec.store.cutting import Cutting
 from edgerec.store.disk import StoreError
 from edgerec.store.layout import Layout

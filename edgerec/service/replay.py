@@ -19,12 +19,12 @@ from edgerec.capture.trace import TraceError, open_input
 from edgerec.clock import SystemClock
 from edgerec.config import Config, TrackConfig
 from edgerec.service import parts
+from edgerec.service.history_writing import write_committed
 from edgerec.service.session_turns import SessionTurns
 from edgerec.service.spare_memory import SpareMemory
 from edgerec.service.timeline import ReplayStamps, SessionTimeline
 from edgerec.service.turn_parts import build_session_turns
 from edgerec.service.turn_writing import write_turns
-from edgerec.service.writer_loop import write_committed
 from edgerec.store.described import DescribedSession, read_sidecar
 from edgerec.store.publish import Published
 from edgerec.store.root import StorageRoot

@@ -14,7 +14,7 @@ from edgerec.sync.ring import OverrunError
 
 log = logging.getLogger(__name__)
 
-PIECE_S: Final = 2.0  # copied out of history at once
+PIECE_S: Final = 2.0  # copied out of history at once; bounds the thread's own memory
 PATIENCE_S: Final = 10.0  # at a session's end, for the turn thread to have judged all of it
 
 
