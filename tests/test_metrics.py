@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from edgerec.service import metrics
-from edgerec.service.metrics import MetricsFile, exposition
+from edgerec.service import metrics_file
+from edgerec.service.metrics import exposition
+from edgerec.service.metrics_file import MetricsFile
 from edgerec.service.status import describe
 from edgerec.service.writer_loop import WritingState
 from tests.test_cli_status import WELL
@@ -58,7 +59,7 @@ def test_a_kiosk_may_have_any_name():
 
 
 def test_the_file_is_there_at_once_replaced_and_gone_at_the_end(tmp_path, monkeypatch):
-    monkeypatch.setattr(metrics, "PERIOD_S", 0.01)
+    monkeypatch.setattr(metrics_file, "PERIOD_S", 0.01)
     path, asked, enough = tmp_path / "edgerec.prom", [], threading.Event()
 
     def status():

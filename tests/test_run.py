@@ -64,7 +64,7 @@ sys.exit(main(["run", "--config", sys.argv[1]]))
     ("module", "owner", "method"),
     [
         ("control", "Control", "step"),
-        ("metrics", "MetricsFile", "write"),
+        ("metrics_file", "MetricsFile", "write"),
         ("supervisor", "Supervisor", "look"),
         ("reload", "Reloader", "_run"),
     ],

@@ -18,7 +18,7 @@ from edgerec.config import Config, default_file, load_config
 from edgerec.service.command_list import commands_of
 from edgerec.service.control import Control
 from edgerec.service.control_socket import ControlSocket, ControlSocketError
-from edgerec.service.metrics import ConfiguredMetrics
+from edgerec.service.metrics_file import ConfiguredMetrics
 from edgerec.service.recorder import Recorder
 from edgerec.service.reload import Reloader
 from edgerec.service.supervisor import Supervisor, tell_systemd, watchdog_s

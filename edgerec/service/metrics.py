@@ -1,28 +1,13 @@
-"""What does Prometheus get to see: the status document as a textfile of node_exporter.
-
-The file is replaced as a whole, so that a scrape never sees half of it. It goes when the service
-ends; one that a crash leaves is told by its age (``node_textfile_mtime_seconds``).
-"""
+"""What does Prometheus get to see: the status document in its text format."""
 
 from __future__ import annotations
 
-import logging
-import os
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Literal, Self
+from typing import Any, Literal
 
 from edgerec.audio import TRACKS
 from edgerec.service.health import HEALTH_NAMES
-from edgerec.service.threads import ThreadMaker
-
-log = logging.getLogger(__name__)
-
-PERIOD_S: Final = 15.0  # Prometheus asks every 15 to 60 s
-FILE_MODE: Final = 0o644  # node_exporter is another user, and levels are no secret
 
 Document = Mapping[str, Any]
 """The status as `service.status.describe` has it."""
@@ -48,117 +33,6 @@ def exposition(status: Document) -> str:
             lines += [f"# HELP {family.name} {family.help}", f"# TYPE {family.name} {family.kind}"]
             lines += [f"{family.name}{_labels(labels)} {value!r}" for labels, value in samples]
     return "\n".join(lines) + "\n"
-
-
-class MetricsFile:
-    """Keeps a textfile up to date in a thread of its own; a context manager that removes it.
-
-    A disk that hangs under it holds up nothing else.
-
-    Parameters
-    ----------
-    path
-        Must end in `.prom` for node_exporter to read it; its folder must exist.
-    status
-        Returns the document; for any thread.
-    """
-
-    def __init__(
-        self,
-        path: Path,
-        status: Callable[[], Document],
-        *,
-        make_thread: ThreadMaker = threading.Thread,
-    ) -> None:
-        self._path = path
-        self._status = status
-        self._failing = False
-        self._closing = threading.Event()
-        # A daemon: a file system that never answers must not keep the service from ending.
-        self._thread = make_thread(target=self._run, name="metrics", daemon=True)
-
-    def __enter__(self) -> Self:
-        """Start writing."""
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Stop, and leave no numbers of a service that has ended."""
-        self._closing.set()
-        self._thread.join(PERIOD_S)
-
-    @property
-    def path(self) -> Path:
-        """Which file it is."""
-        return self._path
-
-    def write(self) -> None:
-        """Replace the file; where that fails it is logged, once until it works again."""
-        fresh = self._path.with_name(f".{self._path.name}.new")
-        try:
-            fd = os.open(
-                fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
-            )
-            with os.fdopen(fd, "w") as file:
-                os.fchmod(fd, FILE_MODE)  # whatever the umask
-                file.write(exposition(self._status()))
-            fresh.replace(self._path)
-        except OSError as problem:
-            if not self._failing:
-                log.error("metrics can't be written path=%s why=%r", self._path, str(problem))  # noqa: TRY400
-            self._failing = True
-        else:
-            self._failing = False
-
-    def _run(self) -> None:
-        while True:
-            self.write()
-            if self._closing.wait(PERIOD_S):
-                break
-        for left in (self._path, self._path.with_name(f".{self._path.name}.new")):
-            try:
-                left.unlink(missing_ok=True)
-            except OSError as problem:
-                log.warning("metrics are left behind path=%s why=%r", left, str(problem))
-
-
-class ConfiguredMetrics:
-    """The textfile that is configured just now, if any; a context manager that ends it."""
-
-    def __init__(
-        self, status: Callable[[], Document], *, make_thread: ThreadMaker = threading.Thread
-    ) -> None:
-        self._status = status
-        self._make_thread = make_thread
-        self._file: MetricsFile | None = None
-
-    def follow(self, path: Path | None) -> None:
-        """Write to this file from now on, and to no other; None: to none."""
-        if path == (None if self._file is None else self._file.path):
-            return
-        self.__exit__(None, None, None)
-        if path is not None:
-            self._file = MetricsFile(path, self._status, make_thread=self._make_thread).__enter__()
-
-    def __enter__(self) -> Self:
-        """Return it; it writes nothing yet."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Stop writing."""
-        if self._file is not None:
-            self._file.__exit__(kind, error, trace)
-            self._file = None
 
 
 def _service(status: Document) -> Iterator[Family]:
