@@ -10,17 +10,14 @@ import importlib
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from edgerec.api.audio_data import AudioData, Gap, TrackAudioData, Turn
     from edgerec.api.dispatcher import HandlerCounts
     from edgerec.api.events import (
-        AudioData,
         FilePublished,
-        Gap,
         GapFound,
         RecordingStarted,
         RecordingStopped,
         StateChanged,
-        TrackAudioData,
-        Turn,
     )
     from edgerec.api.held_file import AudioGoneError
     from edgerec.api.recorder import Recorder, RecorderError
@@ -56,17 +53,14 @@ __all__ = [
 ]
 
 _HOMES: Final = {
+    "edgerec.api.audio_data": ("AudioData", "Gap", "TrackAudioData", "Turn"),
     "edgerec.api.dispatcher": ("HandlerCounts",),
     "edgerec.api.events": (
-        "AudioData",
         "FilePublished",
-        "Gap",
         "GapFound",
         "RecordingStarted",
         "RecordingStopped",
         "StateChanged",
-        "TrackAudioData",
-        "Turn",
     ),
     "edgerec.api.held_file": ("AudioGoneError",),
     "edgerec.api.recorder": ("Recorder", "RecorderError"),

@@ -9,8 +9,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, Literal, Self, TypeVar, overload
 
 from edgerec.api import events
+from edgerec.api.audio_data import AudioData, TrackAudioData
 from edgerec.api.dispatcher import HandlerCounts
-from edgerec.api.events import AudioData, EventName, TrackAudioData
+from edgerec.api.events import EventName
 from edgerec.api.held_file import HeldFiles
 from edgerec.api.relay import Handlers
 from edgerec.api.running import EventCounts, Running, open_devices

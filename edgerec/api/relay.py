@@ -8,8 +8,9 @@ from functools import partial
 from typing import Final, get_args
 
 from edgerec.api import events
+from edgerec.api.audio_data import AudioData, TrackAudioData
 from edgerec.api.dispatcher import Call, Handler
-from edgerec.api.events import AudioData, EventName, TrackAudioData
+from edgerec.api.events import EventName
 from edgerec.api.held_file import HeldFiles
 from edgerec.audio import TrackName
 from edgerec.config import RecordingConfig
