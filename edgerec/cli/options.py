@@ -58,6 +58,31 @@ def socket_path(args: argparse.Namespace) -> Path:
     return load_config(args.config or default_file()).control.socket
 
 
+def add_tree(parser: argparse.ArgumentParser) -> None:
+    """Let a command take the folder of published files that it is about; see `tree_path`."""
+    parser.add_argument(
+        "path",
+        metavar="PATH",
+        nargs="?",
+        type=Path,
+        help="where to look (default: storage.root of the configuration)",
+    )
+
+
+def tree_path(args: argparse.Namespace) -> Path:
+    """Return where to look; a given path needs no valid configuration.
+
+    Raises
+    ------
+    ConfigError
+        Only the configuration could say so, and it is wrong.
+    """
+    if args.path is not None:
+        path: Path = args.path
+        return path
+    return load_config(args.config or default_file()).storage.root
+
+
 def parse_seconds(text: str) -> float:
     """Return a length of time as the command line gives it, 0 to `MAX_SECONDS`; for argparse."""
     try:

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from edgerec.cli.exits import Exit
-from edgerec.cli.options import add_config, add_json
+from edgerec.cli.options import add_config, add_json, add_tree, tree_path
 from edgerec.cli.output import os_failure, print_json
 from edgerec.cli.turn_picture import COLUMNS, png, svg
-from edgerec.config import default_file, load_config
 
 if TYPE_CHECKING:
     from edgerec.store.described import DescribedFile
@@ -24,13 +23,7 @@ _PICTURES: Final = (".svg", ".png")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument(
-        "path",
-        metavar="PATH",
-        nargs="?",
-        type=Path,
-        help="where to look (default: storage.root of the configuration)",
-    )
+    add_tree(parser)
     parser.add_argument(
         "--plot", metavar="FILE", type=_picture, help="draw a session into FILE, .svg or .png"
     )
@@ -46,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     from edgerec.store.disk import StoreError
     from edgerec.store.turn_list import find_files, overview
 
-    top: Path = args.path or load_config(args.config or default_file()).storage.root
+    top = tree_path(args)
     try:
         found = find_files(top)
     except StoreError as error:

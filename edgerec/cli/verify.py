@@ -7,9 +7,8 @@ import sys
 from pathlib import Path
 
 from edgerec.cli.exits import Exit
-from edgerec.cli.options import add_config, add_json
+from edgerec.cli.options import add_config, add_json, add_tree, tree_path
 from edgerec.cli.output import print_json
-from edgerec.config import default_file, load_config
 from edgerec.store.continuity import Finding
 from edgerec.store.disk import StoreError
 from edgerec.store.verify import Report, verify
@@ -22,20 +21,14 @@ HELP = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument(
-        "path",
-        metavar="PATH",
-        nargs="?",
-        type=Path,
-        help="where to look (default: storage.root of the configuration)",
-    )
+    add_tree(parser)
     add_config(parser)
     add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Verify a tree and print what was found."""
-    top: Path = args.path or load_config(args.config or default_file()).storage.root
+    top = tree_path(args)
     try:
         report = verify(top, _show_progress if sys.stderr.isatty() else None)
     except StoreError as error:
