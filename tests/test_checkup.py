@@ -27,8 +27,7 @@ from edgerec.service.checkup import (
     read_throttled,
 )
 from edgerec.service.status import describe
-from tests.test_cli_status import WELL
-from tests.test_status import FACTS
+from tests.statuses import FACTS, WELL
 
 MIC = DeviceInfo("alsa:Mic,0", "USB Mic (hw:1,0)", "ALSA", 0, 44_100, 1, True)
 LOOPBACK = DeviceInfo("pulse:spk.monitor", "Monitor", "ALSA", 1, 48_000, 2, False, "monitor", "spk")

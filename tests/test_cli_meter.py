@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from edgerec.cli.meter import WIDTH, bar, words
-from tests.test_cli_status import WELL, serving
+from tests.statuses import WELL, serving
 
 PATIENCE_S = 20.0
 

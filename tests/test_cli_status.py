@@ -1,45 +1,13 @@
 """`edgerec status` against a control socket that answers what a test says."""
 
 import json
-from contextlib import contextmanager
-from dataclasses import replace
 
 import pytest
 
 from edgerec import cli
-from edgerec.audio import GapReason, TrackReport
-from edgerec.capture.child import SourceState
 from edgerec.cli.status_text import duration, lines
-from edgerec.service.commands import status_command
-from edgerec.service.control import Control
-from edgerec.service.control_socket import ControlSocket
-from edgerec.service.monitor import Heard
-from edgerec.service.status import LastPublished, describe
-from edgerec.store.cleanup import Space
-from edgerec.store.ledger import Levels
-from edgerec.store.sidecar import GapTotal
-from tests.kiosk import START_NS, FakeClock
-from tests.test_status import FACTS, session
-
-RUNNING = SourceState("running", START_NS, "mic", 0)
-WELL = replace(
-    FACTS,
-    timeline=session(5, reports={"user": TrackReport("pulse:mic", 31.2, 18.0, 0)}),
-    sources={"user": RUNNING},
-    heard=Heard(
-        levels={"user": Levels(-3.0, -24.0, 0), "bot": Levels(None, None, 0)},
-        gaps={"user": {GapReason.STALL: GapTotal(2, 25)}, "bot": {}},
-    ),
-    space=Space(5 * 10**9, 0, 10**8, 250.0),
-    last_published=LastPublished("a.wav", "chunk", START_NS),
-)
-
-
-@contextmanager
-def serving(path, facts):
-    commands = {"status": status_command(lambda: describe(facts))}
-    with ControlSocket(path) as listening, Control(listening, commands, FakeClock()):
-        yield
+from edgerec.service.status import describe
+from tests.statuses import FACTS, WELL, serving
 
 
 @pytest.mark.parametrize(("facts", "code", "state"), [(WELL, 0, "ok"), (FACTS, 3, "failed")])

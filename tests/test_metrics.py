@@ -12,8 +12,7 @@ from edgerec.service.metrics import exposition
 from edgerec.service.metrics_file import MetricsFile
 from edgerec.service.status import describe
 from edgerec.service.writer_loop import WritingState
-from tests.test_cli_status import WELL
-from tests.test_status import FACTS
+from tests.statuses import FACTS, WELL
 
 MONITORING = Path(__file__).parent.parent / "systemd" / "monitoring"
 PATIENCE_S = 20.0

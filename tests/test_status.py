@@ -1,48 +1,17 @@
 import json
 from dataclasses import replace
 
-import numpy as np
-
 from edgerec import __version__
 from edgerec.audio import EchoReport, GapReason, TimelineFrame, TrackReport, TurnPart
-from edgerec.capture.child import SourceState
-from edgerec.clock import ClockReading
 from edgerec.service.monitor import Heard
-from edgerec.service.status import Facts, LastPublished, describe
-from edgerec.service.timeline import SessionTimeline
+from edgerec.service.status import LastPublished, describe
 from edgerec.service.turn_board import TurnBoard
-from edgerec.service.usage import Usage
 from edgerec.service.writer_loop import WritingState
 from edgerec.store.cleanup import Space
 from edgerec.store.ledger import Levels
 from edgerec.store.sidecar import GapTotal
-from edgerec.sync.ring import History
-from tests.kiosk import START_NS, UTC_NS, S
-
-NOW_NS = START_NS + 90 * S
-FACTS = Facts(
-    kiosk="k1",
-    activity="recording",
-    started_ns=START_NS - 10 * S,
-    timeline=None,
-    sources={"user": SourceState("stalled", START_NS, "no frame for 1.2 s", 3)},
-    heard=Heard(),
-    writing=WritingState(),
-    space=None,
-    last_published=None,
-    clock=ClockReading(NOW_NS, 0, UTC_NS + 90 * S, True, 0.5),
-    usage=Usage(3, 60_000_000, 90_000_000, 1.25),
-)
-
-
-def session(seconds, stop=None, reports=None, echo=None):
-    history = History(100)
-    for track in (0, 1):
-        history.append(track, np.ones(round(seconds * 10), np.int16))
-    history.commit(TimelineFrame(round(seconds * 10)))
-    timeline = SessionTimeline(10, history, lambda frame: None, reports or {}, stop)
-    timeline.echo = echo or EchoReport()
-    return timeline
+from tests.kiosk import START_NS, S
+from tests.statuses import FACTS, session
 
 
 def test_status_tells_how_the_service_is_and_why():

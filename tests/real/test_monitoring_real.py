@@ -8,8 +8,7 @@ import pytest
 
 from edgerec.service.metrics import exposition
 from edgerec.service.status import describe
-from tests.test_cli_status import WELL
-from tests.test_status import FACTS
+from tests.statuses import FACTS, WELL
 
 pytestmark = pytest.mark.real
 
