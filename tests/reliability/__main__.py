@@ -6,7 +6,7 @@ import time
 
 from tests.reliability.cost import written_per_audio_byte
 from tests.reliability.harness import FORMATS, tell, why_no_mounts
-from tests.reliability.kills import kills
+from tests.reliability.kills import kills, live_kills
 from tests.reliability.power_cuts import power_cuts
 from tests.reliability.stalls import stall_once
 
@@ -20,6 +20,7 @@ def main():
     parser.add_argument("what", choices=["kills", "power-cuts", "stalls", "cost"])
     parser.add_argument("--number", type=int, help="how many (default: 1000 kills, 100 power cuts)")
     parser.add_argument("--jobs", type=int, default=4, help="recordings at a time, for kills")
+    parser.add_argument("--live", action="store_true", help="kills: devices of a sound server")
     parser.add_argument("--seed", default="campaign", help="of the moments")
     args = parser.parse_args()
     why_not = why_no_mounts()
@@ -34,7 +35,8 @@ def main():
 def run_cuts(args):
     number = args.number or NUMBERS[args.what]
     if args.what == "kills":
-        results = kills(number, seed=args.seed, jobs=args.jobs)
+        kill = live_kills if args.live else kills
+        results = kill(number, seed=args.seed, jobs=args.jobs)
     else:
         results = power_cuts(number, seed=args.seed)
     outcomes = []

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from edgerec.audio import TRACKS
 from edgerec.cli.service_connection import ServiceConnection
 from edgerec.clock import SystemClock, monotonic_now_ns
 from edgerec.service.timeline import stamp_now
@@ -25,6 +26,7 @@ RECORDING_S = 3 * CHUNK_S
 PATIENCE_S = 60.0
 _CAP_SYS_ADMIN = 1 << 21  # linux/capability.h
 FORMATS = ("wav", "flac", "opus")
+SIMULATED = {track: {"source": "simulated"} for track in TRACKS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +41,14 @@ class Outcome:
 
 
 class Service:
-    """`edgerec run` in a process of its own, on simulated devices."""
+    """`edgerec run` in a process of its own, on simulated devices where no `tracks` are given."""
 
-    def __init__(self, folder, root, **recording):
+    def __init__(self, folder, root, *, tracks=SIMULATED, **recording):
         self.root = root
         self._log = folder / "log"
         self._socket = folder / "control.sock"
         file = folder / "edgerec.yaml"
         settings = {"chunk_seconds": CHUNK_S, "enable_turn_audio": True, **recording}
-        tracks = {track: {"source": "simulated"} for track in ("user", "bot")}
         document = {
             "kiosk_id": "k1",
             "recording": settings,

@@ -1,30 +1,54 @@
 """Kill a recording at a random moment: what is lost, and is everything else whole?"""
 
 import random
+import signal
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.reliability.harness import FORMATS, Service, outcome
+from tests.real.conftest import SoundServer
+from tests.reliability.harness import FORMATS, SIMULATED, Service, outcome
 
 BOUND_S = 1.5
+DEVICES = {"user": "pulse:kiosk_mic", "bot": "pulse:kiosk_speaker.monitor"}
 
 
-def kill_once(number, folder, seed):
-    """Record, kill, recover; the format changes with the number."""
+def kill_once(number, folder, seed, tracks):
+    """Record, kill, recover; format and turns change with the number.
+
+    Where no turns are recorded, devices are looked at less often, and more is on its way.
+    """
     rng = random.Random(f"{seed} {number}")
-    service = Service(folder, folder / "root", format=FORMATS[number % len(FORMATS)])
+    service = Service(
+        folder,
+        folder / "root",
+        tracks=tracks,
+        format=FORMATS[number % len(FORMATS)],
+        enable_turn_audio=number % 2 == 1,
+    )
     service.wait_for_a_random_moment(rng)
     killed_ns = service.kill()
     return outcome(service, killed_ns, BOUND_S, next_boot=False)
 
 
-def kills(count, *, seed, jobs):
+def kills(count, *, seed, jobs, tracks=SIMULATED):
     """Yield the outcome of each of `count` kills, `jobs` recordings at a time."""
 
     def once(number):
         with tempfile.TemporaryDirectory() as folder:
-            return kill_once(number, Path(folder), seed)
+            return kill_once(number, Path(folder), seed, tracks)
 
     with ThreadPoolExecutor(jobs) as pool:
         yield from pool.map(once, range(count))
+
+
+def live_kills(count, *, seed, jobs):
+    """Yield the same of recordings from devices of a sound server, which outlives all of them."""
+    with tempfile.TemporaryDirectory() as folder:
+        server = SoundServer(Path(folder))
+        env = {"PULSE_SERVER": server.env["PULSE_SERVER"]}
+        tracks = {track: {"device": device, "env": env} for track, device in DEVICES.items()}
+        try:
+            yield from kills(count, seed=seed, jobs=jobs, tracks=tracks)
+        finally:
+            server.signal(signal.SIGKILL)
