@@ -6,7 +6,6 @@ What is measured runs in a process of its own, of which this file is the program
 import hashlib
 import json
 import math
-import subprocess
 import sys
 import threading
 import time
@@ -22,10 +21,10 @@ from edgerec.audio import TRACKS
 from edgerec.config import HooksConfig
 from edgerec.service import parts, writer_loop
 from tests.kiosk import START_NS, FakeClock, S, config, device, hum
+from tests.long_runs import PAGE_BYTES, medians, resident_bytes, result_of
 from tests.recorder import EagerSource
 from tests.recordings import audio
 from tests.tapping import RECEIVED_BYTES, Listener
-from tests.test_day import PAGE_BYTES, medians, resident_bytes
 from tests.waiting import wait_for
 
 HOURS_S = 8 * 3_600.0
@@ -148,7 +147,7 @@ def eight_hours(root, seconds):
     result = {
         "order": account.order.tolist(),
         "different": account.different,
-        "resident_bytes": medians(account.resident),
+        "resident_bytes": medians(account.resident, CHUNK_S),
         "raised": recorder.counts.handlers.raised,
         "dropped": recorder.counts.dropped,
         "hooks": [service.hooks.counts.succeeded, service.hooks.counts.failed],
@@ -160,17 +159,12 @@ def eight_hours(root, seconds):
 
 @pytest.fixture(scope="module")
 def hours(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("hours")
-    command = [sys.executable, "-m", "tests.test_consumers_hours", str(folder), str(HOURS_S)]
-    done = subprocess.run(
-        command,
-        cwd=Path(__file__).parents[1],
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
+    return result_of(
+        "tests.test_consumers_hours",
+        tmp_path_factory.mktemp("hours"),
+        HOURS_S,
         timeout=2 * PATIENCE_S,  # in which it has said itself why it did not end
     )
-    return json.loads(done.stdout)
 
 
 @pytest.mark.long

@@ -3,12 +3,9 @@
 What is measured runs in a process of its own, of which this file is the program.
 """
 
-import ctypes
 import json
 import os
 import pathlib
-import statistics
-import subprocess
 import sys
 from array import array
 from dataclasses import replace
@@ -24,6 +21,7 @@ from edgerec.capture.simulate import VirtualKiosk
 from edgerec.capture.virtual_device import DeviceModel
 from edgerec.service import replay as replay_module
 from tests.kiosk import config, hum
+from tests.long_runs import medians, resident_bytes, result_of
 from tests.recordings import HEADER_BYTES
 
 DAY_S = 86_400.0
@@ -32,8 +30,6 @@ CHUNK_S = 30.0
 WARM_UP_S = 180.0  # in which everything has happened once, and memory has met its peak
 WARM_UP_EVENTS = (Loss(20.0, 300), Stall(40.0, 1.5), Absence(60.0, 60.0), Loss(125.0, 100))
 MAX_GROWTH_BYTES = 1 << 20
-PAGE_BYTES = 4096
-LIBC = ctypes.CDLL(None)
 
 
 def kiosk():
@@ -122,19 +118,6 @@ def without_interning():
     pathlib.sys = SimpleNamespace(**vars(sys) | {"intern": str})
 
 
-def resident_bytes():
-    """What is resident, but for what malloc holds in reserve: half a MiB by chance."""
-    LIBC.malloc_trim(0)
-    return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE_BYTES
-
-
-def medians(resident):
-    """Of ten minutes, then of every hour: malloc goes up and down by half a MiB by itself."""
-    first, hour = round(600 / CHUNK_S), round(3600 / CHUNK_S)
-    later = [resident[start : start + hour] for start in range(first, len(resident), hour)]
-    return [statistics.median(values) for values in [resident[:first], *later]]
-
-
 def replay_a_day(root, seconds):
     """Replay, and print the account as JSON."""
     without_interning()
@@ -154,24 +137,16 @@ def replay_a_day(root, seconds):
         "recorded": account.recorded,
         "gaps": account.gaps,
         "reasons": sorted(account.reasons),
-        "resident_bytes": medians(account.resident),
+        "resident_bytes": medians(account.resident, CHUNK_S),
     }
     print(json.dumps(result))
 
 
 @pytest.fixture(scope="module")
 def day(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("day")
-    command = [sys.executable, "-m", "tests.test_day", str(folder), str(DAY_S)]
-    done = subprocess.run(
-        command,
-        cwd=Path(__file__).parents[1],
-        env=os.environ | {"PYTHONHASHSEED": "0"},  # or the allocator has another day each time
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    return json.loads(done.stdout)
+    # Or the allocator has another day each time.
+    env = os.environ | {"PYTHONHASHSEED": "0"}
+    return result_of("tests.test_day", tmp_path_factory.mktemp("day"), DAY_S, env=env)
 
 
 @pytest.mark.long
