@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from edgerec.capture.child import SourceState
 from edgerec.capture.conversation import silence
 from edgerec.capture.simulate import VirtualKiosk
+from edgerec.capture.source_state import SourceState
 from edgerec.capture.trace import TraceWriter
 from edgerec.capture.virtual_device import DeviceModel
 from edgerec.clock import ClockReading

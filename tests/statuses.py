@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from edgerec.audio import EchoReport, GapReason, TimelineFrame, TrackReport
-from edgerec.capture.child import SourceState
+from edgerec.capture.source_state import SourceState
 from edgerec.clock import ClockReading
 from edgerec.service.commands import status_command
 from edgerec.service.control import Control

@@ -1,6 +1,6 @@
 import pytest
 
-from edgerec.capture.child import SourceState
+from edgerec.capture.source_state import SourceState
 from edgerec.service.health import LEAST_HOURS_LEFT, STARTS_NS, Reason, judge
 from edgerec.service.writer_loop import WritingState
 from edgerec.store.cleanup import Space

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from edgerec.capture.child import SourceState
+from edgerec.capture.source_state import SourceState
 from edgerec.service.supervisor import Supervisor, Vitals, Watchdog, status_line, watchdog_s
 from tests.kiosk import START_NS, FakeClock, S
 

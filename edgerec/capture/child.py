@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
-from typing import Final, Literal
+from typing import Final
 
 from edgerec.audio import (
     Block,
@@ -26,29 +26,14 @@ from edgerec.capture.devices import PULSE_PREFIX
 from edgerec.capture.findings import SUSPECT_NS, Findings, OpenDevice
 from edgerec.capture.pace import TrueRate
 from edgerec.capture.process import ChildProcess
+from edgerec.capture.source_state import SourceState, StateName
 from edgerec.capture.wire import WireError
-
-StateName = Literal["starting", "running", "stalled", "absent", "idle"]
 
 _SECOND_NS: Final = 1_000_000_000
 HOLD_NS: Final = 200_000_000
 """Of its arrival: that it is another device's is heard of within milliseconds."""
 LULL_NS: Final = 550_000_000
 """Between two blocks of a device that runs, or two lumps of a sound server's: half a second."""
-
-
-@dataclass(frozen=True, slots=True)
-class SourceState:
-    """How one source is, for status and events."""
-
-    name: StateName
-    """A restarted child that has not delivered yet leaves the name of the fault standing. A feed is
-    `idle` while nobody is connected and nothing plays."""
-    since_ns: int
-    """On CLOCK_MONOTONIC_RAW."""
-    detail: str
-    restarts: int
-    """Children started after the first."""
 
 
 @dataclass(frozen=True, slots=True)

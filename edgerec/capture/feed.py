@@ -17,10 +17,10 @@ import threading
 from typing import Final
 
 from edgerec.audio import Block, Delivery, GapReason, StreamEnded, StreamHeader, TrackName
-from edgerec.capture.child import SourceState, StateName
 from edgerec.capture.feed_connection import FeedConnection, FeedError
 from edgerec.capture.live_feed import LiveFeed
 from edgerec.capture.loudspeaker import PAUSE, Loudspeaker
+from edgerec.capture.source_state import SourceState, StateName
 from edgerec.clock import Clock
 
 log = logging.getLogger(__name__)

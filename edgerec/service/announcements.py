@@ -82,8 +82,8 @@ class StateChanged:
 
     of: Literal["recorder", "user", "bot", "disk", "signal"]
     state: str
-    """`RecorderState`; of a track that of its `capture.child.SourceState`; of the disk `ok` or
-    `failing`; of the signal `ok` or `wrong`."""
+    """`RecorderState`; of a track that of its `capture.source_state.SourceState`; of the disk `ok`
+    or `failing`; of the signal `ok` or `wrong`."""
     detail: str = ""
 
 

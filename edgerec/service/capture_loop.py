@@ -15,7 +15,7 @@ from functools import partial
 from typing import Final, Literal, Protocol
 
 from edgerec.audio import Delivery, GapReason, StreamEnded, StreamHeader, TrackName
-from edgerec.capture.child import SourceState
+from edgerec.capture.source_state import SourceState
 from edgerec.clock import Clock
 from edgerec.service.announcements import Event, RecorderState, StateChanged
 from edgerec.service.sessions import Sessions

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 from edgerec.audio import TrackName
-from edgerec.capture.child import SourceState
+from edgerec.capture.source_state import SourceState
 from edgerec.service.writer_loop import WritingState
 from edgerec.store.cleanup import Space
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from edgerec.audio import TrackName
-from edgerec.capture.child import ChildSource, SourceState
+from edgerec.capture.child import ChildSource
 from edgerec.capture.feed import FeedSource
+from edgerec.capture.source_state import SourceState
 from edgerec.clock import Clock
 from edgerec.config import Config
 from edgerec.service import parts

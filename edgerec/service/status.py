@@ -13,7 +13,7 @@ from typing import Final
 
 from edgerec import __version__
 from edgerec.audio import TRACKS, GapReason, TrackName, TrackReport
-from edgerec.capture.child import SourceState
+from edgerec.capture.source_state import SourceState
 from edgerec.clock import ClockReading
 from edgerec.service.announcements import RecorderState
 from edgerec.service.health import Health, Reason, judge

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from edgerec.audio import TrackName
-from edgerec.capture.child import SourceState
+from edgerec.capture.source_state import SourceState
 from edgerec.clock import Clock
 from edgerec.service.threads import ThreadMaker
 
