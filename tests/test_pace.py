@@ -7,7 +7,7 @@ import pytest
 
 from edgerec.audio import StreamHeader
 from edgerec.capture.pace import USUAL_HZ, WINDOWS, Pace, TrueRate
-from tests.test_child import block
+from tests.children import block
 
 S = 1_000_000_000
 BLOCK_S = 0.1

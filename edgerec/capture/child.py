@@ -8,30 +8,19 @@ and silent. All of it happens inside `deliver`, at the time the caller says it i
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import takewhile
 from typing import Final
 
-from edgerec.audio import (
-    Block,
-    BlockFlags,
-    Delivery,
-    GapReason,
-    StreamEnded,
-    StreamHeader,
-    TrackName,
-)
-from edgerec.capture.devices import PULSE_PREFIX
-from edgerec.capture.findings import SUSPECT_NS, Findings, OpenDevice
+from edgerec.audio import Block, Delivery, GapReason, StreamEnded, StreamHeader, TrackName
+from edgerec.capture.findings import Findings, OpenDevice
+from edgerec.capture.own_audio import Message, OwnAudio, sent_before
 from edgerec.capture.pace import TrueRate
 from edgerec.capture.process import ChildProcess
 from edgerec.capture.source_state import SourceState, StateName
 from edgerec.capture.wire import WireError
 
 _SECOND_NS: Final = 1_000_000_000
-HOLD_NS: Final = 200_000_000
-"""Of its arrival: that it is another device's is heard of within milliseconds."""
 LULL_NS: Final = 550_000_000
 """Between two blocks of a device that runs, or two lumps of a sound server's: half a second."""
 
@@ -93,6 +82,7 @@ class ChildSource:
         self._env = dict(env)
         self._limits = limits or ChildLimits()
         self._child: ChildProcess | None = None
+        self._own: OwnAudio | None = None  # of what the child sends
         self._starts = 0
         self._heard_ns = now_ns  # the last block's arrival, or the start while there is none
         self._looked_ns = now_ns  # the last time that it was asked
@@ -104,12 +94,8 @@ class ChildSource:
         self._header: StreamHeader | None = None  # the last one
         self._stall_ns = self._limits.stall_ns
         self._true_rate = TrueRate()
-        self._marks_stream = False  # the next block is the first behind a header
-        self._beginning: list[StreamHeader | Block] = []  # of a stream that may still be moved
-        self._begun_ns: int | None = None  # when that came; None: nothing is waited for
-        self._held: Block | None = None  # of a watched device: not known yet to be its own
         self._suspected = False
-        self._appeared = False  # a device has, since the last start or block
+        self._appeared = False  # a device has, since the last start or block of its own
 
     @property
     def unhurried(self) -> bool:
@@ -137,32 +123,30 @@ class ChildSource:
             fault = self._start(now_ns)
             if fault is not None:
                 return self._tell(fault, now_ns)
-        child = self._child
-        if child is None:
+        child, own = self._child, self._own
+        if child is None or own is None:
             return []
         if child.killed:
             return self._await_exit(child, now_ns)
         accusation = self.findings.accusation(child.pid)
-        if accusation is not None:
-            wrong, since_ns = accusation
-            own = self._sent_before(since_ns - HOLD_NS, child, now_ns)
-            child.kill()
-            return own + self._tell(StreamEnded(GapReason.SOURCE, wrong), now_ns)
-        self._suspected = self.findings.suspected(now_ns)
+        self._suspected = accusation is None and self.findings.suspected(now_ns)
         if self._suspected:
             return []  # what comes meanwhile waits in the pipe
         deliveries: list[Delivery] = []
-        fault = self._receive(child, now_ns, deliveries)
-        self._hold_back(child, now_ns, deliveries)
-        if fault is None and child.at_end:
+        fault = self._receive(child, own, now_ns, deliveries)
+        if accusation is not None:
+            wrong, since_ns = accusation
+            deliveries = sent_before(since_ns, deliveries)
+            fault = StreamEnded(GapReason.SOURCE, wrong)
+        elif child.at_end:
             child.kill()  # nothing can come of it any more, should it still run
             self._closed_ns = now_ns
-            return deliveries + self._released() + self._await_exit(child, now_ns)
-        if fault is None and not rested:  # else it may be us who were late, and the next look tells
+            return deliveries + self._await_exit(child, now_ns)
+        elif fault is None and not rested:  # else it may be us who were late: the next look tells
             fault = self._overdue(now_ns)
         if fault is not None:
             child.kill()
-            deliveries += self._released() + self._tell(fault, now_ns)
+            deliveries += self._tell(fault, now_ns)
         return deliveries
 
     def close(self) -> None:
@@ -179,114 +163,63 @@ class ChildSource:
         self._heard_ns = now_ns
         self._stream_ns = None
         self._closed_ns = None
-        self._beginning, self._begun_ns = [], None
         try:
             self._child = ChildProcess(self._command, self._env)
         except (OSError, subprocess.SubprocessError) as error:
             return StreamEnded(GapReason.ABSENT, f"starting {self._command[0]}: {error}")
+        self._own = OwnAudio(self.findings, self._child.pid)
         self.findings.opened = OpenDevice(self._child.pid, None, now_ns)
         return None
 
     def _receive(
-        self, child: ChildProcess, now_ns: int, deliveries: list[Delivery]
+        self, child: ChildProcess, own: OwnAudio, now_ns: int, deliveries: list[Delivery]
     ) -> StreamEnded | None:
         """Read before judging: a reader that was late must not take itself for a stall."""
         try:
-            for message in self._due(child, now_ns):
-                begin_ns = self.findings.began_ns(child.pid)
-                if isinstance(message, Block) and begin_ns > max(self._sampled_ns(message), 0):
-                    self._heard_ns = now_ns
-                    continue
-                # One by one, for what came before a malformed block counts.
-                deliveries.append(self._noted(message, now_ns))
-                if isinstance(message, Block) and (wrong := self._true_rate.judge(message)):
-                    return StreamEnded(GapReason.SOURCE, wrong)
+            fault = self._note(own.sift(self._arriving(child, now_ns), now_ns), now_ns, deliveries)
         except WireError as error:
+            self._note(own.newest(), now_ns, deliveries)
             return StreamEnded(GapReason.SOURCE, f"the capture child's output: {error}")
+        if child.at_end:
+            self._note(own.rest(), now_ns, deliveries)
+        return fault
+
+    def _arriving(self, child: ChildProcess, now_ns: int) -> Iterator[Message]:
+        """Yield what comes: with a block of whichever device the child is alive."""
+        for message in child.messages():
+            if isinstance(message, Block):
+                # Not as long ago as a reader that was late may find it: that is no stall.
+                self._heard_ns = min(max(message.arrived_ns, now_ns - LULL_NS), now_ns)
+            yield message
+
+    def _note(
+        self, messages: Iterable[Message], now_ns: int, deliveries: list[Delivery]
+    ) -> StreamEnded | None:
+        """Deliver them one by one, for what came before a malformed block counts."""
+        for message in messages:
+            if isinstance(message, StreamHeader):
+                deliveries.append(self._begin(message))
+                continue
+            deliveries.append(message)
+            self._go_on(message, now_ns)
+            if wrong := self._true_rate.judge(message):
+                return StreamEnded(GapReason.SOURCE, wrong)
         return None
 
-    def _due(self, child: ChildProcess, now_ns: int) -> Iterator[StreamHeader | Block]:
-        """Yield what has come, and the beginning of a sound server's stream once it is vouched for.
+    def _begin(self, header: StreamHeader) -> StreamHeader:
+        self._told = None
+        self._header = self._true_rate.begin(header)
+        if self.findings.opened is not None:
+            self.findings.opened = replace(self.findings.opened, device=header.device)
+        return self._header
 
-        Until then it may be moved, and a moment of it would be heard before a hole. Not for long:
-        the watch may have missed it.
-        """
-        for message in child.messages():
-            if isinstance(message, StreamHeader) and self._may_be_moved(child, message):
-                self._begun_ns = now_ns
-            if self._begun_ns is None:
-                yield message
-            else:
-                self._beginning.append(message)
-                self._heard_ns = now_ns
-        if self._begun_ns is None:
-            return
-        late = now_ns - self._begun_ns >= SUSPECT_NS
-        if late or child.at_end or self.findings.vouched(child.pid):
-            beginning, self._beginning, self._begun_ns = self._beginning, [], None
-            yield from beginning
-
-    def _may_be_moved(self, child: ChildProcess, header: StreamHeader) -> bool:
-        served = header.device.startswith(PULSE_PREFIX)
-        return served and self.findings.followed and not self.findings.vouched(child.pid)
-
-    def _sampled_ns(self, block: Block) -> int:
-        """Return when a block began to be sampled, or a block before: they may come in pairs."""
-        assert self._header is not None
-        return block.arrived_ns - 2 * block.frames * _SECOND_NS // self._header.sample_rate
-
-    def _noted(self, message: StreamHeader | Block, now_ns: int) -> StreamHeader | Block:
-        if isinstance(message, StreamHeader):
-            self._told = None
-            self._marks_stream = True
-            self._header = message = self._true_rate.begin(message)
-            if self.findings.opened is not None:
-                self.findings.opened = replace(self.findings.opened, device=message.device)
-            return message
-        # Not as long ago as a reader that was late may find it: it must not take that for a stall.
-        self._heard_ns = min(max(message.arrived_ns, now_ns - LULL_NS), now_ns)
+    def _go_on(self, block: Block, now_ns: int) -> None:
         self._appeared = False
         self._stream_ns = now_ns if self._stream_ns is None else self._stream_ns
         if self._header is not None:
-            block_ns = message.frames * _SECOND_NS // self._header.sample_rate
+            block_ns = block.frames * _SECOND_NS // self._header.sample_rate
             self._stall_ns = max(self._limits.stall_ns, 4 * block_ns)
             self._change_state("running", self._header.device, now_ns)
-        if not self._marks_stream:
-            return message
-        self._marks_stream = False
-        return replace(message, flags=message.flags | BlockFlags.NEW_STREAM)
-
-    def _sent_before(self, until_ns: int, child: ChildProcess, now_ns: int) -> list[Delivery]:
-        """Return what is a swapped device's own for sure; what came later may be another one's."""
-        deliveries = self._released()
-        self._receive(child, now_ns, deliveries)
-        own = takewhile(
-            lambda one: not isinstance(one, Block) or one.arrived_ns <= until_ns, deliveries
-        )
-        return list(own)
-
-    def _hold_back(self, child: ChildProcess, now_ns: int, deliveries: list[Delivery]) -> None:
-        """Keep the newest block of a watched device for a while: it may be swapped by now.
-
-        For a swap is heard of within milliseconds, but not before its first frames may be here.
-        """
-        came = bool(deliveries)
-        if came or not self._is_fresh(self._held, now_ns):
-            deliveries[:0] = self._released()
-        newest = deliveries[-1] if came else None
-        if isinstance(newest, Block) and self.findings.vouched(child.pid):
-            if not self._is_fresh(newest, now_ns):
-                return
-            del deliveries[-1]
-            self._held = newest
-
-    @staticmethod
-    def _is_fresh(block: Block | None, now_ns: int) -> bool:
-        return block is not None and now_ns - block.arrived_ns <= HOLD_NS
-
-    def _released(self) -> list[Delivery]:
-        held, self._held = self._held, None
-        return [] if held is None else [held]
 
     def _overdue(self, now_ns: int) -> StreamEnded | None:
         silent_ns = now_ns - self._heard_ns

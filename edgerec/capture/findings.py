@@ -1,8 +1,8 @@
 """What has been found out about one track's device from outside of its stream?
 
 Whoever watches the sound server and the hardware notes it, in a thread of its own; the
-`child.ChildSource` acts on it the next time that it is asked for audio. Each field is replaced as a
-whole by one side, under the GIL.
+`child.ChildSource` and its `own_audio.OwnAudio` act on it the next time that they are asked for
+audio. Each field is replaced as a whole by one side, under the GIL.
 """
 
 from __future__ import annotations
