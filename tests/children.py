@@ -5,14 +5,18 @@ import os
 import select
 import sys
 import termios
+from dataclasses import replace
 
 from edgerec.audio import Block, DeviceFrame, StreamHeader
 from edgerec.capture.child import ChildLimits, ChildSource
 from edgerec.capture.wire import encode_block, encode_stream_header
+from tests.kiosk import S
 from tests.waiting import PATIENCE_S, wait_for
 
 LIMITS = ChildLimits()
 HEADER = StreamHeader(48_000, 1, "user", "mic", "monotonic_raw")
+SERVED = replace(HEADER, device="pulse:mic")
+PAIR_NS = 2 * 4_800 * S // HEADER.sample_rate  # two of the blocks that `block` makes
 
 
 def block(first_frame=0, frames=4_800, arrived_ns=0):

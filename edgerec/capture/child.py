@@ -95,7 +95,7 @@ class ChildSource:
         self._stall_ns = self._limits.stall_ns
         self._true_rate = TrueRate()
         self._suspected = False
-        self._appeared = False  # a device has, since the last start or block of its own
+        self._appeared_ns: int | None = None  # a device has, since the last start and block
 
     @property
     def unhurried(self) -> bool:
@@ -118,8 +118,9 @@ class ChildSource:
         """
         rested = now_ns - self._looked_ns > LULL_NS
         self._looked_ns = now_ns
-        self._appeared |= self.findings.take_appearance()
-        if self._child is None and (self._appeared or now_ns >= self._retry_ns):
+        if self.findings.take_appearance():
+            self._appeared_ns = now_ns
+        if self._child is None and (self._appeared_ns is not None or now_ns >= self._retry_ns):
             fault = self._start(now_ns)
             if fault is not None:
                 return self._tell(fault, now_ns)
@@ -133,17 +134,15 @@ class ChildSource:
         if self._suspected:
             return []  # what comes meanwhile waits in the pipe
         deliveries: list[Delivery] = []
-        fault = self._receive(child, own, now_ns, deliveries)
+        fault = self._receive(child, own, now_ns, deliveries, rested=rested)
         if accusation is not None:
             wrong, since_ns = accusation
             deliveries = sent_before(since_ns, deliveries)
             fault = StreamEnded(GapReason.SOURCE, wrong)
-        elif child.at_end:
+        elif fault is None and child.at_end:
             child.kill()  # nothing can come of it any more, should it still run
             self._closed_ns = now_ns
             return deliveries + self._await_exit(child, now_ns)
-        elif fault is None and not rested:  # else it may be us who were late: the next look tells
-            fault = self._overdue(now_ns)
         if fault is not None:
             child.kill()
             deliveries += self._tell(fault, now_ns)
@@ -158,7 +157,7 @@ class ChildSource:
 
     def _start(self, now_ns: int) -> StreamEnded | None:
         self._starts += 1
-        self._appeared = False
+        self._appeared_ns = None
         self.state = replace(self.state, restarts=self._starts - 1)
         self._heard_ns = now_ns
         self._stream_ns = None
@@ -172,16 +171,25 @@ class ChildSource:
         return None
 
     def _receive(
-        self, child: ChildProcess, own: OwnAudio, now_ns: int, deliveries: list[Delivery]
+        self,
+        child: ChildProcess,
+        own: OwnAudio,
+        now_ns: int,
+        deliveries: list[Delivery],
+        *,
+        rested: bool,
     ) -> StreamEnded | None:
         """Read before judging: a reader that was late must not take itself for a stall."""
         try:
             fault = self._note(own.sift(self._arriving(child, now_ns), now_ns), now_ns, deliveries)
         except WireError as error:
+            fault = StreamEnded(GapReason.SOURCE, f"the capture child's output: {error}")
+        if fault is None and child.at_end:
+            return self._note(own.rest(), now_ns, deliveries)
+        if fault is None and not rested:  # else it may be us who were late: the next look tells
+            fault = self._overdue(now_ns)
+        if fault is not None:
             self._note(own.newest(), now_ns, deliveries)
-            return StreamEnded(GapReason.SOURCE, f"the capture child's output: {error}")
-        if child.at_end:
-            self._note(own.rest(), now_ns, deliveries)
         return fault
 
     def _arriving(self, child: ChildProcess, now_ns: int) -> Iterator[Message]:
@@ -214,7 +222,8 @@ class ChildSource:
         return self._header
 
     def _go_on(self, block: Block, now_ns: int) -> None:
-        self._appeared = False
+        if self._appeared_ns is not None and block.arrived_ns >= self._appeared_ns:
+            self._appeared_ns = None  # not by one that was held back when it appeared
         self._stream_ns = now_ns if self._stream_ns is None else self._stream_ns
         if self._header is not None:
             block_ns = block.frames * _SECOND_NS // self._header.sample_rate
