@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from edgerec.audio import Block, StreamHeader
+from edgerec.audio import Block, BlockFlags, StreamHeader
 from edgerec.service.taps import Taps
 from edgerec.service.timeline import SessionTimeline
 from edgerec.sync.ring import History
@@ -91,10 +91,10 @@ def test_who_listens_when_a_session_begins_hears_all_of_its_mix_from_a_late_thre
         service.taps.committed(session)
     service.step()
     _, *blocks = reader.read()
-    assert [(block.first_frame, block.frames) for block in blocks] == [
-        (0, 100),
-        (100, 100),
-        (200, 100),
+    assert [(block.first_frame, block.frames, block.flags) for block in blocks] == [
+        (0, 100, BlockFlags.NEW_STREAM),
+        (100, 100, 0),
+        (200, 100, 0),
     ]
     heard = np.frombuffer(b"".join(block.pcm for block in blocks), "<i2")
     assert heard.tolist() == [2] * 100 + [4] * 100 + [6] * 100
