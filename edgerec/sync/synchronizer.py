@@ -88,8 +88,7 @@ class Synchronizer:
     @property
     def longest_offset_ns(self) -> int:
         """How long after an instant all devices that are not stuck have begun to deliver it."""
-        offsets_ms = [plan.offset_ms for plan in self._plans.values()]
-        return round(1e6 * max(0.0, max(offsets_ms, default=0.0)))
+        return round(1e6 * max([0.0, *(plan.offset_ms for plan in self._plans.values())]))
 
     def header(self, track: TrackName) -> StreamHeader | None:
         """Return the header of a track's open stream; None while there is none."""

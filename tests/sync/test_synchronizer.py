@@ -172,6 +172,11 @@ def test_a_track_that_is_placed_later_is_committed_as_steadily():
     assert max(settled) <= (BATCH_S + block_s + tick_s) * RATE
 
 
+def test_tracks_that_are_placed_later_have_delivered_an_instant_no_sooner_than_it_is_over():
+    plans = {"user": TrackPlan(offset_ms=-1_000), "bot": TrackPlan(offset_ms=-500)}
+    assert Synchronizer(plans, late_s=LATE_S, drift_memory={}).longest_offset_ns == 0
+
+
 def test_a_frame_count_that_goes_back_restarts_the_stream_and_not_the_recorder(caplog):
     synchronizer = Synchronizer({"user": TrackPlan()}, late_s=LATE_S, drift_memory={})
     kiosk = VirtualKiosk(device(), device(), seed=1, world=SOUND)
