@@ -13,6 +13,7 @@ from edgerec.cli import interruption
 from edgerec.config import ConfigError, load_config
 from edgerec.service import parts
 from edgerec.store.root import StorageRoot
+from tests.children import Rig
 from tests.kiosk import S, device
 from tests.program import Program
 from tests.recorder import EagerSource, Running
@@ -64,6 +65,13 @@ def program(tmp_path, monkeypatch):
     for one in programs:
         one.clock.until_ns += 60 * S
         one.recorder.close()
+
+
+@pytest.fixture
+def child(tmp_path):
+    """A source whose child does what the test says."""
+    with Rig(tmp_path) as rig:
+        yield rig
 
 
 @pytest.fixture

@@ -16,12 +16,6 @@ from tests.kiosk import S
 from tests.waiting import PATIENCE_S
 
 
-@pytest.fixture
-def rig(tmp_path):
-    with Rig(tmp_path) as rig:
-        yield rig
-
-
 @pytest.mark.parametrize(
     ("last_line", "detail"),
     [
@@ -32,15 +26,17 @@ def rig(tmp_path):
         ('"error"\n', 'the capture child exited with status 3: "error"'),
     ],
 )
-def test_a_child_that_ends_without_an_error_line_is_told_by_its_exit_status(rig, last_line, detail):
-    rig.say(last_line)
-    assert rig.fail(0) == [StreamEnded(GapReason.ABSENT, detail)]
+def test_a_child_that_ends_without_an_error_line_is_told_by_its_exit_status(
+    child, last_line, detail
+):
+    child.say(last_line)
+    assert child.fail(0) == [StreamEnded(GapReason.ABSENT, detail)]
 
 
-def test_a_child_killed_from_outside_is_told_by_the_signal(rig):
-    rig.start(0)
-    os.killpg(rig.source._child._process.pid, signal.SIGTERM)
-    assert until_told(rig.source) == [
+def test_a_child_killed_from_outside_is_told_by_the_signal(child):
+    child.start(0)
+    os.killpg(child.source._child._process.pid, signal.SIGTERM)
+    assert until_told(child.source) == [
         StreamEnded(GapReason.ABSENT, "the capture child was killed by signal 15")
     ]
 
@@ -52,22 +48,22 @@ def test_a_child_that_closes_its_pipe_and_lives_on_is_killed(tmp_path):
     ]
 
 
-def test_a_child_that_ended_leaves_no_pipe_open(rig, recwarn):
-    rig.fail(0)
-    rig.source.close()
+def test_a_child_that_ended_leaves_no_pipe_open(child, recwarn):
+    child.fail(0)
+    child.source.close()
     assert [str(warning.message) for warning in recwarn] == []
 
 
-def test_a_kill_reaches_what_the_child_has_started(rig):
-    rig.start(0)
-    rig.source.deliver(LIMITS.start_ns + 1)
-    os.close(rig.pipe)
-    rig.pipe = None
+def test_a_kill_reaches_what_the_child_has_started(child):
+    child.start(0)
+    child.source.deliver(LIMITS.start_ns + 1)
+    os.close(child.pipe)
+    child.pipe = None
     await_exit()
     # `cat` had the FIFO open; nobody reads there any more once it is dead.
     for _ in range(100_000):
         try:
-            os.close(os.open(rig.fifo, os.O_WRONLY | os.O_NONBLOCK))
+            os.close(os.open(child.fifo, os.O_WRONLY | os.O_NONBLOCK))
         except OSError as error:
             assert error.errno == errno.ENXIO
             return
@@ -76,18 +72,18 @@ def test_a_kill_reaches_what_the_child_has_started(rig):
 
 def test_a_child_that_a_driver_holds_back_blocks_nothing_and_gets_no_twin(tmp_path, monkeypatch):
     """Nothing unprivileged survives SIGKILL, so the kill is what is faked here."""
-    rig = Rig(tmp_path, limits=ChildLimits(exit_ns=1_000_000))
-    rig.start(0)
-    pid = rig.source._child._process.pid
+    child = Rig(tmp_path, limits=ChildLimits(exit_ns=1_000_000))
+    child.start(0)
+    pid = child.source._child._process.pid
     with monkeypatch.context() as patch:
         patch.setattr(os, "killpg", lambda *_: None)
-        assert len(look_twice(rig.source, LIMITS.start_ns + 1)) == 1
+        assert len(look_twice(child.source, LIMITS.start_ns + 1)) == 1
         for now_s in range(20, 30):
-            assert rig.source.deliver(now_s * S) == []
-        assert rig.source.state.restarts == 0
-        rig.source.close()
+            assert child.source.deliver(now_s * S) == []
+        assert child.source.state.restarts == 0
+        child.source.close()
     os.killpg(pid, signal.SIGKILL)
-    os.close(rig.pipe)
+    os.close(child.pipe)
     os.waitid(os.P_PID, pid, os.WEXITED)
 
 
@@ -146,9 +142,9 @@ def test_a_child_that_floods_us_cannot_hold_us():
         assert sum(map(len, pieces)) == 2 * 1024 * 1024
 
 
-def test_close_leaves_no_process_behind(rig):
-    rig.start(0)
-    pid = rig.source._child._process.pid
-    rig.source.close()
+def test_close_leaves_no_process_behind(child):
+    child.start(0)
+    pid = child.source._child._process.pid
+    child.source.close()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
