@@ -10,11 +10,13 @@ from edgerec.capture.sound_server import (
     RecordingStream,
     ServerSource,
     ServerState,
+    SoundServer,
     SoundServerError,
     parse_pactl_sources,
     parse_pw_dump,
     parse_state,
     pin_stream,
+    read_server,
     read_sources,
 )
 
@@ -190,6 +192,15 @@ def test_no_stream_is_moved_by_pipewire_or_with_nowhere_to_go(pactl):
     answers["info"] = "Server Name: PulseAudio (on PipeWire 0.3.65)"
     assert not pin_stream(RecordingStream(2, "mic", 5), {"mic", "speaker.monitor"})
     assert all(call == ["info"] for call in calls)
+
+
+@pytest.mark.parametrize(
+    ("printed", "sink"), [("kiosk_speaker", "kiosk_speaker"), ("@DEFAULT_SINK@", None), ("", None)]
+)
+def test_a_server_says_what_it_is_and_where_it_plays_if_it_can(pactl, printed, sink):
+    _, answers = pactl
+    answers["info"] = f"Server Name: PulseAudio (on PipeWire 0.3.65)\nDefault Sink: {printed}\n"
+    assert read_server() == SoundServer(is_pipewire=True, default_sink=sink)
 
 
 def test_a_tool_that_can_t_be_started_now_is_no_answer(monkeypatch):

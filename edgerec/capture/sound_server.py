@@ -18,7 +18,8 @@ SERVER_TIMEOUT_S: Final = 2.0
 """A sound server answers in milliseconds; a frozen one never does."""
 
 _LIST: Final = ["pactl", "--format=json", "list"]
-_DEFAULT_SINK: Final = re.compile(r"^Default Sink: (\S+)$", re.MULTILINE)
+# PipeWire without a sink prints @DEFAULT_SINK@, which no sink can be called.
+_DEFAULT_SINK: Final = re.compile(r"^Default Sink: ([^@\s]\S*)$", re.MULTILINE)
 _SAMPLE_SPEC: Final = re.compile(r"(\d+)ch (\d+)Hz")
 
 
