@@ -22,6 +22,7 @@ class Machine:
         shutil.copytree(SCRIPTS, self.checkout / "scripts", ignore=shutil.ignore_patterns("*.py"))
         self.write(self.checkout / "scripts" / "environment", 'echo "environment $*" >>"$LOG"')
         self.write(self.commands / "sudo", 'exec "$@"')
+        self.write(self.commands / "systemctl", 'echo "systemctl $*" >>"$LOG"')
         self.promtool = self.checkout / ".tools" / "promtool"
         self.promtool.parent.mkdir()
         self.write(self.promtool, "exit 0")
@@ -65,7 +66,9 @@ RUN = [
     "python3-dev",
     "libsystemd-dev",
 ]
+PIPEWIRE = ["pipewire", "pipewire-pulse", "wireplumber"]
 TESTS = [
+    *PIPEWIRE,
     "pulseaudio",
     "pulseaudio-utils",
     "libasound2-plugins",
@@ -110,6 +113,22 @@ def test_tests_need_more_packages_and_say_so_to_the_environment(machine):
     assert status == 0
     assert installs(calls) == [set(TESTS)]
     assert calls[-1] == "environment --tests"
+
+
+def test_pipewire_is_started_in_nobodys_session_that_had_none(machine):
+    machine.installed(*RUN, "pipewire")
+    status, calls = machine.setup("--tests")
+    assert status == 0
+    assert [call for call in calls if call.startswith("systemctl")] == [
+        "systemctl --global --quiet disable pipewire-pulse.service wireplumber.service"
+    ]
+
+
+def test_pipewire_of_a_session_that_has_one_is_left_alone(machine):
+    machine.installed(*RUN, *PIPEWIRE)
+    status, calls = machine.setup("--tests")
+    assert status == 0
+    assert not any(call.startswith("systemctl") for call in calls)
 
 
 def test_promtool_is_fetched_once_and_its_server_is_not_installed(machine):

@@ -10,21 +10,26 @@ readonly -a BUILD_PACKAGES=(gcc libc6-dev pkg-config python3-dev libsystemd-dev)
 
 # Installs those of the packages that are missing.
 install_packages() {
-  local -a missing
-  mapfile -t missing < <(comm -23 <(printf '%s\n' "$@" | sort) <(installed "$@" | sort -u))
-  ((${#missing[@]})) || return 0
+  local -a packages
+  mapfile -t packages < <(missing "$@")
+  ((${#packages[@]})) || return 0
   if ! command -v apt-get >/dev/null; then
-    echo "$say: this system has no apt-get; install the like of: ${missing[*]}" >&2
+    echo "$say: this system has no apt-get; install the like of: ${packages[*]}" >&2
     exit 1
   fi
-  echo "$say: installing system packages: ${missing[*]}"
+  echo "$say: installing system packages: ${packages[*]}"
   # A minimal image has no package lists at all; others may have lists that are out of date.
   compgen -G '/var/lib/apt/lists/*Packages*' >/dev/null || update_lists
-  apt_install "${missing[@]}" || {
+  apt_install "${packages[@]}" || {
     echo "$say: trying once more, with fresh package lists"
     update_lists
-    apt_install "${missing[@]}"
+    apt_install "${packages[@]}"
   }
+}
+
+# Prints those of the packages that are not installed.
+missing() {
+  comm -23 <(printf '%s\n' "$@" | sort) <(installed "$@" | sort -u)
 }
 
 # Prints those of the packages that are installed.
