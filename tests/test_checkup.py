@@ -52,10 +52,12 @@ def _pactl(monkeypatch):
     monkeypatch.setattr(checkup.shutil, "which", lambda tool: f"/usr/bin/{tool}")
 
 
-def test_devices_that_are_there_are_told_with_rate_and_channels():
-    assert found(check_devices(devices(), lambda: [MIC, LOOPBACK])) == [
+@pytest.mark.parametrize(("is_pipewire", "server"), [(False, "PulseAudio"), (True, "PipeWire")])
+def test_devices_that_are_there_are_told_with_rate_channels_and_server(is_pipewire, server):
+    loopback = replace(LOOPBACK, is_pipewire=is_pipewire)
+    assert found(check_devices(devices(), lambda: [MIC, loopback])) == [
         ("ok", "user: alsa:Mic,0, 44100 Hz, 1 channels"),
-        ("ok", "bot: pulse:spk.monitor, 48000 Hz, 2 channels"),
+        ("ok", f"bot: pulse:spk.monitor, 48000 Hz, 2 channels, {server}"),
     ]
 
 

@@ -95,8 +95,8 @@ def test_a_likely_loopback_is_marked_with_the_reason(name, loopback):
 def test_the_sound_servers_sources_are_opened_through_alsas_pulse_device():
     portaudio = portaudio_inputs(queried("kiosk_mic", "pulse"), HOST_APIS, 1, {})
     sources = [
-        ServerSource("spk.monitor", "Monitor of Speaker", 48_000, 2, True),
-        ServerSource("mic", "Microphone", 16_000, 1, False),
+        ServerSource("spk.monitor", "Monitor of Speaker", 48_000, 2, True, True),
+        ServerSource("mic", "Microphone", 16_000, 1, False, False),
     ]
     monitor, microphone = source_inputs(sources, portaudio)
     assert monitor.id == "pulse:spk.monitor"
@@ -104,12 +104,15 @@ def test_the_sound_servers_sources_are_opened_through_alsas_pulse_device():
     assert monitor.loopback == "monitor: hears what its loudspeaker plays"
     assert (microphone.sample_rate, microphone.channels) == (16_000, 1)
     assert microphone.loopback is None
+    assert (monitor.is_pipewire, microphone.is_pipewire) == (True, False)
     assert not microphone.is_default  # `pulse` itself is: a default must be one device
 
 
 def test_without_alsas_pulse_device_no_source_can_be_opened():
     portaudio = portaudio_inputs(queried("kiosk_mic"), HOST_APIS, 0, {})
-    assert source_inputs([ServerSource("mic", "Microphone", 16_000, 1, False)], portaudio) == []
+    assert (
+        source_inputs([ServerSource("mic", "Microphone", 16_000, 1, False, False)], portaudio) == []
+    )
 
 
 def test_no_name_means_the_default_device():

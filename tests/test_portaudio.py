@@ -6,12 +6,18 @@ import sys
 
 import pytest
 
+from edgerec.capture.devices import DeviceInfo
 from edgerec.capture.portaudio import (
+    DEFAULT_BLOCK_MS,
     EXIT_ABSENT,
+    PIPEWIRE_QUANTUM,
+    PIPEWIRE_SENDS_BYTES,
+    SERVER_BLOCK_MS,
     SPIN_S,
     CaptureRequest,
     adc_to_raw_ns,
     await_beginning,
+    block_frames,
     parse_request,
     portaudio_command,
 )
@@ -81,6 +87,39 @@ def test_a_sampling_instant_on_the_monotonic_clock_is_put_onto_the_raw_one(age_n
 )
 def test_a_sampling_instant_on_another_clock_is_unknown(adc_s):
     assert adc_to_raw_ns(adc_s, 5_000 * S, 4_999 * S) == 0
+
+
+def device(*, pulse_source=None, is_pipewire=False):
+    return DeviceInfo(
+        "d", "d", "ALSA", 0, 48_000, 8, False, pulse_source=pulse_source, is_pipewire=is_pipewire
+    )
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 44_100, 48_000, 96_000])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 8, 16, 32])
+@pytest.mark.parametrize("asked_ms", [None, 20.0, 100.0, 400.0])
+def test_pipewire_sends_a_pair_of_blocks_at_once_and_of_whole_quanta(rate, channels, asked_ms):
+    frames = block_frames(device(pulse_source="mic", is_pipewire=True), rate, channels, asked_ms)
+
+    def fits(frames):
+        wanted = rate * (asked_ms or SERVER_BLOCK_MS) / 1000
+        return frames <= wanted and 2 * frames * channels * 2 <= PIPEWIRE_SENDS_BYTES
+
+    assert fits(frames)
+    if frames < PIPEWIRE_QUANTUM:  # where no whole one fits
+        assert not fits(frames + 1)
+    else:
+        assert frames % PIPEWIRE_QUANTUM == 0
+        assert not fits(frames + PIPEWIRE_QUANTUM)
+
+
+def test_blocks_of_other_devices_are_as_long_as_is_asked_or_suits_them():
+    pulseaudio = device(pulse_source="mic")
+    assert block_frames(pulseaudio, 48_000, 8, None) == 48 * SERVER_BLOCK_MS
+    assert block_frames(device(), 48_000, 8, None) == 48 * DEFAULT_BLOCK_MS
+    for one in (pulseaudio, device()):
+        assert block_frames(one, 48_000, 8, 300.0) == 14_400
+        assert block_frames(one, 8_000, 1, 0.01) == 1
 
 
 class Beginning:

@@ -46,8 +46,8 @@ PACTL = json.dumps(
     ]
 )
 SOURCES = [
-    ServerSource("kiosk_speaker.monitor", "Monitor of Null Output", 48_000, 2, True),
-    ServerSource("kiosk_mic", "Remapped Monitor of Null Output", 44_100, 1, False),
+    ServerSource("kiosk_speaker.monitor", "Monitor of Null Output", 48_000, 2, True, False),
+    ServerSource("kiosk_mic", "Remapped Monitor of Null Output", 44_100, 1, False, False),
 ]
 
 # pw-dump 0.3.65, shortened to one object of each kind that matters
@@ -81,10 +81,16 @@ def test_pactls_sources_have_their_names_rates_channels_and_monitors():
     assert parse_pactl_sources(PACTL) == SOURCES
 
 
+def test_pactl_tells_pipewires_sources_from_pulseaudios():
+    told = json.loads(PACTL)
+    told[1]["driver"] = "PipeWire"
+    assert [source.is_pipewire for source in parse_pactl_sources(json.dumps(told))] == [False, True]
+
+
 def test_pipewires_sinks_are_the_monitors_that_pulseaudio_clients_see():
     assert parse_pw_dump(PW_DUMP) == [
-        ServerSource("alsa_output.hdmi.monitor", "Monitor of HDMI", 48_000, 6, True),
-        ServerSource("alsa_input.usb", "alsa_input.usb", 48_000, 2, False),
+        ServerSource("alsa_output.hdmi.monitor", "Monitor of HDMI", 48_000, 6, True, True),
+        ServerSource("alsa_input.usb", "alsa_input.usb", 48_000, 2, False, True),
     ]
 
 

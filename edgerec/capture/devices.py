@@ -63,6 +63,8 @@ class DeviceInfo:
     """Why this is likely the loudspeaker's signal; None where nothing says so."""
     pulse_source: str | None = None
     """What PULSE_SOURCE must be when `index` is opened."""
+    is_pipewire: bool = False
+    """Whether it is a source of PipeWire's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +230,7 @@ def source_inputs(
             is_default=False,
             loopback="monitor: hears what its loudspeaker plays" if source.is_monitor else None,
             pulse_source=source.name,
+            is_pipewire=source.is_pipewire,
         )
         for source in sources
     ]

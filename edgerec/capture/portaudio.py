@@ -55,10 +55,19 @@ SERVER_BLOCK_MS: Final = 250
 wake-up of its library's thread too. Four such blocks decide within a second on a loss that is
 reported."""
 
+PIPEWIRE_SENDS_BYTES: Final = 1 << 16
+"""At most at once: a pair of blocks that is larger waits for the next time, so that two, three or
+four come together, and the earliest of them only every 2 s."""
+PIPEWIRE_QUANTUM: Final = 2048
+"""Frames, at most, by which its time goes on. Pairs of whole ones come on time, within 1 ms; others
+up to 43 ms later."""
+
 LATENCY_BLOCKS: Final = 5
 """Host buffer in blocks. At 100 ms through PulseAudio PortAudio's own "high" latency makes it two:
 8 CPU seconds an hour, and a stall of 0.2 s overruns it. Five make three periods, 4 CPU seconds,
 and blocks in pairs, of which the second is on time."""
+
+SAMPLE_BYTES: Final = 2
 
 SPIN_S: Final = 2.5
 """CPU time without a frame. ALSA's plugin for PulseAudio has PortAudio turn in circles until the
@@ -95,7 +104,7 @@ class CaptureRequest:
     sample_rate: int | None
     """In Hz; None for the device's own."""
     block_ms: float | None
-    """None for what suits the device."""
+    """At most; None for what suits the device."""
 
 
 def portaudio_command(
@@ -150,6 +159,19 @@ def adc_to_raw_ns(adc_s: float, monotonic_ns: int, raw_ns: int) -> int:
     return raw_ns - age_ns if 0 <= age_ns <= MAX_ADC_AGE_NS else 0
 
 
+def block_frames(
+    device: DeviceInfo, sample_rate: int, channels: int, block_ms: float | None
+) -> int:
+    """Return how many frames a block is to have: at most what is asked, or what suits it."""
+    served = device.pulse_source is not None
+    block_ms = block_ms or (SERVER_BLOCK_MS if served else DEFAULT_BLOCK_MS)
+    frames = max(1, round(sample_rate * block_ms / 1000))
+    if not device.is_pipewire:
+        return frames
+    frames = min(frames, PIPEWIRE_SENDS_BYTES // (2 * channels * SAMPLE_BYTES))
+    return frames - frames % PIPEWIRE_QUANTUM or frames
+
+
 def capture(request: CaptureRequest, fd: int) -> None:
     """Write the device's block stream to the pipe `fd`, until the device or the reader is gone.
 
@@ -165,8 +187,7 @@ def capture(request: CaptureRequest, fd: int) -> None:
     device = _find(request.device)
     sample_rate = request.sample_rate or device.sample_rate
     channels = min(request.channels, device.channels)
-    served = device.pulse_source is not None
-    block_ms = request.block_ms or (SERVER_BLOCK_MS if served else DEFAULT_BLOCK_MS)
+    blocksize = block_frames(device, sample_rate, channels, request.block_ms)
     header = StreamHeader(sample_rate, channels, request.track, device.id, "monotonic_raw")
     sender = BlockSender(BlockPipe(fd), header, SystemClock())
     begun = threading.Event()
@@ -196,11 +217,11 @@ def capture(request: CaptureRequest, fd: int) -> None:
     try:
         stream = sounddevice.RawInputStream(
             samplerate=sample_rate,
-            blocksize=max(1, round(sample_rate * block_ms / 1000)),
+            blocksize=blocksize,
             device=device.index,
             channels=channels,
             dtype="int16",
-            latency=LATENCY_BLOCKS * block_ms / 1000,
+            latency=LATENCY_BLOCKS * blocksize / sample_rate,
             callback=callback,
             finished_callback=finished,
         )

@@ -36,6 +36,8 @@ class ServerSource:
     sample_rate: int
     channels: int
     is_monitor: bool
+    is_pipewire: bool
+    """Whether the server is PipeWire."""
 
 
 def read_sources() -> list[ServerSource]:
@@ -158,10 +160,14 @@ def parse_pactl_sources(text: str) -> list[ServerSource]:
         spec = _SAMPLE_SPEC.search(source["sample_specification"])
         if spec is None:
             raise ValueError(f"pactl: sample_specification is {source['sample_specification']!r}")
-        is_monitor = source["properties"].get("device.class") == "monitor"
         sources.append(
             ServerSource(
-                source["name"], source["description"], int(spec[2]), int(spec[1]), is_monitor
+                name=source["name"],
+                description=source["description"],
+                sample_rate=int(spec[2]),
+                channels=int(spec[1]),
+                is_monitor=source["properties"].get("device.class") == "monitor",
+                is_pipewire=source["driver"] == "PipeWire",
             )
         )
     return sources
@@ -188,6 +194,7 @@ def parse_pw_dump(text: str) -> list[ServerSource]:
                 sample_rate=int(properties.get("audio.rate", 48_000)),
                 channels=int(properties.get("audio.channels", 2)),
                 is_monitor=is_monitor,
+                is_pipewire=True,
             )
         )
     return sources

@@ -82,7 +82,10 @@ def check_devices(
 
 def _check_device(name: TrackName, track: TrackConfig, device: DeviceInfo) -> Iterator[Finding]:
     rate = track.sample_rate or device.sample_rate
-    yield Finding("device", "ok", f"{name}: {device.id}, {rate} Hz, {device.channels} channels")
+    told = f"{name}: {device.id}, {rate} Hz, {device.channels} channels"
+    if device.pulse_source is not None:
+        told += ", PipeWire" if device.is_pipewire else ", PulseAudio"
+    yield Finding("device", "ok", told)
     if track.device is None:
         yield Finding(
             "device",
