@@ -31,7 +31,8 @@ def main() -> None:
     args = _parser().parse_args()
     if args.live:
         print(f"{_machine()}, {wakeup_us():.0f} us a wake-up", flush=True)
-        print(f"\n{table(compare(DATA, args.seconds, args.runs, args.block_ms))}")
+        results = compare(DATA, args.seconds, args.runs, args.block_ms, is_pipewire=args.pipewire)
+        print(f"\n{table(results)}")
         return
     if args.turns:
         print(f"{_machine()}\n{args.minutes} min, two tracks of {RATE_HZ} Hz", flush=True)
@@ -116,6 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--live", action="store_true", help="record two live devices instead, against ffmpeg"
     )
+    parser.add_argument("--pipewire", action="store_true", help="the server of --live is PipeWire")
     parser.add_argument(
         "--turns", action="store_true", help="what looking for turns adds, by share of speech"
     )

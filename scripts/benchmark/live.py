@@ -61,7 +61,9 @@ LiveResults = dict[str, list[LiveCost]]
 """By contender, run by run."""
 
 
-def compare(data: Path, seconds: float, runs: int, block_ms: float | None) -> LiveResults:
+def compare(
+    data: Path, seconds: float, runs: int, block_ms: float | None, *, is_pipewire: bool
+) -> LiveResults:
     """Record with each by turns for so long; return what each run cost."""
     inputs = make_inputs(data, minutes=int((LEAD_S + seconds + END_S) // 60) + 1)
     results: LiveResults = {EDGEREC: [], FFMPEG: []}
@@ -73,7 +75,7 @@ def compare(data: Path, seconds: float, runs: int, block_ms: float | None) -> Li
             command = _ffmpeg(out) if name == FFMPEG else _edgerec(out, block_ms)
             if run == 0:
                 print(f"{name}: {shlex.join(command)}", flush=True)
-            costs.append(_record(command, inputs, seconds))
+            costs.append(_record(command, inputs, seconds, is_pipewire=is_pipewire))
             _check(name, out, seconds)
             shutil.rmtree(out)
     return results
@@ -99,8 +101,11 @@ def table(results: LiveResults) -> str:
     return "\n".join(lines)
 
 
-def _record(command: list[str], inputs: Inputs, seconds: float) -> LiveCost:
-    with tempfile.TemporaryDirectory() as folder, _kiosk(Path(folder), inputs) as env:
+def _record(command: list[str], inputs: Inputs, seconds: float, *, is_pipewire: bool) -> LiveCost:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        _kiosk(Path(folder), inputs, is_pipewire=is_pipewire) as env,
+    ):
         process = subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL)
         try:
             time.sleep(LEAD_S)
@@ -111,13 +116,14 @@ def _record(command: list[str], inputs: Inputs, seconds: float) -> LiveCost:
 
 
 @contextlib.contextmanager
-def _kiosk(folder: Path, inputs: Inputs) -> Iterator[dict[str, str]]:
+def _kiosk(folder: Path, inputs: Inputs, *, is_pipewire: bool) -> Iterator[dict[str, str]]:
     """Run a sound server with something to hear; yield the environment that leads to it."""
-    subprocess.run([SOUND_SERVER, folder], check=True)
+    kind = ["--pipewire"] if is_pipewire else []
+    subprocess.run([SOUND_SERVER, *kind, folder], check=True)
     words = shlex.split((folder / "env").read_text())
     env = os.environ | dict(word.split("=", 1) for word in words if word != "export")
     players = [
-        # Without a player a null sink delivers in lumps of 2 s.
+        # Without a player a null sink of PulseAudio delivers in lumps of 2 s.
         subprocess.Popen(["paplay", "-d", sink, wav], env=env)
         for sink, wav in zip(SINKS, inputs, strict=True)
     ]
@@ -128,7 +134,9 @@ def _kiosk(folder: Path, inputs: Inputs) -> Iterator[dict[str, str]]:
         for player in players:
             player.kill()
             player.wait()
-        os.kill(int((folder / "pid").read_text()), signal.SIGKILL)
+        for pid in (folder / "pid").read_text().split():
+            with contextlib.suppress(ProcessLookupError):  # some end without the others
+                os.kill(int(pid), signal.SIGKILL)
 
 
 def _watch(pid: int, seconds: float) -> LiveCost:

@@ -1,60 +1,22 @@
-"""A real sound server with virtual devices, of the test's own."""
+"""What the tests of real devices have in common: servers, each of a test's own."""
 
-import os
-import shlex
 import shutil
 import signal
-import subprocess
-from pathlib import Path
+from contextlib import ExitStack
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "sound-server"
+from tests.real.outages import Rig
+from tests.real.sound_server import SoundServer
+
 NEEDS = {
     "pulseaudio": "pulseaudio",
     "pactl": "pulseaudio-utils",
     "paplay": "pulseaudio-utils",
+    "pipewire": "pipewire",
+    "pipewire-pulse": "pipewire-pulse",
+    "wireplumber": "wireplumber",
 }
-
-
-class SoundServer:
-    """A PulseAudio that a test may kill, freeze and start again.
-
-    Attributes
-    ----------
-    env
-        What a program must have in its environment to find it.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.start()
-        self.env = dict(
-            word.split("=", 1)
-            for word in shlex.split((folder / "env").read_text())
-            if word != "export"
-        )
-
-    def start(self) -> None:
-        subprocess.run([SCRIPT, self._folder], check=True, timeout=30)
-
-    def signal(self, number: int) -> None:
-        os.kill(int((self._folder / "pid").read_text()), number)
-
-    def kill(self) -> None:
-        """Kill it, and leave no trace of it on the file system."""
-        self.signal(signal.SIGKILL)
-        (self._folder / "run" / "native").unlink()
-
-    def play(self, wav: Path, *, sink: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(["paplay", "-d", sink, wav], env=os.environ | self.env)
-
-    def pactl(self, *arguments: str) -> str:
-        command = ["pactl", *arguments]
-        env = os.environ | self.env
-        return subprocess.run(
-            command, env=env, check=True, capture_output=True, text=True, timeout=10
-        ).stdout
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -66,11 +28,24 @@ def _tools_are_there():
 
 
 @pytest.fixture
-def sound_server(tmp_path, monkeypatch):
+def is_pipewire():
+    """Whether servers are PipeWires: not but where a test says so; see `ON_BOTH`."""
+    return False
+
+
+@pytest.fixture
+def sound_server(tmp_path, monkeypatch, is_pipewire):
     """Start a server; this process's own environment points to it too."""
-    server = SoundServer(tmp_path / "sound")
+    server = SoundServer(tmp_path / "sound", is_pipewire=is_pipewire)
     for name, value in server.env.items():
         monkeypatch.setenv(name, value)
     yield server
     server.signal(signal.SIGCONT)
     server.signal(signal.SIGKILL)
+
+
+@pytest.fixture
+def rig(tmp_path, is_pipewire):
+    """Start servers whose microphones a test may take away; see `outages`."""
+    with ExitStack() as stack:
+        yield Rig(tmp_path, stack, is_pipewire=is_pipewire)

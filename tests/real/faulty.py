@@ -1,6 +1,7 @@
 """Microphones of true time, on sound servers that a test breaks; and a recorder of them.
 
-A PulseAudio pipe source delivers what is written into it when it is written.
+PulseAudio's pipe source delivers what is written into it when it is written; PipeWire's reads as
+much of it as time has passed, so that it is behind by what waited when it began.
 """
 
 import contextlib
@@ -30,7 +31,10 @@ POLL_S = 0.05
 SETTLES_S = 2.5
 BEFORE_S = 1.0  # a fault, by which it is known where the sound was
 FEED_S = 0.005
-BACKLOG_S = 0.6  # what nobody reads is let go, all at once: what is read is never torn
+UNREAD_S = 0.6  # after that nobody seems to read it: PipeWire does every 43 ms, if it is in time
+WAITING_S = 0.3
+"""Of what nobody reads the newest: where PipeWire begins. For so long both may be held up before
+PipeWire finds nothing."""
 PIPE_BYTES = 1 << 18
 
 
@@ -41,6 +45,10 @@ class Microphone:
     ----------
     late_s
         The latest that this machine has let it speak: others are as late.
+    behind_s
+        By so much what the server delivers is older than it says.
+    processes
+        Of the server, that hand its sound on: PipeWire is two.
     """
 
     def __init__(self, server, name, sound, folder):
@@ -50,7 +58,12 @@ class Microphone:
         self._path = folder / f"{name}.fifo"
         self._lock = threading.Lock()
         self.late_s = 0.0
+        self.behind_s = WAITING_S if server.is_pipewire else 0.0
+        self.processes = 2 if server.is_pipewire else 1
         self._pipe = None
+        self._written_ns = 0
+        self._left_bytes = 0  # behind the last write
+        self._read_ns = 0  # when the server did, the last time
         self._rate = DEVICE_RATE
         self._module = None
         self._closing = threading.Event()
@@ -75,6 +88,10 @@ class Microphone:
             self._pipe = os.open(self._path, os.O_RDWR | os.O_NONBLOCK)
             fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
             self._rate = rate
+            now_ns = raw_now_ns()
+            os.write(self._pipe, self._sound.piece(now_ns - round(WAITING_S * 1e9), now_ns, rate))
+            self._left_bytes, self._read_ns = _held_bytes(self._pipe), 0
+            self._written_ns = now_ns
         return plugged_ns
 
     def unplug(self):
@@ -90,16 +107,24 @@ class Microphone:
             os.close(self._pipe)
 
     def _feed(self):
-        written_ns = raw_now_ns()
+        self._written_ns = raw_now_ns()
         while not self._closing.wait(FEED_S):
-            now_ns = raw_now_ns()
-            self.late_s = max(self.late_s, (now_ns - written_ns) / 1e9 - FEED_S)
             with self._lock:
+                now_ns = raw_now_ns()
+                self.late_s = max(self.late_s, (now_ns - self._written_ns) / 1e9 - FEED_S)
                 if self._pipe is not None:
-                    if _held_bytes(self._pipe) > BACKLOG_S * self._rate * 2:
-                        os.read(self._pipe, 1 << 20)
-                    os.write(self._pipe, self._sound.piece(written_ns, now_ns, self._rate))
-            written_ns = now_ns
+                    self._write(now_ns)
+                self._written_ns = now_ns
+
+    def _write(self, now_ns):
+        held_bytes = _held_bytes(self._pipe)
+        if not held_bytes or held_bytes < self._left_bytes:
+            self._read_ns = now_ns
+        too_many = held_bytes - round(WAITING_S * self._rate) * 2
+        if too_many > 0 and now_ns - self._read_ns > UNREAD_S * 1e9:
+            os.read(self._pipe, too_many)
+        os.write(self._pipe, self._sound.piece(self._written_ns, now_ns, self._rate))
+        self._left_bytes = _held_bytes(self._pipe)
 
 
 def _held_bytes(pipe):

@@ -22,7 +22,7 @@ import numpy as np
 
 from edgerec.audio import TRACKS
 from edgerec.clock import raw_now_ns
-from tests.real.conftest import SoundServer
+from tests.real.sound_server import SoundServer
 
 DEVICE_RATE = 48_000
 RATE = 16_000

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from edgerec.config import Config
-from tests.real.conftest import SoundServer
 from tests.real.container import CHECKOUT, Container
+from tests.real.sound_server import SoundServer
 
 pytestmark = [
     pytest.mark.real,

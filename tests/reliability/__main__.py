@@ -3,6 +3,7 @@
 import argparse
 import sys
 import time
+from functools import partial
 
 from tests.reliability.cost import written_per_audio_byte
 from tests.reliability.harness import FORMATS, tell, why_no_mounts
@@ -21,6 +22,7 @@ def main():
     parser.add_argument("--number", type=int, help="how many (default: 1000 kills, 100 power cuts)")
     parser.add_argument("--jobs", type=int, default=4, help="recordings at a time, for kills")
     parser.add_argument("--live", action="store_true", help="kills: devices of a sound server")
+    parser.add_argument("--pipewire", action="store_true", help="which is not PulseAudio")
     parser.add_argument("--seed", default="campaign", help="of the moments")
     args = parser.parse_args()
     why_not = why_no_mounts()
@@ -35,7 +37,7 @@ def main():
 def run_cuts(args):
     number = args.number or NUMBERS[args.what]
     if args.what == "kills":
-        kill = live_kills if args.live else kills
+        kill = partial(live_kills, is_pipewire=args.pipewire) if args.live else kills
         results = kill(number, seed=args.seed, jobs=args.jobs)
     else:
         results = power_cuts(number, seed=args.seed)

@@ -6,7 +6,7 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.real.conftest import SoundServer
+from tests.real.sound_server import SoundServer
 from tests.reliability.harness import FORMATS, SIMULATED, Service, outcome
 
 BOUND_S = 1.5
@@ -42,10 +42,10 @@ def kills(count, *, seed, jobs, tracks=SIMULATED):
         yield from pool.map(once, range(count))
 
 
-def live_kills(count, *, seed, jobs):
+def live_kills(count, *, seed, jobs, is_pipewire=False):
     """Yield the same of recordings from devices of a sound server, which outlives all of them."""
     with tempfile.TemporaryDirectory() as folder:
-        server = SoundServer(Path(folder))
+        server = SoundServer(Path(folder), is_pipewire=is_pipewire)
         env = {"PULSE_SERVER": server.env["PULSE_SERVER"]}
         tracks = {track: {"device": device, "env": env} for track, device in DEVICES.items()}
         try:
