@@ -9,18 +9,20 @@ import pytest
 import soundfile
 
 from edgerec.audio import TRACKS
+from edgerec.capture.answers import RefusedError
 from edgerec.capture.conversation import tone
-from edgerec.config import Config, changes_between
+from edgerec.config import Config, HooksConfig, changes_between
 from edgerec.service import parts, turn_parts
 from edgerec.store.verify import verify
 from tests.kiosk import device
-from tests.recorder import EagerSource, Running
+from tests.recorder import EagerSource, Running, wait_for_end
 from tests.recordings import chunks, sidecar
 from tests.turning import LoudActivity
 from tests.waiting import wait_for
 
 RATE = 16_000
 WORLD = tone(440)
+SECTIONS = ("tracks", "turns", "retention", "hooks")
 
 
 @pytest.fixture
@@ -47,9 +49,7 @@ def running(tmp_path, opened):
 def reload(rig, **changed):
     """Apply a change of the recording section, or of whole sections."""
     now = rig.recorder.config
-    sections = {
-        name: changed.pop(name) for name in ("tracks", "turns", "retention") if name in changed
-    }
+    sections = {name: changed.pop(name) for name in SECTIONS if name in changed}
     new = replace(now, recording=replace(now.recording, **changed), **sections)
     changes = changes_between(now, new)
     assert changes.refused == ()
@@ -125,6 +125,26 @@ def test_what_does_not_change_the_files_ends_no_chunk(running):
     rig.let_pass(3.0)
     (only,) = rig.finish()
     assert only.end_reason == "stop"
+
+
+def test_a_hook_that_is_configured_meanwhile_is_run_for_the_chunk_in_progress(running):
+    rig = running()
+    begun(rig)
+    reload(rig, hooks=HooksConfig(on_chunk=("/bin/true",)))
+    rig.finish()
+    wait_for(lambda: rig.recorder.hooks.counts.succeeded == 1)
+
+
+def test_a_recorder_that_has_ended_refuses_another_configuration_and_keeps_its_own(running):
+    rig = running()
+    begun(rig)
+    before = rig.recorder.config
+    rig.clock.until_ns = 10**18
+    rig.recorder.stop()
+    wait_for_end(rig.recorder)
+    with pytest.raises(RefusedError):
+        reload(rig, chunk_seconds=7.0)
+    assert rig.recorder.config is before
 
 
 def test_another_device_is_a_gap_in_its_own_track_only(running, opened):
