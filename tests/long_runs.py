@@ -1,4 +1,4 @@
-"""Hours of recording in a process of their own, and what memory that takes."""
+"""Hours of recording in a process of their own, and what memory and open files that takes."""
 
 import ctypes
 import json
@@ -28,6 +28,10 @@ def resident_bytes():
     """What is resident, but for what malloc holds in reserve: half a MiB by chance."""
     LIBC.malloc_trim(0)
     return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE_BYTES
+
+
+def open_files():
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def medians(resident, each_s):

@@ -3,12 +3,16 @@
 import os
 import threading
 import time
+from dataclasses import replace
 
+from edgerec.config import changes_between
 from edgerec.service.announcements import Announcer
 from edgerec.service.recorder import Recorder
 from tests.kiosk import FakeClock, FakeSource, S, config
 from tests.recordings import chunks
 from tests.waiting import PATIENCE_S, wait_for
+
+SECTIONS = ("tracks", "turns", "retention", "hooks")
 
 
 class RunningClock(FakeClock):
@@ -101,6 +105,23 @@ class Running:
             events.append(event)
         assert self.reader.dropped == 0
         return events
+
+
+def begun(rig):
+    """Let a session begin, and be written."""
+    rig.let_pass(3.0)
+    wait_for(lambda: list((rig.root / ".work").iterdir()))
+
+
+def reload(rig, **changed):
+    """Apply a change of the recording section, or of whole sections."""
+    now = rig.recorder.config
+    sections = {name: changed.pop(name) for name in SECTIONS if name in changed}
+    new = replace(now, recording=replace(now.recording, **changed), **sections)
+    changes = changes_between(now, new)
+    assert changes.refused == ()
+    rig.recorder.apply(new, changes)
+    return changes
 
 
 def wait_for_end(recorder):

@@ -20,6 +20,7 @@ from edgerec.service.control_socket import ControlSocket
 from edgerec.service.reload import Reloader
 from edgerec.store.verify import verify
 from tests.kiosk import FakeClock, device
+from tests.long_runs import open_files
 from tests.recorder import EagerSource, Running
 from tests.recordings import chunks, sidecar
 from tests.waiting import wait_for
@@ -128,10 +129,6 @@ def _send(client, lines, seed):
 def resident_bytes():
     pages = Path("/proc/self/statm").read_text().split()[1]
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
-
-
-def open_files():
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def test_a_recorder_does_not_notice_10_000_requests_that_nobody_should_send(rig, path):

@@ -1,18 +1,13 @@
 """Published files that stay readable when a sync job has taken them."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from edgerec.api.held_file import AudioGoneError, HeldFile, HeldFiles
 from edgerec.store.cutting import Cutting
 from edgerec.store.layout import Layout
+from tests.long_runs import open_files
 from tests.recordings import audio, chunks, record, sidecar, spans, stream
-
-
-def descriptors():
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 @pytest.fixture
@@ -52,23 +47,23 @@ def test_two_readers_of_one_file_are_not_in_each_other_s_way(published):
 
 
 def test_it_is_closed_when_nobody_refers_to_it_any_more(published):
-    before = descriptors()
+    before = open_files()
     files = HeldFiles()
     files.hold(published[0])
     file = files.release(published[0])
-    assert descriptors() == before + 2
+    assert open_files() == before + 2
     del file
-    assert descriptors() == before
+    assert open_files() == before
 
 
 def test_of_too_many_the_oldest_are_closed_and_say_so_when_they_are_gone(published):
-    before = descriptors()
+    before = open_files()
     files = HeldFiles(most=3)
     kept = []
     for one in published:
         files.hold(one)
         kept.append(files.release(one))
-    assert descriptors() == before + 6
+    assert open_files() == before + 6
     assert b"".join(kept[0].blocks()) == audio(published[0].path)  # it still has its name
     for one in published:
         take_away(one)
@@ -80,11 +75,11 @@ def test_of_too_many_the_oldest_are_closed_and_say_so_when_they_are_gone(publish
 
 
 def test_files_whose_events_nobody_takes_are_not_kept(published):
-    before = descriptors()
+    before = open_files()
     files = HeldFiles(most=2)
     for one in published:
         files.hold(one)
-    assert descriptors() <= before + 4
+    assert open_files() <= before + 4
 
 
 def test_a_file_that_is_gone_before_it_was_held_says_so(published):

@@ -11,18 +11,17 @@ import soundfile
 from edgerec.audio import TRACKS
 from edgerec.capture.answers import RefusedError
 from edgerec.capture.conversation import tone
-from edgerec.config import Config, HooksConfig, changes_between
+from edgerec.config import Config, HooksConfig
 from edgerec.service import parts, turn_parts
 from edgerec.store.verify import verify
 from tests.kiosk import device
-from tests.recorder import EagerSource, Running, wait_for_end
+from tests.recorder import EagerSource, Running, begun, reload, wait_for_end
 from tests.recordings import chunks, sidecar
 from tests.turning import LoudActivity
 from tests.waiting import wait_for
 
 RATE = 16_000
 WORLD = tone(440)
-SECTIONS = ("tracks", "turns", "retention", "hooks")
 
 
 @pytest.fixture
@@ -46,28 +45,11 @@ def running(tmp_path, opened):
         )
 
 
-def reload(rig, **changed):
-    """Apply a change of the recording section, or of whole sections."""
-    now = rig.recorder.config
-    sections = {name: changed.pop(name) for name in SECTIONS if name in changed}
-    new = replace(now, recording=replace(now.recording, **changed), **sections)
-    changes = changes_between(now, new)
-    assert changes.refused == ()
-    rig.recorder.apply(new, changes)
-    return changes
-
-
 def other_device(rig, track):
     """A change of the device of one track."""
     tracks = rig.recorder.config.tracks
     one = getattr(tracks, track)
     return replace(tracks, **{track: replace(one, device=f"{one.device or 'mic'}.")})
-
-
-def begun(rig):
-    """Let a session begin, and be written."""
-    rig.let_pass(3.0)
-    wait_for(lambda: list((rig.root / ".work").iterdir()))
 
 
 def written(rig):

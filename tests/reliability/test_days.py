@@ -22,6 +22,7 @@ from edgerec.store.verify import verify
 from edgerec.store.writer import Recording
 from edgerec.sync.ring import History
 from tests.kiosk import FakeClock, S
+from tests.long_runs import open_files
 
 RATE = 500
 """Hz. What may grow does so by chunks and by time, not by samples."""
@@ -62,7 +63,7 @@ def test_three_days_with_retention_on_leave_memory_and_open_files_flat(memory_pa
             clock.raw_ns += STEP_S * S
             loop.step()
             if step % (3600 // STEP_S) == 0:
-                sizes.append((_resident_bytes(), _open_files()))
+                sizes.append((_resident_bytes(), open_files()))
                 _fetch(root)
         timeline.stop = history.committed
         loop.step()
@@ -109,7 +110,3 @@ def _fetch(root):
 def _resident_bytes():
     gc.collect()  # among pytest's own million objects Python looks for cycles too rarely
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def _open_files():
-    return len(list(Path("/proc/self/fd").iterdir()))
