@@ -3,7 +3,10 @@ import stat
 
 import pytest
 
-from edgerec.service.drift_memory import SAVE_NS, WORTH_SAVING_PPM, DriftMemory
+from edgerec.service.drift_memory import FILE, SAVE_NS, WORTH_SAVING_PPM, DriftMemory
+from tests.kiosk import S
+from tests.recorder import begun
+from tests.waiting import wait_for
 
 
 def test_what_one_run_measured_the_next_one_knows(tmp_path):
@@ -57,3 +60,12 @@ def test_the_file_is_readable_by_people(tmp_path):
     memory.drift_ppm["Mikrofon für vorn"] = -3.25
     memory.save()
     assert json.loads((tmp_path / "drift.json").read_text()) == {"Mikrofon für vorn": -3.25}
+
+
+def test_a_power_cut_costs_only_the_drift_of_the_last_ten_minutes(running):
+    rig = running()
+    begun(rig)
+    rig.let_pass(SAVE_NS / S)
+    remembered = rig.root / ".state" / FILE
+    wait_for(remembered.exists)  # while it goes on recording
+    assert DriftMemory(remembered).drift_ppm.keys() == {"simulated:user", "simulated:bot"}

@@ -4,13 +4,14 @@ import threading
 
 import pytest
 
-from edgerec.audio import GapReason, StreamEnded
+from edgerec.audio import TRACKS, GapReason, StreamEnded
 from edgerec.capture.faults import Absence
 from edgerec.capture.virtual_device import Handover
 from edgerec.service.recorder import Recorder
 from edgerec.store.root import RootHeldError, StorageRoot
 from edgerec.store.verify import verify
 from tests.kiosk import LATENCY_NS, START_NS, S, config, device
+from tests.long_runs import open_files
 from tests.recorder import EagerSource, RunningClock, wait_for_end
 from tests.recordings import chunks, sidecar
 from tests.waiting import PATIENCE_S
@@ -78,6 +79,14 @@ def test_leaving_the_recorder_stops_it_and_lets_the_next_one_in(tmp_path, source
     with StorageRoot(tmp_path / "root") as root:
         assert list(root.work.iterdir()) == []
     assert verify(tmp_path / "root").ok
+
+
+def test_a_recorder_that_has_ended_leaves_no_file_open(tmp_path, sources):
+    record(tmp_path / "first")  # what stays open for the next one is open now
+    before = open_files()
+    sources.update({track: EagerSource(device(track)) for track in TRACKS})
+    record(tmp_path / "second")
+    assert open_files() <= before
 
 
 def test_a_root_that_is_held_is_refused_before_any_device_is_opened(tmp_path, sources):

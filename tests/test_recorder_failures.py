@@ -81,6 +81,26 @@ def test_a_disk_that_takes_nothing_to_the_end_is_told_then(tmp_path, sources, mo
     assert all(source.closed for source in sources.values())
 
 
+def test_who_waits_for_the_stop_is_told_when_the_last_files_can_not_be_written(
+    tmp_path, sources, monkeypatch
+):
+    def full(*arguments, **options):
+        raise StoreError("creating", tmp_path, "No space left on device")
+
+    monkeypatch.setattr(parts, "open_recording", full)
+    told = threading.Event()
+
+    def wait():
+        recorder.wait_until_stopped(threading.TIMEOUT_MAX)
+        told.set()
+
+    recorder = Recorder(config(tmp_path / "root"), clock=RunningClock(), length_s=5.0)
+    threading.Thread(target=wait, daemon=True).start()
+    with pytest.raises(StoreError):
+        wait_for_end(recorder)
+    assert told.wait(PATIENCE_S)
+
+
 @pytest.mark.parametrize(
     ("failing", "thread"),
     [

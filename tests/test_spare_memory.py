@@ -2,6 +2,9 @@ import gc
 import weakref
 
 from edgerec.service.spare_memory import COLLECT_NS, SpareMemory
+from tests.kiosk import S
+from tests.recorder import begun
+from tests.waiting import wait_for
 
 
 class Ring:
@@ -22,5 +25,17 @@ def test_what_refers_to_itself_is_given_back_every_ten_minutes():
             assert alive() is not None
             spare.step(round_ns)
             assert alive() is None
+    finally:
+        gc.enable()
+
+
+def test_a_recorder_gives_it_back_while_it_records(running):
+    gc.disable()
+    try:
+        rig = running()
+        begun(rig)
+        alive = weakref.ref(Ring())
+        rig.let_pass(COLLECT_NS / S)
+        wait_for(lambda: alive() is None)
     finally:
         gc.enable()
