@@ -142,8 +142,7 @@ def test_the_first_failure_is_the_one_that_is_told(tmp_path, sources):
     failures = itertools.count(1)
 
     def fail_too(now_ns):
-        wait_for(lambda: recorder.threads.failure is not None)
-        return 1 / 0
+        return [] if recorder.threads.failure is None else 1 / 0
 
     def fail(published):
         sources["bot"].deliver = fail_too
