@@ -29,6 +29,14 @@ FORMATS = ("wav", "flac", "opus")
 SIMULATED = {track: {"source": "simulated"} for track in TRACKS}
 
 
+def settings_of(number):
+    """Return how the nth recording is made: formats by turns, and every second one with turns.
+
+    Where no turns are recorded, devices are looked at less often, and more is on its way.
+    """
+    return {"format": FORMATS[number % len(FORMATS)], "enable_turn_audio": number % 2 == 1}
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What one cut has cost."""

@@ -7,25 +7,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.real.sound_server import SoundServer
-from tests.reliability.harness import FORMATS, SIMULATED, Service, outcome
+from tests.reliability.harness import SIMULATED, Service, outcome, settings_of
 
 BOUND_S = 1.5
 DEVICES = {"user": "pulse:kiosk_mic", "bot": "pulse:kiosk_speaker.monitor"}
 
 
 def kill_once(number, folder, seed, tracks):
-    """Record, kill, recover; format and turns change with the number.
-
-    Where no turns are recorded, devices are looked at less often, and more is on its way.
-    """
+    """Record, kill, recover; the recording's settings change with the number."""
     rng = random.Random(f"{seed} {number}")
-    service = Service(
-        folder,
-        folder / "root",
-        tracks=tracks,
-        format=FORMATS[number % len(FORMATS)],
-        enable_turn_audio=number % 2 == 1,
-    )
+    service = Service(folder, folder / "root", tracks=tracks, **settings_of(number))
     service.wait_for_a_random_moment(rng)
     killed_ns = service.kill()
     return outcome(service, killed_ns, BOUND_S, next_boot=False)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edgerec.clock import monotonic_now_ns
-from tests.reliability.harness import FORMATS, Service, outcome
+from tests.reliability.harness import Service, outcome, settings_of
 
 BOUND_S = 2.5
 IMAGE_BYTES = 64 * 1024 * 1024
@@ -58,11 +58,11 @@ def _run(*command):
 
 
 def cut_once(number, folder, seed):
-    """Record, cut the power, start again, recover; the format changes with the number."""
+    """Record, cut the power, start again, recover; the settings change with the number."""
     rng = random.Random(f"{seed} {number}")
     disk = Disk(folder)
     with disk.mounted() as place:
-        service = Service(folder, place / "root", format=FORMATS[number % len(FORMATS)])
+        service = Service(folder, place / "root", **settings_of(number))
         service.wait_for_a_random_moment(rng)
         cut_ns = disk.cut_power()
         service.kill()
