@@ -13,10 +13,10 @@ from edgerec.cli import interruption
 from edgerec.config import ConfigError, load_config
 from edgerec.service import parts
 from edgerec.store.root import StorageRoot
-from tests.children import Rig
-from tests.kiosk import S, device
-from tests.program import Program
-from tests.recorder import EagerSource, Running
+from tests.rigs.fake_child import Rig
+from tests.rigs.fakes import S, device
+from tests.rigs.recorder_rig import EagerSource, Running
+from tests.rigs.recording_program import Program
 
 # A machine that is busy with something else is slow, and no test is about that.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])

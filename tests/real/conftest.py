@@ -6,8 +6,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.real.outages import Rig
-from tests.real.sound_server import SoundServer
+from tests.rigs.outages import Rig
+from tests.rigs.sound_server import SoundServer
 
 NEEDS = {
     "pulseaudio": "pulseaudio",

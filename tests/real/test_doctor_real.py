@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.real.sound_server import ON_BOTH
+from tests.rigs.sound_server import ON_BOTH
 
 pytestmark = pytest.mark.real
 

@@ -2,17 +2,16 @@
 
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 
 from edgerec.service.metrics import exposition
 from edgerec.service.status import describe
-from tests.statuses import FACTS, WELL
+from tests import CHECKOUT
+from tests.rigs.made_statuses import FACTS, WELL
 
 pytestmark = pytest.mark.real
 
-CHECKOUT = Path(__file__).parents[2]
 RULES = CHECKOUT / "systemd" / "monitoring" / "edgerec-alerts.yaml"
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.real.pickup import AUDIO, KIT, Kiosk, Unit, Watch, assert_arrived, names_in, record
+from tests.rigs.pickup_kiosk import AUDIO, KIT, Kiosk, Unit, Watch, assert_arrived, names_in, record
 
 pytestmark = pytest.mark.real
 NEEDS = ("rsync", "rclone", "syncthing")

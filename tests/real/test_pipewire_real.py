@@ -14,8 +14,8 @@ from functools import partial
 import pytest
 
 from edgerec.clock import raw_now_ns
-from tests.real.outages import break_and_mend, is_silent_only_for, is_untouched
-from tests.real.played import STARTS_S, Kiosk, likeness, recorded
+from tests.rigs.outages import break_and_mend, is_silent_only_for, is_untouched
+from tests.rigs.played_kiosk import STARTS_S, Kiosk, likeness, recorded
 
 pytestmark = pytest.mark.real
 

@@ -8,8 +8,8 @@ import time
 import numpy as np
 import pytest
 
-from tests.alignment import find
-from tests.real.played import (
+from tests.rigs.alignment import find
+from tests.rigs.played_kiosk import (
     LEAST_WHILE_BENDING,
     RATE,
     STARTS_S,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edgerec.audio import TRACKS
-from tests.real.skewed import FIRST_S, PIECE, RATE, measure
+from tests.campaigns.skewed_devices import FIRST_S, PIECE, RATE, measure
 
 
 @pytest.mark.real

@@ -16,8 +16,7 @@ from edgerec.capture.child import ChildLimits
 from edgerec.capture.pace import WINDOW_NS, WINDOWS
 from edgerec.capture.portaudio import SERVER_BLOCK_MS
 from edgerec.clock import raw_now_ns
-from tests.real.faulty import SETTLES_S
-from tests.real.outages import (
+from tests.rigs.outages import (
     FOUND_S,
     MISPLACED_S,
     RIGHT,
@@ -28,7 +27,8 @@ from tests.real.outages import (
     is_untouched,
     later_s,
 )
-from tests.real.sound_server import ON_BOTH
+from tests.rigs.sound_server import ON_BOTH
+from tests.rigs.true_microphone import SETTLES_S
 
 pytestmark = pytest.mark.real
 

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from edgerec.config import Config
-from tests.real.container import CHECKOUT, Container
-from tests.real.sound_server import SoundServer
+from tests import CHECKOUT
+from tests.rigs.container import Container
+from tests.rigs.sound_server import SoundServer
 
 pytestmark = [
     pytest.mark.real,

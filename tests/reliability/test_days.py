@@ -21,8 +21,8 @@ from edgerec.store.root import StorageRoot
 from edgerec.store.verify import verify
 from edgerec.store.writer import Recording
 from edgerec.sync.ring import History
-from tests.kiosk import FakeClock, S
-from tests.long_runs import open_files
+from tests.rigs.fakes import FakeClock, S
+from tests.rigs.long_runs import open_files
 
 RATE = 500
 """Hz. What may grow does so by chunks and by time, not by samples."""

@@ -7,10 +7,10 @@ from edgerec.store.cutting import Cutting
 from edgerec.store.recover import recover
 from edgerec.store.root import StorageRoot
 from edgerec.store.verify import verify
-from tests.failing_disk import Killed, failing_call
-from tests.leftovers import NEXT_BOOT
-from tests.recordings import FOREVER, REPORTS, quiet_span, recording
-from tests.reliability.forgetful import ForgetfulDisk
+from tests.rigs.failing_disk import Killed, failing_call
+from tests.rigs.forgetful_disk import ForgetfulDisk
+from tests.rigs.leftovers import NEXT_BOOT
+from tests.rigs.made_recordings import FOREVER, REPORTS, quiet_span, recording
 
 FRAMES = 100
 

@@ -1,7 +1,7 @@
 import pytest
 
-from tests.reliability.harness import tell
-from tests.reliability.kills import kills, live_kills
+from tests.campaigns.kills import kills, live_kills
+from tests.rigs.cut_recording import tell
 
 SAMPLE = 6
 LIVE_SAMPLE = 4  # each takes the seconds that a sound server's device needs to begin

@@ -1,7 +1,7 @@
 import pytest
 
-from tests.reliability.harness import tell, why_no_mounts
-from tests.reliability.power_cuts import power_cuts
+from tests.campaigns.power_cuts import power_cuts
+from tests.rigs.cut_recording import tell, why_no_mounts
 
 SAMPLE = 3
 

@@ -12,8 +12,8 @@ from edgerec.store.cutting import Cutting
 from edgerec.store.retention import Quota
 from edgerec.store.root import StorageRoot
 from edgerec.store.verify import verify
-from tests.kiosk import START_NS, FakeClock, S
-from tests.recordings import RATE, REPORTS, chunks, quiet_span, recording
+from tests.rigs.fakes import START_NS, FakeClock, S
+from tests.rigs.made_recordings import RATE, REPORTS, chunks, quiet_span, recording
 
 YEARS_10_NS = 3_652 * 86_400 * S
 STEPS_NS = (-YEARS_10_NS, YEARS_10_NS, -S, S)

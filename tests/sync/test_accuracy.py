@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.sync import accuracy
+from tests.campaigns import synchronisation as accuracy
 
 HOURS = 1.0  # of busy machine: each of the three long rows takes half a minute
 

@@ -15,7 +15,7 @@ from edgerec.capture.virtual_device import DeviceModel
 from edgerec.sync.pauses import ENDLESS, Pauses
 from edgerec.sync.ring import History
 from edgerec.sync.synchronizer import Synchronizer, TrackPlan, history_frames
-from tests.sync.virtual import LATE_S, RATE, START_NS, TICK_NS
+from tests.rigs.virtual_kiosk import LATE_S, RATE, START_NS, TICK_NS
 
 S = 1_000_000_000
 NO_REASON = 0

@@ -12,7 +12,7 @@ from edgerec.audio import (
 )
 from edgerec.sync.ring import History
 from edgerec.sync.synchronizer import Synchronizer, TrackPlan, history_frames
-from tests.sync.virtual import LATE_S, RATE, START_NS
+from tests.rigs.virtual_kiosk import LATE_S, RATE, START_NS
 
 
 def test_what_such_a_source_says_of_its_end_stands_until_it_speaks_again():

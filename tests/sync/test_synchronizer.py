@@ -18,7 +18,7 @@ from edgerec.sync.ring import History
 from edgerec.sync.run import BATCH_S
 from edgerec.sync.synchronizer import STEP_S, Synchronizer, TrackPlan, history_frames
 from edgerec.sync.track import MAX_REMEMBERED
-from tests.sync.virtual import LATE_S, RATE, START_NS, steps
+from tests.rigs.virtual_kiosk import LATE_S, RATE, START_NS, steps
 
 PLAIN = TrackPlan()
 SOUND = tone(1_000.0, -6.0)  # never silent for long: silence is what was placed for it

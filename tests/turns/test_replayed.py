@@ -8,8 +8,8 @@ import pytest
 from edgerec.config.schema import DetectorConfig, TurnsConfig
 from edgerec.service.replay import replay
 from edgerec.store.verify import verify
-from tests.kiosk import config
-from tests.recordings import sidecar
+from tests.rigs.fakes import config
+from tests.rigs.made_recordings import sidecar
 from tests.turns.material import RATE_HZ, Speech
 from tests.turns.measure import CLIPS
 from tests.turns.mixtures import SCENE_S, conversing

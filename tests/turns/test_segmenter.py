@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from edgerec.turns.activity import Judged
 from edgerec.turns.growing import TurnRules
 from edgerec.turns.segmenter import Segmenter
-from tests.turns.drawing import STEP, judgements, latest, picture
+from tests.rigs.turn_drawing import STEP, judgements, latest, picture
 
 RULES = TurnRules(pre_roll=2 * STEP, hangover=3 * STEP, min_speech=2 * STEP, max_turn=10**9)
 

@@ -9,7 +9,7 @@ from edgerec.turns.activity import Judged
 from edgerec.turns.growing import TurnRules
 from edgerec.turns.marked import MAX_PENDING, TooManyMarksError
 from edgerec.turns.tracker import TurnTracker
-from tests.turns.drawing import STEP, judgements, latest, picture
+from tests.rigs.turn_drawing import STEP, judgements, latest, picture
 
 RULES = TurnRules(pre_roll=2 * STEP, hangover=3 * STEP, min_speech=2 * STEP, max_turn=10 * STEP)
 

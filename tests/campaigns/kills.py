@@ -1,0 +1,45 @@
+"""Kill a recording at a random moment: what is lost, and is everything else whole?"""
+
+import random
+import signal
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tests.rigs.cut_recording import SIMULATED, Service, outcome, settings_of
+from tests.rigs.sound_server import SoundServer
+
+BOUND_S = 1.5
+DEVICES = {"user": "pulse:kiosk_mic", "bot": "pulse:kiosk_speaker.monitor"}
+
+
+def kill_once(number, folder, seed, tracks):
+    """Record, kill, recover; the recording's settings change with the number."""
+    rng = random.Random(f"{seed} {number}")
+    service = Service(folder, folder / "root", tracks=tracks, **settings_of(number))
+    service.wait_for_a_random_moment(rng)
+    killed_ns = service.kill()
+    return outcome(service, killed_ns, BOUND_S, next_boot=False)
+
+
+def kills(count, *, seed, jobs, tracks=SIMULATED):
+    """Yield the outcome of each of `count` kills, `jobs` recordings at a time."""
+
+    def once(number):
+        with tempfile.TemporaryDirectory() as folder:
+            return kill_once(number, Path(folder), seed, tracks)
+
+    with ThreadPoolExecutor(jobs) as pool:
+        yield from pool.map(once, range(count))
+
+
+def live_kills(count, *, seed, jobs, is_pipewire=False):
+    """Yield the same of recordings from devices of a sound server, which outlives all of them."""
+    with tempfile.TemporaryDirectory() as folder:
+        server = SoundServer(Path(folder), is_pipewire=is_pipewire)
+        env = {"PULSE_SERVER": server.env["PULSE_SERVER"]}
+        tracks = {track: {"device": device, "env": env} for track, device in DEVICES.items()}
+        try:
+            yield from kills(count, seed=seed, jobs=jobs, tracks=tracks)
+        finally:
+            server.signal(signal.SIGKILL)

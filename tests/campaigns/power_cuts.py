@@ -1,0 +1,77 @@
+"""Cut the power of a real ext4 file system at a random moment of a recording.
+
+EXT4_IOC_SHUTDOWN stops every write to the device at once; what was not synced by then is not there
+when the file system is mounted again.
+"""
+
+import fcntl
+import os
+import random
+import struct
+import subprocess
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+from edgerec.clock import monotonic_now_ns
+from tests.rigs.cut_recording import Service, outcome, settings_of
+
+BOUND_S = 2.5
+IMAGE_BYTES = 64 * 1024 * 1024
+_EXT4_IOC_SHUTDOWN = 0x8004587D  # _IOR('X', 125, __u32), fs/ext4/ext4.h
+_NO_LOG_FLUSH = struct.pack("I", 2)
+
+
+class Disk:
+    """An ext4 file system in a file."""
+
+    def __init__(self, folder):
+        self._image = folder / "image"
+        self.mount_point = folder / "mount"
+        self.mount_point.mkdir()
+        with self._image.open("wb") as image:
+            image.truncate(IMAGE_BYTES)
+        _run("mkfs.ext4", "-q", "-F", self._image)
+
+    @contextmanager
+    def mounted(self, options="loop"):
+        """Mount it inside."""
+        _run("mount", "-o", options, self._image, self.mount_point)
+        try:
+            yield self.mount_point
+        finally:
+            _run("umount", self.mount_point)
+
+    def cut_power(self):
+        """Stop every write from now on; return when, on CLOCK_MONOTONIC."""
+        fd = os.open(self.mount_point, os.O_RDONLY)
+        try:
+            cut_ns = monotonic_now_ns()
+            fcntl.ioctl(fd, _EXT4_IOC_SHUTDOWN, _NO_LOG_FLUSH)
+        finally:
+            os.close(fd)
+        return cut_ns
+
+
+def _run(*command):
+    subprocess.run([*map(str, command)], check=True, capture_output=True, text=True)
+
+
+def cut_once(number, folder, seed):
+    """Record, cut the power, start again, recover; the settings change with the number."""
+    rng = random.Random(f"{seed} {number}")
+    disk = Disk(folder)
+    with disk.mounted() as place:
+        service = Service(folder, place / "root", **settings_of(number))
+        service.wait_for_a_random_moment(rng)
+        cut_ns = disk.cut_power()
+        service.kill()
+    with disk.mounted():
+        return outcome(service, cut_ns, BOUND_S, next_boot=True)
+
+
+def power_cuts(count, *, seed):
+    """Yield the outcome of each of `count` power cuts."""
+    for number in range(count):
+        with tempfile.TemporaryDirectory() as folder:
+            yield cut_once(number, Path(folder), seed)

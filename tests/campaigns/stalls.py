@@ -1,0 +1,33 @@
+"""Freeze a real file system under a recording: every write hangs until it is thawed."""
+
+import json
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from edgerec.store.verify import verify
+from tests.campaigns.power_cuts import Disk
+from tests.rigs.cut_recording import Service
+
+LEAD_S = 5.0
+
+
+def stall_once(seconds):
+    """Return how many seconds a stall has cost, by the session's record; all else must be whole."""
+    with tempfile.TemporaryDirectory() as folder:
+        disk = Disk(Path(folder))
+        with disk.mounted() as place:
+            service = Service(Path(folder), place / "root")
+            service.wait_to_hear("published kind=chunk")
+            subprocess.run(["fsfreeze", "--freeze", str(place)], check=True)
+            try:
+                time.sleep(seconds)
+            finally:
+                subprocess.run(["fsfreeze", "--unfreeze", str(place)], check=True)
+            time.sleep(LEAD_S)
+            assert service.stop() == 0, service.said()
+            assert verify(place / "root").ok
+            [path] = (place / "root").glob("ready/*/*/*_session.json")
+            record = json.loads(path.read_text())
+            return record["losses"].get("disk", 0) / record["sample_rate"]

@@ -1,0 +1,224 @@
+"""`edgerec feed` into a real `edgerec run`, and what it says when that can't be."""
+
+import contextlib
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgerec.capture.answers import error_line, result_line
+from tests.rigs.feed_rig import level, sounding
+from tests.rigs.waiting import wait_for
+
+RATE = 16_000
+PATIENCE_S = 60.0
+
+CONFIG = """
+kiosk_id: k1
+tracks: {{user: {{source: simulated}}, bot: {{source: {bot}}}}}
+storage: {{root: {root}}}
+control: {{socket: {socket}}}
+"""
+
+
+def edgerec(*arguments):
+    return [sys.executable, "-m", "edgerec", *map(str, arguments)]
+
+
+def feed(*arguments, pushed=b"", timeout=PATIENCE_S):
+    """Run `edgerec feed`; return its exit status and what it complained of."""
+    done = subprocess.run(
+        edgerec("feed", *arguments), input=pushed, capture_output=True, timeout=timeout
+    )
+    return done.returncode, done.stderr.decode()
+
+
+class Run:
+    """A real `edgerec run`, with a simulated user and a bot as told."""
+
+    def __init__(self, folder, bot="feed", socket_path=None):
+        self.folder = folder
+        self.socket = socket_path or folder / "control.sock"
+        self.config = folder / "kiosk.yaml"
+        self.config.write_text(
+            CONFIG.format(root=folder / "root", socket=self.socket, bot=bot), encoding="utf-8"
+        )
+        self.process = subprocess.Popen(
+            edgerec("run", "--config", self.config), stderr=subprocess.PIPE, text=True
+        )
+        self._until("recording root=")
+
+    def _until(self, text):
+        for line in self.process.stderr:
+            if text in line:
+                return
+        raise AssertionError(f"edgerec run ended without saying {text!r}")
+
+    def until_recording(self):
+        """Wait until the session has begun: the user's device delivers."""
+        self._until("track delivers track=user")
+        wait_for(lambda: self.ask("status")["recording"], within_s=PATIENCE_S, look_s=0.05)
+
+    def ask(self, command):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(self.socket))
+            client.sendall(json.dumps({"id": 1, "command": command}).encode() + b"\n")
+            return json.loads(client.makefile().readline())["result"]
+
+    def stop(self):
+        """End it; return its exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        self.process.communicate(timeout=PATIENCE_S)
+        return self.process.returncode
+
+    def recorded(self):
+        """Return the samples (frames, tracks) and the sidecar of the only chunk."""
+        (path,) = (self.folder / "root").rglob("*_chunk.wav")
+        with wave.open(str(path)) as file:
+            samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+        return samples.reshape(-1, 2), json.loads(path.with_suffix(".json").read_text())
+
+
+@pytest.fixture
+def run(tmp_path):
+    with contextlib.ExitStack() as stack:
+
+        def start(**how):
+            started = Run(tmp_path, **how)
+            stack.callback(started.process.kill)
+            return started
+
+        yield start
+
+
+def write_wav(path, seconds, rate):
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, rate, 0, "NONE", ""))
+        file.writeframes(level(seconds, rate))
+    return path
+
+
+def test_what_applications_push_is_recorded_whole_beside_a_live_user(run, tmp_path):
+    service = run()
+    service.until_recording()
+    file = write_wav(tmp_path / "tts.wav", 1.5, 24_000)
+    assert feed("bot", file, "--config", service.config) == (0, "")
+    status = service.ask("status")
+    assert status["recording"] is True
+    assert status["tracks"]["user"]["state"] == "running"
+    assert status["tracks"]["bot"]["state"] == "running"
+    # The second one queues behind the first, which plays on.
+    raw = ["--socket", service.socket, "--rate", 44_100, "--channels", 2]
+    assert feed("bot", "-", *raw, pushed=level(0.75, 44_100, 2)) == (0, "")
+    code, complaint = feed("bot", "-", *raw, pushed=level(0.1, 44_100, 2)[:-1])
+    assert code == 1
+    assert "inside a frame" in complaint
+
+    def is_idle():
+        return service.ask("status")["tracks"]["bot"]["state"] == "idle"
+
+    wait_for(is_idle, within_s=PATIENCE_S, look_s=0.05)
+    assert service.stop() == 0
+    assert not service.socket.exists()
+    samples, sidecar = service.recorded()
+    heard_frames = sum(stop - start for start, stop in sounding(samples[:, 1]))
+    # 0.1 s less its last, broken frame; each utterance is good to a frame.
+    assert heard_frames == pytest.approx((1.5 + 0.75 + 0.1) * RATE, abs=4)
+    assert sidecar["tracks"]["bot"]["gaps"] == []
+    assert not any(gap["frames"] > 2 for gap in sidecar["tracks"]["user"]["gaps"]), sidecar
+
+
+def test_without_a_place_for_the_socket_devices_are_recorded_all_the_same(run, tmp_path):
+    service = run(bot="simulated", socket_path=tmp_path / "missing" / "control.sock")
+    assert service.stop() == 0
+
+
+def test_without_a_place_for_the_socket_a_feed_can_not_run(tmp_path):
+    config = tmp_path / "kiosk.yaml"
+    missing = tmp_path / "missing" / "control.sock"
+    config.write_text(CONFIG.format(root=tmp_path / "root", socket=missing, bot="feed"))
+    done = subprocess.run(
+        edgerec("run", "--config", config), capture_output=True, text=True, timeout=PATIENCE_S
+    )
+    assert done.returncode == 1
+    assert f"the folder {missing.parent} does not exist" in done.stderr
+
+
+@pytest.fixture
+def service(tmp_path):
+    """A service that takes one feed and then does as the test says."""
+    path = Path(tmp_path / "control.sock")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+
+        def play(part):
+            def serve():
+                with listener.accept()[0] as client:
+                    client.makefile("rb").readline()
+                    part(client)
+
+            thread = threading.Thread(target=serve, daemon=True)
+            thread.start()
+            return thread
+
+        yield path, play
+
+
+def test_a_refusal_is_told_with_its_hint(service):
+    path, play = service
+    play(lambda client: client.sendall(error_line(1, "busy", "somebody is there", "wait")))
+    assert feed("bot", "-", "--socket", path) == (1, "edgerec feed: somebody is there; wait\n")
+
+
+def test_a_refusal_in_the_middle_is_told_too(service):
+    path, play = service
+
+    def refuse(client):
+        client.sendall(result_line(1, {}))
+        client.recv(100_000)
+        client.sendall(error_line(None, "malformed", "no such block", "look it up"))
+
+    play(refuse)
+    endless = level(120.0)
+    code, complaint = feed("bot", "-", "--socket", path, "--rate", RATE, pushed=endless)
+    assert (code, complaint) == (1, "edgerec feed: no such block; look it up\n")
+
+
+def test_a_service_that_vanishes_is_told(service):
+    path, play = service
+    play(lambda client: client.sendall(result_line(1, {})))
+    code, complaint = feed("bot", "-", "--socket", path, "--rate", RATE, pushed=level(60.0))
+    assert code == 1
+    assert complaint.startswith("edgerec feed: ")
+    assert "Traceback" not in complaint
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "says"),
+    [
+        (["bot", "-", "--socket", "/nowhere/control.sock"], 1, "no service at /nowhere"),
+        (
+            ["bot", "/no/such.wav", "--socket", "/nowhere/x.sock"],
+            1,
+            "reading /no/such.wav: No",
+        ),
+        (["bot", "-", "--channels", "2"], 2, "needs --rate"),
+        (["both", "-"], 2, "invalid choice"),
+        (["bot"], 2, "FILE"),
+        (["bot", "-", "--rate", "100", "--socket", "/nowhere/x.sock"], 2, "4000 to 384000"),
+        (["bot", "-", "--rate", "8000", "--channels", "0"], 2, "1 to 64"),
+    ],
+)
+def test_what_can_not_be_fed_is_told(arguments, status, says):
+    code, complaint = feed(*arguments)
+    assert code == status
+    assert says in complaint

@@ -1,0 +1,51 @@
+"""`edgerec status` against a control socket that answers what a test says."""
+
+import json
+
+import pytest
+
+from edgerec import cli
+from edgerec.cli.status_text import duration, lines
+from edgerec.service.status import describe
+from tests.rigs.made_statuses import FACTS, WELL, serving
+
+
+@pytest.mark.parametrize(("facts", "code", "state"), [(WELL, 0, "ok"), (FACTS, 3, "failed")])
+def test_the_exit_status_says_whether_all_is_well(tmp_path, capsys, facts, code, state):
+    path = tmp_path / "control.sock"
+    with serving(path, facts):
+        assert cli.main(["status", "--socket", str(path), "--json"]) == code
+        assert json.loads(capsys.readouterr().out)["state"] == state
+        assert cli.main(["status", "--socket", str(path)]) == code
+        assert capsys.readouterr().out.startswith(f"k1: {state}, ")
+
+
+def test_a_service_that_is_not_there_is_a_failure(tmp_path, capsys):
+    assert cli.main(["status", "--socket", str(tmp_path / "absent")]) == 1
+    assert "edgerec status: no service at" in capsys.readouterr().err
+
+
+def test_people_read_what_is_wrong_first_and_what_to_do():
+    shown = list(lines(describe(FACTS)))
+    assert shown[0] == "k1: failed, not recording"
+    assert shown[1] == "  ! the user track is stalled: no frame for 1.2 s"
+    assert shown[2].startswith("    -> plug the device in")
+
+
+def test_people_read_devices_levels_gaps_and_room():
+    assert list(lines(describe(WELL)))[:6] == [
+        "k1: ok, recording for 5 s",
+        "user running for 1 min 30 s, pulse:mic",
+        "     peak -3.0 dBFS, rms -24.0 dBFS, drift +31.2 ppm, within 18 us",
+        "     gaps: 2 stall (2.5 s)",
+        "bot  off",
+        "disk 5.0 GB free, 250 hours left; 100 MB not fetched yet, 0 chunks to be published",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(59.9, "59 s"), (60, "1 min 0 s"), (3_720, "1 h 2 min"), (90_000, "1 d 1 h")],
+)
+def test_a_duration_has_the_two_units_that_matter(seconds, said):
+    assert duration(seconds) == said

@@ -1,0 +1,51 @@
+"""Hooks without their thread, in simulated time, and the real programs that they run."""
+
+import sys
+import time
+
+from edgerec.audio import TimelineFrame
+from edgerec.config import HooksConfig
+from edgerec.service.hooks import Hooks
+from edgerec.store.publish import Published
+from tests.rigs.fakes import FakeClock, S
+
+PATIENCE_S = 60.0  # of real time, for a program to start and end on a busy machine
+SLEEPY = "import time; time.sleep(3600)"
+
+
+def python(code, *arguments):
+    return (sys.executable, "-S", "-c", code, *arguments)
+
+
+class Service:
+    """Hooks without their thread, each step as a test wants it."""
+
+    def __init__(self, limits=None, **commands):
+        self.clock = FakeClock()
+        self.hooks = Hooks(HooksConfig(**commands), self.clock, limits)
+
+    def until(self, condition):
+        """Let hooks be run until their counts are so."""
+        patience_s = time.monotonic() + PATIENCE_S
+        while not condition(self.hooks.counts):
+            assert time.monotonic() < patience_s, self.hooks.counts
+            self.hooks.step(0.05)
+
+    def pass_time(self, seconds):
+        self.clock.raw_ns += round(seconds * S)
+        self.hooks.step(0.0)
+
+
+def published(path, kind="chunk", what="chunk"):
+    path.touch()
+    return Published(
+        path=path,
+        sidecar=path.with_suffix(".json"),
+        session="9f3a01c2",
+        kind=kind,
+        what=what,
+        sequence=0,
+        start=TimelineFrame(0),
+        frames=16_000,
+        end_reason="full",
+    )

@@ -1,0 +1,71 @@
+"""How a service may be, for tests of what is told about it."""
+
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+
+from edgerec.audio import EchoReport, GapReason, TimelineFrame, TrackReport
+from edgerec.capture.source_state import SourceState
+from edgerec.clock import ClockReading
+from edgerec.service.commands import status_command
+from edgerec.service.control import Control
+from edgerec.service.control_socket import ControlSocket
+from edgerec.service.monitor import Heard
+from edgerec.service.status import Facts, LastPublished, describe
+from edgerec.service.timeline import SessionTimeline
+from edgerec.service.usage import Usage
+from edgerec.service.writer_loop import WritingState
+from edgerec.store.cleanup import Space
+from edgerec.store.ledger import Levels
+from edgerec.store.sidecar import GapTotal
+from edgerec.sync.ring import History
+from tests.rigs.fakes import START_NS, UTC_NS, FakeClock, S
+
+FACTS = Facts(
+    kiosk="k1",
+    activity="recording",
+    started_ns=START_NS - 10 * S,
+    timeline=None,
+    sources={"user": SourceState("stalled", START_NS, "no frame for 1.2 s", 3)},
+    heard=Heard(),
+    writing=WritingState(),
+    space=None,
+    last_published=None,
+    clock=ClockReading(START_NS + 90 * S, 0, UTC_NS + 90 * S, True, 0.5),
+    usage=Usage(3, 60_000_000, 90_000_000, 1.25),
+)
+"""It is to record the user alone, whose device has stalled."""
+
+
+def session(seconds, stop=None, reports=None, echo=None):
+    """The timeline of a session, so long by now, in which no sample is zero."""
+    history = History(100)
+    for track in (0, 1):
+        history.append(track, np.ones(round(seconds * 10), np.int16))
+    history.commit(TimelineFrame(round(seconds * 10)))
+    timeline = SessionTimeline(10, history, lambda frame: None, reports or {}, stop)
+    timeline.echo = echo or EchoReport()
+    return timeline
+
+
+WELL = replace(
+    FACTS,
+    timeline=session(5, reports={"user": TrackReport("pulse:mic", 31.2, 18.0, 0)}),
+    sources={"user": SourceState("running", START_NS, "mic", 0)},
+    heard=Heard(
+        levels={"user": Levels(-3.0, -24.0, 0), "bot": Levels(None, None, 0)},
+        gaps={"user": {GapReason.STALL: GapTotal(2, 25)}, "bot": {}},
+    ),
+    space=Space(5 * 10**9, 0, 10**8, 250.0),
+    last_published=LastPublished("a.wav", "chunk", START_NS),
+)
+"""The same with a device that delivers, and a session."""
+
+
+@contextmanager
+def serving(path, facts):
+    """A control socket that answers nothing but how the service is."""
+    commands = {"status": status_command(lambda: describe(facts))}
+    with ControlSocket(path) as listening, Control(listening, commands, FakeClock()):
+        yield

@@ -1,0 +1,142 @@
+"""A recorder on devices that deliver as fast as they are asked, in simulated time."""
+
+import os
+import threading
+import time
+from dataclasses import replace
+
+from edgerec.config import changes_between
+from edgerec.service.announcements import Announcer
+from edgerec.service.recorder import Recorder
+from tests.rigs.fakes import FakeClock, FakeSource, S, config
+from tests.rigs.made_recordings import chunks
+from tests.rigs.waiting import PATIENCE_S, wait_for
+
+SECTIONS = ("tracks", "turns", "retention", "hooks")
+
+
+class RunningClock(FakeClock):
+    """A clock on which a tenth of a second passes whenever the recorder thread looks at it."""
+
+    def now_ns(self):
+        if threading.current_thread().name == "recorder":
+            self.raw_ns += S // 10
+        return self.raw_ns
+
+
+class PacedClock(FakeClock):
+    """A clock on which time passes when the test lets it, as fast as the recorder thread goes."""
+
+    def __init__(self):
+        super().__init__()
+        self.until_ns = self.raw_ns
+
+    def now_ns(self):
+        if threading.current_thread().name == "recorder":
+            if self.raw_ns < self.until_ns:
+                self.raw_ns += S // 10
+            else:
+                time.sleep(0.001)
+        return self.raw_ns
+
+    def let_pass(self, seconds):
+        self.until_ns += round(seconds * S)
+        wait_for(lambda: self.raw_ns >= self.until_ns)
+
+
+class EagerSource(FakeSource):
+    """A device with a pipe that always has something in it: the loop never waits."""
+
+    def __init__(self, handovers):
+        super().__init__(handovers)
+        self._reader, writer = os.pipe()
+        os.close(writer)
+
+    def fileno(self):
+        return self._reader
+
+    def close(self):
+        super().close()
+        os.close(self._reader)
+
+
+class Running:
+    """A recorder whose time is the test's, what it publishes and what it announces.
+
+    A context manager that ends it on leaving, however time stands.
+    """
+
+    def __init__(self, root, **recording):
+        self.root = root
+        self.clock = PacedClock()
+        self.published = []
+        announcer = Announcer()
+        self.reader = announcer.subscribe()
+        self.recorder = Recorder(
+            config(root, **recording),
+            clock=self.clock,
+            on_published=self.published.append,
+            announcer=announcer,
+        )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *why):
+        self.clock.until_ns = 10**18
+        self.recorder.__exit__(*why)
+
+    def let_pass(self, seconds):
+        """Let time pass, no more of it at once than the history holds."""
+        while seconds > 0:
+            self.clock.let_pass(min(seconds, 5.0))
+            seconds -= 5.0
+
+    def finish(self):
+        """End the session; return what is then published."""
+        self.recorder.stop_recording()
+        self.let_pass(3.0)
+        assert self.recorder.wait_until_stopped(PATIENCE_S)
+        return chunks(self.published)
+
+    def events(self):
+        events = []
+        while event := self.reader.take():
+            events.append(event)
+        assert self.reader.dropped == 0
+        return events
+
+
+def begun(rig):
+    """Let a session begin, and be written."""
+    rig.let_pass(3.0)
+    wait_for(lambda: list((rig.root / ".work").iterdir()))
+
+
+def reload(rig, **changed):
+    """Apply a change of the recording section, or of whole sections."""
+    now = rig.recorder.config
+    sections = {name: changed.pop(name) for name in SECTIONS if name in changed}
+    new = replace(now, recording=replace(now.recording, **changed), **sections)
+    changes = changes_between(now, new)
+    assert changes.refused == ()
+    rig.recorder.apply(new, changes)
+    return changes
+
+
+def wait_for_end(recorder):
+    """Wait as `Recorder.wait` does, but not for ever."""
+    failure = []
+
+    def target():
+        try:
+            recorder.wait()
+        except BaseException as error:
+            failure.append(error)
+
+    thread = threading.Thread(target=target, daemon=True)
+    thread.start()
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive(), "the recorder did not end"
+    if failure:
+        raise failure[0]

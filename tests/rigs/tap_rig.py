@@ -1,0 +1,104 @@
+"""Readers of live audio, and taps without their thread."""
+
+import json
+import socket
+
+import numpy as np
+
+from edgerec.audio import Block, BlockFlags, DeviceFrame, StreamHeader
+from edgerec.capture.wire import Decoder, WireError
+from edgerec.service.taps import Taps
+from tests.rigs.fakes import FakeClock
+
+RATE = 48_000
+BLOCK = 4_800
+RECEIVED_BYTES = 8_192  # by a listener at a time
+REPLY = b'{"id": 1, "ok": true, "result": {}}\n'
+USER = StreamHeader(RATE, 1, "user", "mic", "monotonic_raw")
+BOT = StreamHeader(RATE, 2, "bot", "loopback", "monotonic_raw")
+
+
+class Reader:
+    """A client that listens."""
+
+    def __init__(self, service, what="user"):
+        self.socket, theirs = socket.socketpair()
+        self.socket.setblocking(False)
+        self.decoder = Decoder()
+        self.reply = b""
+        self.last = None
+        self.at_end = False
+        service.taps.offer(what, theirs, REPLY)
+
+    def read(self):
+        """Return all messages that have come; `last` is the line that ended them."""
+        messages = []
+        while (data := self._receive()) is not None:
+            if not self.reply.endswith(b"\n"):
+                head, newline, data = data.partition(b"\n")
+                self.reply += head + newline
+            try:
+                messages += self.decoder.feed(data)
+            except WireError:
+                self.last = json.loads(self.decoder.rest)
+        return messages
+
+    def _receive(self):
+        try:
+            data = self.socket.recv(1 << 20)
+        except BlockingIOError:
+            return None
+        self.at_end = not data
+        return data or None
+
+
+class Service:
+    """Taps without their thread, and two devices."""
+
+    def __init__(self):
+        self.clock = FakeClock()
+        self.taps = Taps(self.clock)
+        self._sent = {"user": 0, "bot": 0}
+
+    def open(self, header):
+        self._sent[header.track] = 0
+        self.taps.take(header.track, header)
+
+    def deliver(self, header, pcm=None, frames=BLOCK, lost=0):
+        first = self._sent[header.track] + lost
+        self._sent[header.track] = first + frames
+        flags = BlockFlags(0) if first else BlockFlags.NEW_STREAM
+        pcm = bytes(2 * header.channels * frames) if pcm is None else pcm
+        block = Block(DeviceFrame(first), frames, self.clock.raw_ns, 0, flags, pcm)
+        self.taps.take(header.track, block)
+        return block
+
+    def step(self):
+        self.taps.step(0)
+
+
+def noise(seed, samples=BLOCK):
+    return np.random.default_rng(seed).integers(-999, 999, samples, dtype="<i2").tobytes()
+
+
+class Listener:
+    """A client of a tap of a recorder that runs; `frames` came so far, none before `admitted`."""
+
+    def __init__(self, recorder, what):
+        self.socket, theirs = socket.socketpair()
+        self.frames = 0
+        self.admitted = False
+        self.last = b""
+        recorder._running.service.taps.offer(what, theirs, REPLY)
+
+    def listen(self):
+        """Read to the end, and keep the last line."""
+        decoder = Decoder()
+        assert self.socket.recv(len(REPLY), socket.MSG_WAITALL) == REPLY
+        self.admitted = True
+        while data := self.socket.recv(RECEIVED_BYTES):
+            try:
+                for message in decoder.feed(data):
+                    self.frames += getattr(message, "frames", 0)
+            except WireError:
+                self.last = decoder.rest

@@ -1,0 +1,78 @@
+import pytest
+
+from edgerec.capture.source_state import SourceState
+from edgerec.service.health import LEAST_HOURS_LEFT, STARTS_NS, Reason, judge
+from edgerec.service.writer_loop import WritingState
+from edgerec.store.cleanup import Space
+from tests.rigs.fakes import START_NS, S
+
+NOW_NS = START_NS + 60 * S
+GOOD = WritingState()
+ROOM = Space(10**9, 0, 0, 2 * LEAST_HOURS_LEFT)
+
+
+def source(name, since_ns=START_NS):
+    return SourceState(name, since_ns, f"why {name}", 0)
+
+
+def both(user, bot="running"):
+    return {"user": source(user), "bot": source(bot)}
+
+
+def judged(sources, writing=GOOD, space=ROOM, warnings=()):
+    health = judge(sources, writing, space, warnings, NOW_NS)
+    return health.state, [(reason.code, reason.track) for reason in health.reasons]
+
+
+@pytest.mark.parametrize("name", ["running", "idle"])
+def test_tracks_that_deliver_or_have_nothing_to_say_are_well(name):
+    assert judged(both(name)) == ("ok", [])
+    assert judged({}) == ("ok", [])
+    assert judged(both(name), space=None) == ("ok", [])
+
+
+@pytest.mark.parametrize("name", ["stalled", "absent", "starting"])
+def test_a_track_that_delivers_nothing_is_a_reason_and_all_of_them_a_failure(name):
+    assert judged(both(name)) == ("degraded", [("device", "user")])
+    assert judged(both(name, "absent"))[0] == "failed"
+    assert judged({"user": source(name)})[0] == "failed"
+
+
+def test_a_device_is_given_time_to_start():
+    just = {"user": source("starting", NOW_NS - STARTS_NS + 1), "bot": source("running")}
+    assert judged(just) == ("ok", [])
+
+
+def test_a_disk_that_fails_degrades_and_one_that_loses_audio_is_a_failure():
+    trouble = WritingState(trouble="No space left", since_ns=START_NS)
+    assert judged(both("running"), trouble) == ("degraded", [("disk", None)])
+    losing = WritingState(trouble="No space left", since_ns=START_NS, lost_frames=1)
+    assert judged(both("running"), losing)[0] == "failed"
+    assert judged(both("running"), WritingState(lost_frames=1))[0] == "ok"
+
+
+def test_a_disk_that_will_be_full_tomorrow_is_told_today():
+    space = Space(10**9, 0, 0, LEAST_HOURS_LEFT - 0.1)
+    assert judged(both("running"), space=space) == ("degraded", [("space", None)])
+
+
+def test_a_warning_of_the_audio_degrades():
+    warning = Reason("clipped", "bot", "too loud", "turn it down")
+    assert judged(both("running"), warnings=(warning,)) == ("degraded", [("clipped", "bot")])
+
+
+def test_a_detector_that_failed_degrades():
+    health = judge(both("running"), GOOD, ROOM, (), NOW_NS, turns_trouble="ImportError: no silero")
+    assert health.state == "degraded"
+    (reason,) = health.reasons
+    assert reason.code == "turns"
+    assert "no silero" in reason.why
+
+
+def test_every_reason_says_why_and_what_to_do():
+    trouble = WritingState(trouble="Input/output error", since_ns=START_NS)
+    reasons = judge(both("absent"), trouble, Space(0, 0, 0, 0.0), (), NOW_NS).reasons
+    assert len(reasons) == 3
+    assert "why absent" in reasons[0].why
+    assert "Input/output error" in reasons[1].why
+    assert all(reason.hint for reason in reasons)

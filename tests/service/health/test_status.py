@@ -1,0 +1,123 @@
+import json
+from dataclasses import replace
+
+from edgerec import __version__
+from edgerec.audio import EchoReport, GapReason, TimelineFrame, TrackReport, TurnPart
+from edgerec.service.monitor import Heard
+from edgerec.service.status import LastPublished, describe
+from edgerec.service.turn_board import TurnBoard
+from edgerec.service.writer_loop import WritingState
+from edgerec.store.cleanup import Space
+from edgerec.store.ledger import Levels
+from edgerec.store.sidecar import GapTotal
+from tests.rigs.fakes import START_NS, S
+from tests.rigs.made_statuses import FACTS, session
+
+
+def test_status_tells_how_the_service_is_and_why():
+    told = describe(FACTS)
+    assert (told["version"], told["kiosk"]) == (__version__, "k1")
+    assert told["state"] == "failed"
+    (reason,) = told["reasons"]
+    assert (reason["code"], reason["track"]) == ("device", "user")
+    assert "no frame for 1.2 s" in reason["why"]
+    assert reason["hint"]
+    assert told["uptime_seconds"] == 100.0
+    assert told["clock"] == {"utc": "2026-11-22T10:16:30Z", "trusted": True, "error_ms": 0.5}
+    assert told["memory"] == {"pss_bytes": 60_000_000, "rss_bytes": 90_000_000}
+    assert (told["cpu_seconds"], told["processes"]) == (1.25, 3)
+
+
+def test_status_tells_of_every_track_since_when_and_what_it_holds():
+    facts = replace(
+        FACTS,
+        timeline=session(
+            2, reports={"user": TrackReport("mic", 31.2, 18.0, 7)}, echo=EchoReport(62.0, -9.5)
+        ),
+        heard=Heard(
+            levels={"user": Levels(-3.0, -24.0, 2), "bot": Levels(None, None, 0)},
+            gaps={
+                "user": {GapReason.XRUN: GapTotal(2, 30), GapReason.OVERRUN: GapTotal(1, 5)},
+                "bot": {},
+            },
+        ),
+    )
+    assert describe(facts)["tracks"] == {
+        "user": {
+            "state": "stalled",
+            "since": "2026-11-22T10:15:00Z",
+            "for_seconds": 90.0,
+            "detail": "no frame for 1.2 s",
+            "device": "mic",
+            "drift_ppm": 31.2,
+            "residual_us": 18.0,
+            "echo_delay_ms": 62.0,
+            "echo_return_db": -9.5,
+            "peak_dbfs": -3.0,
+            "rms_dbfs": -24.0,
+            "clipped": 2,
+            "gaps": {"xrun": {"count": 2, "frames": 30}, "overrun": {"count": 1, "frames": 5}},
+            "xruns": 3,
+            "late_frames": 7,
+            "restarts": 3,
+            "turn": None,
+        },
+        "bot": {"state": "off"},
+    }
+
+
+def test_status_tells_whether_a_session_is_being_recorded():
+    def recording(timeline):
+        told = describe(replace(FACTS, timeline=timeline))
+        return told["recording"], told["session_seconds"]
+
+    assert recording(None) == (False, None)
+    assert recording(session(2.5)) == (True, 2.5)
+    assert recording(session(2.5, stop=TimelineFrame(25))) == (False, None)
+
+
+def test_status_tells_how_writing_goes_and_how_long_it_can():
+    facts = replace(
+        FACTS,
+        timeline=session(8),
+        writing=WritingState("No space left", START_NS + 60 * S, 40, written=20, unpublished=2),
+        space=Space(10**9, 5 * 10**8, 10**8, 99.96),
+        last_published=LastPublished("a.wav", "chunk", START_NS + 30 * S),
+    )
+    told = describe(facts)
+    assert told["storage"] == {
+        "free_bytes": 10**9,
+        "stored_bytes": 5 * 10**8,
+        "unacknowledged_bytes": 10**8,
+        "hours_left": 100.0,
+        "unpublished": 2,
+        "writer_lag_seconds": 6.0,
+        "lost_frames": 40,
+        "trouble": "No space left",
+        "trouble_for_seconds": 30.0,
+    }
+    assert told["last_published"] == {"file": "a.wav", "kind": "chunk", "ago_seconds": 60.0}
+
+
+def test_a_writer_of_the_session_before_is_not_behind():
+    facts = replace(FACTS, timeline=session(1), writing=WritingState(written=500))
+    assert describe(facts)["storage"]["writer_lag_seconds"] == 0.0
+
+
+def test_the_status_of_a_service_that_has_just_started_is_json():
+    assert json.loads(json.dumps(describe(FACTS)))["storage"]["free_bytes"] is None
+
+
+def test_status_tells_whose_turn_it_is():
+    board = TurnBoard()
+    timeline = replace(session(5), turns=board)
+
+    def turn():
+        return describe(replace(FACTS, timeline=timeline))["tracks"]["user"]["turn"]
+
+    part = TurnPart("user", 7, 0, TimelineFrame(0), TimelineFrame(9), 2, 8, "vad")
+    assert turn() is None
+    board.post([part])
+    assert turn() == 7
+    board.post([replace(part, ended="turn")])
+    assert turn() is None

@@ -1,0 +1,268 @@
+import errno
+import logging
+import os
+from dataclasses import replace
+
+import pytest
+
+from edgerec.store.cleanup import FILES_A_STEP, SETTLED_NS, SWEEP_NS, AgeClock, Cleanup
+from edgerec.store.cutting import Cutting
+from edgerec.store.naming import Session
+from edgerec.store.retention import ORPHAN_KEPT_NS, Quota
+from tests.rigs.failing_disk import failing_call
+from tests.rigs.made_recordings import REPORTS, START_UTC_NS, quiet_span, recording, stamp_of
+
+S = 1_000_000_000
+DAY_NS = 86_400 * S
+QUOTA = Quota(
+    max_age_ns=None, max_bytes=None, min_free_bytes=0, keep_unacknowledged=True, reserve_bytes=0
+)
+
+
+def record(root, session="9f3a01c2", number=41, chunks=4, stamps=stamp_of):
+    """A session of chunks of 100 frames."""
+    published = []
+    writing = recording(
+        root,
+        published,
+        cutting=Cutting(100, 10**9),
+        stamps=stamps,
+        session=Session(session, number, None, "k1"),
+    )
+    writing.write(quiet_span(0, 100 * chunks), REPORTS)
+    writing.finish("stop")
+    return [one.path for one in published[:-1]]
+
+
+def acknowledge(paths):
+    for path in paths:
+        path.with_suffix(".ack").touch()
+
+
+class Clocks:
+    """Stamps that go on from where the recordings ended."""
+
+    def __init__(self, utc_ns=START_UTC_NS, *, trusted=True):
+        self.now = replace(stamp_of(0), utc_ns=utc_ns, utc_trusted=trusted)
+
+    def __call__(self):
+        return self.now
+
+    def later(self, ns, *, jump_ns=0):
+        self.now = replace(
+            self.now,
+            utc_ns=self.now.utc_ns + ns + jump_ns,
+            monotonic_ns=self.now.monotonic_ns + ns,
+        )
+
+
+def sweep(root, quota, clocks=None, *, settled=True):
+    """Look at everything once; with `settled` the wall clock has been known for long enough."""
+    clocks = clocks or Clocks()
+    cleanup = Cleanup(root, quota, bytes_per_s=1.0, stamp_now=clocks)
+    if settled:
+        now_ns = finish_sweep(cleanup, 0)
+        clocks.later(SETTLED_NS)
+        finish_sweep(cleanup, now_ns + SWEEP_NS)
+    else:
+        finish_sweep(cleanup, 0)
+    return cleanup
+
+
+def finish_sweep(cleanup, now_ns):
+    steps = 0
+    while cleanup._sweep is not None or steps == 0:
+        cleanup.step(now_ns)
+        steps += 1
+    return now_ns
+
+
+def there(paths):
+    return [path.exists() for path in paths]
+
+
+def size(path):
+    return sum(
+        file.stat().st_size
+        for file in (path, path.with_suffix(".json"), path.with_suffix(".ack"))
+        if file.exists()
+    )
+
+
+def test_acknowledged_files_go_first_and_no_more_of_them_than_needed(root):
+    paths = record(root)
+    acknowledge(paths[1:])
+    total = sum(size(path) for path in root.ready.rglob("*.wav"))
+    record_bytes = sum(path.stat().st_size for path in root.ready.rglob("*_session.json"))
+    room_for = total + record_bytes - size(paths[1]) - 1
+    sweep(root, replace(QUOTA, max_bytes=room_for))
+    assert there(paths) == [True, False, False, True]
+
+
+def test_what_was_fetched_is_deleted_with_its_sidecar_and_its_acknowledgement(root):
+    paths = record(root)
+    acknowledge(paths[:1])
+    sweep(root, replace(QUOTA, max_bytes=1))
+    stem = paths[0].stem
+    assert not list(root.ready.rglob(f"{stem}*"))
+
+
+def test_what_no_sync_job_has_fetched_stays_whatever_the_limits_are(root):
+    paths = record(root)
+    sweep(root, replace(QUOTA, max_bytes=1, max_age_ns=1, min_free_bytes=10**18))
+    assert all(there(paths))
+
+
+def test_what_no_sync_job_has_fetched_goes_last_where_that_is_allowed_and_loudly(root, caplog):
+    paths = record(root)
+    acknowledge(paths[2:])
+    kept = size(paths[1]) + sum(p.stat().st_size for p in root.ready.rglob("*_session.json"))
+    sweep(root, replace(QUOTA, max_bytes=kept, keep_unacknowledged=False))
+    assert there(paths) == [False, True, False, False]
+    [loud] = [r for r in caplog.records if r.levelno == logging.WARNING]
+    assert paths[0].stem in loud.getMessage()
+
+
+def test_what_is_recorded_first_goes_first_whatever_the_wall_clock_said(root):
+    ahead = record(
+        root,
+        "aaaaaaaa",
+        1,
+        stamps=lambda f: replace(stamp_of(f), utc_ns=stamp_of(f).utc_ns + DAY_NS),
+    )
+    behind = record(root, "bbbbbbbb", 2)
+    acknowledge(ahead + behind)
+    cleanup = sweep(root, QUOTA)
+    sweep(root, replace(QUOTA, max_bytes=cleanup.space.stored_bytes - 3 * size(ahead[0])))
+    assert there(ahead) == [False, False, False, True]
+    assert all(there(behind))
+
+
+def test_what_is_older_than_allowed_goes(root):
+    paths = record(root)
+    acknowledge(paths)
+    clocks = Clocks(START_UTC_NS + 2 * DAY_NS)
+    sweep(root, replace(QUOTA, max_age_ns=2 * DAY_NS + SETTLED_NS - S // 4), clocks)
+    # an hour and 0.25 s less than two days before the first ended at 0.1, the others later
+    assert there(paths) == [False, False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("clocks", "settled"),
+    [(Clocks(START_UTC_NS + 9 * DAY_NS), False), (Clocks(START_UTC_NS, trusted=False), True)],
+    ids=["trusted for less than an hour", "not trusted"],
+)
+def test_nothing_is_too_old_by_a_wall_clock_that_nobody_can_rely_on(root, clocks, settled):
+    paths = record(root)
+    acknowledge(paths)
+    sweep(root, replace(QUOTA, max_age_ns=1), clocks, settled=settled)
+    assert all(there(paths))
+
+
+def test_a_recording_made_before_the_wall_clock_was_known_is_never_too_old(root):
+    paths = record(root, stamps=lambda frame: stamp_of(frame, trusted=False))
+    acknowledge(paths)
+    sweep(root, replace(QUOTA, max_age_ns=1), Clocks(START_UTC_NS + 9 * DAY_NS))
+    assert all(there(paths))
+
+
+@pytest.mark.parametrize("jump_ns", [3650 * DAY_NS, -3650 * DAY_NS, S, -S])
+def test_no_step_of_the_wall_clock_makes_a_file_old(jump_ns):
+    clocks, age = Clocks(), AgeClock()
+    age.utc_ns(clocks.now)
+    clocks.later(SETTLED_NS)
+    before = age.utc_ns(clocks.now)
+    clocks.later(0, jump_ns=jump_ns)
+    assert age.utc_ns(clocks.now) == before + min(jump_ns, 0)
+
+
+def test_an_orphan_sidecar_goes_after_a_day(root):
+    paths = record(root)
+    paths[0].unlink()
+    clocks = Clocks(START_UTC_NS + ORPHAN_KEPT_NS - SETTLED_NS)
+    sweep(root, QUOTA, clocks)
+    assert paths[0].with_suffix(".json").exists()
+    sweep(root, QUOTA, Clocks(START_UTC_NS + ORPHAN_KEPT_NS + S))
+    assert not paths[0].with_suffix(".json").exists()
+    assert all(there(paths[1:]))
+
+
+def test_empty_folders_are_removed_and_others_are_not(root):
+    acknowledge(record(root, "aaaaaaaa", 1))
+    [folder] = root.ready.glob("*/*")
+    for record_file in folder.glob("*_session.json"):
+        record_file.unlink()
+    other = root.ready / "kiosk=k2" / "date=2026-11-22"
+    other.mkdir(parents=True)
+    (other / "notes.txt").touch()
+    sweep(root, replace(QUOTA, max_bytes=1))
+    assert list(root.ready.iterdir()) == [other.parent]
+
+
+def test_files_in_progress_and_strangers_are_never_touched(root):
+    published = []
+    session = recording(root, published)
+    session.write(quiet_span(0, 50), REPORTS)
+    work = sorted(root.work.iterdir())
+    folder = root.ready / "kiosk=k1" / "date=2026-11-22"
+    folder.mkdir(parents=True)
+    (folder / "X.ack").touch()
+    (folder / "X.wav").touch()
+    sweep(root, replace(QUOTA, max_bytes=1, max_age_ns=1, keep_unacknowledged=False))
+    assert sorted(root.work.iterdir()) == work
+    assert len(list(folder.iterdir())) == 2
+    session.finish("stop")
+
+
+def test_a_pipe_in_place_of_a_sidecar_holds_nobody_up(root):
+    paths = record(root)
+    sidecar = paths[0].with_suffix(".json")
+    sidecar.unlink()
+    os.mkfifo(sidecar)
+    acknowledge(paths)
+    sweep(root, replace(QUOTA, max_bytes=1))
+    assert there(paths) == [False] * len(paths)
+
+
+def test_a_step_deletes_only_a_few_files(root, monkeypatch):
+    paths = record(root, chunks=2 * FILES_A_STEP)
+    acknowledge(paths)
+    cleanup = Cleanup(root, replace(QUOTA, max_bytes=1), bytes_per_s=1.0, stamp_now=Clocks())
+    left = len(paths)
+    while left:
+        cleanup.step(0)
+        now = sum(there(paths))
+        assert left - now <= FILES_A_STEP
+        left = now
+
+
+def test_after_a_look_at_everything_the_next_waits(root):
+    record(root)
+    cleanup = sweep(root, QUOTA, settled=False)
+    acknowledge(root.ready.rglob("*.wav"))
+    before = cleanup.space
+    cleanup.step(SWEEP_NS - 1)
+    assert cleanup.space is before
+    finish_sweep(cleanup, SWEEP_NS)
+    assert cleanup.space.unacknowledged_bytes < before.unacknowledged_bytes
+
+
+def test_space_says_what_there_is_and_for_how_long(root):
+    paths = record(root)
+    acknowledge(paths[:1])
+    space = sweep(root, QUOTA).space
+    system = os.statvfs(root.path)
+    assert space.stored_bytes == sum(f.stat().st_size for f in root.ready.rglob("*.*"))
+    assert space.stored_bytes - space.unacknowledged_bytes == size(paths[0])
+    assert space.hours_left == pytest.approx(system.f_bavail * system.f_frsize / 3600, rel=0.1)
+
+
+def test_a_disk_that_deletes_nothing_is_told_once_and_tried_again(root, caplog):
+    acknowledge(record(root))
+    cleanup = Cleanup(root, replace(QUOTA, max_bytes=1), bytes_per_s=1.0, stamp_now=Clocks())
+    for attempt in range(2):
+        with failing_call(1, errno.EROFS):
+            finish_sweep(cleanup, attempt * SWEEP_NS)
+    assert len([r for r in caplog.records if r.levelno == logging.ERROR]) == 1
+    finish_sweep(cleanup, 2 * SWEEP_NS)
+    assert not list(root.ready.rglob("*.wav"))
