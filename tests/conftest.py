@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import threading
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,14 +14,43 @@ from edgerec.cli import interruption
 from edgerec.config import ConfigError, load_config
 from edgerec.service import parts
 from edgerec.store.root import StorageRoot
+from tests.rigs import deaths
 from tests.rigs.fake_child import Rig
 from tests.rigs.fakes import S, device
+from tests.rigs.figures import Figures
 from tests.rigs.recorder_rig import EagerSource, Running
 from tests.rigs.recording_program import Program
+from tests.rigs.witness import Witness
+
+pytest_plugins = ["tests.closing_lines", "pytester"]
 
 # A machine that is busy with something else is slow, and no test is about that.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
+
+
+@pytest.fixture(autouse=True)
+def _rigs_live(monkeypatch):
+    """Fail a test whose rig has died, under the name of the thread or process."""
+    deaths.forget_all()
+    monkeypatch.setattr(threading, "excepthook", deaths.note_thread)
+    yield
+    deaths.check()
+
+
+@pytest.fixture(scope="session")
+def witness(tmp_path_factory):
+    """The machine's witness: how late it was, for tests in real time."""
+    witness = Witness(tmp_path_factory.mktemp("witness") / "records")
+    yield witness
+    witness.close()
+
+
+@pytest.fixture
+def figures(record_property, witness, request):
+    """Take note of what is measured; see `Figures`."""
+    are_held = request.config.getoption("hold_figures")
+    return Figures(record_property, witness, are_held=are_held)
 
 
 @pytest.fixture

@@ -1,0 +1,83 @@
+"""What a run of the tests says at its end: figures, repeats, and which tests took longest.
+
+A pytest plugin, loaded by tests/conftest.py. Everything here is collected where the results of all
+workers come together.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import CHECKOUT
+from tests.rigs.figures import figures_of, table
+from tests.rigs.witness import MachineStalledError
+
+LONG_S = 20.0  # a test that takes longer says why in its docstring
+SLOWEST = 20
+DOCUMENT = CHECKOUT / "docs" / "testing.md"
+BLOCK = re.compile(r"(?<=<!-- slowest -->\n).*?(?=<!-- /slowest -->)", re.DOTALL)
+WHY = "why"  # a report's property: the first line of its test's docstring
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("edgerec")
+    group.addoption("--hold-figures", action="store_true", help="fail on figures over their limits")
+    group.addoption("--write-slowest", action="store_true", help=f"into {DOCUMENT.name}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Add why a test may be long to its report."""
+    report = yield
+    function = getattr(item, "function", None)
+    told = (function.__doc__ or "").strip().partition("\n")[0]
+    report.user_properties.append((WHY, told))
+    return report
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Repeat a test that the machine has failed, and no other one."""
+    config.option.reruns = 3
+    config.option.only_rerun = [MachineStalledError.__name__]
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    reports = [
+        report
+        for outcome in ("passed", "failed", "rerun")
+        for report in terminalreporter.stats.get(outcome, [])
+    ]
+    calls = [report for report in reports if report.when == "call"]
+    figures = [figure for report in calls for figure in figures_of(report.user_properties)]
+    if figures:
+        terminalreporter.section("figures of this machine")
+        for line in table(figures):
+            terminalreporter.line(line)
+    repeats = terminalreporter.stats.get("rerun", [])
+    terminalreporter.line(f"repeats because the machine stood still: {len(repeats)}")
+    for report in repeats:
+        terminalreporter.line(f"  {report.nodeid}: {report.longrepr.reprcrash.message}")
+    durations: dict[str, float] = {}
+    for report in reports:
+        durations[report.nodeid] = durations.get(report.nodeid, 0.0) + report.duration
+    whys = {report.nodeid: dict(report.user_properties).get(WHY, "") for report in calls}
+    for nodeid, seconds in durations.items():
+        if seconds > LONG_S and not whys.get(nodeid):
+            terminalreporter.line(f"over {LONG_S:.0f} s, and its docstring has no reason: {nodeid}")
+    if config.option.write_slowest:
+        _write_slowest(DOCUMENT, durations, whys)
+
+
+def _write_slowest(document: Path, durations: dict[str, float], whys: dict[str, str]) -> None:
+    rows = ["| test | s | why |", "|---|---|---|"]
+    slowest = sorted(durations.items(), key=lambda one: -one[1])[:SLOWEST]
+    for nodeid, seconds in slowest:
+        name = nodeid.removeprefix("tests/").replace("|", "\\|")
+        rows.append(f"| `{name}` | {seconds:.1f} | {whys.get(nodeid, '')} |")
+    text = "\n".join(rows) + "\n"
+    document.write_text(BLOCK.sub(lambda _: text, document.read_text()))
