@@ -1,7 +1,7 @@
-"""What a run of the tests says at its end: figures, repeats, and which tests took longest.
+"""The gate's own pytest plugin: the order of tests, repeats, and what is said at the end.
 
-A pytest plugin, loaded by tests/conftest.py. Everything here is collected where the results of all
-workers come together.
+Loaded by tests/conftest.py. The closing lines have the figures, the repeats and the long tests; they
+are collected where the results of all workers come together.
 """
 
 import re
@@ -25,6 +25,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("edgerec")
     group.addoption("--hold-figures", action="store_true", help="fail on figures over their limits")
     group.addoption("--write-slowest", action="store_true", help=f"into {DOCUMENT.name}")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long: real parts, which mostly wait, and then simulated days."""
+    items.sort(key=lambda item: [not item.get_closest_marker(name) for name in ("real", "long")])
 
 
 @pytest.hookimpl(wrapper=True)

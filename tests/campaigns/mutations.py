@@ -1,0 +1,135 @@
+"""Would the gate miss a guard? Guards picked at random are deleted, one at a time.
+
+A guard is an `if` without `else` that does nothing but leave: raise, return, continue or break. It
+is deleted in a copy of the checkout, and the gating tests are run until the first is red: those of
+its module first, then of its room, then all others. A guard that no test misses is a finding: it
+goes, or gets its test.
+"""
+
+import argparse
+import ast
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests import CHECKOUT
+
+LEAVES = (ast.Raise, ast.Return, ast.Continue, ast.Break)
+LIMIT_S = 1800.0  # of one run of the tests: one that a mutation has stand still is red
+NUMBER = 40
+
+
+@dataclass(frozen=True, order=True)
+class Guard:
+    """Lines of a module, first and last, that are one guard."""
+
+    module: str
+    first: int
+    last: int
+    text: str
+
+    @property
+    def room(self) -> str:
+        return Path(self.module).parts[1]
+
+
+def guards_in(module: Path) -> Iterator[Guard]:
+    """Yield every guard of a module."""
+    source = module.read_text()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.If) and _only_leaves(node) and not _is_elif(node, source):
+            name = str(module.relative_to(CHECKOUT))
+            yield Guard(name, node.lineno, node.end_lineno or 0, ast.unparse(node.test))
+
+
+def _only_leaves(node: ast.If) -> bool:
+    return not node.orelse and len(node.body) == 1 and isinstance(node.body[0], LEAVES)
+
+
+def _is_elif(node: ast.If, source: str) -> bool:
+    return source.splitlines()[node.lineno - 1].lstrip().startswith("elif")
+
+
+def pick(number: int, seed: str) -> list[Guard]:
+    """Return so many guards, at random: rooms by turns, until the small ones have no more."""
+    choice = random.Random(seed)
+    rooms: dict[str, list[Guard]] = {}
+    for module in sorted((CHECKOUT / "edgerec").rglob("*.py")):
+        for guard in guards_in(module):
+            rooms.setdefault(guard.room, []).append(guard)
+    for guards in rooms.values():
+        choice.shuffle(guards)
+    picked: list[Guard] = []
+    while len(picked) < number and any(rooms.values()):
+        for room in sorted(rooms):
+            if rooms[room] and len(picked) < number:
+                picked.append(rooms[room].pop())
+    return picked
+
+
+def delete(guard: Guard, checkout: Path) -> None:
+    """Replace a guard by nothing."""
+    path = checkout / guard.module
+    lines = path.read_text().splitlines(keepends=True)
+    indent = lines[guard.first - 1][: -len(lines[guard.first - 1].lstrip())]
+    lines[guard.first - 1 : guard.last] = [f"{indent}pass\n"]
+    path.write_text("".join(lines))
+
+
+def is_missed(guard: Guard, checkout: Path, workers: int, *, real: bool) -> str | None:
+    """Return the first test that is red without the guard; None: there is none."""
+    room = checkout / "tests" / guard.room
+    own = [str(path) for path in (checkout / "tests").rglob(f"test_{Path(guard.module).stem}*.py")]
+    kinds = [own] if own else []
+    kinds += [["-m", "not real", str(room)]] if room.is_dir() else []
+    kinds.append(["-m", "not real", "tests"])
+    if real:
+        kinds.append(["-m", "real", "tests"])
+    for kind in kinds:
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", *kind]
+        command += ["-n", str(workers), "--dist", "loadgroup", "-p", "no:cacheprovider"]
+        env = os.environ | {"PYTHONPATH": str(checkout), "PYTHONDONTWRITEBYTECODE": "1"}
+        try:
+            done = subprocess.run(
+                command, cwd=checkout, env=env, capture_output=True, text=True, timeout=LIMIT_S
+            )
+        except subprocess.TimeoutExpired:
+            return f"stands still for {LIMIT_S:.0f} s"
+        if done.returncode != 0:
+            red = [
+                line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))
+            ]
+            return red[0].split(" - ")[0] if red else done.stdout[-300:].strip()
+    return None
+
+
+def run_mutations(args: argparse.Namespace) -> int:
+    """Delete guards, say which test misses each, and return 1 if any is missed by none."""
+    unmissed = []
+    picked = pick(args.number or NUMBER, args.seed)
+    for number, guard in enumerate(picked, 1):
+        began_s = time.monotonic()
+        with tempfile.TemporaryDirectory() as folder:
+            checkout = Path(folder) / "checkout"
+            shutil.copytree(
+                CHECKOUT, checkout, symlinks=True, ignore=shutil.ignore_patterns(".venv", ".git")
+            )
+            (checkout / ".venv").symlink_to(CHECKOUT / ".venv")
+            delete(guard, checkout)
+            red = is_missed(guard, checkout, args.jobs, real=args.real)
+        if red is None:
+            unmissed.append(guard)
+        print(
+            f"{number} of {len(picked)}, {time.monotonic() - began_s:.0f} s: {guard.module}:"
+            f"{guard.first} if {guard.text}: {red or 'NO TEST MISSES IT'}",
+            flush=True,
+        )
+    print(f"{len(picked) - len(unmissed)} of {len(picked)} guards are missed by a test")
+    return 1 if unmissed else 0
