@@ -10,6 +10,7 @@ import argparse
 import ast
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -83,31 +84,35 @@ def delete(guard: Guard, checkout: Path) -> None:
     path.write_text("".join(lines))
 
 
-def is_missed(guard: Guard, checkout: Path, workers: int, *, real: bool) -> str | None:
-    """Return the first test that is red without the guard; None: there is none."""
+def missed_by(guard: Guard, checkout: Path, workers: int, *, real: bool) -> str | None:
+    """Return the first test that is red without the guard, alone, too; None: there is none."""
     room = checkout / "tests" / guard.room
     own = [str(path) for path in (checkout / "tests").rglob(f"test_{Path(guard.module).stem}*.py")]
-    kinds = [own] if own else []
-    kinds += [["-m", "not real", str(room)]] if room.is_dir() else []
-    kinds.append(["-m", "not real", "tests"])
-    if real:
-        kinds.append(["-m", "real", "tests"])
-    for kind in kinds:
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", *kind]
-        command += ["-n", str(workers), "--dist", "loadgroup", "-p", "no:cacheprovider"]
-        env = os.environ | {"PYTHONPATH": str(checkout), "PYTHONDONTWRITEBYTECODE": "1"}
-        try:
-            done = subprocess.run(
-                command, cwd=checkout, env=env, capture_output=True, text=True, timeout=LIMIT_S
-            )
-        except subprocess.TimeoutExpired:
-            return f"stands still for {LIMIT_S:.0f} s"
-        if done.returncode != 0:
-            red = [
-                line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))
-            ]
-            return red[0].split(" - ")[0] if red else done.stdout[-300:].strip()
+    selections = [own] if own else []
+    selections += [["-m", "not real", str(room)]] if room.is_dir() else []
+    selections += [["-m", "not real", "tests"]] + ([["-m", "real", "tests"]] if real else [])
+    for selection in selections:
+        red = first_red(checkout, *selection, "-n", str(workers), "--dist", "loadgroup")
+        if red is not None and first_red(checkout, red) is not None:
+            return red
     return None
+
+
+def first_red(checkout: Path, *selection: str) -> str | None:
+    """Run tests until one is red; return it."""
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        ["timeout", str(LIMIT_S), *command, *selection],
+        cwd=checkout,
+        env=os.environ | {"PYTHONPATH": str(checkout), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode == 0:
+        return None
+    red = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", done.stdout, re.MULTILINE)
+    return red[1] if red else f"(status {done.returncode})"
 
 
 def run_mutations(args: argparse.Namespace) -> int:
@@ -123,7 +128,7 @@ def run_mutations(args: argparse.Namespace) -> int:
             )
             (checkout / ".venv").symlink_to(CHECKOUT / ".venv")
             delete(guard, checkout)
-            red = is_missed(guard, checkout, args.jobs, real=args.real)
+            red = missed_by(guard, checkout, args.jobs, real=args.real)
         if red is None:
             unmissed.append(guard)
         print(
