@@ -1,7 +1,7 @@
 """The gate's own pytest plugin: the order of tests, repeats, and what is said at the end.
 
-Loaded by tests/conftest.py. The closing lines have the figures, the repeats and the long tests; they
-are collected where the results of all workers come together.
+Loaded by tests/conftest.py. The closing lines have the figures, the repeats and the long tests, of
+all workers together.
 """
 
 import re
