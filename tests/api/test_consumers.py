@@ -19,9 +19,7 @@ from tests.rigs.fakes import START_NS, S, config, device, hum
 from tests.rigs.feed_rig import level
 from tests.rigs.recorder_rig import EagerSource, PacedClock
 from tests.rigs.tap_rig import Listener
-from tests.rigs.waiting import wait_for
-
-PATIENCE_S = 20.0
+from tests.rigs.waiting import PATIENCE_S, wait_for
 
 
 class EndingClock(PacedClock):

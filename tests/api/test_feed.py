@@ -9,7 +9,7 @@ from edgerec import FeedError
 from tests.rigs.fakes import S
 from tests.rigs.feed_rig import level, sounding
 from tests.rigs.recording_program import RATE, samples
-from tests.rigs.waiting import wait_for
+from tests.rigs.waiting import PATIENCE_S, wait_for
 
 
 def test_audio_is_fed_and_recorded_as_it_plays(program):
@@ -121,5 +121,5 @@ def test_an_hour_pushed_at_once_waits_and_the_end_lets_it_go(program):
     it.clock.let_pass(2)
     assert pushing.is_alive()
     it.stop()
-    pushing.join(20.0)
+    pushing.join(PATIENCE_S)
     assert told == ["stopped"]

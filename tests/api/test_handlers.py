@@ -10,7 +10,7 @@ from edgerec.capture.faults import Absence
 from edgerec.store.verify import verify
 from tests.rigs.fakes import S
 from tests.rigs.made_recordings import audio
-from tests.rigs.waiting import wait_for
+from tests.rigs.waiting import PATIENCE_S, wait_for
 
 
 def test_async_handlers_are_awaited(program):
@@ -82,7 +82,7 @@ def test_stopping_from_a_handler_ends_the_recording_and_the_rest_is_told(program
     it.hear("on_recording_stopped", "on_audio_data")
     it.recorder.start_recording()
     it.clock.until_ns += 5 * S
-    assert it.recorder.wait(20.0)
+    assert it.recorder.wait(PATIENCE_S)
     wait_for(lambda: it.events("on_recording_stopped"))
     chunks = it.events("on_audio_data")
     assert it.told[-1][0] == "on_recording_stopped"

@@ -21,6 +21,7 @@ from edgerec.store.verify import verify
 from tests.rigs.fakes import S
 from tests.rigs.made_recordings import audio
 from tests.rigs.recording_program import RATE, samples
+from tests.rigs.waiting import PATIENCE_S
 
 # As with AudioBufferProcessor
 
@@ -216,7 +217,7 @@ def test_what_ends_the_recording_is_raised_by_stopping_it(program, monkeypatch):
     monkeypatch.setattr(parts, "open_recording", lambda *_, **__: 1 / 0)
     it.recorder.start_recording()
     it.clock.until_ns += 10 * S
-    assert it.recorder.wait(20.0)
+    assert it.recorder.wait(PATIENCE_S)
     with pytest.raises(ZeroDivisionError):
         it.stop()
 

@@ -12,9 +12,9 @@ from edgerec.cli.interruption import SIGNALS
 from edgerec.store.root import StorageRoot
 from edgerec.store.verify import verify
 from tests.rigs.made_recordings import audio
+from tests.rigs.waiting import PATIENCE_S
 
 RATE = 16_000
-PATIENCE_S = 20.0  # for a process that has something to do, on a busy machine
 SPEECH_DBFS = -35.0  # the room's noise is 30 dB below, the bot's echo 10 dB
 
 

@@ -15,10 +15,9 @@ import pytest
 
 from edgerec.capture.answers import error_line, result_line
 from tests.rigs.feed_rig import level, sounding
-from tests.rigs.waiting import wait_for
+from tests.rigs.waiting import PATIENCE_S, wait_for
 
 RATE = 16_000
-PATIENCE_S = 60.0
 
 CONFIG = """
 kiosk_id: k1
@@ -64,7 +63,7 @@ class Run:
     def until_recording(self):
         """Wait until the session has begun: the user's device delivers."""
         self._until("track delivers track=user")
-        wait_for(lambda: self.ask("status")["recording"], within_s=PATIENCE_S, look_s=0.05)
+        wait_for(lambda: self.ask("status")["recording"], look_s=0.05)
 
     def ask(self, command):
         with socket.socket(socket.AF_UNIX) as client:
@@ -125,7 +124,7 @@ def test_what_applications_push_is_recorded_whole_beside_a_live_user(run, tmp_pa
     def is_idle():
         return service.ask("status")["tracks"]["bot"]["state"] == "idle"
 
-    wait_for(is_idle, within_s=PATIENCE_S, look_s=0.05)
+    wait_for(is_idle, look_s=0.05)
     assert service.stop() == 0
     assert not service.socket.exists()
     samples, sidecar = service.recorded()

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from edgerec.cli.journal import JournalHandler, journal_fields, stderr_is_the_journal
+from tests.rigs.waiting import PATIENCE_S
 
 
 def record(message, *arguments, level=logging.INFO):
@@ -83,6 +84,10 @@ logging.getLogger("edgerec.x").info("line n=%d", 7)
 
 def test_under_systemd_lines_go_to_the_journal_and_not_to_stderr_too():
     done = subprocess.run(
-        [sys.executable, "-c", SENDS], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", SENDS],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=True,
     )
     assert (done.stdout, done.stderr) == ("line n=7 7\n", "")

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 from edgerec.cli.logs import DroppingHandler
+from tests.rigs.waiting import PATIENCE_S
 
 
 def record(message: str) -> logging.LogRecord:
@@ -40,7 +41,9 @@ for number in range({lines}):
 
 def test_the_last_lines_are_written_before_the_process_ends():
     code = LOGGER.format(lines=50, end="")
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE_S
+    )
     assert done.stderr.splitlines()[-1] == "INFO edgerec.x: line number=49"
 
 
@@ -60,7 +63,7 @@ print("done", flush=True)
 
 def test_a_signal_handler_may_log_whatever_it_interrupts():
     done = subprocess.run(
-        [sys.executable, "-c", SIGNALLED], capture_output=True, text=True, timeout=30
+        [sys.executable, "-c", SIGNALLED], capture_output=True, text=True, timeout=PATIENCE_S
     )
     assert done.stdout == "done\n"
 
@@ -70,7 +73,11 @@ def test_a_full_pipe_on_stderr_does_not_stop_who_logs():
     reader, writer = os.pipe()
     code = LOGGER.format(lines=5_000, end="print('done', flush=True); import os; os._exit(0)")
     done = subprocess.run(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=writer, text=True, timeout=30
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=writer,
+        text=True,
+        timeout=PATIENCE_S,
     )
     os.close(writer)
     os.close(reader)

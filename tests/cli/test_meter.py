@@ -11,8 +11,7 @@ import pytest
 
 from edgerec.cli.meter import WIDTH, bar, words
 from tests.rigs.made_statuses import WELL, serving
-
-PATIENCE_S = 20.0
+from tests.rigs.waiting import PATIENCE_S
 
 
 def command(path, *arguments):

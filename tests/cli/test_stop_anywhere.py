@@ -10,11 +10,11 @@ import pytest
 
 from edgerec.store.described import DescribedSession, read_sidecar
 from edgerec.store.verify import verify
+from tests.rigs.waiting import PATIENCE_S
 
 MOMENTS = 25
 LAST_S = 6.0
 AT_ONCE = 5  # processes with two capture children each, on two cores
-PATIENCE_S = 30.0
 
 
 def start(root):

@@ -15,8 +15,8 @@ from edgerec.capture.answers import error_line, result_line
 from edgerec.capture.wire import Decoder, encode_block, encode_stream_header
 from edgerec.store.verify import verify
 from tests.rigs.run_process import Run
+from tests.rigs.waiting import PATIENCE_S
 
-PATIENCE_S = 60.0
 RATE = 48_000  # of simulated devices
 
 

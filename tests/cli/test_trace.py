@@ -9,6 +9,7 @@ import pytest
 
 from edgerec.audio import Block, StreamHeader
 from edgerec.capture.trace import open_input
+from tests.rigs.waiting import PATIENCE_S
 
 SIMULATED = "tracks: {user: {source: simulated}, bot: {source: simulated}}"
 
@@ -39,7 +40,7 @@ def trace(tmp_path):
 
 
 def finish(process):
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=PATIENCE_S)
     return process.returncode, out, err
 
 

@@ -19,11 +19,10 @@ from edgerec.store.verify import verify
 from tests import CHECKOUT
 from tests.rigs.feed_rig import level
 from tests.rigs.run_process import Run
-from tests.rigs.waiting import wait_for
+from tests.rigs.waiting import PATIENCE_S, wait_for
 
 ROOT = CHECKOUT
 EXAMPLES = ROOT / "docs" / "examples"
-PATIENCE_S = 120.0
 RATE = 16_000
 
 

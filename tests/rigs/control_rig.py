@@ -10,8 +10,7 @@ from edgerec.service.commands import Takeover
 from edgerec.service.control import Control
 from edgerec.service.control_socket import ControlSocket
 from tests.rigs.fakes import FakeClock
-
-PATIENCE_S = 20.0  # of real time, for the control thread
+from tests.rigs.waiting import PATIENCE_S
 
 
 def big(args):

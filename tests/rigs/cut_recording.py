@@ -17,13 +17,12 @@ from edgerec.store.recover import recover
 from edgerec.store.root import StorageRoot
 from edgerec.store.totals import FILE as TOTALS_FILE
 from edgerec.store.verify import verify
-from tests.rigs.waiting import wait_for
+from tests.rigs.waiting import PATIENCE_S, wait_for
 
 S = 1_000_000_000
 CHUNK_S = 2.0
 STARTING_S = 3.0  # of a process: the moments before it records
 RECORDING_S = 3 * CHUNK_S
-PATIENCE_S = 60.0
 _CAP_SYS_ADMIN = 1 << 21  # linux/capability.h
 FORMATS = ("wav", "flac", "opus")
 SIMULATED = {track: {"source": "simulated"} for track in TRACKS}
@@ -79,7 +78,7 @@ class Service:
         if rng.random() < 1 / 4:
             time.sleep(rng.uniform(0, STARTING_S))
             return
-        wait_for((self.root / ".state" / TOTALS_FILE).exists, within_s=PATIENCE_S, why=self.said)
+        wait_for((self.root / ".state" / TOTALS_FILE).exists, why=self.said)
         time.sleep(rng.uniform(0, RECORDING_S))
 
     def kill(self):
@@ -106,7 +105,7 @@ class Service:
             assert sentence in said or self.process.poll() is None, said
             return sentence in said
 
-        wait_for(is_said, within_s=PATIENCE_S, look_s=0.1, why=self.said)
+        wait_for(is_said, look_s=0.1, why=self.said)
 
     def wait_until_behind(self, seconds):
         """Wait until so much is recorded that its disk does not have."""
@@ -116,7 +115,7 @@ class Service:
                 storage = connection.request("status", {})["storage"]
             return storage["writer_lag_seconds"] >= seconds
 
-        wait_for(is_behind, within_s=PATIENCE_S, look_s=0.1, why=self.said)
+        wait_for(is_behind, look_s=0.1, why=self.said)
 
     def published(self):
         """Return the names that it has said are published."""

@@ -8,8 +8,8 @@ from edgerec.config import HooksConfig
 from edgerec.service.hooks import Hooks
 from edgerec.store.publish import Published
 from tests.rigs.fakes import FakeClock, S
+from tests.rigs.waiting import PATIENCE_S
 
-PATIENCE_S = 60.0  # of real time, for a program to start and end on a busy machine
 SLEEPY = "import time; time.sleep(3600)"
 
 

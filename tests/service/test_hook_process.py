@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from edgerec.service.hook_process import MAX_LINE_BYTES, MAX_LINES, environment
-from tests.rigs.hook_rig import PATIENCE_S, SLEEPY, Service, published, python
-from tests.rigs.waiting import wait_for
+from tests.rigs.hook_rig import SLEEPY, Service, published, python
+from tests.rigs.waiting import PATIENCE_S, wait_for
 
 CHATTY = "import os\nwhile True: os.write(1, b'y' * 65536)"
 
@@ -28,7 +28,7 @@ def test_a_hook_that_hangs_is_killed_with_what_it_started_and_tried_again(tmp_pa
     service.pass_time(2)
     assert (service.hooks.counts.failed, service.hooks.counts.waiting) == (1, 1)
     assert "not done after 300 s" in caplog.text
-    wait_for(lambda: not runs(int(child.read_text())), within_s=PATIENCE_S)
+    wait_for(lambda: not runs(int(child.read_text())))
 
 
 def runs(pid):

@@ -13,8 +13,8 @@ from edgerec.config import HooksConfig
 from edgerec.service.hooks import HookLimits
 from edgerec.service.recorder import Recorder
 from tests.rigs.fakes import S, config
-from tests.rigs.hook_rig import PATIENCE_S, SLEEPY, Service, published, python
-from tests.rigs.waiting import wait_for
+from tests.rigs.hook_rig import SLEEPY, Service, published, python
+from tests.rigs.waiting import PATIENCE_S, wait_for
 
 
 def appending(path, *words):
@@ -144,7 +144,7 @@ def test_the_end_is_held_up_by_no_hook(tmp_path, caplog):
     service.hooks.start()
     for number in range(5):
         service.hooks.published(published(tmp_path / f"{number}.wav"))
-    wait_for(lambda: service.hooks.counts.running == 2, within_s=PATIENCE_S)
+    wait_for(lambda: service.hooks.counts.running == 2)
     ended = threading.Event()
 
     def leave():
@@ -152,7 +152,7 @@ def test_the_end_is_held_up_by_no_hook(tmp_path, caplog):
         ended.set()
 
     threading.Thread(target=leave, daemon=True).start()
-    wait_for(lambda: service.hooks._stop_ns is not None, within_s=PATIENCE_S)
+    wait_for(lambda: service.hooks._stop_ns is not None)
     service.clock.raw_ns += 6 * S
     os.eventfd_write(service.hooks._woken, 1)
     assert ended.wait(PATIENCE_S)
@@ -168,7 +168,7 @@ def test_the_status_tells_what_has_become_of_hooks_and_who_listens(tmp_path):
     with Recorder(settings) as recorder:
         ours, theirs = socket.socketpair()
         recorder.taps.offer("user", theirs, b"")
-        wait_for(lambda: recorder.status()["hooks"]["failed"] > 0, within_s=PATIENCE_S)
+        wait_for(lambda: recorder.status()["hooks"]["failed"] > 0)
         assert recorder.status()["taps"] == {"open": 1, "lost_blocks": 0}
         ours.close()
 

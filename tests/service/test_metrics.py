@@ -13,9 +13,9 @@ from edgerec.service.status import describe
 from edgerec.service.writer_loop import WritingState
 from tests import CHECKOUT
 from tests.rigs.made_statuses import FACTS, WELL
+from tests.rigs.waiting import PATIENCE_S
 
 MONITORING = CHECKOUT / "systemd" / "monitoring"
-PATIENCE_S = 20.0
 
 
 def samples(facts):

@@ -8,8 +8,7 @@ import pytest
 
 from edgerec.config import Config, ConfigError, Problem
 from edgerec.service.reload import Reloader
-
-PATIENCE_S = 20.0
+from tests.rigs.waiting import PATIENCE_S
 
 
 class Service:

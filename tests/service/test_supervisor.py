@@ -8,9 +8,10 @@ import pytest
 from edgerec.capture.source_state import SourceState
 from edgerec.service.supervisor import Supervisor, Vitals, Watchdog, status_line, watchdog_s
 from tests.rigs.fakes import START_NS, FakeClock, S
+from tests.rigs.waiting import PATIENCE_S
 
 STALL_S = 30
-PATIENCE_S = 120  # the writer's: four times as long
+WRITER_PATIENCE_S = 120  # the writer's: four times as long
 LOOK_S = 5
 
 SOURCES = {
@@ -85,12 +86,12 @@ def test_a_writer_that_stands_in_one_call_is_waited_for_longer_than_a_disk_may_s
     fed_s = 0
     while rig.look(committed=rig.vitals.committed + 1):
         fed_s += LOOK_S
-    assert fed_s == PATIENCE_S > STALL_S
+    assert fed_s == WRITER_PATIENCE_S > STALL_S
     assert rig.look(committed=0, written=8)
 
 
 def test_trouble_that_the_writer_declares_is_no_reason_to_end_it(rig):
-    for step in range(1, 2 * PATIENCE_S // LOOK_S):
+    for step in range(1, 2 * WRITER_PATIENCE_S // LOOK_S):
         assert rig.look(committed=16_000 + step, trouble="writing x: No space left on device")
 
 
@@ -104,7 +105,7 @@ def test_while_the_end_is_written_only_the_writer_counts(rig):
     fed_s = 0
     while rig.look():
         fed_s += LOOK_S
-    assert fed_s == PATIENCE_S
+    assert fed_s == WRITER_PATIENCE_S
 
 
 def test_that_it_starves_is_logged_once(rig, caplog):
@@ -141,7 +142,7 @@ def test_its_thread_looks_by_itself_and_ends_when_left():
         watchdog_s=0.04,
     )
     with supervisor:
-        assert looked.wait(20)
+        assert looked.wait(PATIENCE_S)
     assert not any(thread.name == "supervisor" for thread in threading.enumerate())
 
 

@@ -1,8 +1,7 @@
 import select
 
 from edgerec.capture.hotplug import CardWatch
-
-PATIENCE_S = 20.0
+from tests.rigs.waiting import PATIENCE_S
 
 
 def test_a_device_file_that_comes_is_told_once(tmp_path):

@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 
+from tests.rigs.waiting import PATIENCE_S
+
 CHILD = """
 import signal
 from edgerec.capture.parent import die_with_parent
@@ -19,8 +21,6 @@ import subprocess, sys
 subprocess.run([sys.executable, "-c", {CHILD!r}])
 """
 
-TIMEOUT_S = 10.0
-
 
 def test_the_child_of_a_killed_process_dies_with_it():
     parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE)
@@ -28,7 +28,7 @@ def test_the_child_of_a_killed_process_dies_with_it():
         assert parent.stdout.readline() == b"ready\n"
         parent.kill()
         # Child and parent share the pipe: it ends when the last of the two is gone.
-        readable, _, _ = select.select([parent.stdout], [], [], TIMEOUT_S)
+        readable, _, _ = select.select([parent.stdout], [], [], PATIENCE_S)
         assert readable, "the child outlived its parent"
         assert os.read(parent.stdout.fileno(), 1) == b""
 

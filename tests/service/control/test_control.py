@@ -12,10 +12,10 @@ from edgerec.capture.feed import FeedSource
 from edgerec.service.commands import answer, feed_command, status_command
 from edgerec.service.control import Control
 from edgerec.service.control_socket import ControlSocket
-from tests.rigs.control_rig import PATIENCE_S, ask, echo, echoed, read_line, serving
+from tests.rigs.control_rig import ask, echo, echoed, read_line, serving
 from tests.rigs.fakes import FakeClock
 from tests.rigs.feed_rig import level
-from tests.rigs.waiting import wait_for
+from tests.rigs.waiting import PATIENCE_S, wait_for
 
 service = pytest.fixture(serving)
 

@@ -23,11 +23,10 @@ from tests.rigs.fakes import FakeClock, device
 from tests.rigs.long_runs import open_files
 from tests.rigs.made_recordings import chunks, sidecar
 from tests.rigs.recorder_rig import EagerSource, Running
-from tests.rigs.waiting import wait_for
+from tests.rigs.waiting import PATIENCE_S, wait_for
 
 REQUESTS = 10_000
 PER_CONNECTION = 80  # below the limit that has a test of its own
-PATIENCE_S = 60.0
 MAX_GROWTH_BYTES = 8 << 20
 """Over the second half. 5000 requests that each left 2 KB behind would be 10 MB."""
 ENDINGS = ("close", "half", "huge", "reset")

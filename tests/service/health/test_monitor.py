@@ -137,7 +137,7 @@ def test_the_thread_listens_by_itself_and_ends(monkeypatch):
     monkeypatch.setattr("edgerec.service.monitor.TICK_S", 0.01)
     monitor = Monitor(lambda: session.timeline, Listener(lambda span: heard.set()))
     monitor.start()
-    assert heard.wait(20)
+    assert heard.wait(PATIENCE_S)
     monitor.close()
     assert TimelineFrame(RATE) == session.history.committed
     assert not any(thread.name == "monitor" for thread in threading.enumerate())
@@ -152,7 +152,7 @@ def test_levels_are_announced_while_somebody_wants_them():
     monitor = Monitor(lambda: session.timeline, Listener(), announcer)
     monitor.start()
     try:
-        assert heard.wait(20.0)
+        assert heard.wait(PATIENCE_S)
     finally:
         monitor.close()
     level = reader.take()

@@ -3,8 +3,7 @@ import threading
 import pytest
 
 from edgerec.service.announcements import Announcer, FramesLost, Level, StateChanged
-
-PATIENCE_S = 20.0
+from tests.rigs.waiting import PATIENCE_S
 
 
 def lost(number):

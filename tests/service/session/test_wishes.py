@@ -5,8 +5,7 @@ import pytest
 from edgerec.capture.answers import RefusedError
 from edgerec.service.wishes import MAX_WAITING, Wishes
 from tests.rigs.fakes import START_NS, FakeClock, S
-
-PATIENCE_S = 20.0
+from tests.rigs.waiting import PATIENCE_S
 
 
 @pytest.fixture
