@@ -54,7 +54,7 @@ def test_a_device_that_delivers_nothing_any_more_is_killed_as_a_stall(child):
     (ended,) = child.source.deliver(LIMITS.stall_ns + 1)
     assert ended == StreamEnded(GapReason.STALL, "no frame for 1.2 s")
     assert (child.source.state.name, child.source.fileno()) == ("stalled", None)
-    await_exit()
+    await_exit(child.source)
 
 
 def test_a_header_without_frames_is_no_proof_of_life(child):
@@ -93,7 +93,7 @@ def test_blocks_longer_than_the_stall_limit_are_waited_for(child):
         deliveries += child.read(0)
     assert look_twice(child.source, 4 * S) == []
     assert len(child.source.deliver(4 * S + 1)) == 1
-    await_exit()
+    await_exit(child.source)
 
 
 def test_a_device_that_hangs_while_it_is_opened_is_killed_as_absent(child):
@@ -101,7 +101,7 @@ def test_a_device_that_hangs_while_it_is_opened_is_killed_as_absent(child):
     assert child.source.deliver(LIMITS.start_ns) == []
     (ended,) = child.source.deliver(LIMITS.start_ns + 1)
     assert ended == StreamEnded(GapReason.ABSENT, "not open after 10 s")
-    await_exit()
+    await_exit(child.source)
     assert child.source.deliver(LIMITS.start_ns + 2) == []  # reaped
     assert child.start(LIMITS.start_ns + 1 + LIMITS.first_retry_ns) == []
     assert child.source.state.restarts == 1
@@ -114,7 +114,7 @@ def test_a_malformed_stream_ends_there_and_what_came_before_it_is_delivered(chil
     assert (header, first.frames) == (HEADER, 4_800)
     assert ended.reason is GapReason.SOURCE
     assert "no block begins here" in ended.detail
-    await_exit()
+    await_exit(child.source)
 
 
 @pytest.fixture

@@ -91,7 +91,7 @@ def test_a_restarted_child_has_the_time_to_open_that_the_first_one_had(child):
     child.start(again_ns)
     assert child.source.deliver(again_ns + LIMITS.start_ns) == []
     assert len(child.source.deliver(again_ns + LIMITS.start_ns + 1)) == 1
-    await_exit()
+    await_exit(child.source)
 
 
 def test_a_device_that_appears_is_tried_at_once(child):
@@ -156,7 +156,7 @@ def test_a_device_whose_rate_is_another_than_it_says_is_opened_again_as_what_it_
         assert delivered[-1] == StreamEnded(
             GapReason.SOURCE, f"mic delivers {true_hz} frames a second in place of {taken_for_hz}"
         )
-        await_exit()
+        await_exit(child.source)
         child.source.deliver(now_ns)
         os.close(child.pipe)
         now_ns += S

@@ -13,7 +13,7 @@ from edgerec.capture import process
 from edgerec.capture.child import ChildLimits, ChildSource
 from tests.rigs.fake_child import LIMITS, Rig, await_exit, look_twice, until_told
 from tests.rigs.fakes import S
-from tests.rigs.waiting import PATIENCE_S
+from tests.rigs.waiting import PATIENCE_S, wait_for
 
 
 @pytest.mark.parametrize(
@@ -59,15 +59,18 @@ def test_a_kill_reaches_what_the_child_has_started(child):
     child.source.deliver(LIMITS.start_ns + 1)
     os.close(child.pipe)
     child.pipe = None
-    await_exit()
+    await_exit(child.source)
     # `cat` had the FIFO open; nobody reads there any more once it is dead.
-    for _ in range(100_000):
-        try:
-            os.close(os.open(child.fifo, os.O_WRONLY | os.O_NONBLOCK))
-        except OSError as error:
-            assert error.errno == errno.ENXIO
-            return
-    pytest.fail("what the child started is still alive")
+    wait_for(lambda: not is_read(child.fifo), why=lambda: "what the child started is still alive")
+
+
+def is_read(fifo):
+    try:
+        os.close(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK))
+    except OSError as error:
+        assert error.errno == errno.ENXIO
+        return False
+    return True
 
 
 def test_a_child_that_a_driver_holds_back_blocks_nothing_and_gets_no_twin(tmp_path, monkeypatch):
@@ -101,7 +104,7 @@ def test_a_child_that_closed_its_pipe_and_won_t_exit_is_told_after_a_while(monke
         assert "won't exit" in ended.detail
         assert source.deliver(LIMITS.exit_ns + 2) == []
     os.killpg(pid, signal.SIGKILL)
-    await_exit()
+    await_exit(source)
     source.close()
 
 
@@ -130,7 +133,7 @@ def test_a_child_that_complains_without_end_is_neither_blocked_nor_remembered(tm
         if source.fileno() is not None:
             select.select([source.fileno(), child._stderr], [], [], PATIENCE_S)
         else:
-            await_exit()
+            await_exit(source)
         assert len(child._stderr_tail) <= process.MAX_STDERR_BYTES
         deliveries = source.deliver(0)
     assert deliveries[0].detail == "last"

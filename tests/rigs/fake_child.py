@@ -82,7 +82,7 @@ class Rig:
         """Let the child run to its end."""
         os.close(self.pipe)
         self.pipe = None
-        await_exit()
+        await_exit(self.source)
 
     def fail(self, now_ns):
         """Start a child that ends without a frame; return what is delivered of it."""
@@ -99,9 +99,9 @@ def encode(message):
     return encode_block(message)
 
 
-def await_exit():
-    """Wait until a child has ended, and leave it to the source to reap it."""
-    os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+def await_exit(source):
+    """Wait until a source's child has ended, and leave it to the source to reap it."""
+    os.waitid(os.P_PID, source._child.pid, os.WEXITED | os.WNOWAIT)
 
 
 def look_twice(source, now_ns):
@@ -115,5 +115,5 @@ def until_told(source, now_ns=0):
         if source.fileno() is not None:
             select.select([source.fileno()], [], [], PATIENCE_S)
         else:
-            await_exit()
+            await_exit(source)
     return deliveries
