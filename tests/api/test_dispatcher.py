@@ -122,6 +122,7 @@ def test_a_handler_that_never_returns_is_left_behind_and_the_others_go_on(caplog
     program, told, released = Program(SHORT_S), [], threading.Event()
 
     def hang(event):
+        program.dispatcher._limit_s = LONG_S  # from now on: nobody else is slow
         released.wait(PATIENCE_S)
 
     program.on(hang)
@@ -141,6 +142,7 @@ def test_a_handler_that_comes_back_late_is_called_again():
 
     def handle(event):
         told.append(event)
+        program.dispatcher._limit_s = LONG_S
         released.wait(PATIENCE_S)
 
     program.on(handle)

@@ -182,9 +182,9 @@ def test_events_are_followed_and_a_server_that_returns_is_found_again(events):
             pipe.flush()
             wait_for(findings.take_appearance)
         wait_for(lambda: not findings.followed)
+        server.recorded = {9: "mic"}
         # The clock stands still, so only a new stream has the server tried again.
         findings.opened = OpenDevice(9, "pulse:mic", START_NS)
-        server.recorded = {9: "mic"}
         with events.open("w"):
             wait_for(lambda: findings.vouched(9))
     finally:

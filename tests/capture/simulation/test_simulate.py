@@ -17,6 +17,7 @@ from edgerec.capture.virtual_device import DeviceModel
 from edgerec.capture.wire import Decoder
 from edgerec.clock import boot_id, raw_now_ns
 from edgerec.service.capture_loop import PACE_MS
+from tests.rigs.waiting import PATIENCE_S, wait_for
 
 ROUGH = Faults(spike_per_hour=900, stall_per_hour=90, loss_per_hour=90, absence_per_hour=60)
 
@@ -187,13 +188,14 @@ def child():
         loss_per_hour=1,
         stall_per_hour=1,
     )
+    before_ns = raw_now_ns()
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.before_ns = before_ns
         yield process
         process.kill()
 
 
 def test_the_child_speaks_the_block_stream_from_now_on(child):
-    before_ns = raw_now_ns()
     header, *blocks = read_blocks(child, 3)
     assert (header.sample_rate, header.channels, header.track) == (16_000, 2, "bot")
     assert header.clock == "monotonic_raw"
@@ -203,7 +205,7 @@ def test_the_child_speaks_the_block_stream_from_now_on(child):
     assert blocks[0].flags & BlockFlags.NEW_STREAM
     assert {block.frames for block in blocks} == {320}
     # Nothing from before it was started, and nothing from the future.
-    assert before_ns < blocks[0].arrived_ns <= blocks[-1].arrived_ns <= raw_now_ns()
+    assert child.before_ns < blocks[0].arrived_ns <= blocks[-1].arrived_ns <= raw_now_ns()
 
 
 def test_the_childs_pipe_has_room_for_a_second_of_a_stereo_device(child):
@@ -216,14 +218,15 @@ def test_the_childs_pipe_has_room_for_a_second_of_a_stereo_device(child):
 def test_the_child_ends_quietly_on_a_signal(child, ending):
     read_blocks(child, 1)
     child.send_signal(ending)
-    assert child.wait(20) == -ending
+    assert child.wait(PATIENCE_S) == -ending
     assert child.stderr.read() == b""
 
 
 def test_the_child_ends_quietly_when_nobody_reads_any_more(child):
     read_blocks(child, 1)
     child.stdout.close()
-    assert child.wait(20) in (-signal.SIGPIPE, 0)  # 0 where SIGPIPE is blocked by who started us
+    # 0 where SIGPIPE is blocked by who started us.
+    assert child.wait(PATIENCE_S) in (-signal.SIGPIPE, 0)
     assert child.stderr.read() == b""
 
 
@@ -242,9 +245,11 @@ def test_the_child_dies_with_the_process_that_started_it():
     with subprocess.Popen([sys.executable, "-c", run], stdout=subprocess.PIPE) as parent:
         read_blocks(parent, 1)
         parent.kill()
-        deadline_ns = raw_now_ns() + 5_000_000_000
-        while os.read(parent.stdout.fileno(), 1 << 16):  # till both ends of the pipe are gone
-            assert raw_now_ns() < deadline_ns, "the child outlived its parent"
+        # Till both ends of the pipe are gone.
+        wait_for(
+            lambda: not os.read(parent.stdout.fileno(), 1 << 16),
+            why=lambda: "the child outlived its parent",
+        )
 
 
 def test_the_command_carries_every_option_to_the_device():
