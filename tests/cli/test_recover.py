@@ -84,4 +84,4 @@ def test_a_root_that_was_never_recorded_into_is_an_error_and_not_made(recover, r
     status, said, complaint = recover()
     assert (status, said) == (1, "")
     assert complaint == f"using {root}: nothing was ever recorded there; see storage.root\n"
-    assert list(root.parent.rglob("*")) == [root.parent / "edgerec.yaml", *([root] * there)]
+    assert set(root.parent.rglob("*")) == {root.parent / "edgerec.yaml", *([root] * there)}

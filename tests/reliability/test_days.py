@@ -2,10 +2,8 @@
 
 import gc
 import os
-import pathlib
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -40,7 +38,7 @@ KEPT_BYTES = 60 * (CHUNK_S * RATE * 4 + 3_000)  # two hours
 @pytest.mark.long
 def test_three_days_with_retention_on_leave_memory_and_open_files_flat(memory_path, monkeypatch):
     # Or that table is rebuilt at an hour that depends on how many modules are loaded.
-    monkeypatch.setattr(pathlib, "sys", SimpleNamespace(**vars(sys) | {"intern": str}))
+    monkeypatch.setattr(sys, "intern", str)
     clock = FakeClock()
     history = History(60 * RATE)
     with StorageRoot(memory_path / "root") as root:

@@ -4,6 +4,7 @@ import json
 import random
 import resource
 import select
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -244,7 +245,7 @@ PUSHES = st.lists(
 @given(PUSHES, st.sampled_from([CONTINUE_NS / S, 0.8]), st.sampled_from([0.01, 0.1, 0.25]))
 def test_whatever_is_pushed_is_recorded_whole(pushes, late_s, step_s):
     kiosk, tts = feeding(late_s=late_s)
-    expected_s, opened = 0.0, None
+    expected_s, opened = Fraction(), None
     for wait_us, rate, channels, length_ms, reconnect in pushes:
         kiosk.run_to(kiosk.now_s + wait_us / 1e6, step_s)
         if reconnect:
@@ -256,9 +257,9 @@ def test_whatever_is_pushed_is_recorded_whole(pushes, late_s, step_s):
             tts.open(sample_rate=rate, channels=channels)
         frames = rate * length_ms // 1000
         tts.push(level(frames / rate, rate, channels))
-        expected_s += frames / rate
+        expected_s += Fraction(frames, rate)
         kiosk.step()
-    kiosk.run_to(kiosk.now_s + expected_s + 2.0, step_s)
+    kiosk.run_to(kiosk.now_s + float(expected_s) + 2.0, step_s)
     pcm, reasons = kiosk.stop()
     heard = sounding(pcm)
     # Each push may have been an utterance of its own, which is good to a frame.

@@ -2,6 +2,7 @@
 
 import gc
 import json
+import sys
 import tracemalloc
 from dataclasses import replace
 
@@ -145,7 +146,9 @@ def test_turn_files_are_cut_where_a_sidecar_can_list_no_more_gaps(root, monkeypa
     assert verify(root.path).ok
 
 
-def test_turns_take_no_memory_once_they_are_published(root):
+def test_turns_take_no_memory_once_they_are_published(root, monkeypatch):
+    # pathlib keeps the names of files it has met: not what this is about.
+    monkeypatch.setattr(sys, "intern", str)
     rig = TurnRig(root, cutting=Cutting(20 * LETTER, 10**9))
     pcm = conversation("..SSS.....", "....SS....")
     held = []
@@ -157,5 +160,4 @@ def test_turns_take_no_memory_once_they_are_published(root):
             gc.collect()
             held.append(tracemalloc.get_traced_memory()[0])
     tracemalloc.stop()
-    # pathlib keeps the names of files it has met; a name is 60 bytes, and a turn has a few.
     assert held[1] - held[0] < 50 * 2 * 200
