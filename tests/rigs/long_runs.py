@@ -13,10 +13,10 @@ PAGE_BYTES = 4096
 LIBC = ctypes.CDLL(None)
 
 
-def result_of(module, folder, seconds, **how):
+def result_of(module, folder, *lengths, **how):
     """Run a module as a program that records so long into a folder, and prints JSON."""
     done = subprocess.run(
-        [sys.executable, "-m", module, str(folder), str(seconds)],
+        [sys.executable, "-m", module, str(folder), *map(str, lengths)],
         cwd=CHECKOUT,
         check=True,
         stdout=subprocess.PIPE,
@@ -36,11 +36,7 @@ def open_files():
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-def medians(resident, each_s):
-    """Of ten minutes, then of every hour: malloc goes up and down by half a MiB by itself.
-
-    There is a value for every `each_s`.
-    """
-    first, hour = round(600 / each_s), round(3600 / each_s)
-    later = [resident[start : start + hour] for start in range(first, len(resident), hour)]
+def medians(resident, *, first, each):
+    """Of the first values, then of every `each`: malloc goes up and down by itself."""
+    later = [resident[start : start + each] for start in range(first, len(resident), each)]
     return [statistics.median(values) for values in [resident[:first], *later]]
