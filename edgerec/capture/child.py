@@ -94,7 +94,6 @@ class ChildSource:
         self._header: StreamHeader | None = None  # the last one
         self._stall_ns = self._limits.stall_ns
         self._true_rate = TrueRate()
-        self._suspected = False
         self._appeared_ns: int | None = None  # a device has, since the last start and block
 
     @property
@@ -102,12 +101,20 @@ class ChildSource:
         """Whether what the child will send may wait; not while something is wrong with it."""
         has_room = self._child is not None and self._child.roomy
         goes_on = self.state.name == "running" and self._heard_ns > self._looked_ns - LULL_NS
-        return self._patient and has_room and goes_on
+        doubted = self._own is not None and self._own.doubted
+        return self._patient and has_room and goes_on and not doubted
+
+    @property
+    def held_since_ns(self) -> int | None:
+        """When the oldest block came that is held back for now; None while none is."""
+        if self._own is None or self._child is None or self._child.killed:
+            return None
+        return self._own.held_since_ns
 
     def fileno(self) -> int | None:
         """Return the pipe to select on; None while there is none and `deliver` needs a timer."""
-        if self._child is None or self._suspected:
-            return None
+        if self._child is None or (self._own is not None and self._own.doubted):
+            return None  # so that what is held back is bounded, whatever the child sends
         return self._child.fileno()
 
     def deliver(self, now_ns: int) -> list[Delivery]:
@@ -130,16 +137,13 @@ class ChildSource:
         if child.killed:
             return self._await_exit(child, now_ns)
         accusation = self.findings.accusation(child.pid)
-        self._suspected = accusation is None and self.findings.suspected(now_ns)
-        if self._suspected:
-            return []  # what comes meanwhile waits in the pipe
         deliveries: list[Delivery] = []
         fault = self._receive(child, own, now_ns, deliveries, rested=rested)
         if accusation is not None:
             wrong, since_ns = accusation
             deliveries = sent_before(since_ns, deliveries)
             fault = StreamEnded(GapReason.SOURCE, wrong)
-        elif fault is None and child.at_end:
+        elif fault is None and child.at_end and not own.doubted:
             child.kill()  # nothing can come of it any more, should it still run
             self._closed_ns = now_ns
             return deliveries + self._await_exit(child, now_ns)
@@ -185,11 +189,11 @@ class ChildSource:
         except WireError as error:
             fault = StreamEnded(GapReason.SOURCE, f"the capture child's output: {error}")
         if fault is None and child.at_end:
-            return self._note(own.rest(), now_ns, deliveries)
+            return self._note(own.rest(), now_ns, deliveries)  # none while it is doubted
         if fault is None and not rested:  # else it may be us who were late: the next look tells
             fault = self._overdue(now_ns)
         if fault is not None:
-            self._note(own.newest(), now_ns, deliveries)
+            self._note(own.held(), now_ns, deliveries)
         return fault
 
     def _arriving(self, child: ChildProcess, now_ns: int) -> Iterator[Message]:

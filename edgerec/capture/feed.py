@@ -36,6 +36,8 @@ class FeedSource:
 
     unhurried: Final = False
     """An application that pushes must be read, or it can't go on."""
+    held_since_ns: Final = None
+    """Nothing is held back: whose audio it is, is known."""
 
     def __init__(self, track: TrackName, clock: Clock) -> None:
         self.track = track

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Final
 
 SUSPECT_NS: Final = 500_000_000
-"""A suspicion that nobody confirms is dropped: what is held back longer would come too late."""
+"""A suspicion that nobody confirms is dropped: the server that is asked may hang, and both tracks
+wait for what is held back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +85,10 @@ class Findings:
 
     # For the source
 
-    def suspected(self, now_ns: int) -> bool:
-        """Whether what the child delivers now may be another device's."""
+    def suspected_since(self, now_ns: int) -> int | None:
+        """Return since when what the child delivers may be another device's; None: it is not."""
         since_ns = self._suspected_ns
-        return since_ns is not None and now_ns - since_ns < SUSPECT_NS
+        return since_ns if since_ns is not None and now_ns - since_ns < SUSPECT_NS else None
 
     def vouched(self, pid: int) -> bool:
         """Whether somebody would tell if this child's device were swapped."""

@@ -7,9 +7,10 @@ been told, or would have been; what is of another one is dropped.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import takewhile
+from itertools import chain, takewhile
 from typing import Final
 
 from edgerec.audio import Block, BlockFlags, Delivery, StreamHeader
@@ -40,9 +41,22 @@ class OwnAudio:
         self._pid = pid
         self._beginning: list[Message] = []  # of a stream that may still be moved
         self._begun_ns: int | None = None  # when that came; None: nothing is waited for
-        self._newest: Block | None = None  # of a watched device, which may be swapped by now
+        self._held: deque[Message] = deque()  # of a device that may be swapped by now
+        self._suspected_ns: int | None = None  # since when it may be, at the last look
         self._rate = 0  # of the stream that has passed
         self._opens_stream = False  # the next block is the first behind a header
+
+    @property
+    def doubted(self) -> bool:
+        """Whether it was being looked into, at the last `sift`, whose audio it is."""
+        return self._suspected_ns is not None
+
+    @property
+    def held_since_ns(self) -> int | None:
+        """When the oldest block came that waits here; None while none does."""
+        waiting = (one for one in chain(self._held, self._beginning) if isinstance(one, Block))
+        oldest = next(waiting, None)
+        return None if oldest is None else oldest.arrived_ns
 
     def sift(self, messages: Iterable[Message], now_ns: int) -> Iterator[Message]:
         """Take in what has come, and yield what by now is known to be its own, in order.
@@ -52,58 +66,70 @@ class OwnAudio:
         missed it. The first block of a stream that passes is marked as that: what the child marked
         may have been dropped.
         """
+        self._suspected_ns = self._findings.suspected_since(now_ns)
         for message in messages:
             if isinstance(message, StreamHeader) and self._may_be_moved(message):
                 self._begun_ns = now_ns
             if self._begun_ns is None:
-                yield from self._pass(message)
+                self._take_in(message)
+                yield from self._pass(now_ns)
             else:
                 self._beginning.append(message)
         if self._begun_ns is not None and (
             now_ns - self._begun_ns >= SUSPECT_NS or self._findings.vouched(self._pid)
         ):
-            yield from self._pass_beginning()
-        if self._newest is not None and now_ns - self._newest.arrived_ns > HOLD_NS:
-            yield from self.newest()
+            self._take_in_beginning()
+        yield from self._pass(now_ns)
 
-    def newest(self) -> Iterator[Message]:
-        """Yield the block that is held back, if any: a swap of its device has not been told."""
-        newest, self._newest = self._newest, None
-        if newest is not None:
-            yield newest
+    def held(self) -> Iterator[Message]:
+        """Yield what is held back of a stream that has passed: a swap has not been told."""
+        while self._held and not self.doubted:
+            yield self._held.popleft()
 
     def rest(self) -> Iterator[Message]:
-        """Yield all that waits: the child has ended, and nobody will tell anything of it."""
-        yield from self._pass_beginning()
-        yield from self.newest()
+        """Yield all that waits: the child has ended, and nobody will tell anything of it.
+
+        While it is doubted somebody may, and nothing is yielded.
+        """
+        self._take_in_beginning()
+        yield from self.held()
 
     def _may_be_moved(self, header: StreamHeader) -> bool:
         served = header.device.startswith(PULSE_PREFIX)
         return served and self._findings.followed and not self._findings.vouched(self._pid)
 
-    def _pass_beginning(self) -> Iterator[Message]:
+    def _take_in_beginning(self) -> None:
         beginning, self._beginning, self._begun_ns = self._beginning, [], None
         for message in beginning:
-            yield from self._pass(message)
+            self._take_in(message)
 
-    def _pass(self, message: Message) -> Iterator[Message]:
-        """Yield the newest block so far, and this message, unless it is to wait in its place.
-
-        For a swap is heard of within milliseconds, but not before its first frames may be here.
-        """
+    def _take_in(self, message: Message) -> None:
+        """Hold a message, unless it is from before the stream was its own."""
         if isinstance(message, StreamHeader):
             self._rate, self._opens_stream = message.sample_rate, True
-            yield from self.newest()
-            yield message
+            self._held.append(message)
         elif self._findings.began_ns(self._pid) <= max(self._sampled_ns(message), 0):
-            yield from self.newest()
             if self._opens_stream:
                 message = replace(message, flags=message.flags | BlockFlags.NEW_STREAM)
             self._opens_stream = False
-            if self._findings.vouched(self._pid):
-                self._newest = message
-            else:
-                yield message
+            self._held.append(message)
+
+    def _pass(self, now_ns: int) -> Iterator[Message]:
+        while self._held and not self._must_wait(self._held[0], now_ns):
+            yield self._held.popleft()
+
+    def _must_wait(self, oldest: Message, now_ns: int) -> bool:
+        """Whether what has waited longest may be another device's, or be found to be.
+
+        For a swap is heard of within milliseconds, but not before its first frames may be here.
+        """
+        if isinstance(oldest, StreamHeader):
+            return False
+        if self._suspected_ns is not None:
+            return oldest.arrived_ns > self._suspected_ns - HOLD_NS
+        is_newest = len(self._held) == 1
+        is_fresh = now_ns - oldest.arrived_ns <= HOLD_NS
+        return is_newest and is_fresh and self._findings.vouched(self._pid)
 
     def _sampled_ns(self, block: Block) -> int:
         """Return when a block began to be sampled, or a block before: they may come in pairs."""

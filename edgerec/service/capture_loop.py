@@ -42,6 +42,11 @@ class Source(Protocol):
         """Whether what it holds can wait for `PACE_MS`: it is stamped, has room, and runs."""
         ...
 
+    @property
+    def held_since_ns(self) -> int | None:
+        """When the oldest of what it holds back for now came; None while it holds back nothing."""
+        ...
+
     def fileno(self) -> int | None:
         """Return what to select on; None while there is nothing."""
         ...
@@ -159,6 +164,7 @@ class CaptureLoop:
                     self._log_state(name, delivery)
                     self._on_delivery(name, delivery)
                     self._synchronizer.deliver(name, delivery)
+                self._synchronizer.note_held(name, source.held_since_ns)
             ending = self._sessions.timeline
             self._sessions.advance(now_ns)
             state = self._sessions.state

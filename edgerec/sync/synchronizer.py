@@ -63,6 +63,7 @@ class Synchronizer:
         self._late_s = late_s
         self._drift_memory = drift_memory
         self._tracks = {name: self._new_track(plan) for name, plan in tracks.items()}
+        self._held_ns: dict[TrackName, int] = {}
         self._history: History | None = None
         self._pauses = Pauses()
         self._epoch_ns = 0
@@ -148,6 +149,16 @@ class Synchronizer:
         """Take in what a track's source delivered."""
         self._tracks[track].deliver(delivery)
 
+    def note_held(self, track: TrackName, since_ns: int | None) -> None:
+        """Take note that what a source has had from an instant on is held back, for now.
+
+        It is not overdue: the track is as it was at that instant, and the other one waits for it.
+        """
+        if since_ns is None:
+            self._held_ns.pop(track, None)
+        else:
+            self._held_ns[track] = since_ns
+
     def advance(self, now_ns: int) -> bool:
         """Place and commit what is decided or overdue at `now_ns`, at most one step of it.
 
@@ -158,8 +169,9 @@ class Synchronizer:
         now = self.frame_at(now_ns)
         before = self.history.committed
         limit = TimelineFrame(min(now, before + round(STEP_S * self._rate)))
-        for track in self._tracks.values():
-            track.advance(now, limit)
+        for name, track in self._tracks.items():
+            asked_ns = min(now_ns, self._held_ns.get(name, now_ns))
+            track.advance(self.frame_at(asked_ns), limit)
         # A piece that reaches past a stop is in history whole, and committed up to the stop.
         self._commit(TimelineFrame(min(limit, *self._ends().values())))
         return before < self.history.committed and limit < now
@@ -171,6 +183,7 @@ class Synchronizer:
         """
         before = self._tracks.pop(track, None)
         self._plans.pop(track, None)
+        self._held_ns.pop(track, None)
         if before is not None and self._history is not None:
             before.finish()
         if plan is None:

@@ -143,6 +143,18 @@ def test_a_child_that_is_patient_can_wait_only_while_it_runs(patient):
     assert not patient.source.unhurried
 
 
+def test_nor_while_it_is_looked_into_whose_audio_it_sends(patient):
+    patient.start(0)
+    patient.write(HEADER, block())
+    patient.read(0, 2)
+    patient.source.findings.suspect(1)
+    assert patient.source.deliver(1) == []
+    assert not patient.source.unhurried  # or what waits, waits for the next look
+    patient.source.findings.pass_over()
+    patient.source.deliver(2)
+    assert patient.source.unhurried
+
+
 def test_a_child_whose_pipe_is_small_cannot_wait(patient, monkeypatch):
     monkeypatch.setattr(process, "make_room", lambda pipe: False)  # as over the user's limit
     patient.start(0)

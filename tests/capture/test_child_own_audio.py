@@ -49,7 +49,7 @@ def test_a_device_that_was_swapped_is_killed_and_what_it_delivered_since_is_drop
     child.pass_on(block(4_800, arrived_ns=2 * S))
     assert child.source.deliver(2 * S) == []
     child.source.findings.suspect(2 * S)
-    child.write(block(9_600))
+    child.pass_on(block(9_600, arrived_ns=2 * S))
     assert child.source.deliver(2 * S) == []
     child.source.findings.accuse(pid, "another source")
     (ended,) = child.source.deliver(2 * S)
@@ -77,18 +77,54 @@ def test_what_a_swapped_device_delivered_before_it_was_suspected_is_its_own(chil
     assert (own.first_frame, ended.reason) == (4_800, GapReason.SOURCE)
 
 
-def test_a_suspected_device_is_not_read_until_it_is_cleared_or_nobody_does(child):
+def test_of_a_suspected_device_only_what_came_since_waits_until_it_is_cleared_or_nobody_does(child):
     pid = watched(child)
     child.source.findings.suspect(2 * S)
-    child.pass_on(block(4_800), block(9_600, arrived_ns=2 * S))
-    assert child.source.deliver(2 * S) == []
-    assert child.source.fileno() is None  # or a full pipe would have the loop spin
-    child.source.findings.vouch(pid)
+    last_ns = 2 * S - HOLD_NS
+    child.pass_on(block(4_800, arrived_ns=last_ns), block(9_600, arrived_ns=last_ns + 1))
     assert [one.first_frame for one in child.source.deliver(2 * S)] == [4_800]
-    later_ns = 2 * S + LIMITS.stall_ns - SUSPECT_NS
+    assert child.source.held_since_ns == last_ns + 1
+    assert child.source.fileno() is None  # or one that floods could fill our memory meanwhile
+    child.source.findings.vouch(pid)
+    assert [one.first_frame for one in child.source.deliver(2 * S + 2)] == [9_600]
+    assert child.source.held_since_ns is None
+    assert child.source.fileno() is not None
+    later_ns = 3 * S
     child.source.findings.suspect(later_ns)
-    assert child.source.deliver(later_ns) == []
-    assert child.source.deliver(later_ns + SUSPECT_NS)[-1].first_frame == 9_600
+    child.pass_on(block(14_400, arrived_ns=later_ns), block(19_200, arrived_ns=later_ns))
+    assert child.source.deliver(later_ns + SUSPECT_NS - 1) == []
+    told = child.source.deliver(later_ns + SUSPECT_NS)
+    assert [one.first_frame for one in told] == [14_400, 19_200]
+
+
+def test_nobody_waits_for_what_is_dropped_of_a_swapped_device(child):
+    pid = watched(child)
+    child.source.findings.suspect(2 * S)
+    child.pass_on(block(4_800, arrived_ns=2 * S))
+    assert child.source.deliver(2 * S) == []
+    assert child.source.held_since_ns == 2 * S
+    child.source.findings.accuse(pid, "another source")
+    assert len(child.source.deliver(2 * S)) == 1
+    assert child.source.held_since_ns is None
+
+
+def test_the_end_of_a_child_is_told_when_it_is_known_whose_its_last_block_was(child):
+    pid = watched(child)
+    child.source.findings.suspect(2 * S)
+    child.write(block(4_800, arrived_ns=2 * S))
+    child.end()
+    assert child.source.deliver(2 * S) == []
+    child.source.findings.vouch(pid)
+    last, ended = until_told(child.source, 2 * S + 1)
+    assert (last.first_frame, ended.reason) == (4_800, GapReason.ABSENT)
+
+
+def test_what_a_suspected_child_sent_before_it_sent_rubbish_is_not_heard(child):
+    watched(child)
+    child.source.findings.suspect(2 * S)
+    child.pass_on(block(4_800, arrived_ns=2 * S), b"rubbish" * 10)
+    (ended,) = child.source.deliver(2 * S)
+    assert ended.reason is GapReason.SOURCE
 
 
 def test_a_stall_delivers_what_was_held_before_it_is_told(child):

@@ -47,8 +47,8 @@ def test_a_block_that_is_held_back_comes_before_whatever_follows_it(own, finding
     assert sifted(own, S, HEADER, block(0, arrived_ns=S)) == ["mic"]
     assert sifted(own, S, block(4_800, arrived_ns=S)) == [0]
     assert sifted(own, S, HEADER, block(0, arrived_ns=S)) == [4_800, "mic"]
-    assert names(own.newest()) == [0]
-    assert names(own.newest()) == []
+    assert names(own.held()) == [0]
+    assert names(own.held()) == []
 
 
 def test_a_block_is_held_back_only_while_it_is_fresh(own, findings):
@@ -57,6 +57,37 @@ def test_a_block_is_held_back_only_while_it_is_fresh(own, findings):
     assert sifted(own, HOLD_NS, block(4_800)) == []
     assert sifted(own, HOLD_NS) == []
     assert sifted(own, HOLD_NS + 1) == [4_800]
+
+
+def test_while_it_is_looked_into_only_what_came_before_passes(own, findings):
+    findings.suspect(S)
+    before, since = block(0, arrived_ns=S - HOLD_NS), block(4_800, arrived_ns=S - HOLD_NS + 1)
+    assert sifted(own, S, HEADER, before, since, block(9_600, arrived_ns=S)) == ["mic", 0]
+    assert own.held_since_ns == since.arrived_ns
+    assert own.doubted
+    assert names(own.held()) == []
+    assert names(own.rest()) == []
+    findings.pass_over()
+    assert sifted(own, S) == [4_800, 9_600]
+    assert own.held_since_ns is None
+    assert not own.doubted
+
+
+def test_a_suspicion_that_follows_on_another_holds_back_only_its_own(own, findings):
+    findings.suspect(S)
+    assert sifted(own, S, HEADER, block(0, arrived_ns=S)) == ["mic"]
+    findings.suspect(S + HOLD_NS)
+    later = block(4_800, arrived_ns=S + HOLD_NS)
+    assert sifted(own, S + HOLD_NS, later) == [0]
+    assert own.held_since_ns == later.arrived_ns
+
+
+def test_a_beginning_that_waits_is_held_back_too(own, findings):
+    findings.followed = True
+    assert sifted(own, S, SERVED) == []
+    assert own.held_since_ns is None
+    assert sifted(own, S, block(0, arrived_ns=S), block(4_800, arrived_ns=S + 1)) == []
+    assert own.held_since_ns == S
 
 
 def test_only_a_sound_server_s_stream_may_be_moved(own, findings):

@@ -39,6 +39,7 @@ class FakeSource:
     """Delivers a device's handovers when their time has come."""
 
     unhurried = False
+    held_since_ns = None
 
     def __init__(self, handovers=()):
         self.state = SourceState("running", START_NS, "", 0)

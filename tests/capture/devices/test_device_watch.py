@@ -56,11 +56,11 @@ def watch(server, wanted="pulse:mic", opened=OPENED):
 def test_a_stream_on_its_own_source_is_vouched_for():
     watching, findings = watch(Server(p7="mic"))
     watching.suspect()
-    assert findings.suspected(START_NS)
+    assert findings.suspected_since(START_NS) == START_NS
     watching.check()
     assert findings.vouched(7)
     assert not findings.vouched(8)
-    assert not findings.suspected(START_NS)
+    assert findings.suspected_since(START_NS) is None
     assert findings.accusation(7) is None
 
 
@@ -71,7 +71,7 @@ def test_a_stream_on_another_source_is_accused_by_name_and_stays_suspected():
     told = "the sound server records speaker.monitor in the place of mic"
     assert findings.accusation(7) == (told, START_NS)
     assert findings.accusation(8) is None
-    assert findings.suspected(START_NS)
+    assert findings.suspected_since(START_NS) == START_NS
     assert not findings.vouched(7)
 
 
@@ -84,7 +84,7 @@ def test_a_source_that_was_away_for_a_moment_is_another_one():
     watching.check()
     told = "the sound server took mic away and put it back"
     assert findings.accusation(7) == (told, START_NS)
-    assert findings.suspected(START_NS)
+    assert findings.suspected_since(START_NS) == START_NS
     findings.opened = OpenDevice(8, "pulse:mic", START_NS)  # the next child knows only this one
     server.recorded = {8: "mic"}
     watching.check()
@@ -118,7 +118,7 @@ def test_a_server_that_gives_no_answer_holds_nobody_up(answer):
     watching, findings = watch(server)
     watching.suspect()
     watching.check()
-    assert not findings.suspected(START_NS)
+    assert findings.suspected_since(START_NS) is None
     assert findings.accusation(7) is None
 
 

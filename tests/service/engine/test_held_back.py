@@ -1,0 +1,108 @@
+"""What is held back of a track while the sound server is asked whose audio it is: nothing lost."""
+
+from dataclasses import replace
+
+import pytest
+
+from edgerec.capture.findings import SUSPECT_NS, Findings
+from edgerec.capture.own_audio import HOLD_NS, OwnAudio
+from edgerec.capture.portaudio import SERVER_BLOCK_MS
+from edgerec.service.capture_loop import PACE_MS, TICK_MS
+from tests.rigs.capture_rig import NO_REASON, RATE, Rig, epoch_s, runs
+from tests.rigs.fakes import FakeSource, S, device
+
+PID = 7
+PAIR_S = 2 * SERVER_BLOCK_MS / 1000
+STEADY_S = 8.0  # by then the session has begun
+PACE_S = PACE_MS / 1000
+SUSPECT_S = SUSPECT_NS / S
+
+
+def in_pairs(handovers):
+    """Have blocks come two at a time, as a sound server's do: the first when the second does."""
+    handovers = iter(handovers)
+    yield next(handovers)  # the header
+    for first, second in zip(handovers, handovers, strict=False):
+        arrived = replace(first.delivery, arrived_ns=second.at_ns)
+        yield replace(first, at_ns=second.at_ns, delivery=arrived)
+        yield second
+
+
+class ServedSource(FakeSource):
+    """A source behind a sound server, which may have swapped it whenever something changes."""
+
+    def __init__(self, handovers):
+        super().__init__(in_pairs(handovers))
+        self.findings = Findings()
+        self._own = OwnAudio(self.findings, PID)
+
+    @property
+    def held_since_ns(self):
+        return self._own.held_since_ns
+
+    def deliver(self, now_ns):
+        return list(self._own.sift(super().deliver(now_ns), now_ns))
+
+
+@pytest.fixture
+def rig():
+    rig = Rig(user=device("user"))
+    bot = rig.loop._sources["bot"] = ServedSource(device("bot", block_ms=SERVER_BLOCK_MS))
+    rig.bot = bot
+    rig.run_to(STEADY_S)
+    return rig
+
+
+def look_at(rig, seconds):
+    rig.clock.raw_ns = rig.at(seconds)
+    rig.loop.step(rig.clock.raw_ns)
+
+
+def has_no_gap(rig):
+    recorded = rig.reasons("bot")
+    assert runs(recorded) == [(NO_REASON, len(recorded))]
+    assert rig.timeline.reports["bot"].late_frames == 0
+
+
+@pytest.mark.parametrize("is_vouched", [False, True], ids=["another server's", "this server's"])
+@pytest.mark.parametrize("looks", range(1, 11))
+def test_a_question_to_the_sound_server_costs_no_frame_whenever_it_is_asked(rig, looks, is_vouched):
+    """Asked just before a look, and answered as late as is waited for.
+
+    Ten looks, 0.9 s apart, meet the half second between two pairs of blocks in five phases: what
+    has come since the look before is 0.9 to 1.4 s behind, more than any track is waited for.
+    """
+    if is_vouched:
+        rig.bot.findings.vouch(PID)
+    for nth in range(1, looks):
+        look_at(rig, STEADY_S + nth * PACE_S)
+    asked_s = STEADY_S + looks * PACE_S
+    rig.bot.findings.suspect(rig.at(asked_s))
+    tick_s = TICK_MS / 1000
+    for passed_s in (0.0, tick_s, SUSPECT_S - 0.001):
+        look_at(rig, asked_s + passed_s)
+    rig.bot.findings.pass_over()
+    rig.run_to(asked_s + SUSPECT_S + tick_s)
+    has_no_gap(rig)
+
+
+def test_nor_do_questions_one_after_the_other_without_a_pause(rig):
+    """As when somebody else's streams come and go all the time: each look meets one.
+
+    Behind is what is held, the time to the next pair, and a block and a bit in the resampler.
+    """
+    for nth in range(1, 40):
+        look_s = STEADY_S + nth * TICK_MS / 1000
+        rig.bot.findings.suspect(rig.at(look_s))
+        look_at(rig, look_s)
+        committed_s = epoch_s(rig.timeline) + rig.timeline.history.committed / RATE
+        assert look_s - committed_s < HOLD_NS / S + 2 * PAIR_S
+    has_no_gap(rig)
+
+
+def test_a_device_that_ends_while_it_is_asked_about_is_silence_when_nothing_is_held_any_more(rig):
+    rig.bot._handovers, rig.bot._next = iter(()), None
+    rig.bot.findings.suspect(rig.at(STEADY_S))
+    rig.run_to(STEADY_S + 5.0)
+    _, (reason, _) = runs(rig.reasons("bot"))
+    assert reason != NO_REASON
