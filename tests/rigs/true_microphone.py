@@ -120,11 +120,24 @@ class Microphone:
         held_bytes = _held_bytes(self._pipe)
         if not held_bytes or held_bytes < self._left_bytes:
             self._read_ns = now_ns
-        too_many = held_bytes - round(WAITING_S * self._rate) * 2
-        if too_many > 0 and now_ns - self._read_ns > UNREAD_S * 1e9:
-            os.read(self._pipe, too_many)
-        os.write(self._pipe, self._sound.piece(self._written_ns, now_ns, self._rate))
+        keep_bytes = round(WAITING_S * self._rate) * 2
+        sound = self._sound.piece(self._written_ns, now_ns, self._rate)
+        if held_bytes > keep_bytes and now_ns - self._read_ns > UNREAD_S * 1e9:
+            sound = self._take_back(held_bytes, keep_bytes) + sound
+        os.write(self._pipe, sound)
         self._left_bytes = _held_bytes(self._pipe)
+
+    def _take_back(self, held_bytes, keep_bytes):
+        """Empty the pipe; return what of it the server is to find there all the same: the newest.
+
+        Or all that is left, where the server has begun to read meanwhile: it goes on with what
+        follows. One read, during which nobody else can.
+        """
+        try:
+            taken = os.read(self._pipe, PIPE_BYTES)
+        except BlockingIOError:
+            return b""  # it has read all of it
+        return taken[-keep_bytes:] if len(taken) == held_bytes else taken
 
 
 def _held_bytes(pipe):
