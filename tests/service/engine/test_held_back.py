@@ -6,7 +6,8 @@ import pytest
 
 from edgerec.capture.findings import SUSPECT_NS, Findings
 from edgerec.capture.own_audio import HOLD_NS, OwnAudio
-from edgerec.capture.portaudio import SERVER_BLOCK_MS
+from edgerec.capture.portaudio import DEFAULT_BLOCK_MS, SERVER_BLOCK_MS
+from edgerec.config.schema import BLOCK_MARGIN_MS
 from edgerec.service.capture_loop import PACE_MS, TICK_MS
 from tests.rigs.capture_rig import NO_REASON, RATE, Rig, epoch_s, runs
 from tests.rigs.fakes import FakeSource, S, device
@@ -44,13 +45,17 @@ class ServedSource(FakeSource):
         return list(self._own.sift(super().deliver(now_ns), now_ns))
 
 
-@pytest.fixture
-def rig():
-    rig = Rig(user=device("user"))
-    bot = rig.loop._sources["bot"] = ServedSource(device("bot", block_ms=SERVER_BLOCK_MS))
-    rig.bot = bot
+def recording(block_ms, **options):
+    """A rig that records a microphone, and a source of such blocks."""
+    rig = Rig(user=device("user"), **options)
+    rig.bot = rig.loop._sources["bot"] = ServedSource(device("bot", block_ms=block_ms))
     rig.run_to(STEADY_S)
     return rig
+
+
+@pytest.fixture
+def rig():
+    return recording(SERVER_BLOCK_MS)
 
 
 def look_at(rig, seconds):
@@ -106,3 +111,19 @@ def test_a_device_that_ends_while_it_is_asked_about_is_silence_when_nothing_is_h
     rig.run_to(STEADY_S + 5.0)
     _, (reason, _) = runs(rig.reasons("bot"))
     assert reason != NO_REASON
+
+
+def test_nor_does_a_block_that_waits_because_it_is_fresh_where_a_track_is_waited_for_briefly():
+    """As briefly as may be configured: less than a block waits here.
+
+    After half a minute in which each second block came late that is known to be usual, and no block
+    is waited with any more until it is decided whether something is missing before it.
+    """
+    late_ms = DEFAULT_BLOCK_MS + BLOCK_MARGIN_MS
+    assert late_ms < HOLD_NS / 1e6
+    rig = recording(DEFAULT_BLOCK_MS, late_s=late_ms / 1000)
+    rig.bot.findings.vouch(PID)
+    rig.run_to(STEADY_S + 30)
+    for hundredths in range(100):
+        look_at(rig, STEADY_S + 30 + hundredths / 100)
+    has_no_gap(rig)
