@@ -11,9 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-SUSPECT_NS: Final = 500_000_000
+SUSPECT_NS: Final = 1_200_000_000
 """A suspicion that nobody confirms is dropped: the server that is asked may hang, and both tracks
-wait for what is held back."""
+wait for what is held back. Where a dozen programs want two cores an answer takes up to 0.9 s, and
+audio of another source would be heard until then. A session's end waits for 2 s, in which half a
+second of blocks have to come as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +88,14 @@ class Findings:
     # For the source
 
     def suspected_since(self, now_ns: int) -> int | None:
-        """Return since when what the child delivers may be another device's; None: it is not."""
-        since_ns = self._suspected_ns
-        return since_ns if since_ns is not None and now_ns - since_ns < SUSPECT_NS else None
+        """Return since when what the child delivers may be another device's; None: it is not.
+
+        What changed before the child was started has nothing to do with it.
+        """
+        since_ns, opened = self._suspected_ns, self._opened
+        if since_ns is None or (opened is not None and since_ns < opened.started_ns):
+            return None
+        return since_ns if now_ns - since_ns < SUSPECT_NS else None
 
     def vouched(self, pid: int) -> bool:
         """Whether somebody would tell if this child's device were swapped."""

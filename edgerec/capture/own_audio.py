@@ -15,10 +15,12 @@ from typing import Final
 
 from edgerec.audio import Block, BlockFlags, Delivery, StreamHeader
 from edgerec.capture.devices import PULSE_PREFIX
-from edgerec.capture.findings import SUSPECT_NS, Findings
+from edgerec.capture.findings import Findings
 
 HOLD_NS: Final = 200_000_000
 """Of its arrival: that it is another device's is heard of within milliseconds."""
+BEGINNING_NS: Final = 500_000_000
+"""For a stream's beginning to be vouched for: nobody does where another server is followed."""
 _SECOND_NS: Final = 1_000_000_000
 
 Message = StreamHeader | Block
@@ -76,7 +78,7 @@ class OwnAudio:
             else:
                 self._beginning.append(message)
         if self._begun_ns is not None and (
-            now_ns - self._begun_ns >= SUSPECT_NS or self._findings.vouched(self._pid)
+            now_ns - self._begun_ns >= BEGINNING_NS or self._findings.vouched(self._pid)
         ):
             self._take_in_beginning()
         yield from self._pass(now_ns)

@@ -4,7 +4,7 @@ import pytest
 
 from edgerec.audio import Block, BlockFlags, GapReason, StreamEnded
 from edgerec.capture.findings import SUSPECT_NS
-from edgerec.capture.own_audio import HOLD_NS
+from edgerec.capture.own_audio import BEGINNING_NS, HOLD_NS
 from edgerec.capture.pace import TrueRate
 from tests.rigs.fake_child import HEADER, LIMITS, PAIR_NS, SERVED, block, look_twice, until_told
 from tests.rigs.fakes import S
@@ -211,20 +211,20 @@ def test_a_servers_stream_is_not_heard_before_it_is_vouched_for(child):
     assert child.source.deliver(1 * S) == []
     child.source.findings.begins(pid, begin_ns)
     child.source.findings.vouch(pid)
-    vouched = child.source.deliver(1 * S + SUSPECT_NS - 1)
+    vouched = child.source.deliver(1 * S + BEGINNING_NS - 1)
     header, first = vouched + child.source.deliver(own.arrived_ns + HOLD_NS + 1)
     assert (header, first.first_frame) == (SERVED, 4_800)
     assert first.flags == BlockFlags.NEW_STREAM
 
 
-def test_nor_is_it_waited_for_longer_than_a_suspicion_lasts(child):
+def test_nor_is_it_waited_for_long(child):
     child.source.findings.followed = True
     child.start(0)
     child.pass_on(SERVED, block(0))
     came_ns = LIMITS.start_ns - 1
     assert child.source.deliver(came_ns) == []
-    assert child.source.deliver(came_ns + SUSPECT_NS - 1) == []  # nor taken for one that hangs
-    assert len(child.source.deliver(came_ns + SUSPECT_NS)) == 2
+    assert child.source.deliver(came_ns + BEGINNING_NS - 1) == []  # nor taken for one that hangs
+    assert len(child.source.deliver(came_ns + BEGINNING_NS)) == 2
 
 
 def test_nor_is_it_lost_when_its_child_ends_meanwhile(child):

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from edgerec.audio import Block, BlockFlags
-from edgerec.capture.findings import SUSPECT_NS, Findings
-from edgerec.capture.own_audio import HOLD_NS, OwnAudio, sent_before
+from edgerec.capture.findings import Findings
+from edgerec.capture.own_audio import BEGINNING_NS, HOLD_NS, OwnAudio, sent_before
 from edgerec.capture.wire import WireError
 from tests.rigs.fake_child import HEADER, PAIR_NS, SERVED, block
 from tests.rigs.fakes import S
@@ -105,9 +105,9 @@ def test_the_beginning_of_a_stream_that_was_vouched_for_early_passes_at_once(own
 def test_what_follows_a_beginning_that_passed_does_not_wait_again(own, findings):
     findings.followed = True
     assert sifted(own, 0, SERVED, block(0)) == []
-    assert sifted(own, SUSPECT_NS - 1, block(4_800)) == []
-    assert sifted(own, SUSPECT_NS, block(9_600)) == ["pulse:mic", 0, 4_800, 9_600]
-    assert next(own.sift(malformed_behind(block(14_400)), SUSPECT_NS)) == block(14_400)
+    assert sifted(own, BEGINNING_NS - 1, block(4_800)) == []
+    assert sifted(own, BEGINNING_NS, block(9_600)) == ["pulse:mic", 0, 4_800, 9_600]
+    assert next(own.sift(malformed_behind(block(14_400)), BEGINNING_NS)) == block(14_400)
 
 
 def test_a_beginning_that_is_vouched_for_ends_with_a_block_that_is_held_back(own, findings):

@@ -9,6 +9,7 @@ from edgerec.capture.own_audio import HOLD_NS, OwnAudio
 from edgerec.capture.portaudio import DEFAULT_BLOCK_MS, SERVER_BLOCK_MS
 from edgerec.config.schema import BLOCK_MARGIN_MS
 from edgerec.service.capture_loop import PACE_MS, TICK_MS
+from edgerec.service.sessions import TAIL_NS
 from tests.rigs.capture_rig import NO_REASON, RATE, Rig, epoch_s, runs
 from tests.rigs.fakes import FakeSource, S, device
 
@@ -16,7 +17,6 @@ PID = 7
 PAIR_S = 2 * SERVER_BLOCK_MS / 1000
 STEADY_S = 8.0  # by then the session has begun
 PACE_S = PACE_MS / 1000
-SUSPECT_S = SUSPECT_NS / S
 
 
 def in_pairs(handovers):
@@ -83,11 +83,11 @@ def test_a_question_to_the_sound_server_costs_no_frame_whenever_it_is_asked(rig,
         look_at(rig, STEADY_S + nth * PACE_S)
     asked_s = STEADY_S + looks * PACE_S
     rig.bot.findings.suspect(rig.at(asked_s))
-    tick_s = TICK_MS / 1000
-    for passed_s in (0.0, tick_s, SUSPECT_S - 0.001):
-        look_at(rig, asked_s + passed_s)
+    for ticks in range(round(SUSPECT_NS / 1e6) // TICK_MS + 1):
+        look_at(rig, asked_s + ticks * TICK_MS / 1000)
+    look_at(rig, asked_s + SUSPECT_NS / S - 0.001)
     rig.bot.findings.pass_over()
-    rig.run_to(asked_s + SUSPECT_S + tick_s)
+    rig.run_to(asked_s + SUSPECT_NS / S + TICK_MS / 1000)
     has_no_gap(rig)
 
 
@@ -126,4 +126,16 @@ def test_nor_does_a_block_that_waits_because_it_is_fresh_where_a_track_is_waited
     rig.run_to(STEADY_S + 30)
     for hundredths in range(100):
         look_at(rig, STEADY_S + 30 + hundredths / 100)
+    has_no_gap(rig)
+
+
+@pytest.mark.parametrize("tenths", range(5))
+def test_a_session_that_ends_while_it_is_asked_lacks_nothing_of_its_end(rig, tenths):
+    """All that was sampled before the stop has come a pair of blocks later, and may wait then."""
+    assert SUSPECT_NS + PAIR_S * S < TAIL_NS
+    rig.loop.stop()
+    suspected_s = STEADY_S + tenths / 10
+    rig.run_to(suspected_s)
+    rig.bot.findings.suspect(rig.at(suspected_s))
+    rig.run_until(rig.ended, STEADY_S + TAIL_NS / S)
     has_no_gap(rig)
