@@ -1,7 +1,6 @@
 """Kill a recording at a random moment: what is lost, and is everything else whole?"""
 
 import random
-import signal
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -42,4 +41,4 @@ def live_kills(count, *, seed, jobs, is_pipewire=False):
         try:
             yield from kills(count, seed=seed, jobs=jobs, tracks=tracks)
         finally:
-            server.signal(signal.SIGKILL)
+            server.close()

@@ -102,7 +102,7 @@ def measure(folder: Path, seconds: float) -> Skewed:
     finally:
         recorder.kill()
         feeder.kill()
-        server.signal(signal.SIGKILL)
+        server.close()
     return _evaluate(folder / "root" / "ready")
 
 

@@ -1,11 +1,11 @@
 """What the tests of real devices have in common: servers, each of a test's own."""
 
 import shutil
-import signal
 from contextlib import ExitStack
 
 import pytest
 
+from tests.rigs.machine import Machine
 from tests.rigs.outages import Rig
 from tests.rigs.sound_server import SoundServer
 
@@ -34,18 +34,26 @@ def is_pipewire():
 
 
 @pytest.fixture
-def sound_server(tmp_path, monkeypatch, is_pipewire):
-    """Start a server; this process's own environment points to it too."""
-    server = SoundServer(tmp_path / "sound", is_pipewire=is_pipewire)
-    for name, value in server.env.items():
-        monkeypatch.setenv(name, value)
-    yield server
-    server.signal(signal.SIGCONT)
-    server.signal(signal.SIGKILL)
+def machine(witness, figures):
+    """The machine, as the test's own processes have it."""
+    machine = Machine(witness, figures)
+    yield machine
+    machine.close()
 
 
 @pytest.fixture
-def rig(tmp_path, is_pipewire):
+def sound_server(tmp_path, monkeypatch, machine, is_pipewire):
+    """Start a server; this process's own environment points to it too."""
+    server = SoundServer(tmp_path / "sound", is_pipewire=is_pipewire)
+    machine.watch(server.pids)
+    for name, value in server.env.items():
+        monkeypatch.setenv(name, value)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def rig(tmp_path, is_pipewire, machine):
     """Start servers whose microphones a test may take away; see `outages`."""
     with ExitStack() as stack:
-        yield Rig(tmp_path, stack, is_pipewire=is_pipewire)
+        yield Rig(tmp_path, stack, machine, is_pipewire=is_pipewire)

@@ -7,15 +7,12 @@ The tests here have bounds of their own; those that are the same on PulseAudio a
 import json
 import subprocess
 import sys
-import time
-from contextlib import closing
 from functools import partial
 
 import pytest
 
 from edgerec.clock import raw_now_ns
-from tests.rigs.outages import break_and_mend, is_silent_only_for, is_untouched
-from tests.rigs.played_kiosk import STARTS_S, Kiosk, likeness, recorded
+from tests.rigs.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.real
 
@@ -27,7 +24,9 @@ def is_pipewire():
 
 def edgerec(*arguments):
     command = [sys.executable, "-m", "edgerec", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout
+    return subprocess.run(
+        command, capture_output=True, text=True, check=True, timeout=PATIENCE_S
+    ).stdout
 
 
 def test_what_there_is_to_record_is_told_and_what_to_write_for_the_loudspeaker(sound_server):
@@ -43,29 +42,19 @@ def test_what_there_is_to_record_is_told_and_what_to_write_for_the_loudspeaker(s
     assert "bot: {device: 'pulse:kiosk_speaker.monitor', channels: 2}" in told
 
 
-def test_what_is_played_is_recorded_without_a_gap(sound_server, tmp_path):
-    seconds, lead_s = 10.0, 6.0
-    with closing(Kiosk(sound_server, tmp_path, seconds, lead_s)) as kiosk:
-        time.sleep(lead_s + seconds - STARTS_S)
-        kiosk.stop()
-        channels, gaps = recorded(kiosk.root)
-        assert gaps == {"user": [], "bot": []}
-        likeness(kiosk.heard, channels)
-
-
 def test_a_source_that_goes_is_a_gap_and_what_the_same_server_has_besides_is_untouched(rig):
     kiosk = rig.start(same_server=True)
-    fault = break_and_mend(kiosk, rig.mic.unplug, rig.mic.plug_in, down_s=1.0)
+    fault = rig.break_and_mend(kiosk, rig.mic.unplug, rig.mic.plug_in, down_s=1.0)
     tracks = kiosk.finish()
-    is_untouched(tracks["bot"], mic=rig.mic)
-    is_silent_only_for([fault], tracks["user"], mic=rig.mic, reasons={"source", "absent"})
+    rig.expect_untouched(tracks["bot"])
+    rig.expect_silence_only_for([fault], tracks["user"], reasons={"source", "absent"})
 
 
 def test_a_device_that_is_named_is_found_again_when_another_one_becomes_the_default(rig):
     rig.server.pactl("set-default-source", "mic")
     kiosk = rig.start()
     change = partial(rig.server.pactl, "set-default-source", "wrong")
-    fault = break_and_mend(kiosk, change, raw_now_ns, down_s=0.0)
+    fault = rig.break_and_mend(kiosk, change, raw_now_ns, down_s=0.0)
     tracks = kiosk.finish()
-    is_untouched(tracks["bot"], mic=rig.mic)
-    is_silent_only_for([fault], tracks["user"], mic=rig.mic, reasons={"source", "absent"})
+    rig.expect_untouched(tracks["bot"])
+    rig.expect_silence_only_for([fault], tracks["user"], reasons={"source", "absent"})

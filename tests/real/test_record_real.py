@@ -1,75 +1,61 @@
-"""`edgerec run` on real PortAudio, ALSA and PulseAudio: what was played is what is in the files."""
+"""`edgerec run` on real PortAudio, ALSA and a sound server: what was played is in the files."""
 
-import itertools
 import os
 import signal
-import time
 
-import numpy as np
 import pytest
 
-from tests.rigs.alignment import find
-from tests.rigs.played_kiosk import (
-    LEAST_WHILE_BENDING,
-    RATE,
-    STARTS_S,
-    Kiosk,
-    correlations,
-    likeness,
-    recorded,
-)
+from tests.rigs.outages import GROSSLY_S, MISPLACED_S, later_s
+from tests.rigs.played_kiosk import PlayedKiosk
+from tests.rigs.recorded_kiosk import SETTLES_S
+from tests.rigs.sound_server import ON_BOTH
+from tests.rigs.true_sound import RATE
 
 pytestmark = pytest.mark.real
 
+PLAYED_S = 5.0
 KNOWN_S = 40.0  # by then the devices' clocks are known as well as a sound server lets them be
+WHOLE_S = 2.0
 
 
 @pytest.fixture
-def kiosk(sound_server, tmp_path):
-    kiosks = []
-
-    def start(seconds, lead_s):
-        kiosks.append(Kiosk(sound_server, tmp_path, seconds, lead_s))
-        return kiosks[-1]
-
-    yield start
-    for started in kiosks:
-        started.close()
+def kiosk(sound_server, tmp_path, machine):
+    kiosk = PlayedKiosk(sound_server, tmp_path, machine)
+    yield kiosk
+    kiosk.close()
 
 
-def test_what_is_played_is_recorded_user_left_and_bot_right_without_a_gap(kiosk):
-    seconds = 20.0
-    kiosk = kiosk(seconds, KNOWN_S)
-    time.sleep(KNOWN_S + seconds - STARTS_S)
-    kiosk.stop()
-    channels, gaps = recorded(kiosk.root)
-    assert gaps == {"user": [], "bot": []}
-    for alike in likeness(kiosk.heard, channels).values():
-        assert np.median(alike) > 0.99
+@ON_BOTH
+def test_what_is_played_is_recorded_user_left_and_bot_right_without_a_gap(kiosk, figures):
+    kiosk.settle()
+    if figures.are_held:
+        kiosk.wait_for_audio(KNOWN_S)
+    begins = kiosk.play(PLAYED_S)
+    tracks = kiosk.finish()
+    for name, track in tracks.items():
+        kiosk.expect_no_gap(track)
+        kiosk.expect_heard(name, tracks, begins, round(PLAYED_S * RATE))
 
 
-def test_a_device_that_stalls_is_a_gap_as_long_as_what_is_missing_and_the_other_has_none(kiosk):
-    seconds, lead_s, plays_s = 20.0, 8.0, 5.0
-    kiosk = kiosk(seconds, lead_s)
-    time.sleep(lead_s + plays_s - STARTS_S)
+def test_a_device_that_stalls_is_a_gap_as_long_as_what_is_missing_and_the_other_has_none(
+    kiosk, machine
+):
+    kiosk.settle()
+    kiosk.play(WHOLE_S)
     os.kill(kiosk.child_of("user"), signal.SIGSTOP)  # what it will be killed for
-    time.sleep(seconds - plays_s)
-    kiosk.stop()
-    channels, gaps = recorded(kiosk.root)
-    assert gaps["bot"] == []
-    assert {gap["reason"] for gap in gaps["user"]} <= {"stall", "absent"}
-    for gap, following in itertools.pairwise(gaps["user"]):
-        assert gap["start_frame"] + gap["frames"] == following["start_frame"]
-    start = gaps["user"][0]["start_frame"]
-    stop = gaps["user"][-1]["start_frame"] + gaps["user"][-1]["frames"]
-    assert not channels[0, start:stop].any()
-    assert (stop - start) / RATE > 1.4  # so long it was waited for
-    heard = kiosk.heard["user"]
-    begins = find(heard[:RATE], channels[0])
-    before = channels[0, begins:start]
-    assert len(before) > (plays_s - 2 * STARTS_S) * RATE
-    assert min(correlations(heard, before)) > LEAST_WHILE_BENDING
-    after = channels[0, stop + RATE : stop + 3 * RATE]
-    came_back = find(after, heard)
-    assert came_back / RATE == pytest.approx((stop + RATE - begins) / RATE, abs=0.05)
-    assert min(correlations(heard[came_back:], after)) > LEAST_WHILE_BENDING
+    kiosk.wait_for_fault("stalled", restarts=0)
+    kiosk.wait_until(user="running")
+    kiosk.wait_for_audio(SETTLES_S + WHOLE_S)
+    tracks = kiosk.finish()
+    kiosk.expect_no_gap(tracks["bot"])
+    user = tracks["user"]
+    assert {reason for _, _, reason in user.gaps} <= {"stall", "absent"}
+    ((start, stop),) = user.outages()
+    assert not user.samples[start:stop].any()
+    frames = round(WHOLE_S * RATE)
+    before = kiosk.expect_heard("user", tracks, start - frames, frames)
+    behind = kiosk.expect_heard("user", tracks, len(user.samples) - frames, frames)
+    misplaced_s, since_ns = abs(later_s(behind[-1], before[-1])), user.instant_ns(start)
+    what, limit_ms = "played: misplaced when it is back", 1000 * MISPLACED_S
+    machine.note(what, 1000 * misplaced_s, "ms", limit=limit_ms, since_ns=since_ns)
+    assert misplaced_s < GROSSLY_S

@@ -91,7 +91,7 @@ def sound(tmp_path_factory):
     for one in (folder.parent, folder):
         one.chmod(0o755)  # the service's user is none of this machine's
     yield server
-    server.signal(9)
+    server.close()
 
 
 @pytest.fixture(scope="module")

@@ -26,12 +26,13 @@ def watch(key: object, why_dead: Callable[[], str | None]) -> None:
     _watched[key] = why_dead
 
 
-def watch_process(name: str, process: "Popen[bytes] | Popen[str]") -> None:
-    """Look at a process that may end well by itself, but must not fail."""
+def watch_process(name: str, process: "Popen[bytes] | Popen[str]", *, may_end: bool = True) -> None:
+    """Look at a process that must not fail, and may end well by itself unless it may not."""
 
     def why_dead() -> str | None:
         status = process.poll()
-        return f"{name} ended with status {status}" if status else None
+        ended = bool(status) or (status == 0 and not may_end)
+        return f"{name} ended with status {status}" if ended else None
 
     watch(process, why_dead)
 

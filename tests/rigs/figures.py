@@ -47,22 +47,33 @@ class Figures:
     ) -> None:
         self._record = record
         self._witness = witness
-        self._are_held = are_held
+        self.are_held = are_held
         self._began_ns = raw_now_ns()
 
     def note(
-        self, what: str, value: float, unit: str, *, limit: float, since_ns: int | None = None
+        self,
+        what: str,
+        value: float,
+        unit: str,
+        *,
+        limit: float,
+        since_ns: int | None = None,
+        waited_s: float = 0.0,
     ) -> None:
-        """Take note of a value; `since_ns` is when that which was measured began."""
+        """Take note of a value; `since_ns` is when that which was measured began.
+
+        `waited_s` is what the test's own processes are known to have waited meanwhile.
+        """
         figure = Figure(what, float(value), unit, limit)
         self._record(PROPERTY, (what, figure.value, unit, limit))
-        if self._are_held and figure.is_over:
+        if self.are_held and figure.is_over:
             over_s = figure.value - limit if unit == "s" else (figure.value - limit) / 1000
             self._witness.explain(
                 f"{what}: {value:.3f} {unit}, and at most {limit:.3f} were expected",
                 since_ns or self._began_ns,
                 raw_now_ns(),
                 stall_s=over_s if unit in ("s", "ms") else 0.1,
+                waited_s=waited_s,
             )
 
 

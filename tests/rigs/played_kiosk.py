@@ -1,130 +1,134 @@
 """Sound that is played into a sound server's virtual devices, and a recorder of these."""
 
-import json
 import os
 import subprocess
-import sys
-import time
-import wave
-from pathlib import Path
+import threading
 
 import numpy as np
 
 from edgerec.audio import TRACKS
-from edgerec.store.verify import verify
-from tests.rigs.alignment import find, matches, noise
-from tests.rigs.made_recordings import audio
+from tests.rigs import deaths
+from tests.rigs.outages import STALL_S
+from tests.rigs.recorded_kiosk import Kiosk
+from tests.rigs.true_sound import DEVICE_RATE, RATE, WINDOW, Sound, stretch_of
+from tests.rigs.waiting import wait_for
 
-RATE = 16_000
-DEVICE_RATE = 48_000
 SINKS = {"user": "kiosk_mic_feed", "bot": "kiosk_speaker"}
-WINDOW_S = 0.05
+DEVICES = {
+    "user": {"device": "pulse:kiosk_mic"},
+    "bot": {"device": "pulse:kiosk_speaker.monitor", "channels": 2},
+}
+SOUNDS = {track: Sound(seed, (300, 6000)) for seed, track in enumerate(TRACKS)}
 LEAST_WHILE_BENDING = 0.9
 """A line that is put right bends by at most `run.MAX_BEND`, 50 us in a window: of sound up to 6 kHz
 such a window keeps a correlation of 0.95, with nothing else wrong. Straight lines, off by the tens
 of ppm that a sound server leaves open, keep 0.999."""
-STARTS_S = 2.0  # the recorder, behind the players
-PATIENCE_S = 20.0
+UNLIKE = 0.01  # in the median, once the devices' clocks are known
+BEGINS_S = 3.0  # the sound, at most: a pipe, a player, the server and the recorder hold some
+LATENCY_S = 0.2
+"""Of a player: it may be late by that. Several times what a server takes at once (43 ms are
+PipeWire's), and much less than the 2 s of an idle null sink, which would deliver in such lumps."""
+PIECE_BYTES = 2 * DEVICE_RATE // 50
 
 
-class Kiosk:
-    """Both virtual devices played into, and a recorder of them.
+class Player:
+    """A program that plays silence into a sink, and on demand a sound, again and again."""
 
-    Players are there before the recorder and play without a pause, with a latency of their own:
-    an idle null sink would deliver in lumps of up to 2 s, whose size changes when one starts.
-    """
-
-    def __init__(self, server, folder, seconds, lead_s):
-        self.root = folder / "root"
-        self.heard = {
-            track: noise(round(seconds * RATE), RATE, seed) for seed, track in enumerate(TRACKS)
-        }
-        self.config = folder / "edgerec.yaml"
-        self.config.write_text(
-            "recording: {chunk_seconds: 10}\n"
-            "tracks:\n"
-            "  user: {device: 'pulse:kiosk_mic'}\n"
-            "  bot: {device: 'pulse:kiosk_speaker.monitor', channels: 2}\n"
-            f"storage: {{root: {self.root}}}\n"
+    def __init__(self, server, sink, sound):
+        self._samples = sound.played(DEVICE_RATE).tobytes()
+        self._sounds, self._closing = threading.Event(), threading.Event()
+        command = ["pacat", "--playback", "--raw", f"--latency-msec={round(1000 * LATENCY_S)}"]
+        form = ["--format=s16le", f"--rate={DEVICE_RATE}", "--channels=1", "-d", sink]
+        self.process = subprocess.Popen(
+            [*command, *form], env=os.environ | server.env, stdin=subprocess.PIPE
         )
-        # Several times what the server takes at once: 43 ms are PipeWire's.
-        command = ["paplay", f"--latency-msec={200 if server.is_pipewire else 50}"]
-        self._players = [
-            subprocess.Popen(
-                [*command, "-d", SINKS[track], write_wav(folder / f"{track}.wav", sound, lead_s)],
-                env=os.environ | server.env,
-            )
-            for track, sound in self.heard.items()
-        ]
-        time.sleep(STARTS_S)
-        self.recorder = subprocess.Popen(
-            [sys.executable, "-m", "edgerec", "run", "--config", str(self.config)],
-            env=os.environ | server.env,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        deaths.watch_process(f"the player into {sink}", self.process, may_end=False)
+        self._thread = threading.Thread(target=self._feed, name=f"feeder of {sink}")
+        self._thread.start()
 
-    def child_of(self, track):
-        """The process that captures a track."""
-        threads = Path(f"/proc/{self.recorder.pid}/task").iterdir()
-        pids = [pid for thread in threads for pid in (thread / "children").read_text().split()]
-        for pid in pids:
-            if f"--track={track}" in Path(f"/proc/{pid}/cmdline").read_text():
-                return int(pid)
-        raise LookupError(f"no capture child of {track}")
-
-    def stop(self):
-        self.recorder.terminate()
-        _, said = self.recorder.communicate(timeout=PATIENCE_S)
-        assert self.recorder.returncode == 0, said
-        assert verify(self.root).ok
+    def start(self):
+        """Play the sound from now on."""
+        self._sounds.set()
 
     def close(self):
-        for process in [self.recorder, *self._players]:
-            process.kill()
-            process.wait()
+        deaths.forget(self.process)
+        self._closing.set()
+        self.process.kill()
+        self.process.wait()
+        self._thread.join()
+
+    def _feed(self):
+        silence, rest = bytes(PIECE_BYTES), b""
+        try:
+            while True:
+                if self._sounds.is_set() and not rest:
+                    rest = self._samples
+                self.process.stdin.write(rest[:PIECE_BYTES] or silence)
+                self.process.stdin.flush()
+                rest = rest[PIECE_BYTES:]
+        except BrokenPipeError:
+            if not self._closing.is_set():
+                raise
 
 
-def write_wav(path, sound, lead_s):
-    """Write a sound at the timeline's rate as a file at the devices', behind silence."""
-    spectrum = np.zeros(len(sound) * 3 // 2 + 1, dtype=complex)
-    spectrum[: len(sound) // 2 + 1] = np.fft.rfft(sound)
-    samples = np.concatenate(
-        (np.zeros(round(lead_s * DEVICE_RATE)), 3 * np.fft.irfft(spectrum, len(sound) * 3))
-    )
-    with wave.open(str(path), "wb") as wav:
-        wav.setparams((1, 2, DEVICE_RATE, 0, "NONE", ""))
-        wav.writeframes(np.rint(samples * 32_767).astype("<i2").tobytes())
-    return path
+class PlayedKiosk(Kiosk):
+    """A recorder of both virtual devices, and players of a sound into each.
 
+    Players are there before the recorder and play without a pause: the size of an idle null sink's
+    lumps changes when one starts.
+    """
 
-def recorded(root):
-    """Both channels, and the gaps of each track, of all chunks together."""
-    gaps = {track: [] for track in TRACKS}
-    pcm = []
-    for path in sorted(root.glob("ready/**/*_chunk.wav")):
-        described = json.loads(path.with_suffix(".json").read_text())
-        for track in TRACKS:
-            gaps[track] += described["tracks"][track]["gaps"]
-        pcm.append(np.frombuffer(audio(path), "<i2").reshape(-1, 2))
-    return np.concatenate(pcm).T.astype(float), gaps
+    def __init__(self, server, folder, machine):
+        self._machine = machine
+        self._players = [Player(server, SINKS[track], SOUNDS[track]) for track in TRACKS]
+        machine.watch(lambda: [player.process.pid for player in self._players])
+        wait_for(
+            lambda: len(server.pactl("list", "short", "sink-inputs").splitlines()) >= len(TRACKS),
+            look_s=0.1,
+        )
+        servers = dict.fromkeys(TRACKS, server)
+        super().__init__(folder, machine, servers, DEVICES, chunk_seconds=10)
 
+    def play(self, seconds):
+        """Play the sounds; return the frame from which on so much of them has been recorded."""
+        for player in self._players:
+            player.start()
+        self.wait_for_audio(BEGINS_S)
+        begins = self.recorded()
+        self.wait_for_audio(seconds)
+        return begins
 
-def correlations(heard, channel):
-    """Compare window by window, each aligned to a fraction of a frame."""
-    return [one.correlation for one in matches(heard, channel, round(WINDOW_S * RATE))]
+    def close(self):
+        super().close()
+        for player in self._players:
+            player.close()
 
+    def expect_no_gap(self, track):
+        """See that nothing is missing in a track, unless the machine was too late for it."""
+        missing_s = sum(stop - start for start, stop, _ in track.gaps) / RATE
+        began_ns = track.instant_ns(0)
+        self._machine.note("played: missing", missing_s, "s", limit=0.0, since_ns=began_ns)
+        for start, stop, reason in track.gaps:
+            problem = f"a gap of {(stop - start) / RATE:.2f} s ({reason})"
+            start_ns, stop_ns = track.instant_ns(start), track.instant_ns(stop)
+            self._machine.explain(problem, start_ns, stop_ns, stall_s=STALL_S)
 
-def likeness(heard, pcm):
-    """Assert that each channel has its own sound; return how alike windows are, by track."""
-    alike = {}
-    for channel, track in zip(pcm, heard, strict=True):
-        found = channel[find(heard[track][: 2 * RATE], channel) :][: len(heard[track])]
-        # Nearly all of it was in time.
-        assert len(found) > len(heard[track]) - 2 * STARTS_S * RATE
-        alike[track] = correlations(heard[track], found)
-        assert min(alike[track]) > LEAST_WHILE_BENDING
-        (other,) = (sound for name, sound in heard.items() if name != track)
-        crosstalk = np.corrcoef(other[: len(found)], found)[0, 1]
-        assert abs(crosstalk) < 5 / np.sqrt(len(found))  # five sigma of two independent noises
-    return alike
+    def expect_heard(self, name, tracks, start, frames):
+        """See that a piece of a track is what its device heard; return how late by the window."""
+        track = tracks[name]
+        (other,) = (one for other, one in tracks.items() if other != name)
+        pieces = [one.samples[start : start + frames] for one in (track, other)]
+        if pieces[1].any():
+            crosstalk = np.corrcoef(*pieces)[0, 1]
+            assert abs(crosstalk) < 5 / np.sqrt(frames)  # sigma of two independent noises
+        heard = stretch_of(pieces[0], start, SOUNDS[name])
+        start_ns, stop_ns = track.instant_ns(start), track.instant_ns(start + frames)
+        torn = np.flatnonzero(heard.likeness <= LEAST_WHILE_BENDING)
+        if len(torn):
+            problem = f"torn sound from {(start + WINDOW * torn[0]) / RATE:.2f} s on"
+            stall_s = max(LATENCY_S / 2, len(torn) * WINDOW / RATE)
+            self._machine.explain(problem, start_ns, stop_ns, stall_s=stall_s)
+        if self._machine.figures.are_held:  # else the devices' clocks are not known yet
+            what, unlike = "played: unlike what was heard", 1 - np.median(heard.likeness)
+            self._machine.note(what, unlike, "of 1", limit=UNLIKE, since_ns=start_ns)
+        return heard.late_s

@@ -11,11 +11,11 @@ from tests.rigs.witness import MachineStalledError
 pytest_plugins = ["tests.closing_lines"]
 
 class Quiet:
-    def explain(self, problem, start_ns, stop_ns, *, stall_s):
+    def explain(self, problem, start_ns, stop_ns, **_):
         raise AssertionError(problem)
 
 class Stalled:
-    def explain(self, problem, start_ns, stop_ns, *, stall_s):
+    def explain(self, problem, start_ns, stop_ns, **_):
         raise MachineStalledError(problem)
 
 @pytest.fixture

@@ -43,6 +43,13 @@ def test_a_process_that_ends_well_or_that_the_test_ends_itself_is_no_death():
     deaths.check()
 
 
+def test_a_process_that_is_to_go_on_must_not_even_end_well():
+    process = subprocess.Popen([sys.executable, "-S", "-c", ""])
+    deaths.watch_process("the recorder", process, may_end=False)
+    with pytest.raises(deaths.RigDiedError, match="the recorder ended with status 0"):
+        wait_for(lambda: False, within_s=NEVER)
+
+
 def test_a_test_that_did_not_wait_fails_at_its_end(pytester, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(CHECKOUT))
     pytester.makeconftest(

@@ -27,7 +27,7 @@ class Sound:
         self.band_hz = band_hz
         self.heard = noise(PERIOD_S * RATE, RATE, seed, band_hz)
 
-    @cache  # noqa: B019, there are two of them
+    @cache  # noqa: B019, there are a few of them
     def played(self, rate):
         """Return one period of it as a device of that rate hears it."""
         frames = PERIOD_S * rate
@@ -42,7 +42,7 @@ class Sound:
         return np.take(self.played(rate), frames, mode="wrap").tobytes()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Stretch:
     """Sound between two holes.
 
@@ -72,11 +72,23 @@ class Stretch:
 
 
 class Track:
-    """A recorded track: its samples, and start, stop and reason of its gaps."""
+    """A recorded track: its samples, and start, stop and reason of its gaps.
 
-    def __init__(self, samples, gaps):
+    `began_ns` is when its first frame was recorded, a second late at most.
+    """
+
+    def __init__(self, samples, gaps, began_ns):
         self.samples = samples
         self.gaps = list(gaps)
+        self._began_ns = began_ns
+
+    def instant_ns(self, frame):
+        """Return when a frame was recorded, a second late at most."""
+        return self._began_ns + frame * 1_000_000_000 // RATE
+
+    def distance_ns(self, instant_ns, outage):
+        """Return how far an outage's beginning is from an instant."""
+        return abs(self.instant_ns(outage[0]) - instant_ns)
 
     def outages(self):
         """Return start and stop of what is missing; what is close together is one.
@@ -91,19 +103,19 @@ class Track:
             outages.append((start, stop))
         return outages
 
-    def stretches(self, *sounds):
-        """Return what is between the gaps, each of a sound; the last counts for the rest."""
+    def stretches(self, sound_at):
+        """Return what is between the gaps; `sound_at` says of which sound, by its first instant."""
         edges = [0, *(edge for start, stop, _ in self.gaps for edge in (start, stop))]
         edges.append(len(self.samples))
         between = [(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True) if b > a]
-        sounds += sounds[-1:] * (len(between) - len(sounds))
         return [
-            _stretch(self.samples[start:stop], start, sound)
-            for (start, stop), sound in zip(between, sounds, strict=False)
+            stretch_of(self.samples[start:stop], start, sound_at(self.instant_ns(start)))
+            for start, stop in between
         ]
 
 
-def _stretch(samples, start, sound):
+def stretch_of(samples, start, sound):
+    """Look for a sound in samples, of which the first is a track's frame `start`."""
     heard, around = sound.heard, SOUGHT_S * RATE
     begins = find(samples[: 4 * WINDOW], np.concatenate((heard, heard[: 4 * WINDOW])))
     late_s, likeness = [], []
@@ -120,6 +132,8 @@ def _stretch(samples, start, sound):
 
 def _match(window, frame, sound):
     """Return how alike a window is to what was heard around a frame, and at which of the device."""
+    if window.std() == 0:
+        return 0.0, FINER * frame  # silence is like nothing
     played = sound.played(DEVICE_RATE)
     firsts = range(FINER * frame - FINER, FINER * frame + FINER + 1)
     pieces = [

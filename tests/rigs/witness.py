@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import NoReturn
 
 from edgerec.clock import raw_now_ns
 from tests.rigs.waiting import wait_for
@@ -65,9 +66,14 @@ class Witness:
         """Return for how long in all the worst core kept its thread waiting."""
         return max((sum(late) for late in self.stalls(start_ns, stop_ns).values()), default=0.0)
 
-    def explain(self, problem: str, start_ns: int, stop_ns: int, *, stall_s: float) -> None:
-        """Raise: the problem is the machine's where it was late for `stall_s` in all, else ours."""
-        lost_s = self.lost_s(start_ns, stop_ns)
+    def explain(
+        self, problem: str, start_ns: int, stop_ns: int, *, stall_s: float, waited_s: float = 0.0
+    ) -> NoReturn:
+        """Raise: the problem is the machine's where it was late for `stall_s` in all, else ours.
+
+        `waited_s` is what the test's own processes are known to have waited (see `Delays`).
+        """
+        lost_s = max(self.lost_s(start_ns, stop_ns), waited_s)
         seen = f"{problem}; the machine was late for {lost_s:.3f} s of that time"
         if lost_s >= stall_s:
             raise MachineStalledError(seen)
