@@ -19,7 +19,7 @@ install_packages() {
   fi
   echo "$say: installing system packages: ${packages[*]}"
   # A minimal image has no package lists at all; others may have lists that are out of date.
-  compgen -G '/var/lib/apt/lists/*Packages*' >/dev/null || update_lists
+  has_lists || update_lists
   apt_install "${packages[@]}" || {
     echo "$say: trying once more, with fresh package lists"
     update_lists
@@ -37,13 +37,29 @@ installed() {
   dpkg-query -W -f '${db:Status-Status} ${Package}\n' "$@" 2>/dev/null | sed -n 's/^installed //p'
 }
 
+has_lists() {
+  compgen -G '/var/lib/apt/lists/*Packages*' >/dev/null
+}
+
 update_lists() {
   as_root apt-get update -qq
 }
 
+# Nobody who runs these scripts has asked for a package of theirs to go.
 apt_install() {
+  local removed
+  removed=$(removed_by "$@") || return
+  if [[ $removed ]]; then
+    echo "$say: this would remove $removed; if you want that: sudo apt install $*" >&2
+    exit 1
+  fi
   as_root env DEBIAN_FRONTEND=noninteractive \
     apt-get install -y -qq -o Dpkg::Use-Pty=0 --no-install-recommends "$@"
+}
+
+# Prints what apt would remove to install these packages.
+removed_by() {
+  apt-get --simulate install --no-install-recommends "$@" | sed -n 's/^Remv \([^ ]*\).*/\1/p' | paste -sd ' '
 }
 
 as_root() {

@@ -27,6 +27,9 @@ class Machine:
         self.promtool = self.checkout / ".tools" / "promtool"
         self.promtool.parent.mkdir()
         self.write(self.promtool, "exit 0")
+        self.simulated = "exit 0"
+        self.write(self.commands / "dpkg", "exit 0")
+        self.write(self.commands / "apt-cache", "exit 100")
         self.installed()
         self.apt_get("exit 0")
 
@@ -38,7 +41,23 @@ class Machine:
         self.write(self.commands / "dpkg-query", f"printf '{lines}'; exit 1")
 
     def apt_get(self, body):
-        self.write(self.commands / "apt-get", f'echo "apt-get $*" >>"$LOG"; {body}')
+        """Let apt-get do this, but for its simulations."""
+        simulated = f"if [[ $1 == --simulate ]]; then {self.simulated}; exit 0; fi"
+        self.write(self.commands / "apt-get", f'{simulated}; echo "apt-get $*" >>"$LOG"; {body}')
+
+    def conflict(self, package, gone):
+        """Let there be a package that has to go for another one."""
+        self.simulated = f'[[ " $* " != *" {package} "* ]] || echo \'Remv {gone} [1.4.2-1]\''
+        self.apt_get("exit 0")
+
+    def downloads(self, program, depends=""):
+        """Let every package that is downloaded have this program, and depend on these."""
+        self.apt_get("[[ $1 == install ]] || touch x.deb")
+        self.write(
+            self.commands / "dpkg-deb",
+            f"if [[ $1 == -f ]]; then echo '{depends}'; exit; fi; "
+            f"mkdir -p usr/bin; touch usr/bin/{program}; chmod +x usr/bin/{program}",
+        )
 
     def write(self, path, body):
         path.write_text(f"#!/bin/bash\n{body}\n")
@@ -54,6 +73,7 @@ class Machine:
             capture_output=True,
             check=False,
         )
+        self.said = done.stderr.decode()
         return done.returncode, self.log.read_text().splitlines()
 
 
@@ -70,7 +90,6 @@ RUN = [
 PIPEWIRE = ["pipewire", "pipewire-pulse", "wireplumber"]
 TESTS = [
     *PIPEWIRE,
-    "pulseaudio",
     "pulseaudio-utils",
     "libasound2-plugins",
     "alsa-utils",
@@ -79,6 +98,10 @@ TESTS = [
     "rsync",
     "rclone",
     "syncthing",
+    "e2fsprogs",
+    "mount",
+    "debootstrap",
+    "systemd-container",
 ]
 
 
@@ -89,7 +112,7 @@ def machine(tmp_path):
 
 def installs(calls):
     return [
-        {word for word in call.split() if word in RUN + TESTS}
+        {word for word in call.split() if word in [*RUN, *TESTS, "pulseaudio"]}
         for call in calls
         if call.startswith("apt-get install")
     ]
@@ -112,16 +135,32 @@ def test_tests_need_more_packages_and_say_so_to_the_environment(machine):
     machine.installed(*RUN)
     status, calls = machine.setup("--tests")
     assert status == 0
-    assert installs(calls) == [set(TESTS)]
+    assert installs(calls) == [set(TESTS), {"pulseaudio"}]
     assert calls[-1] == "environment --tests"
+
+
+def test_nothing_is_installed_for_which_another_package_would_have_to_go(machine):
+    machine.conflict("gcc", "tcc")
+    status, calls = machine.setup()
+    assert (status, calls) == (1, [])
+    assert "this would remove tcc" in machine.said
 
 
 def test_pipewire_is_started_in_nobodys_session_that_had_none(machine):
     machine.installed(*RUN, "pipewire")
+    units = ["wireplumber.service", "pipewire-pulse.service", "pipewire-pulse.socket"]
+    listed = "".join(f"/usr/lib/systemd/user/{unit}\\n" for unit in units)
+    listed += (
+        "/usr/lib/systemd/user/pipewire-pulse.service.wants/x.service\\n/usr/bin/wireplumber\\n"
+    )
+    machine.write(
+        machine.commands / "dpkg",
+        f'[[ $* == "-L pipewire-pulse wireplumber" ]] && printf "{listed}"',
+    )
     status, calls = machine.setup("--tests")
     assert status == 0
     assert [call for call in calls if call.startswith("systemctl")] == [
-        "systemctl --global --quiet disable pipewire-pulse.service wireplumber.service"
+        f"systemctl --global --quiet disable {' '.join(sorted(units))}"
     ]
 
 
@@ -132,17 +171,30 @@ def test_pipewire_of_a_session_that_has_one_is_left_alone(machine):
     assert not any(call.startswith("systemctl") for call in calls)
 
 
-def test_promtool_is_fetched_once_and_its_server_is_not_installed(machine):
-    machine.installed(*RUN, *TESTS)
-    machine.promtool.unlink()
-    machine.apt_get(
-        "[[ $1 == install ]] && exit 0; "
-        "mkdir -p usr/bin && touch usr/bin/promtool && chmod +x usr/bin/promtool && touch x.deb"
-    )
-    machine.write(machine.commands / "dpkg-deb", 'tar -c -C "$(dirname "$2")" ./usr/bin/promtool')
+def test_pulseaudio_is_only_unpacked_where_something_would_have_to_go_for_it(machine):
+    machine.installed(*RUN, *TESTS, "libpulse0")
+    machine.conflict("pulseaudio", "pipewire-alsa")
+    machine.downloads("pulseaudio", "adduser, libpulse0 (= 17.0), libtdb1 (>= 1.2.7~), lsb-base")
     status, calls = machine.setup("--tests")
     assert status == 0
-    assert [call for call in calls if "prometheus" in call] == ["apt-get download -qq prometheus"]
+    assert (machine.checkout / ".tools" / "pulseaudio" / "usr" / "bin" / "pulseaudio").exists()
+    downloaded, installed = [call for call in calls if call.startswith("apt-get")]
+    assert downloaded == "apt-get download -qq pulseaudio"
+    assert installed.startswith("apt-get install ")
+    assert installed.endswith(" --no-install-recommends libtdb1")
+
+
+@pytest.mark.parametrize(("known", "package"), [(False, "prometheus"), (True, "promtool")])
+def test_promtool_is_fetched_once_and_its_server_is_not_installed(machine, known, package):
+    machine.installed(*RUN, *TESTS, "pulseaudio")
+    machine.promtool.unlink()
+    machine.downloads("promtool")
+    machine.write(
+        machine.commands / "apt-cache", f"[[ $* == 'show promtool' ]] && {str(known).lower()}"
+    )
+    status, calls = machine.setup("--tests")
+    assert status == 0
+    assert [call for call in calls if "apt-get" in call] == [f"apt-get download -qq {package}"]
     assert machine.promtool.exists()
     assert [path.name for path in machine.promtool.parent.iterdir()] == ["promtool"]
 
