@@ -39,7 +39,7 @@ become_root() {
 # Installs the system packages; a compiler only if a wheel of systemd-python is not at hand.
 install_system_packages() {
   local wheels=$1
-  local -a packages=("${RUNTIME_PACKAGES[@]}")
+  local -a packages=("${SERVICE_PACKAGES[@]}")
   if [[ ! $wheels ]] || ! compgen -G "$wheels/systemd_python-*.whl" >/dev/null; then
     packages+=("${BUILD_PACKAGES[@]}")
   fi

@@ -1,10 +1,17 @@
 # Sourced by scripts that install Debian packages. `say` is the name that they speak by.
 # shellcheck shell=bash
 
-# What edgerec needs at run time, and what building systemd-python needs, which has no wheel.
+# What edgerec needs at run time; what it needs besides as a service; and what building
+# systemd-python needs, which has no wheel.
 readonly -a RUNTIME_PACKAGES=(
   python3 python3-venv
   libportaudio2 # sounddevice loads it
+)
+# shellcheck disable=SC2034
+readonly -a SERVICE_PACKAGES=(
+  "${RUNTIME_PACKAGES[@]}"
+  pulseaudio-utils libasound2-plugins # devices of a sound server; nothing else pulls them in
+  procps                              # /bin/kill, by which the unit reloads
 )
 readonly -a BUILD_PACKAGES=(gcc libc6-dev pkg-config python3-dev libsystemd-dev)
 
