@@ -18,12 +18,15 @@ import os
 import select
 import sys
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from edgerec import __version__
 from edgerec.cli.exits import Exit
 from edgerec.cli.standard_streams import open_missing
 from edgerec.config import ConfigError
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 COMMANDS: Final = {
     "run": "record, as a service in the foreground",
@@ -98,9 +101,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
+class _ArgumentParser(argparse.ArgumentParser):
+    """One that does not drop what a full disk says of its help, as Python does from 3.12 on."""
+
+    def print_help(self, file: SupportsWrite[str] | None = None) -> None:
+        print(self.format_help(), end="", file=file)
+
+
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     """Build the parser of every command's name, and of the chosen command's own options."""
-    parser = argparse.ArgumentParser(
+    parser = _ArgumentParser(
         prog="edgerec",
         description="Edge recorder for voice kiosks.",
         epilog="`edgerec COMMAND --help` explains a command.",
