@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Final
 from edgerec import __version__
 from edgerec.cli.exits import Exit
 from edgerec.cli.standard_streams import open_missing
-from edgerec.config import ConfigError
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -73,6 +72,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         After `--help` and `--version`, and with `Exit.USAGE` where the command line is wrong.
     """
     open_missing()
+    # Not above: libffi, behind ctypes, keeps a file open, which would have a missing one's number.
+    from edgerec.config import ConfigError
+
     words = sys.argv[1:] if argv is None else list(argv)
     try:
         try:

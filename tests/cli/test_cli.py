@@ -136,6 +136,12 @@ def test_a_standard_stream_that_was_closed_is_missed_by_nothing(closed, words, s
     assert b"Traceback" not in process.stderr
 
 
+def test_a_library_is_loaded_only_when_the_standard_streams_are_there():
+    """libffi keeps a file open, from 3.5 on: in the place of a closed stdout it took no output."""
+    script = "import sys, edgerec.cli; sys.exit('ctypes' in sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
 def test_a_file_that_is_opened_later_does_not_take_the_place_of_a_closed_stream(tmp_path):
     """What a library complains of must not end up in a recording."""
     script = (
