@@ -1,6 +1,7 @@
 """The service in a real systemd: installed, booted, reloaded, hung, misconfigured, removed.
 
-The container is that of the module; every test leaves the service recording.
+The container is that of the module, a Debian 12, or what EDGEREC_RELEASE says (trixie); every test
+leaves the service recording.
 """
 
 import json
@@ -16,6 +17,7 @@ import pytest
 from edgerec.config import Config
 from tests import CHECKOUT
 from tests.rigs.container import Container
+from tests.rigs.debian import wheels
 from tests.rigs.sound_server import SoundServer
 
 pytestmark = [
@@ -23,6 +25,7 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can boot a container"),
 ]
 
+RELEASE = os.environ.get("EDGEREC_RELEASE", "bookworm")
 READY = "/var/lib/edgerec/ready"
 CONFIG = "/etc/edgerec/edgerec.yaml"
 DROP_IN = "/etc/systemd/system/edgerec.service.d/test.conf"
@@ -77,13 +80,6 @@ class Kiosk(Container):
 
 
 @pytest.fixture(scope="module")
-def wheels(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("wheels")
-    subprocess.run([CHECKOUT / "scripts" / "wheels", "--vad", folder], check=True)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def sound(tmp_path_factory):
     """A sound server of this machine, whose socket the container's users may use."""
     server = SoundServer(tmp_path_factory.mktemp("sound"))
@@ -95,14 +91,15 @@ def sound(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def kiosk(tmp_path_factory, wheels, sound):
+def kiosk(tmp_path_factory, sound):
     """Installed with a configuration that is there already, then booted once more."""
     missing = [name for name in ("debootstrap", "systemd-nspawn") if not shutil.which(name)]
     assert not missing, f"the tests in a container need {missing}: scripts/setup --tests"
     sound_folder = Path(sound.env["XDG_RUNTIME_DIR"]).parent
     kiosk = Kiosk(
         tmp_path_factory.mktemp("container"),
-        {CHECKOUT: "/checkout", wheels: "/wheels", sound_folder: "/mnt"},
+        RELEASE,
+        {CHECKOUT: "/checkout", wheels(RELEASE): "/wheels", sound_folder: "/mnt"},
     )
     try:
         kiosk.boot()
@@ -229,7 +226,7 @@ def test_the_hardened_unit_records_from_a_sound_server(kiosk, sound, tmp_path):
 
 def test_the_unit_for_a_users_session_records_in_one(kiosk):
     kiosk.run("systemctl disable --now edgerec", timeout_s=120)
-    kiosk.run("useradd --create-home pi && usermod -aG edgerec pi")
+    kiosk.run("usermod -aG edgerec pi")
     runtime = f"/run/user/{kiosk.run('id -u pi').strip()}"
 
     def as_pi(command: str) -> str:

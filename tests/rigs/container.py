@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from tests import CHECKOUT
+from tests.rigs.debian import bare_root, copy
 
 PATIENCE_S = 60.0  # a busy machine boots and stops slowly
 MACHINE = "edgerec-test"
@@ -29,32 +29,29 @@ class Container:
     ----------
     folder
         Where its root file system and its console's log are.
+    release
+        Of Debian.
     binds
         Folders of this machine that it sees, read-only unless they are to be written.
     """
 
-    def __init__(self, folder: Path, binds: dict[Path, str]) -> None:
+    def __init__(self, folder: Path, release: str, binds: dict[Path, str]) -> None:
         self.root = folder / "root"
         self._log = folder / "console.log"
         self._binds = binds
         self._nspawn: subprocess.Popen[bytes] | None = None
         self._leader = 0
-        made = subprocess.run(
-            [CHECKOUT / "scripts" / "debian-root", "container"],
-            check=True,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        subprocess.run(["cp", "-a", "--reflink=auto", made.stdout.strip(), self.root], check=True)
+        copy(bare_root(release), self.root)
 
     def boot(self) -> None:
         """Boot, and wait until systemd has started what is to be started."""
         command = ["systemd-nspawn", "-q", "-D", str(self.root), f"--machine={MACHINE}"]
         command += ["--register=no", "--keep-unit"]
         command += [f"--bind={source}:{target}" for source, target in self._binds.items()]
+        env = os.environ | {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"}  # cgroup v2, as on a kiosk
         with self._log.open("ab") as log:
             self._nspawn = subprocess.Popen(
-                [*command, "-b"], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                [*command, "-b"], env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         self._leader = wait_for(self._find_leader, "systemd as the container's first process")
         wait_for(self._is_up, "the end of the boot")
