@@ -185,7 +185,8 @@ class ChildSource:
     ) -> StreamEnded | None:
         """Read before judging: a reader that was late must not take itself for a stall."""
         try:
-            fault = self._note(own.sift(self._arriving(child, now_ns), now_ns), now_ns, deliveries)
+            own_messages = own.sift(self._arriving(child, now_ns), now_ns, ended=child.at_end)
+            fault = self._note(own_messages, now_ns, deliveries)
         except WireError as error:
             fault = StreamEnded(GapReason.SOURCE, f"the capture child's output: {error}")
         if fault is None and child.at_end:

@@ -87,15 +87,20 @@ class Findings:
 
     # For the source
 
-    def suspected_since(self, now_ns: int) -> int | None:
+    def suspected_since(self, now_ns: int, within_ns: int = SUSPECT_NS) -> int | None:
         """Return since when what the child delivers may be another device's; None: it is not.
 
         What changed before the child was started has nothing to do with it.
+
+        Parameters
+        ----------
+        within_ns
+            How long an answer is waited for.
         """
         since_ns, opened = self._suspected_ns, self._opened
         if since_ns is None or (opened is not None and since_ns < opened.started_ns):
             return None
-        return since_ns if now_ns - since_ns < SUSPECT_NS else None
+        return since_ns if now_ns - since_ns < within_ns else None
 
     def vouched(self, pid: int) -> bool:
         """Whether somebody would tell if this child's device were swapped."""

@@ -15,12 +15,15 @@ from typing import Final
 
 from edgerec.audio import Block, BlockFlags, Delivery, StreamHeader
 from edgerec.capture.devices import PULSE_PREFIX
-from edgerec.capture.findings import Findings
+from edgerec.capture.findings import SUSPECT_NS, Findings
 
 HOLD_NS: Final = 200_000_000
 """Of its arrival: that it is another device's is heard of within milliseconds."""
 BEGINNING_NS: Final = 500_000_000
 """For a stream's beginning to be vouched for: nobody does where another server is followed."""
+ENDED_NS: Final = 500_000_000
+"""For an answer about a child that has ended: a server that takes no client gives none, and the end
+is to be found within two seconds."""
 _SECOND_NS: Final = 1_000_000_000
 
 Message = StreamHeader | Block
@@ -60,15 +63,23 @@ class OwnAudio:
         oldest = next(waiting, None)
         return None if oldest is None else oldest.arrived_ns
 
-    def sift(self, messages: Iterable[Message], now_ns: int) -> Iterator[Message]:
+    def sift(
+        self, messages: Iterable[Message], now_ns: int, *, ended: bool = False
+    ) -> Iterator[Message]:
         """Take in what has come, and yield what by now is known to be its own, in order.
 
         The beginning of a sound server's stream waits to be vouched for: until then it may be
         moved, and a moment of it would be heard before a hole. Not for long: the watch may have
         missed it. The first block of a stream that passes is marked as that: what the child marked
         may have been dropped.
+
+        Parameters
+        ----------
+        ended
+            The child has, and has sent all: this is not waited for as long.
         """
-        self._suspected_ns = self._findings.suspected_since(now_ns)
+        within_ns = ENDED_NS if ended else SUSPECT_NS
+        self._suspected_ns = self._findings.suspected_since(now_ns, within_ns)
         for message in messages:
             if isinstance(message, StreamHeader) and self._may_be_moved(message):
                 self._begun_ns = now_ns

@@ -4,7 +4,7 @@ import pytest
 
 from edgerec.audio import Block, BlockFlags, GapReason, StreamEnded
 from edgerec.capture.findings import SUSPECT_NS
-from edgerec.capture.own_audio import BEGINNING_NS, HOLD_NS
+from edgerec.capture.own_audio import BEGINNING_NS, ENDED_NS, HOLD_NS
 from edgerec.capture.pace import TrueRate
 from tests.rigs.fake_child import HEADER, LIMITS, PAIR_NS, SERVED, block, look_twice, until_told
 from tests.rigs.fakes import S
@@ -116,6 +116,17 @@ def test_the_end_of_a_child_is_told_when_it_is_known_whose_its_last_block_was(ch
     assert child.source.deliver(2 * S) == []
     child.source.findings.vouch(pid)
     last, ended = until_told(child.source, 2 * S + 1)
+    assert (last.first_frame, ended.reason) == (4_800, GapReason.ABSENT)
+
+
+def test_nor_is_that_waited_for_as_long_as_of_a_child_that_runs(child):
+    watched(child)
+    child.source.findings.suspect(2 * S)
+    child.write(block(4_800, arrived_ns=2 * S))
+    child.end()
+    assert child.source.deliver(2 * S) == []
+    assert child.source.deliver(2 * S + ENDED_NS - 1) == []
+    last, ended = child.source.deliver(2 * S + ENDED_NS)
     assert (last.first_frame, ended.reason) == (4_800, GapReason.ABSENT)
 
 
