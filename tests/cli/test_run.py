@@ -22,8 +22,7 @@ def run(tmp_path):
     run = Run(tmp_path)
     yield run
     if run.process is not None:
-        run.process.kill()
-        run.process.communicate()
+        run.kill()
 
 
 def test_sighup_has_the_configuration_read_again_and_the_recording_goes_on(run):
@@ -268,7 +267,7 @@ def test_a_service_that_waits_for_a_start_records_what_it_is_told_to(tmp_path):
         run.process.terminate()
         status, _ = run.finish()
     finally:
-        run.process.kill()
+        run.kill()
     assert status == 0
     assert verify(run.root).ok
     assert files(run.root, ".work/*") == []

@@ -1,6 +1,7 @@
 """`edgerec tap` out of a real `edgerec run`, whose hooks are run too."""
 
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -44,8 +45,7 @@ def service(tmp_path):
     run.start()
     run.wait_to_hear("recording root=")
     yield run
-    run.process.kill()
-    run.finish()
+    run.kill()
 
 
 def test_live_audio_comes_in_every_form_while_it_is_recorded_and_hooks_are_told(service, tmp_path):
@@ -62,14 +62,22 @@ def test_live_audio_comes_in_every_form_while_it_is_recorded_and_hooks_are_told(
     assert (code, header.track, header.sample_rate) == (0, "user", RATE)
     assert all(block.arrived_ns > 0 for block in blocks)
     to_file(service, tmp_path)
-    service.process.send_signal(signal.SIGTERM)
-    assert service.finish()[0] == 0
+    said = service.end()
     assert verify(service.root).ok
     told = service.told.read_text().split("\n")
-    chunks = sorted(f"chunk {path}" for path in service.root.rglob("*_chunk.wav"))
-    assert sorted(line for line in told if line.startswith("chunk")) == chunks
+    chunks = {f"chunk {path}" for path in service.root.rglob("*_chunk.wav")}
+    heard = [line for line in told if line.startswith("chunk")]
+    assert len(set(heard)) == len(heard) > 0
+    assert set(heard) <= chunks
+    # Those of which a busy machine has not run the hook 5 s after the end.
+    untold = [
+        int(n) for n in re.findall(r"hooks dropped at the end of the service hooks=(\d+)", said)
+    ]
+    untold += [1] * said.count("'the service ends'")
+    assert len(chunks) - len(heard) <= sum(untold)
     states = [line for line in told if line and not line.startswith("chunk")]
-    assert {"waiting", "recording", "idle"} <= set(states)
+    assert {"waiting", "recording"} <= set(states)
+    assert "idle" in states or untold
 
 
 def to_file(service, folder):

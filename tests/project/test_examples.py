@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import threading
@@ -56,6 +55,9 @@ def archive():
         server.shutdown()
 
 
+one_kiosk = pytest.mark.xdist_group("one kiosk")
+
+
 @pytest.fixture(scope="module")
 def service(tmp_path_factory, archive):
     """A kiosk that uploads by a hook."""
@@ -68,37 +70,40 @@ def service(tmp_path_factory, archive):
     run.start()
     run.wait_to_hear("recording root=")
     yield run
-    run.process.kill()
-    run.finish()
+    run.kill()
 
 
 @pytest.fixture(scope="module")
 def recorded(service):
     """What the kiosk has recorded, after all that is done with it while it records."""
     run = service
-    run.process.send_signal(signal.SIGTERM)
-    assert run.finish()[0] == 0
+    run.wait_for("ready/*/*/*_000002_chunk.ack")
+    run.end()
     return run.root
 
 
+@one_kiosk
 def test_live_speech_is_transcribed_as_it_is_heard(service):
     tap = subprocess.Popen(
-        [sys.executable, "-m", "edgerec", "tap", "user", "--seconds=8", "--socket", service.socket],
+        [sys.executable, "-m", "edgerec", "tap", "user", "--wav", "--socket", service.socket],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     )
     stt = [sys.executable, EXAMPLES / "stt.py"]
-    heard = subprocess.run(
+    transcriber = subprocess.Popen(
         [sys.executable, EXAMPLES / "transcribe.py", *stt],
         stdin=tap.stdout,
-        capture_output=True,
-        timeout=PATIENCE_S,
+        stdout=subprocess.PIPE,
     )
+    tap.stdout.close()  # ours: it ends when the tap does
+    assert transcriber.stdout.readline().startswith(b"heard ")
+    tap.terminate()
     assert tap.wait(PATIENCE_S) == 0
-    assert heard.returncode == 0, heard.stderr
-    assert heard.stdout.startswith(b"heard ")
+    transcriber.communicate(timeout=PATIENCE_S)
+    assert transcriber.returncode == 0
 
 
+@one_kiosk
 def test_a_running_kiosk_is_followed(service):
     follow = subprocess.Popen(
         [sys.executable, EXAMPLES / "follow.py", service.socket],
@@ -122,6 +127,7 @@ def test_utterances_are_cut_at_pauses(tmp_path):
     assert said.splitlines() == ["heard 1.7 s of speech", "heard 2.7 s of speech"]
 
 
+@one_kiosk
 def test_every_file_is_uploaded_by_the_hook_and_acknowledged(service, archive):
     wait_for(lambda: len(archive.taken) >= 6)
     service.wait_for("ready/*/*/*_000002_chunk.ack")
@@ -132,6 +138,7 @@ def test_every_file_is_uploaded_by_the_hook_and_acknowledged(service, archive):
         assert path.with_suffix(".json").name in archive.taken
 
 
+@one_kiosk
 def test_a_day_of_sidecars_is_read_as_one_table(recorded):
     day = max(path.parent.name for path in recorded.rglob("*_chunk.json"))
     printed = example("day.py", recorded / "ready", day.removeprefix("date="))
@@ -140,6 +147,7 @@ def test_a_day_of_sidecars_is_read_as_one_table(recorded):
         assert column in printed
 
 
+@one_kiosk
 def test_a_session_becomes_one_file_with_silence_where_a_chunk_is_missing(recorded, tmp_path):
     sidecars = sorted(recorded.rglob("*_chunk.json"))
     chunks = [json.loads(path.read_text()) for path in sidecars]
@@ -191,9 +199,14 @@ def test_an_assistant_feeds_its_speech_and_is_told_of_the_turns_it_marks(tmp_pat
 
 def test_a_program_that_comes_from_pipecat_records(tmp_path):
     run = Run(tmp_path)
-    printed = example("migrated.py", run.file, tmp_path, 8)
-    assert re.fullmatch(r"(user (\d+) bytes, bot \2 bytes\n)+", printed)
-    assert len(list(tmp_path.glob("conversation_*.wav"))) == len(printed.splitlines()) >= 2
+    for seconds in (5, 20, 60):  # of which a busy machine takes some to start
+        folder = tmp_path / str(seconds)
+        folder.mkdir()
+        printed = example("migrated.py", run.file, folder, seconds)
+        if len(printed.splitlines()) >= 2:
+            break
+    assert re.fullmatch(r"(user (\d+) bytes, bot \2 bytes\n){2,}", printed)
+    assert len(list(folder.glob("conversation_*.wav"))) == len(printed.splitlines())
     assert verify(run.root).ok
 
 

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+from tests.rigs import deaths
 from tests.rigs.waiting import PATIENCE_S, wait_for
 
 
@@ -23,9 +24,24 @@ class Run:
     def start(self):
         command = [sys.executable, "-m", "edgerec", "run", "--config", str(self.file)]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        deaths.watch_process("edgerec run", self.process)
+
+    def kill(self):
+        """End it whatever it does, if it has not ended."""
+        deaths.forget(self.process)
+        self.process.kill()
+        self.process.communicate()
+
+    def end(self):
+        """End it in good order; return what was said."""
+        self.process.terminate()
+        status, said = self.finish()
+        assert status == 0, said
+        return said
 
     def finish(self):
         """Wait for the end; return the exit status and what was said."""
+        deaths.forget(self.process)
         _, said = self.process.communicate(timeout=PATIENCE_S)
         return self.process.returncode, said
 
