@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from edgerec.capture.answers import error_line, result_line
+from tests.rigs import deaths
 from tests.rigs.feed_rig import level, sounding
 from tests.rigs.waiting import PATIENCE_S, wait_for
 
@@ -31,10 +32,10 @@ def edgerec(*arguments):
     return [sys.executable, "-m", "edgerec", *map(str, arguments)]
 
 
-def feed(*arguments, pushed=b"", timeout=PATIENCE_S):
+def feed(*arguments, pushed=b""):
     """Run `edgerec feed`; return its exit status and what it complained of."""
     done = subprocess.run(
-        edgerec("feed", *arguments), input=pushed, capture_output=True, timeout=timeout
+        edgerec("feed", *arguments), input=pushed, capture_output=True, timeout=PATIENCE_S
     )
     return done.returncode, done.stderr.decode()
 
@@ -52,6 +53,7 @@ class Run:
         self.process = subprocess.Popen(
             edgerec("run", "--config", self.config), stderr=subprocess.PIPE, text=True
         )
+        deaths.watch_process("edgerec run", self.process)
         self._until("recording root=")
 
     def _until(self, text):
@@ -73,10 +75,16 @@ class Run:
 
     def stop(self):
         """End it; return its exit status."""
+        deaths.forget(self.process)
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         self.process.communicate(timeout=PATIENCE_S)
         return self.process.returncode
+
+    def kill(self):
+        deaths.forget(self.process)
+        self.process.kill()
+        self.process.communicate()
 
     def recorded(self):
         """Return the samples (frames, tracks) and the sidecar of the only chunk."""
@@ -92,7 +100,7 @@ def run(tmp_path):
 
         def start(**how):
             started = Run(tmp_path, **how)
-            stack.callback(started.process.kill)
+            stack.callback(started.kill)
             return started
 
         yield start
@@ -105,15 +113,29 @@ def write_wav(path, seconds, rate):
     return path
 
 
-def test_what_applications_push_is_recorded_whole_beside_a_live_user(run, tmp_path):
+def test_who_is_connected_is_running_beside_a_live_user(run):
+    service = run()
+    service.until_recording()
+    raw = ["--socket", service.socket, "--rate", RATE]
+    with subprocess.Popen(edgerec("feed", "bot", "-", *raw), stdin=subprocess.PIPE) as client:
+        client.stdin.write(level(0.1))
+        client.stdin.flush()
+
+        def are_running():
+            tracks = service.ask("status")["tracks"]
+            return {tracks[name]["state"] for name in ("user", "bot")} == {"running"}
+
+        wait_for(are_running, look_s=0.05)
+        client.stdin.close()
+        assert client.wait(PATIENCE_S) == 0
+    assert service.stop() == 0
+
+
+def test_what_applications_push_is_recorded_whole_beside_a_live_user(run, tmp_path, figures):
     service = run()
     service.until_recording()
     file = write_wav(tmp_path / "tts.wav", 1.5, 24_000)
     assert feed("bot", file, "--config", service.config) == (0, "")
-    status = service.ask("status")
-    assert status["recording"] is True
-    assert status["tracks"]["user"]["state"] == "running"
-    assert status["tracks"]["bot"]["state"] == "running"
     # The second one queues behind the first, which plays on.
     raw = ["--socket", service.socket, "--rate", 44_100, "--channels", 2]
     assert feed("bot", "-", *raw, pushed=level(0.75, 44_100, 2)) == (0, "")
@@ -128,11 +150,15 @@ def test_what_applications_push_is_recorded_whole_beside_a_live_user(run, tmp_pa
     assert service.stop() == 0
     assert not service.socket.exists()
     samples, sidecar = service.recorded()
-    heard_frames = sum(stop - start for start, stop in sounding(samples[:, 1]))
-    # 0.1 s less its last, broken frame; each utterance is good to a frame.
-    assert heard_frames == pytest.approx((1.5 + 0.75 + 0.1) * RATE, abs=4)
+    heard = sounding(samples[:, 1])
+    # 0.1 s less its last, broken frame. Each of the three is good to a frame, and so is what an
+    # application that the machine holds up says in pieces.
+    expected = (1.5 + 0.75 + 0.1) * RATE
+    assert sum(stop - start for start, stop in heard) == pytest.approx(expected, abs=3 + len(heard))
     assert sidecar["tracks"]["bot"]["gaps"] == []
-    assert not any(gap["frames"] > 2 for gap in sidecar["tracks"]["user"]["gaps"]), sidecar
+    gaps = sidecar["tracks"]["user"]["gaps"]
+    lost_s = sum(gap["frames"] for gap in gaps if gap["frames"] > 2) / RATE
+    figures.note("missing of a virtual device beside a feed", lost_s, "s", limit=0.0)
 
 
 def test_without_a_place_for_the_socket_devices_are_recorded_all_the_same(run, tmp_path):
