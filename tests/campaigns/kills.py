@@ -18,7 +18,7 @@ def kill_once(number, folder, seed, tracks):
     service = Service(folder, folder / "root", tracks=tracks, **settings_of(number))
     service.wait_for_a_random_moment(rng)
     killed_ns = service.kill()
-    return outcome(service, killed_ns, BOUND_S, next_boot=False)
+    return outcome(service, killed_ns, next_boot=False)
 
 
 def kills(count, *, seed, jobs, tracks=SIMULATED):

@@ -67,7 +67,7 @@ def cut_once(number, folder, seed):
         cut_ns = disk.cut_power()
         service.kill()
     with disk.mounted():
-        return outcome(service, cut_ns, BOUND_S, next_boot=True)
+        return outcome(service, cut_ns, next_boot=True)
 
 
 def power_cuts(count, *, seed):

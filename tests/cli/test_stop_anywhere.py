@@ -1,70 +1,10 @@
-"""SIGTERM at any moment, the start of the interpreter included, leaves whole files or none."""
-
-import random
-import signal
-import subprocess
-import sys
-import time
-
 import pytest
 
-from edgerec.store.described import DescribedSession, read_sidecar
-from edgerec.store.verify import verify
-from tests.rigs.waiting import PATIENCE_S
-
-MOMENTS = 25
-LAST_S = 6.0
-AT_ONCE = 5  # processes with two capture children each, on two cores
-
-
-def start(root):
-    file = root.with_suffix(".yaml")
-    file.write_text(
-        "recording: {chunk_seconds: 0.3, separate_tracks: true, enable_turn_audio: true}\n"
-        "tracks: {user: {source: simulated}, bot: {source: simulated}}\n"
-        f"storage: {{root: {root}}}\n"
-    )
-    command = [sys.executable, "-m", "edgerec", "run", "--config", str(file)]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-
-
-def stopped_at(moments_s, folder):
-    """Start one process for each moment, all at once; yield (root, status, words) of each."""
-    started_s = time.monotonic()
-    runs = [(folder / f"after-{moment_s * 1e3:.0f}-ms", moment_s) for moment_s in sorted(moments_s)]
-    running = [(root, moment_s, start(root)) for root, moment_s in runs]
-    for _, moment_s, process in running:
-        time.sleep(max(0.0, started_s + moment_s - time.monotonic()))
-        process.send_signal(signal.SIGTERM)
-    for root, _, process in running:
-        _, said = process.communicate(timeout=PATIENCE_S)
-        yield root, process.returncode, said
-
-
-def sessions(root):
-    described = [read_sidecar(path) for path in root.rglob("*.json") if ".state" not in path.parts]
-    return {
-        "begun": {one.key.session for one in described},
-        "closed": {one.key.session for one in described if isinstance(one, DescribedSession)},
-    }
+from tests.campaigns.stops import stops
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("batch", range(MOMENTS // AT_ONCE))
+@pytest.mark.parametrize("batch", range(2))
 def test_a_stop_at_any_moment_leaves_whole_verified_files_and_nothing_else(tmp_path, batch):
-    rng = random.Random(batch)
-    moments_s = [rng.uniform(0, LAST_S) for _ in range(AT_ONCE)]
-    for root, status, said in stopped_at(moments_s, tmp_path):
-        if status == -signal.SIGTERM:
-            # The interpreter was still starting: it has done nothing, and said nothing.
-            assert not root.exists()
-            assert said == ""
-            continue
-        assert status == 0, said
-        assert list((root / ".work").iterdir()) == []
-        assert list((root / "quarantine").iterdir()) == []
-        report = verify(root)
-        assert report.findings == ()
-        found = sessions(root)
-        assert found["begun"] == found["closed"]
-        assert report.files == 0 or len(found["closed"]) == 1
+    """Ten moments of the first six seconds: `scripts/campaign stops --number 1000` is the whole."""
+    stops(batch, tmp_path)

@@ -1,6 +1,7 @@
 """A recording that something cuts short, and what must be true of its files afterwards."""
 
 import json
+import math
 import re
 import signal
 import subprocess
@@ -78,7 +79,12 @@ class Service:
         if rng.random() < 1 / 4:
             time.sleep(rng.uniform(0, STARTING_S))
             return
-        wait_for((self.root / ".state" / TOTALS_FILE).exists, why=self.said)
+
+        def is_begun():
+            assert self.process.poll() is None, self.said()
+            return (self.root / ".state" / TOTALS_FILE).exists()
+
+        wait_for(is_begun, why=self.said)
         time.sleep(rng.uniform(0, RECORDING_S))
 
     def kill(self):
@@ -122,15 +128,13 @@ class Service:
         return re.findall(r"published kind=\w+ file=(\S+)", self.said())
 
 
-def outcome(service, cut_ns, bound_s, *, next_boot):
+def outcome(service, cut_ns, *, next_boot):
     """Recover what a cut has left, and look for everything that must not be.
 
     Parameters
     ----------
     cut_ns
         On CLOCK_MONOTONIC.
-    bound_s
-        How much a cut may cost.
     next_boot
         Recover as after a start of the machine: nothing is there that was not synced.
     """
@@ -147,10 +151,7 @@ def outcome(service, cut_ns, bound_s, *, next_boot):
     problems += [
         f"{name} was published and is gone" for name in service.published() if name not in there
     ]
-    loss_s = _loss_s(service.root, cut_ns)
-    if loss_s is not None and loss_s > bound_s:
-        problems.append(f"{loss_s:.2f} s are lost, {bound_s} s may be")
-    return Outcome(after_s, loss_s, problems)
+    return Outcome(after_s, _loss_s(service.root, cut_ns), problems)
 
 
 def _loss_s(root, cut_ns):
@@ -162,10 +163,16 @@ def _loss_s(root, cut_ns):
     return (cut_ns - max(stops)) / S if stops else None
 
 
-def tell(outcomes, out=sys.stdout):
-    """Print what the cuts have cost; return whether nothing was wrong."""
+def tell(outcomes, bound_s=math.inf, out=sys.stdout):
+    """Print what the cuts have cost; return whether nothing was wrong.
+
+    How much is lost depends on how fast the machine was: only campaigns bound it.
+    """
     losses = sorted(one.loss_s for one in outcomes if one.loss_s is not None)
     problems = [f"after {one.after_s:.2f} s: {p}" for one in outcomes for p in one.problems]
+    problems += [
+        f"{loss_s:.2f} s are lost, {bound_s} s may be" for loss_s in losses if loss_s > bound_s
+    ]
     print(*problems, sep="\n", file=out)
     if losses:
         print(
