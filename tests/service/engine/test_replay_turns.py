@@ -11,6 +11,8 @@ from tests.rigs.fakes import write_traces
 from tests.rigs.made_recordings import audio, chunks, sidecar
 from tests.rigs.replay_rig import RATE, gaps, replayed
 
+pytestmark = pytest.mark.xdist_group("talk")
+
 
 @pytest.fixture(scope="module")
 def talk_traces(tmp_path_factory):
@@ -23,12 +25,29 @@ def talk_traces(tmp_path_factory):
     return write_traces(tmp_path_factory.mktemp("talk"), kiosk, 60.0)
 
 
+@pytest.fixture(scope="module")
+def all_of_it(tmp_path_factory, talk_traces):
+    """All that they hear, and its turns."""
+    root = tmp_path_factory.mktemp("all") / "root"
+    return replayed(root, talk_traces, chunk_seconds=7, enable_turn_audio=True)
+
+
+def samples_of(published):
+    """The chunks put together: frames, tracks."""
+    return np.concatenate([soundfile.read(c.path, dtype="int16")[0] for c in chunks(published)])
+
+
 @pytest.mark.parametrize("form", ["wav", "flac"])
-def test_turns_of_a_replayed_session_are_views_of_its_chunks(tmp_path, talk_traces, form):
-    published = replayed(
-        tmp_path / "root", talk_traces, chunk_seconds=7, format=form, enable_turn_audio=True
-    )
-    whole = np.concatenate([soundfile.read(c.path, dtype="int16")[0] for c in chunks(published)])
+def test_turns_of_a_replayed_session_are_views_of_its_chunks(
+    tmp_path, talk_traces, all_of_it, form
+):
+    published = all_of_it
+    if form != "wav":
+        root = tmp_path / "root"
+        published = replayed(
+            root, talk_traces, chunk_seconds=7, format=form, enable_turn_audio=True
+        )
+    whole = samples_of(published)
     turns = [one for one in published if one.kind == "turn"]
     assert {one.what for one in turns} == {"turn-user", "turn-bot"}
     assert len(turns) >= 6
@@ -38,13 +57,16 @@ def test_turns_of_a_replayed_session_are_views_of_its_chunks(tmp_path, talk_trac
         assert rate == RATE
         assert np.array_equal(held, whole[one.start : one.start + one.frames, track])
         assert sidecar(one)["turn"]["by"] == "vad"
-    assert list((tmp_path / "root" / ".work").iterdir()) == []
+        assert list((root_of(one.path) / ".work").iterdir()) == []
 
 
-def test_the_chunks_are_the_same_with_turns_and_without(tmp_path, talk_traces):
-    with_turns = replayed(tmp_path / "a", talk_traces, chunk_seconds=7, enable_turn_audio=True)
+def root_of(path):
+    return next(folder.parent for folder in path.parents if folder.name == "ready")
+
+
+def test_the_chunks_are_the_same_with_turns_and_without(tmp_path, talk_traces, all_of_it):
     without = replayed(tmp_path / "b", talk_traces, chunk_seconds=7)
-    assert [audio(one.path) for one in chunks(with_turns)] == [
+    assert [audio(one.path) for one in chunks(all_of_it)] == [
         audio(one.path) for one in chunks(without)
     ]
 
@@ -52,21 +74,19 @@ def test_the_chunks_are_the_same_with_turns_and_without(tmp_path, talk_traces):
 @pytest.mark.parametrize("form", ["wav", "flac"])
 @pytest.mark.parametrize("enable_turn_audio", [True, False])
 def test_of_a_live_microphone_speech_alone_is_kept_to_the_sample(
-    tmp_path, talk_traces, form, enable_turn_audio
+    tmp_path, talk_traces, all_of_it, form, enable_turn_audio
 ):
-    def chunks_of(folder, **recording):
-        published = replayed(tmp_path / folder, talk_traces, chunk_seconds=7, **recording)
-        pcm = [soundfile.read(one.path, dtype="int16")[0].T for one in chunks(published)]
-        return published, np.concatenate(pcm, axis=1)
-
-    all_of_it, whole = chunks_of("all", enable_turn_audio=True)
-    published, held = chunks_of(
-        "speech",
+    whole = samples_of(all_of_it).T
+    published = replayed(
+        tmp_path / "speech",
+        talk_traces,
+        chunk_seconds=7,
         user_continuous_stream=False,
         separate_tracks=True,
         format=form,
         enable_turn_audio=enable_turn_audio,
     )
+    held = samples_of(published).T
     spoken = np.zeros(whole.shape[1], bool)
     for one in all_of_it:
         if one.what == "turn-user":
