@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from edgerec.audio import TRACKS
-from edgerec.cli import interruption
+from edgerec.capture import sound_server
+from edgerec.cli import interruption, service_connection
 from edgerec.config import ConfigError, load_config
 from edgerec.service import parts
 from edgerec.store.root import StorageRoot
@@ -20,6 +21,7 @@ from tests.rigs.fakes import S, device
 from tests.rigs.figures import Figures
 from tests.rigs.recorder_rig import EagerSource, Running
 from tests.rigs.recording_program import Program
+from tests.rigs.waiting import PATIENCE_S
 from tests.rigs.witness import Witness
 
 pytest_plugins = ["tests.closing_lines", "pytester"]
@@ -36,6 +38,18 @@ def _rigs_live(monkeypatch):
     monkeypatch.setattr(threading, "excepthook", deaths.note_thread)
     yield
     deaths.check()
+
+
+@pytest.fixture(autouse=True)
+def _other_processes_are_waited_for(request, monkeypatch):
+    """Let what edgerec asks of other processes take as long as a busy machine needs.
+
+    These limits are of a service on a machine of its own; what happens at their end is tested where
+    they are set to next to nothing.
+    """
+    if request.node.get_closest_marker("real") is None:
+        monkeypatch.setattr(service_connection, "PATIENCE_S", PATIENCE_S)
+        monkeypatch.setattr(sound_server, "SERVER_TIMEOUT_S", PATIENCE_S)
 
 
 @pytest.fixture(scope="session")
