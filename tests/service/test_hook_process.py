@@ -85,7 +85,7 @@ def test_the_last_lines_of_the_output_reach_the_log(tmp_path, caplog):
 def test_a_hook_that_closes_its_output_and_runs_on_is_waited_for_without_spinning(tmp_path):
     go_on = tmp_path / "go_on"
     os.mkfifo(go_on)
-    code = "import os, sys; os.close(1); os.close(2); open(sys.argv[1])"
+    code = "import os, sys; os.close(1); os.close(2); open(sys.argv[1]).read()"
     service = Service(on_chunk=python(code, str(go_on)))
     service.hooks.published(published(tmp_path / "a.wav"))
     service.until(lambda counts: counts.running == 1)
