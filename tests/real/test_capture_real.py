@@ -29,11 +29,17 @@ from edgerec.capture.portaudio import (
 )
 from edgerec.capture.wire import Decoder
 from edgerec.clock import boot_id, raw_now_ns
+from tests.rigs.outages import STALL_S
+from tests.rigs.waiting import PATIENCE_S, wait_for
 
 pytestmark = pytest.mark.real
 
-START_S = 6.0  # a null sink's first frames come after up to 2 s, on a busy machine more
 RATE = 48_000
+AT_ONCE_S = 1.0
+FOUND_S = 2.0
+FULL_S = 0.5  # without a further block
+READS = 4  # which empty a pipe, and see what was put in it since
+HELD_S = 0.5  # by the host buffer
 
 
 class Recording:
@@ -44,16 +50,24 @@ class Recording:
         self.source = ChildSource(track, command, {}, now_ns=raw_now_ns())
         self.deliveries = []
 
-    def run(self, seconds, until=lambda: False):
-        """Drive it until something is so, for at most `seconds`; return whether it became so."""
-        deadline_ns = raw_now_ns() + int(seconds * 1e9)
-        while not until():
-            if raw_now_ns() > deadline_ns:
-                return False
+    def drive(self, until):
+        """Drive it until something is so."""
+
+        def look():
             fd = self.source.fileno()
             select.select([] if fd is None else [fd], [], [], 0.1)
             self.deliveries += self.source.deliver(raw_now_ns())
-        return True
+            return until()
+
+        wait_for(look, why=lambda: f"waited in vain: {self.source.state}")
+
+    def hear(self, seconds):
+        """Drive it until it has delivered so much more."""
+        frames = self.frames() + seconds * RATE
+        self.drive(lambda: self.frames() >= frames)
+
+    def frames(self):
+        return sum(block.frames for block in self.of(Block))
 
     def is_running(self):
         return self.source.state.name == "running"
@@ -61,18 +75,19 @@ class Recording:
     def of(self, kind):
         return [message for message in self.deliveries if isinstance(message, kind)]
 
-    @property
-    def pid(self):
-        return self.source._child._process.pid
+    def pids(self):
+        child = self.source._child
+        return [] if child is None else [child.pid]
 
 
 @pytest.fixture
-def record(sound_server):
+def record(sound_server, machine):
     """Start recordings that are closed whatever happens."""
     recordings = []
 
     def start(*arguments, **options):
         recordings.append(Recording(*arguments, **options))
+        machine.watch(recordings[-1].pids)
         return recordings[-1]
 
     yield start
@@ -97,6 +112,9 @@ def capture(sound_server):
         child.communicate()
 
 
+TONE_S = 60.0
+
+
 def tone(path, seconds, level=0.5):
     samples = (
         int(32_767 * level * math.sin(2 * math.pi * 1_000 * n / RATE))
@@ -108,23 +126,29 @@ def tone(path, seconds, level=0.5):
     return path
 
 
+def maps(recording):
+    (pid,) = recording.pids()
+    return Path(f"/proc/{pid}/maps").read_text()
+
+
 def test_a_child_of_a_sound_server_has_long_blocks_and_loads_no_other_plugin_of_alsa(record):
     recording = record()
-    assert recording.run(START_S, recording.is_running)
+    recording.drive(recording.is_running)
     assert recording.of(Block)[0].frames == SERVER_BLOCK_MS * RATE // 1000
-    loaded = Path(f"/proc/{recording.pid}/maps").read_text()
+    loaded = maps(recording)
     assert set(re.findall(r"libasound_module_\w+", loaded)) == {"libasound_module_pcm_pulse"}
 
 
-def test_frames_come_without_a_hole_at_the_devices_rate(record):
+def test_frames_come_without_a_hole_at_the_devices_rate(record, machine):
+    began_ns, began_utc_ns = raw_now_ns(), time.time_ns()
     recording = record(channels=4)  # more than the device has
-    assert recording.run(START_S, recording.is_running)
-    recording.run(5.0)
+    recording.drive(recording.is_running)
+    recording.hear(5.0)
     (header,) = recording.of(StreamHeader)
     assert (header.sample_rate, header.channels) == (RATE, 1)
     assert (header.device, header.clock) == ("pulse:kiosk_mic", "monotonic_raw")
     assert header.boot_id == boot_id()
-    assert 0 <= time.time_ns() - header.utc_ns < 60e9
+    assert began_utc_ns <= header.utc_ns <= time.time_ns()
     blocks = recording.of(Block)
     position = 0
     for block in blocks:
@@ -134,9 +158,12 @@ def test_frames_come_without_a_hole_at_the_devices_rate(record):
     assert [block.flags for block in blocks] == [BlockFlags.NEW_STREAM] + [0] * (len(blocks) - 1)
     frames = position - blocks[0].frames
     seconds = (blocks[-1].arrived_ns - blocks[0].arrived_ns) / 1e9
-    # The host buffer holds half a second, so either end may be off by as much.
-    assert abs(frames / RATE - seconds) <= 0.5
-    assert "numpy" not in Path(f"/proc/{recording.pid}/maps").read_text()
+    off_s = abs(frames / RATE - seconds)  # either end, by what is held
+    machine.note("capture: off by, after 5 s", off_s, "s", limit=HELD_S, since_ns=began_ns)
+    if off_s > HELD_S:
+        problem = f"off by {off_s:.2f} s after {seconds:.2f} s"
+        machine.explain(problem, began_ns, raw_now_ns(), stall_s=off_s - HELD_S)
+    assert "numpy" not in maps(recording)
 
 
 def test_what_is_played_into_one_device_is_heard_there_and_not_in_the_other(
@@ -144,71 +171,89 @@ def test_what_is_played_into_one_device_is_heard_there_and_not_in_the_other(
 ):
     recording = record()
     other = record("bot", "pulse:kiosk_speaker.monitor")
-    assert recording.run(START_S, recording.is_running)
-    assert other.run(START_S, other.is_running)
-    player = sound_server.play(tone(tmp_path / "tone.wav", 4.0), sink="kiosk_mic_feed")
+    recording.drive(recording.is_running)
+    other.drive(other.is_running)
+    player = sound_server.play(tone(tmp_path / "tone.wav", TONE_S), sink="kiosk_mic_feed")
 
     def peak(source):
         pcm = b"".join(block.pcm for block in source.of(Block))
         return max(array.array("h", pcm), key=abs, default=0)
 
-    assert recording.run(START_S, lambda: abs(peak(recording)) > 16_000)
-    other.run(1.0)
+    recording.drive(lambda: abs(peak(recording)) > 16_000)
+    other.hear(1.0)
     assert peak(other) == 0
     player.kill()
     player.wait()
 
 
-def test_a_killed_server_is_an_absent_device_that_comes_back_with_the_server(record, sound_server):
+def test_a_killed_server_is_an_absent_device_that_comes_back_with_the_server(
+    record, sound_server, machine
+):
     recording = record()
-    assert recording.run(START_S, recording.is_running)
+    recording.drive(recording.is_running)
+    killed_ns = raw_now_ns()
     sound_server.kill()
-    assert recording.run(2.0, lambda: recording.of(StreamEnded))
+    recording.drive(lambda: recording.of(StreamEnded))
+    found_s = (raw_now_ns() - killed_ns) / 1e9
+    machine.note("capture: end of a server found", found_s, "s", limit=FOUND_S, since_ns=killed_ns)
     (ended,) = recording.of(StreamEnded)
+    if ended.reason is GapReason.STALL:  # it took the child longer than that to say so
+        machine.explain("taken for a stall", killed_ns, raw_now_ns(), stall_s=STALL_S)
     assert ended == StreamEnded(
         GapReason.ABSENT, "pulse:kiosk_mic stopped delivering (unplugged, or its server died)"
     )
-    recording.run(3.0)
-    assert recording.source.state.name == "absent"
-    assert recording.source.state.restarts >= 1
+    state = recording.source.state
+    recording.drive(lambda: recording.source.state.restarts > state.restarts)
+    recording.drive(lambda: recording.source.state.name == "absent")
     sound_server.start()
-    assert recording.run(2 * START_S, recording.is_running)
+    recording.drive(recording.is_running)
     first = next(m for m in reversed(recording.deliveries) if isinstance(m, StreamHeader))
     after = recording.deliveries[recording.deliveries.index(first) + 1]
     assert (after.first_frame, after.flags) == (0, BlockFlags.NEW_STREAM)
 
 
-def test_a_frozen_server_is_a_stall_and_is_recorded_again_when_it_thaws(record, sound_server):
+def test_a_frozen_server_is_a_stall_and_is_recorded_again_when_it_thaws(
+    record, sound_server, machine
+):
     recording = record()
-    assert recording.run(START_S, recording.is_running)
+    recording.drive(recording.is_running)
+    frozen_ns = raw_now_ns()
     sound_server.signal(signal.SIGSTOP)
-    assert recording.run(4.0, lambda: recording.of(StreamEnded))
+    recording.drive(lambda: recording.of(StreamEnded))
+    found_s = (raw_now_ns() - frozen_ns) / 1e9
+    machine.note("capture: frozen server found", found_s, "s", limit=FOUND_S, since_ns=frozen_ns)
     (ended,) = recording.of(StreamEnded)
     assert ended == StreamEnded(GapReason.STALL, "no frame for 1.2 s")
     sound_server.signal(signal.SIGCONT)
-    assert recording.run(2 * START_S, recording.is_running)
+    recording.drive(recording.is_running)
 
 
 def test_a_pipe_that_nobody_reads_costs_whole_blocks_and_each_lost_frame_is_counted(capture):
     # 8 channels at 96 kHz fill the pipe of 1 MiB in 0.7 s.
     child = capture("user", "kiosk_mic", 8, 96_000)
-    before = -1
-    while before < (held := bytes_held(child.stdout)) or held == 0:
-        before = held
-        time.sleep(0.5)
-    messages = []
     decoder = Decoder()
-    while len(messages) < 60:
-        messages += decoder.feed(os.read(child.stdout.fileno(), 1 << 20))
-    _, *blocks = messages
     position, lost = 0, 0
-    for block in blocks:
-        jump = block.first_frame - position
-        assert jump >= 0
-        assert bool(block.flags & BlockFlags.DROPPED) == (jump > 0)
-        position = block.first_frame + block.frames
-        lost += jump
-    assert lost > 0
+
+    def fill():
+        before = -1
+        while before < (held := bytes_held(child.stdout)) or held == 0:
+            before = held
+            time.sleep(FULL_S)
+
+    def has_lost():
+        nonlocal position, lost
+        fill()  # on a slow machine it only seems to be full at times
+        for _ in range(READS):
+            for message in decoder.feed(os.read(child.stdout.fileno(), 1 << 20)):
+                if isinstance(message, Block):
+                    jump = message.first_frame - position
+                    assert jump >= 0
+                    assert bool(message.flags & BlockFlags.DROPPED) == (jump > 0)
+                    position = message.first_frame + message.frames
+                    lost += jump
+        return lost > 0
+
+    wait_for(has_lost)
 
 
 def bytes_held(pipe):
@@ -216,11 +261,14 @@ def bytes_held(pipe):
     return held
 
 
-def test_sigterm_ends_the_child_at_once_and_without_a_word(capture):
+def test_sigterm_ends_the_child_at_once_and_without_a_word(capture, machine):
     child = capture("user", "pulse:kiosk_mic", 1)
     assert child.stdout.read(1) == b"{"
+    told_ns = raw_now_ns()
     child.terminate()
-    assert child.wait(1.0) == -signal.SIGTERM
+    assert child.wait(PATIENCE_S) == -signal.SIGTERM
+    ended_s = (raw_now_ns() - told_ns) / 1e9
+    machine.note("capture: end of a child", ended_s, "s", limit=AT_ONCE_S, since_ns=told_ns)
     assert child.stderr.read() == b""
 
 
@@ -229,14 +277,14 @@ def test_a_child_without_a_reader_ends_without_a_word(capture):
     assert child.stdout.read(1) == b"{"
     child.stdout.close()
     child.stdout = None
-    assert child.wait(START_S) == EXIT_READER
+    assert child.wait(PATIENCE_S) == EXIT_READER
     assert child.stderr.read() == b""
 
 
 def test_a_source_that_is_gone_is_told_with_what_is_there(capture, sound_server):
     sound_server.pactl("unload-module", "module-remap-source")
     child = capture("user", "pulse:kiosk_mic", 1)
-    _, said = child.communicate(timeout=START_S)
+    _, said = child.communicate(timeout=PATIENCE_S)
     assert child.returncode == EXIT_ABSENT
     line = json.loads(said.splitlines()[-1])
     assert line["error"] == "no input device named 'pulse:kiosk_mic'"
@@ -245,7 +293,7 @@ def test_a_source_that_is_gone_is_told_with_what_is_there(capture, sound_server)
 
 def test_a_device_that_cannot_be_opened_as_asked_is_told_with_what_it_offers(capture):
     child = capture("user", "pulse:kiosk_mic", 1, 10_000_000)
-    _, said = child.communicate(timeout=START_S)
+    _, said = child.communicate(timeout=PATIENCE_S)
     assert child.returncode == EXIT_OPEN
     line = json.loads(said.splitlines()[-1])
     assert line["error"].startswith("opening pulse:kiosk_mic (1 channels, 10000000 Hz): ")

@@ -17,14 +17,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.rigs import deaths
 from tests.rigs.pickup_kiosk import AUDIO, KIT, Kiosk, Unit, Watch, assert_arrived, names_in, record
+from tests.rigs.waiting import PATIENCE_S, wait_for
 
 pytestmark = pytest.mark.real
 NEEDS = ("rsync", "rclone", "syncthing")
 SLOW_LINE = ("--bwlimit=1000",)
 """KiB/s: a file is on its way for a tenth of a second, and half files would be seen."""
-LAST_WORDS_S = 60.0
-"""For a program that is told nothing but what lies in a folder, after recording has ended."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -49,11 +49,15 @@ def test_rsync_moves_every_file_once_and_whole_while_recording_goes_on(tmp_path,
     assert set(sent) == kiosk.files
 
 
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
+
+
 @pytest.fixture
 def remote(tmp_path, monkeypatch):
     """A remote called `archive:`; to a folder on the same disk rclone would only rename."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     (tmp_path / "archive").mkdir()
     (tmp_path / "rclone.conf").write_text(
         f"[archive]\ntype = webdav\nurl = http://127.0.0.1:{port}\nvendor = other\n"
@@ -62,12 +66,15 @@ def remote(tmp_path, monkeypatch):
     server = subprocess.Popen(
         ["rclone", "serve", "webdav", "--addr", f"127.0.0.1:{port}", tmp_path / "archive"]
     )
+    deaths.watch_process("rclone's server", server, may_end=False)
+    ask = ["rclone", "lsd", "archive:", "--retries", "1"]
     try:
-        subprocess.run(["rclone", "lsd", "archive:", "--retries", "20"], check=True, timeout=60)
+        wait_for(lambda: subprocess.run(ask, check=False, timeout=PATIENCE_S).returncode == 0)
         yield "archive:"
     finally:
+        deaths.forget(server)
         server.terminate()
-        server.wait(timeout=30)
+        server.wait(PATIENCE_S)
 
 
 def test_rclone_moves_every_file_once_while_recording_goes_on(tmp_path, remote):
@@ -108,8 +115,8 @@ def test_what_was_copied_is_acknowledged_and_what_was_not_is_not(tmp_path, remot
 class Syncthing:
     """One of two that know only each other, on this machine."""
 
-    def __init__(self, home, folder, port):
-        self.home, self.folder, self.port = home, folder, port
+    def __init__(self, home, folder):
+        self.home, self.folder, self.port = home, folder, free_port()
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copy(KIT / "syncthing.stignore", folder / ".stignore")
         subprocess.run(
@@ -153,10 +160,12 @@ class Syncthing:
             stdout=subprocess.DEVNULL,
             env=os.environ | {"STNOUPGRADE": "1"},
         )
+        deaths.watch_process(f"syncthing of {self.home}", self._process, may_end=False)
 
     def stop(self):
+        deaths.forget(self._process)
         self._process.terminate()
-        self._process.wait(timeout=30)
+        self._process.wait(PATIENCE_S)
 
 
 class Collector:
@@ -182,19 +191,22 @@ class Collector:
 
 
 def test_syncthing_brings_every_file_once_and_taking_it_acknowledges_it(tmp_path):
+    """Syncthing looks at its folders every two seconds, and tells its peer later."""
     kiosk, inbox, archive = Kiosk(tmp_path), tmp_path / "inbox", tmp_path / "archive"
-    near = Syncthing(tmp_path / "near", kiosk.ready, 22711)
-    far = Syncthing(tmp_path / "far", inbox, 22712)
+    near = Syncthing(tmp_path / "near", kiosk.ready)
+    far = Syncthing(tmp_path / "far", inbox)
     collector, watch = Collector(inbox, archive), Watch(archive)
     near.start(far)
     far.start(near)
     try:
         record(kiosk, collector, watch)
-        deadline = time.monotonic() + LAST_WORDS_S
-        while names_in(kiosk.ready, AUDIO | {".json"}) and time.monotonic() < deadline:
+
+        def all_is_taken():
             collector()
             watch()
-        assert names_in(kiosk.ready, AUDIO | {".json"}) == []
+            return not names_in(kiosk.ready, AUDIO | {".json"})
+
+        wait_for(all_is_taken)
     finally:
         near.stop()
         far.stop()

@@ -8,18 +8,16 @@ import shlex
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
+from tests.rigs import deaths
 from tests.rigs.debian import bare_root, copy
+from tests.rigs.waiting import PATIENCE_S, wait_for
 
-PATIENCE_S = 60.0  # a busy machine boots and stops slowly
 MACHINE = "edgerec-test"
 NAMESPACES = ("-m", "-u", "-i", "-n", "-p", "-C")
-
-T = TypeVar("T")
+LOOK_S = 0.1
 
 
 class Container:
@@ -53,13 +51,20 @@ class Container:
             self._nspawn = subprocess.Popen(
                 [*command, "-b"], env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
-        self._leader = wait_for(self._find_leader, "systemd as the container's first process")
-        wait_for(self._is_up, "the end of the boot")
+        self.watch()
+        self._leader = wait_for(self._find_leader, look_s=LOOK_S, why=self._log.read_text)
+        wait_for(self._is_up, look_s=LOOK_S, why=self._log.read_text)
+
+    def watch(self) -> None:
+        """Have a test fail if it ends by itself; for one that outlives tests, in each of them."""
+        if self._nspawn is not None:
+            deaths.watch_process("the container", self._nspawn, may_end=False)
 
     def power_off(self) -> None:
         """Shut down in good order."""
         if self._nspawn is None:
             return
+        deaths.forget(self._nspawn)
         if self._leader:
             os.kill(self._leader, signal.SIGRTMIN + 4)  # systemd(1): poweroff.target
         self._nspawn.wait(PATIENCE_S)
@@ -100,11 +105,12 @@ class Container:
 
     def wait_until(self, is_so: Callable[[], object], what: str) -> None:
         """Wait for something; tell what the service logged if it never comes."""
-        try:
-            wait_for(is_so, what)
-        except AssertionError as error:
+
+        def why() -> str:
             logged = self.run("journalctl -u edgerec -n 50 --no-pager", fails=True)
-            raise AssertionError(f"{error}\n{logged}") from error
+            return f"waited in vain for {what}\n{logged}"
+
+        wait_for(is_so, look_s=LOOK_S, why=why)
 
     def _find_leader(self) -> int | None:
         assert self._nspawn is not None
@@ -118,12 +124,3 @@ class Container:
     def _is_up(self) -> bool:
         state = self.run("systemctl is-system-running", fails=True).strip()
         return state in ("running", "degraded")
-
-
-def wait_for(is_so: Callable[[], T], what: str) -> T:
-    """Wait until something is so; return it."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not (found := is_so()):
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.1)
-    return found

@@ -14,14 +14,13 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tests import CHECKOUT
-from tests.rigs.waiting import wait_for
+from tests.rigs import deaths
+from tests.rigs.waiting import PATIENCE_S, wait_for
 
 KIT = CHECKOUT / "systemd" / "pickup"
 AUDIO = {".wav", ".flac", ".opus"}
 CHUNKS = 16
 CHUNK_S = 0.5
-PATIENCE_S = 60.0
-"""For that many chunks, on a machine that has much else to do."""
 
 
 class Kiosk:
@@ -51,7 +50,8 @@ class Kiosk:
     def __enter__(self):
         command = [sys.executable, "-m", "edgerec", "run", "--config", str(self._config)]
         self._process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        self._reader = threading.Thread(target=self._read_log)
+        deaths.watch_process("the recorder", self._process, may_end=False)
+        self._reader = threading.Thread(target=self._read_log, name="reader of the log")
         self._reader.start()
         return self
 
@@ -62,9 +62,10 @@ class Kiosk:
                 self.published.append(fields["file"])
 
     def __exit__(self, *_):
+        deaths.forget(self._process)
         self._process.send_signal(signal.SIGTERM)
         try:
-            assert self._process.wait(timeout=60) == 0
+            assert self._process.wait(PATIENCE_S) == 0
         finally:
             self._process.kill()
             self._reader.join()
@@ -73,7 +74,7 @@ class Kiosk:
         def are_there():
             return sum("_chunk" in name for name in self.audio) >= CHUNKS
 
-        wait_for(are_there, within_s=PATIENCE_S, look_s=0.1)
+        wait_for(are_there, look_s=0.1)
 
     @property
     def audio(self):
@@ -108,13 +109,12 @@ class Unit:
 
 
 class Repeated:
-    """Runs a pickup over and over."""
+    """Runs a pickup over and over; one that fails is a death (see `deaths`)."""
 
     def __init__(self, pickup):
         self._pickup = pickup
         self._stopping = threading.Event()
-        self._failure = None
-        self._thread = threading.Thread(target=self._run)
+        self._thread = threading.Thread(target=self._run, name=f"pickup by {pickup}")
 
     def __enter__(self):
         self._thread.start()
@@ -123,15 +123,11 @@ class Repeated:
     def __exit__(self, *_):
         self._stopping.set()
         self._thread.join()
-        if self._failure is not None:
-            raise self._failure
+        deaths.check()
 
     def _run(self):
-        try:
-            while not self._stopping.is_set():
-                self._pickup()
-        except BaseException as failure:
-            self._failure = failure
+        while not self._stopping.is_set():
+            self._pickup()
 
 
 class Watch:
