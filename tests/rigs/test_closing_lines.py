@@ -93,3 +93,17 @@ def test_a_failure_that_the_machine_does_not_explain_is_not_repeated(run):
     result = run("def test_that_is_wrong():\n    assert False\n")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["repeats because the machine stood still: 0"])
+
+
+def test_tests_of_one_group_run_in_one_worker(run):
+    result = run(
+        "import os, pytest\n"
+        "@pytest.mark.xdist_group('container')\n"
+        "@pytest.mark.parametrize('number', range(6))\n"
+        "def test_one(number, tmp_path_factory):\n"
+        "    name = os.environ['PYTEST_XDIST_WORKER']\n"
+        "    (tmp_path_factory.getbasetemp().parent / name).touch()\n"
+        "    assert len(list(tmp_path_factory.getbasetemp().parent.glob('gw*'))) == 1\n",
+        *("-n", "3", "--dist", "loadgroup"),
+    )
+    result.assert_outcomes(passed=6)
