@@ -1,4 +1,4 @@
-"""How many bytes are written for a byte of audio, by the process and by its file system?"""
+"""How many bytes are written for a byte of audio, by the process and by its file system."""
 
 import json
 import subprocess
@@ -7,10 +7,11 @@ import time
 from pathlib import Path
 
 from tests.campaigns.power_cuts import Disk
-from tests.rigs.cut_recording import Service
+from tests.rigs.cut_recording import FORMATS, Service, require_mounts
 
 SECTOR_BYTES = 512
 CHUNK_S = 30.0
+RECORDED_S = 90
 
 
 def written_per_audio_byte(seconds, form):
@@ -51,3 +52,10 @@ def _written(device):
 def _rate(root):
     record = next(root.glob("ready/*/*/*_session.json"))
     return json.loads(record.read_text())["sample_rate"]
+
+
+def run(_args):
+    require_mounts()
+    for form in FORMATS:
+        process, device = written_per_audio_byte(RECORDED_S, form)
+        print(f"{form}: {process:.2f} bytes by the process, {device:.2f} on ext4, for one of audio")

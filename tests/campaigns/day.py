@@ -198,7 +198,7 @@ def check_frames(account):
     return off_s
 
 
-def run():
+def run(_args):
     """Record the whole day, and print what was checked."""
     with TemporaryDirectory() as folder:
         account = recorded(WHOLE, folder)

@@ -125,7 +125,7 @@ def _resident_bytes():
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def run():
+def run(_args):
     """Record three whole days, and print what was checked."""
     with TemporaryDirectory(dir="/dev/shm") as folder:
         growth_bytes = check_days(Path(folder), 3_600)

@@ -1,4 +1,4 @@
-"""The gate itself, again and again: how often is it red, how often repeated, how long does it take?
+"""The gate itself, again and again: how often it is red or repeated, and how long it takes.
 
 `--busy` keeps every core busy with stress-ng meanwhile. `--write` adds a row for this portion to
 the table in docs/testing.md, whose sums are those of all portions.
@@ -51,7 +51,14 @@ def _number(pattern: str, said: str) -> int:
     return int(found[-1]) if found else 0
 
 
-def run_gate(args: argparse.Namespace) -> int:
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--times", type=int, default=10, help="how often (default: 10)")
+    parser.add_argument("--busy", action="store_true", help="with stress-ng on every core")
+    parser.add_argument("--write", action="store_true", help=f"a row into {DOCUMENT.name}")
+    parser.add_argument("--logs", default="build/gate", help="folder of each run's own log")
+
+
+def run(args: argparse.Namespace) -> int:
     """Run the gate so many times; return 1 if it was red once."""
     times = args.times
     commit = _commit()

@@ -218,7 +218,7 @@ def check_memory(account, hours):
     return growth_bytes
 
 
-def run():
+def run(_args):
     """Record the whole eight hours, and print what was checked."""
     with TemporaryDirectory() as folder:
         account = recorded(WHOLE, folder)

@@ -1,11 +1,11 @@
-"""Kill a recording at a random moment: what is lost, and is everything else whole?"""
+"""Kills of a recording at random moments: what is lost, and that all else is whole."""
 
 import random
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.rigs.cut_recording import SIMULATED, Service, outcome, settings_of
+from tests.rigs.cut_recording import SIMULATED, Service, count, outcome, settings_of
 from tests.rigs.sound_server import SoundServer
 
 BOUND_S = 1.5
@@ -42,3 +42,21 @@ def live_kills(count, *, seed, jobs, is_pipewire=False):
             yield from kills(count, seed=seed, jobs=jobs, tracks=tracks)
         finally:
             server.close()
+
+
+def options(parser):
+    parser.add_argument("--number", type=int, default=1000, help="how many (default: 1000)")
+    parser.add_argument("--jobs", type=int, default=4, help="recordings at a time (default: 4)")
+    parser.add_argument("--live", action="store_true", help="devices of a sound server")
+    parser.add_argument("--pipewire", action="store_true", help="which is not PulseAudio")
+    parser.add_argument("--seed", default="campaign", help="of the moments")
+
+
+def run(args):
+    if args.live:
+        outcomes = live_kills(
+            args.number, seed=args.seed, jobs=args.jobs, is_pipewire=args.pipewire
+        )
+    else:
+        outcomes = kills(args.number, seed=args.seed, jobs=args.jobs)
+    return count(outcomes, args.number, BOUND_S)

@@ -1,4 +1,4 @@
-"""Would the gate miss a guard? Guards picked at random are deleted, one at a time.
+"""Guards picked at random and deleted, one at a time, and which test misses each.
 
 A guard is an `if` without `else` that does nothing but leave: raise, return, continue or break. It
 is deleted in a copy of the checkout, and the gating tests are run until the first is red: those of
@@ -115,7 +115,14 @@ def first_red(checkout: Path, *selection: str) -> str | None:
     return red[1] if red else f"(status {done.returncode})"
 
 
-def run_mutations(args: argparse.Namespace) -> int:
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--number", type=int, help=f"how many guards (default: {NUMBER})")
+    parser.add_argument("--seed", default="campaign", help="of the choice")
+    parser.add_argument("--jobs", type=int, default=4, help="workers of the tests")
+    parser.add_argument("--real", action="store_true", help="run the tests of real parts, too")
+
+
+def run(args: argparse.Namespace) -> int:
     """Delete guards, say which test misses each, and return 1 if any is missed by none."""
     unmissed = []
     picked = pick(args.number or NUMBER, args.seed)

@@ -1,4 +1,4 @@
-"""Cut the power of a real ext4 file system at a random moment of a recording.
+"""Power cuts of a real ext4 file system at random moments of a recording: what is lost.
 
 EXT4_IOC_SHUTDOWN stops every write to the device at once; what was not synced by then is not there
 when the file system is mounted again.
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edgerec.clock import monotonic_now_ns
-from tests.rigs.cut_recording import Service, outcome, settings_of
+from tests.rigs.cut_recording import Service, count, outcome, require_mounts, settings_of
 
 BOUND_S = 2.5
 IMAGE_BYTES = 64 * 1024 * 1024
@@ -75,3 +75,13 @@ def power_cuts(count, *, seed):
     for number in range(count):
         with tempfile.TemporaryDirectory() as folder:
             yield cut_once(number, Path(folder), seed)
+
+
+def options(parser):
+    parser.add_argument("--number", type=int, default=100, help="how many (default: 100)")
+    parser.add_argument("--seed", default="campaign", help="of the moments")
+
+
+def run(args):
+    require_mounts()
+    return count(power_cuts(args.number, seed=args.seed), args.number, BOUND_S)

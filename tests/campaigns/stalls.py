@@ -1,4 +1,4 @@
-"""Freeze a real file system under a recording: every write hangs until it is thawed."""
+"""A real file system that is frozen under a recording, until every write hangs: what is lost."""
 
 import json
 import subprocess
@@ -8,9 +8,10 @@ from pathlib import Path
 
 from edgerec.store.verify import verify
 from tests.campaigns.power_cuts import Disk
-from tests.rigs.cut_recording import Service
+from tests.rigs.cut_recording import Service, require_mounts
 
 LEAD_S = 5.0
+STALLS_S = (30, 60)
 
 
 def stall_once(seconds):
@@ -31,3 +32,9 @@ def stall_once(seconds):
             [path] = (place / "root").glob("ready/*/*/*_session.json")
             record = json.loads(path.read_text())
             return record["losses"].get("disk", 0) / record["sample_rate"]
+
+
+def run(_args):
+    require_mounts()
+    for seconds in STALLS_S:
+        print(f"a stall of {seconds} s cost {stall_once(seconds):.1f} s", flush=True)

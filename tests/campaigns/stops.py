@@ -68,9 +68,12 @@ def _sessions(root):
     }
 
 
-def run(number):
-    """Stop so many processes."""
-    for batch in range(-(-number // AT_ONCE)):
+def options(parser):
+    parser.add_argument("--number", type=int, default=1000, help="how many (default: 1000)")
+
+
+def run(args):
+    for batch in range(-(-args.number // AT_ONCE)):
         with tempfile.TemporaryDirectory() as folder:
             stops(batch, Path(folder))
-    print(f"{number} stops left whole files or none")
+    print(f"{args.number} stops left whole files or none")

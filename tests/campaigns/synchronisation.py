@@ -1,7 +1,6 @@
-"""How exact is the timeline? Measured in simulated time, against the virtual kiosk's own truth.
+"""How exact the timeline is, in simulated time, against the virtual kiosk's own truth.
 
-`scripts/measure-synchronisation` runs it all and prints the table of `docs/synchronisation.md`;
-`test_accuracy.py` holds a sample of it to the bounds.
+Prints the table of `docs/synchronisation.md`; `test_accuracy.py` holds a sample to the bounds.
 
 Every device hears the same sine, as a function of true time. Where the timeline is right, its
 phase is right: each 100 ms of a recorded track tell by how much it is placed late.
@@ -286,14 +285,20 @@ def _gaps(user: DeviceModel, bot: DeviceModel, seconds: float) -> Iterator[tuple
         start += step.span.frames
 
 
-def main() -> None:
-    """Measure everything and print it as a table."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
+def options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the campaign."""
     parser.add_argument("--hours", type=float, default=24.0, help="of the long rows")
-    hours = parser.parse_args().hours
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure everything and print it as a table."""
     print("| measure | bound | measured | held |\n|---|---|---|---|")
-    for row in measure(hours):
-        print(f"| {row.measure} | {row.bound} | {row.measured} | {'yes' if row.held else 'NO'} |")
+    all_held = True
+    for row in measure(args.hours):
+        all_held &= row.held
+        held = "yes" if row.held else "NO"
+        print(f"| {row.measure} | {row.bound} | {row.measured} | {held} |", flush=True)
+    return 0 if all_held else 1
 
 
 def measure(hours: float) -> Iterator[Row]:
@@ -304,7 +309,3 @@ def measure(hours: float) -> Iterator[Row]:
     yield tone_snr()
     yield losses(min(hours, 3.0), counted=True)
     yield losses(min(hours, 3.0), counted=False)
-
-
-if __name__ == "__main__":
-    main()

@@ -184,6 +184,23 @@ def tell(outcomes, bound_s=math.inf, out=sys.stdout):
     return not problems
 
 
+def count(outcomes, number, bound_s):
+    """Collect outcomes, tell what they have cost; return the exit status of a campaign."""
+    collected = []
+    for one in outcomes:
+        collected.append(one)
+        if sys.stderr.isatty():
+            print(f"{len(collected)} of {number}", end="\r", file=sys.stderr)
+    return 0 if tell(collected, bound_s) else 1
+
+
+def require_mounts():
+    """End the program where file systems can't be mounted."""
+    why_not = why_no_mounts()
+    if why_not:
+        sys.exit(f"campaign: {why_not}")
+
+
 def why_no_mounts():
     """Return why file systems can't be mounted here; None: they can."""
     if not _capabilities() & _CAP_SYS_ADMIN:

@@ -72,10 +72,10 @@ class Kiosk:
         self._epoch_ns = None  # at most so much too late as what is committed last is old
         self._since = 0
 
-    def settle(self):
+    def settle(self, seconds=SETTLES_S):
         """Wait until both tracks have been recorded for a while; only what follows counts."""
         self.wait_until(user="running", bot="running")
-        self.wait_for_audio(SETTLES_S)
+        self.wait_for_audio(seconds)
         self._since = round(self.status()["session_seconds"] * RATE)
         self.wait_for_audio(BEFORE_S)
 

@@ -1,4 +1,4 @@
-"""A sample of what `scripts/measure-synchronisation` measures over 24 h, with the same bounds."""
+"""A sample of what `scripts/campaign synchronisation` measures over 24 h, with the same bounds."""
 
 import pytest
 
