@@ -27,6 +27,7 @@ def kiosk(sound_server, tmp_path, machine):
 
 @ON_BOTH
 def test_what_is_played_is_recorded_user_left_and_bot_right_without_a_gap(kiosk, figures):
+    """Starts a server, two players and a recorder, and hears some seconds of each."""
     kiosk.settle()
     if figures.are_held:
         kiosk.wait_for_audio(KNOWN_S)
@@ -40,6 +41,7 @@ def test_what_is_played_is_recorded_user_left_and_bot_right_without_a_gap(kiosk,
 def test_a_device_that_stalls_is_a_gap_as_long_as_what_is_missing_and_the_other_has_none(
     kiosk, machine
 ):
+    """A child that is stopped is given up after 1.2 s, and the next one needs seconds to begin."""
     kiosk.settle()
     kiosk.play(WHOLE_S)
     os.kill(kiosk.child_of("user"), signal.SIGSTOP)  # what it will be killed for
