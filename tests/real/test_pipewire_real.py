@@ -7,14 +7,17 @@ The tests here have bounds of their own; those that are the same on PulseAudio a
 import json
 import subprocess
 import sys
-from functools import partial
 
 import pytest
 
 from edgerec.clock import raw_now_ns
+from tests.rigs.outages import Fault
+from tests.rigs.recorded_kiosk import SETTLES_S
 from tests.rigs.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.real
+
+MOVED_S = 2.0  # a stream, if it is to be: 0.1 to 0.4 s were measured
 
 
 @pytest.fixture
@@ -50,11 +53,20 @@ def test_a_source_that_goes_is_a_gap_and_what_the_same_server_has_besides_is_unt
     rig.expect_silence_only_for([fault], tracks["user"], reasons={"source", "absent"})
 
 
-def test_a_device_that_is_named_is_found_again_when_another_one_becomes_the_default(rig):
+def test_a_device_that_is_named_stays_or_is_found_again_when_another_becomes_the_default(rig):
+    """PipeWire 0.3 moves its stream away, so that there is a gap; 1.4 leaves it where it is."""
     rig.server.pactl("set-default-source", "mic")
     kiosk = rig.start()
-    change = partial(rig.server.pactl, "set-default-source", "wrong")
-    fault = rig.break_and_mend(kiosk, change, raw_now_ns, down_s=0.0)
+    began_ns = raw_now_ns()
+    rig.server.pactl("set-default-source", "wrong")
+    moved_ns = raw_now_ns()
+    kiosk.wait_for_audio(MOVED_S)
+    kiosk.wait_until(user="running")
+    kiosk.wait_for_audio(SETTLES_S)
     tracks = kiosk.finish()
     rig.expect_untouched(tracks["bot"])
-    rig.expect_silence_only_for([fault], tracks["user"], reasons={"source", "absent"})
+    if tracks["user"].outages():
+        fault = Fault(began_ns, moved_ns, moved_ns)
+        rig.expect_silence_only_for([fault], tracks["user"], reasons={"source", "absent"})
+    else:
+        rig.expect_untouched(tracks["user"])

@@ -18,6 +18,7 @@ from edgerec.capture.child import ChildLimits
 from edgerec.capture.own_audio import HOLD_NS
 from edgerec.capture.portaudio import LATENCY_BLOCKS, SERVER_BLOCK_MS, SPIN_S
 from edgerec.clock import raw_now_ns
+from tests.rigs.played_microphone import PlayedMicrophone
 from tests.rigs.recorded_kiosk import POLL_S, SETTLES_S, Kiosk
 from tests.rigs.sound_server import SoundServer
 from tests.rigs.true_microphone import WAITING_S, Microphone
@@ -98,7 +99,10 @@ class Rig:
         return server
 
     def _microphone(self, server, name, sound):
-        microphone = Microphone(server, name, sound, self._folder)
+        if server.is_pipewire:
+            microphone = PlayedMicrophone(server, name, sound)
+        else:
+            microphone = Microphone(server, name, sound, self._folder)
         self._stack.callback(microphone.close)
         self._machine.watch_feeder(microphone.lost_s)
         return microphone
