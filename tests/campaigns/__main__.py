@@ -15,6 +15,7 @@ CAMPAIGNS = (
     "cost",
     "day",
     "days",
+    "debian",
     "devices",
     "gate",
     "hours",
