@@ -24,7 +24,7 @@ from tests.rigs.recording_program import Program
 from tests.rigs.waiting import PATIENCE_S
 from tests.rigs.witness import Witness
 
-pytest_plugins = ["tests.closing_lines", "pytester"]
+pytest_plugins = ["tests.closing_lines", "tests.sampling", "pytester"]
 
 # A machine that is busy with something else is slow, and no test is about that.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
