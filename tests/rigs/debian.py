@@ -131,7 +131,10 @@ def root_with_checkout(release: str) -> Path:
 
     def make(debian: Debian) -> Path:
         debian.clone()
-        debian.run("edgerec/scripts/setup --tests", timeout_s=SETUP_S)
+        debian.run(
+            "edgerec/scripts/setup --tests; sudo apt-get clean; sudo rm -r /var/lib/apt/lists",
+            timeout_s=SETUP_S,
+        )
         return debian.root
 
     return kept("checkout", release, make)
