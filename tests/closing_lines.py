@@ -18,6 +18,7 @@ LONG_S = 20.0  # a test that takes longer says why in its docstring
 SLOWEST = 20
 DOCUMENT = CHECKOUT / "docs" / "testing.md"
 BLOCK = re.compile(r"(?<=<!-- slowest -->\n).*?(?=<!-- /slowest -->)", re.DOTALL)
+GROUP = re.compile(r"@\w+$")  # which pytest-xdist adds to the name of a test
 WHY = "why"  # a report's property: the first line of its test's docstring
 
 
@@ -82,7 +83,7 @@ def _write_slowest(document: Path, durations: dict[str, float], whys: dict[str, 
     rows = ["| test | s | why |", "|---|---|---|"]
     slowest = sorted(durations.items(), key=lambda one: -one[1])[:SLOWEST]
     for nodeid, seconds in slowest:
-        name = nodeid.removeprefix("tests/").replace("|", "\\|")
+        name = GROUP.sub("", nodeid.removeprefix("tests/")).replace("|", "\\|")
         rows.append(f"| `{name}` | {seconds:.1f} | {whys.get(nodeid, '')} |")
     text = "\n".join(rows) + "\n"
     document.write_text(BLOCK.sub(lambda _: text, document.read_text()))

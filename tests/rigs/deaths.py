@@ -50,7 +50,10 @@ def forget_all() -> None:
 
 def check() -> None:
     """Raise if anything that is watched, or any thread of this process, has died."""
-    dead = [*_threads, *(why for why in (why_dead() for why_dead in _watched.values()) if why)]
+    dead = [
+        *_threads,
+        *(why for why in (why_dead() for why_dead in list(_watched.values())) if why),
+    ]
     if dead:
         forget_all()  # or every later look in this test would say it again
         raise RigDiedError("; ".join(dead))
