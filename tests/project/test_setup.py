@@ -98,6 +98,7 @@ TESTS = [
     "rsync",
     "rclone",
     "syncthing",
+    "stress-ng",
     "e2fsprogs",
     "mount",
     "debootstrap",
