@@ -111,6 +111,11 @@ def machine(tmp_path):
     return Machine(tmp_path)
 
 
+def gets(calls):
+    """What apt-get was to fetch or install; a machine without lists of packages updates, too."""
+    return [call for call in calls if call.startswith(("apt-get download", "apt-get install"))]
+
+
 def installs(calls):
     return [
         {word for word in call.split() if word in [*RUN, *TESTS, "pulseaudio"]}
@@ -143,7 +148,7 @@ def test_tests_need_more_packages_and_say_so_to_the_environment(machine):
 def test_nothing_is_installed_for_which_another_package_would_have_to_go(machine):
     machine.conflict("gcc", "tcc")
     status, calls = machine.setup()
-    assert (status, calls) == (1, [])
+    assert (status, gets(calls)) == (1, [])
     assert "this would remove tcc" in machine.said
 
 
@@ -179,7 +184,7 @@ def test_pulseaudio_is_only_unpacked_where_something_would_have_to_go_for_it(mac
     status, calls = machine.setup("--tests")
     assert status == 0
     assert (machine.checkout / ".tools" / "pulseaudio" / "usr" / "bin" / "pulseaudio").exists()
-    downloaded, installed = [call for call in calls if call.startswith("apt-get")]
+    downloaded, installed = gets(calls)
     assert downloaded == "apt-get download -qq pulseaudio"
     assert installed.startswith("apt-get install ")
     assert installed.endswith(" --no-install-recommends libtdb1")
@@ -195,7 +200,7 @@ def test_promtool_is_fetched_once_and_its_server_is_not_installed(machine, known
     )
     status, calls = machine.setup("--tests")
     assert status == 0
-    assert [call for call in calls if "apt-get" in call] == [f"apt-get download -qq {package}"]
+    assert gets(calls) == [f"apt-get download -qq {package}"]
     assert machine.promtool.exists()
     assert [path.name for path in machine.promtool.parent.iterdir()] == ["promtool"]
 
