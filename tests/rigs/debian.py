@@ -116,7 +116,8 @@ class Debian:
                 place.touch()
         pairs = [str(word) for pair in bound.items() for word in pair]
         inside = ["bash", "-euc", ENTER, "-", str(self.root), *pairs, "--", command]
-        return ["unshare", "--mount", "--pid", "--fork", "--kill-child", *inside]
+        ends_with_us = ["setpriv", "--pdeathsig", "KILL"]
+        return [*ends_with_us, "unshare", "--mount", "--pid", "--fork", "--kill-child", *inside]
 
 
 def bare_root(release: str) -> Path:
