@@ -26,18 +26,20 @@ of ppm that a sound server leaves open, keep 0.999."""
 UNLIKE = 0.01  # in the median, once the devices' clocks are known
 BEGINS_S = 3.0  # the sound, at most: a pipe, a player, the server and the recorder hold some
 LATENCY_S = 0.2
-"""Of a player: it may be late by that. Several times what a server takes at once (43 ms are
-PipeWire's), and much less than the 2 s of an idle null sink, which would deliver in such lumps."""
+"""Of a player where figures are held: it may be late by that. Several times what a server takes at
+once (43 ms are PipeWire's), and much less than the 2 s of an idle null sink, which would deliver in
+such lumps."""
+PATIENT_LATENCY_S = 0.6  # where they are not: half of what makes a stall
 PIECE_BYTES = 2 * DEVICE_RATE // 50
 
 
 class Player:
     """A program that plays silence into a sink, and on demand a sound, again and again."""
 
-    def __init__(self, server, sink, sound):
+    def __init__(self, server, sink, sound, latency_s):
         self._samples = sound.played(DEVICE_RATE).tobytes()
         self._sounds, self._closing = threading.Event(), threading.Event()
-        command = ["pacat", "--playback", "--raw", f"--latency-msec={round(1000 * LATENCY_S)}"]
+        command = ["pacat", "--playback", "--raw", f"--latency-msec={round(1000 * latency_s)}"]
         form = ["--format=s16le", f"--rate={DEVICE_RATE}", "--channels=1", "-d", sink]
         self.process = subprocess.Popen(
             [*command, *form], env=os.environ | server.env, stdin=subprocess.PIPE
@@ -80,7 +82,10 @@ class PlayedKiosk(Kiosk):
 
     def __init__(self, server, folder, machine):
         self._machine = machine
-        self._players = [Player(server, SINKS[track], SOUNDS[track]) for track in TRACKS]
+        self._latency_s = LATENCY_S if machine.figures.are_held else PATIENT_LATENCY_S
+        self._players = [
+            Player(server, SINKS[track], SOUNDS[track], self._latency_s) for track in TRACKS
+        ]
         machine.watch(lambda: [player.process.pid for player in self._players])
         wait_for(
             lambda: len(server.pactl("list", "short", "sink-inputs").splitlines()) >= len(TRACKS),
@@ -126,7 +131,7 @@ class PlayedKiosk(Kiosk):
         torn = np.flatnonzero(heard.likeness <= LEAST_WHILE_BENDING)
         if len(torn):
             problem = f"torn sound from {(start + WINDOW * torn[0]) / RATE:.2f} s on"
-            stall_s = max(LATENCY_S / 2, len(torn) * WINDOW / RATE)
+            stall_s = max(self._latency_s / 2, len(torn) * WINDOW / RATE)
             self._machine.explain(problem, start_ns, stop_ns, stall_s=stall_s)
         if self._machine.figures.are_held:  # else the devices' clocks are not known yet
             what, unlike = "played: unlike what was heard", 1 - np.median(heard.likeness)
