@@ -55,9 +55,8 @@ class Placement:
         """Return the instant of a timeline position."""
         return self._epoch_ns + position * 1e9 / self._rate
 
-    def audio(self, start: TimelineFrame, pcm: NDArray[np.int16], before: GapReason) -> None:
-        """Place audio at `start`; what is missing up to there is silence, named `before`."""
-        self.silence_to(start, before)
+    def audio(self, start: TimelineFrame, pcm: NDArray[np.int16]) -> None:
+        """Place audio at `start`, which the track has reached; what it is past already is late."""
         late = min(self.end - start, len(pcm))
         self.late_frames += late
         taken = late

@@ -108,7 +108,8 @@ class Run:
     channels
         Of the device; they are folded (averaged) into one.
     before
-        Name of the silence up to `start`.
+        Name of the silence up to `start`, which is placed at once: history may have room for what
+        comes behind it only when that is committed.
     """
 
     def __init__(
@@ -122,7 +123,7 @@ class Run:
         self._guide = guide
         self._placement = placement
         self._channels = channels
-        self._before = before
+        placement.silence_to(start[1], before)
         self._joint = guide.next_joint(start)
         self.resampler = Resampler(placement.rate, line_between(start, self._joint))
         self._batch: list[bytes] = []
@@ -196,7 +197,7 @@ class Run:
 
     def _put(self, start: TimelineFrame, samples: Samples) -> None:
         if len(samples):
-            self._placement.audio(start, to_int16(samples), self._before)
+            self._placement.audio(start, to_int16(samples))
 
 
 def fold(pcm: bytes, channels: int) -> Samples:

@@ -35,12 +35,13 @@ def steps(
     plans: Mapping[TrackName, TrackPlan] | None = None,
     drift_memory: MutableMapping[str, float] | None = None,
     seed: int = 1,
+    late_s: float = LATE_S,
 ) -> Iterator[Step]:
     """Deliver as devices do, advance at every tick, read what is committed."""
     kiosk = VirtualKiosk(user, bot, seed=seed, world=world, start_ns=START_NS)
     plans = plans or dict.fromkeys(TRACKS, TrackPlan())
     memory = {} if drift_memory is None else drift_memory
-    synchronizer = Synchronizer(plans, late_s=LATE_S, drift_memory=memory)
+    synchronizer = Synchronizer(plans, late_s=late_s, drift_memory=memory)
     epoch_ns, now_ns, tick_ns, position = None, START_NS, 0, 0
 
     def step(stop: int) -> Step:

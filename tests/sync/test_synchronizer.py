@@ -18,7 +18,7 @@ from edgerec.sync.ring import History
 from edgerec.sync.run import BATCH_S
 from edgerec.sync.synchronizer import STEP_S, Synchronizer, TrackPlan, history_frames
 from edgerec.sync.track import MAX_REMEMBERED
-from tests.rigs.virtual_kiosk import LATE_S, RATE, START_NS, steps
+from tests.rigs.virtual_kiosk import LATE_S, RATE, START_NS, TICK_NS, steps
 
 PLAIN = TrackPlan()
 SOUND = tone(1_000.0, -6.0)  # never silent for long: silence is what was placed for it
@@ -215,6 +215,26 @@ def test_memory_of_drifts_is_bounded():
             synchronizer.deliver("user", delivery)
     assert len(memory) == MAX_REMEMBERED
     assert "simulated:user" not in memory
+
+
+@pytest.mark.parametrize("late_s", [LATE_S, STEP_S + 1.0, 10.0])
+def test_no_wait_is_longer_than_it_was_asked_for_however_long_that_is(late_s):
+    """A stream may begin further behind the last commit than history has room for."""
+    absent = device(Absence(6.0, late_s + 2.0))
+    longest_s = 0.0
+    for step in steps(absent, device(), 40.0, world=SOUND, late_s=late_s):
+        committed_s = (step.span.start + step.span.frames) / RATE
+        longest_s = max(longest_s, (step.now_ns - step.epoch_ns) / 1e9 - committed_s)
+    block_s, tick_s = device().block_ms / 1000, TICK_NS / 1e9
+    assert late_s < longest_s + tick_s
+    assert longest_s < late_s + block_s + tick_s
+
+
+@pytest.mark.xfail(strict=True, reason="it is placed by the burst, and led back slowly")
+def test_a_stream_that_begins_in_a_burst_ends_where_the_world_does():
+    late = (Stall(21.4, 2.7), Absence(21.75, 0.75), Stall(23.2, 2.5))
+    recorded = record(device(*late, block_ms=20.0), device(block_ms=20.0), 30)
+    assert recorded.pcm.shape[1] / RATE == pytest.approx(30, abs=0.5)
 
 
 EVENTS = st.one_of(
