@@ -22,6 +22,7 @@ CAMPAIGNS = (
     "kills",
     "mutations",
     "power-cuts",
+    "properties",
     "skewed",
     "stalls",
     "stops",
