@@ -17,6 +17,7 @@ FINER = DEVICE_RATE // RATE
 PERIOD_S = 64  # of the noise: longer than a test records
 SOUGHT_S = 1  # by so much a track may jump within a stretch, and be followed
 WINDOW = RATE // 20
+FOLLOWED = 0.97  # less alike where the window before it says it is, it is looked for
 MOMENT_S = 1.5
 
 
@@ -119,13 +120,18 @@ def stretch_of(samples, start, sound):
     heard, around = sound.heard, SOUGHT_S * RATE
     begins = find(samples[: 4 * WINDOW], np.concatenate((heard, heard[: 4 * WINDOW])))
     late_s, likeness = [], []
+    expected = begins
     for frame in range(0, len(samples) - WINDOW, WINDOW):
         window = samples[frame : frame + WINDOW]
-        first = begins + frame - around
-        nearby = np.take(heard, range(first, first + WINDOW + 2 * around), mode="wrap")
-        alike, there = _match(window, first + find(window, nearby), sound)
+        alike, there = _match(window, expected, sound)
+        if alike < FOLLOWED:  # it has jumped
+            first = begins + frame - around
+            nearby = np.take(heard, range(first, first + WINDOW + 2 * around), mode="wrap")
+            sought = _match(window, first + find(window, nearby), sound)
+            alike, there = max(sought, (alike, there))
         likeness.append(alike)
         late_s.append(there / DEVICE_RATE - (start + frame) / RATE)
+        expected = round(there / FINER) + WINDOW
     late_s = (np.array(late_s) + PERIOD_S / 2) % PERIOD_S - PERIOD_S / 2
     return Stretch(start, start + len(samples), samples, sound, late_s, np.array(likeness))
 
