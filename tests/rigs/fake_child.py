@@ -48,7 +48,13 @@ class Rig:
         self.last_line.write_text(last_line)
 
     def start(self, now_ns):
-        """Have the source start a child, and connect to it."""
+        """Have the source start a child, and connect to it.
+
+        By a FIFO of its own: `cat` of a child before it that is killed, but has had no processor
+        since, would take what comes first.
+        """
+        self.fifo.unlink()
+        os.mkfifo(self.fifo)
         deliveries = self.source.deliver(now_ns)
         assert self.source.fileno() is not None  # or nobody would ever connect
         self.pipe = os.open(self.fifo, os.O_WRONLY)
