@@ -7,6 +7,7 @@ when the file system is mounted again.
 import fcntl
 import os
 import random
+import shutil
 import struct
 import subprocess
 import tempfile
@@ -42,6 +43,16 @@ class Disk:
         finally:
             _run("umount", self.mount_point)
 
+    def boot(self):
+        """Have a copy in its place: of the other, somebody may still have the file system.
+
+        Whoever makes a mount namespace has all that is mounted in it: what is unmounted here stays
+        what it was, and mounted again it would be the same file system, without power.
+        """
+        copy = self._image.with_name("image of the next boot")
+        shutil.copyfile(self._image, copy)
+        self._image = copy
+
     def cut_power(self):
         """Stop every write from now on; return when, on CLOCK_MONOTONIC."""
         fd = os.open(self.mount_point, os.O_RDONLY)
@@ -66,6 +77,7 @@ def cut_once(number, folder, seed):
         service.wait_for_a_random_moment(rng)
         cut_ns = disk.cut_power()
         service.kill()
+    disk.boot()
     with disk.mounted():
         return outcome(service, cut_ns, next_boot=True)
 
