@@ -5,7 +5,7 @@ all workers together.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,8 @@ from tests import CHECKOUT
 from tests.rigs.figures import figures_of, table
 from tests.rigs.witness import MachineStalledError
 
+REPEATS = 3
+UNDECIDED = "undecided"
 LONG_S = 20.0  # a test that takes longer says why in its docstring
 SLOWEST = 20
 DOCUMENT = CHECKOUT / "docs" / "testing.md"
@@ -34,9 +36,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """Add why a test may be long to its report."""
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add why a test may be long to its report, and find one undecided that ran in vain.
+
+    Where the machine stood still each time, neither red nor green would be true.
+    """
     report = yield
+    stalled = call.excinfo is not None and call.excinfo.errisinstance(MachineStalledError)
+    if stalled and getattr(item, "execution_count", 1) > REPEATS:
+        path, line, _ = item.location
+        report.outcome = "skipped"
+        report.longrepr = (path, line or 0, f"{UNDECIDED}: {call.excinfo.value}")
     function = getattr(item, "function", None)
     told = (function.__doc__ or "").strip().partition("\n")[0]
     report.user_properties.append((WHY, told))
@@ -46,7 +58,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Repeat a test that the machine has failed, and no other one."""
-    config.option.reruns = 3
+    config.option.reruns = REPEATS
     config.option.only_rerun = [MachineStalledError.__name__]
 
 
@@ -68,6 +80,11 @@ def pytest_terminal_summary(
     terminalreporter.line(f"repeats because the machine stood still: {len(repeats)}")
     for report in repeats:
         terminalreporter.line(f"  {report.nodeid}: {report.longrepr.reprcrash.message}")
+    skipped = [one for one in terminalreporter.stats.get("skipped", []) if one.when == "call"]
+    undecided = [one for one in skipped if UNDECIDED in str(one.longrepr)]
+    terminalreporter.line(f"undecided, as it stood still each time: {len(undecided)}")
+    for report in undecided:
+        terminalreporter.line(f"  UNDECIDED {report.nodeid}: {report.longrepr[2]}")
     durations: dict[str, float] = {}
     for report in reports:
         durations[report.nodeid] = durations.get(report.nodeid, 0.0) + report.duration

@@ -28,6 +28,7 @@ class Run:
     seconds: float
     passed: int
     repeats: int
+    undecided: int
     red: tuple[str, ...]
 
 
@@ -42,6 +43,7 @@ def run_once(log: Path) -> Run:
         time.monotonic() - began_s,
         _number(r"(\d+) passed", said),
         _number(r"repeats because the machine stood still: (\d+)", said),
+        _number(r"undecided, as it stood still each time: (\d+)", said),
         tuple(re.findall(r"^(?:FAILED|ERROR) (\S+)", said, re.MULTILINE)),
     )
 
@@ -74,18 +76,20 @@ def run(args: argparse.Namespace) -> int:
             one = runs[-1]
             print(
                 f"{number} of {times}: {'green' if one.is_green else 'RED'} in {one.seconds:.0f} s,"
-                f" {one.passed} passed, {one.repeats} repeated {' '.join(one.red)}",
+                f" {one.passed} passed, {one.repeats} repeats, {one.undecided} undecided"
+                f" {' '.join(one.red)}",
                 flush=True,
             )
     finally:
         if stress is not None:
             stress.terminate()
             stress.wait()
-    row = _row(runs, commit, load, is_busy=args.busy)
-    print(row)
-    if args.write:
-        text = DOCUMENT.read_text()
-        DOCUMENT.write_text(text.replace(END_OF_TABLE, f"{row}\n{END_OF_TABLE}"))
+        if runs:  # also those before an interruption
+            row = _row(runs, commit, load, is_busy=args.busy)
+            print(row)
+            if args.write:
+                text = DOCUMENT.read_text()
+                DOCUMENT.write_text(text.replace(END_OF_TABLE, f"{row}\n{END_OF_TABLE}"))
     return 0 if all(one.is_green for one in runs) else 1
 
 
@@ -95,6 +99,7 @@ def _row(runs: list[Run], commit: str, load: float, *, is_busy: bool) -> str:
     return (
         f"| {datetime.now(UTC):%Y-%m-%d} | {commit} | {'busy' if is_busy else 'quiet'} | {load:.1f}"
         f" | {len(runs)} | {red} | {sum(one.repeats for one in runs)}"
+        f" | {sum(one.undecided for one in runs)}"
         f" | {seconds[len(seconds) // 2]:.0f} | {seconds[-1]:.0f} |"
     )
 
