@@ -1,4 +1,4 @@
-"""What has been found out about one track's device from outside of its stream?
+"""What is known about one track's device from outside of its stream.
 
 Whoever watches the sound server and the hardware notes it, in a thread of its own; the
 `child.ChildSource` and its `own_audio.OwnAudio` act on it the next time that they are asked for

@@ -1,4 +1,4 @@
-"""Is what a capture child sends the audio of its own device?
+"""What a capture child sends, held back while it may be the audio of another device.
 
 A sound server moves streams to other devices: at their beginning, while they are pinned, and when
 their device goes away (see `device_watch`). What may be of another one waits here until that has

@@ -61,7 +61,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the gate so many times; return 1 if it was red once."""
+    """Run the gate `--times` times; return 1 if any run was red."""
     times = args.times
     commit = _commit()
     load = os.getloadavg()[0]

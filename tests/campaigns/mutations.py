@@ -59,7 +59,7 @@ def _is_elif(node: ast.If, source: str) -> bool:
 
 
 def pick(number: int, seed: str) -> list[Guard]:
-    """Return so many guards, at random: rooms by turns, until the small ones have no more."""
+    """Return `number` guards at random, one room after the other while they have any left."""
     choice = random.Random(seed)
     rooms: dict[str, list[Guard]] = {}
     for module in sorted((CHECKOUT / "edgerec").rglob("*.py")):
