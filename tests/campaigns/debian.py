@@ -1,4 +1,4 @@
-"""What the README promises, in a Debian that never heard of edgerec, with everything downloaded again.
+"""What the README promises, in a fresh Debian that has to download everything.
 
 A plain user with sudo clones this checkout, records the demo and passes the gate; then the service
 is tried in a booted container.
