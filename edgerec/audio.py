@@ -60,6 +60,8 @@ class GapReason(IntEnum):
     """Recording is paused."""
     OFF = 7
     """The track is configured as `none`."""
+    RESYNC = 8
+    """The track was found to stand in the wrong place, and was placed again."""
 
     @property
     def label(self) -> str:
@@ -83,6 +85,8 @@ class StreamHeader:
     """Wall clock at the first block's `arrived_ns`; 0 if unknown."""
     boot_id: str = ""
     """The boot whose clock this is; empty if unknown."""
+    dated: bool = False
+    """Whether its blocks carry dates: `Block.adc_ns` with a bound on its error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,8 @@ class Block:
     """Of `BlockFlags`."""
     pcm: bytes
     """int16 little-endian, `frames` * channels samples, interleaved."""
+    adc_error_us: int = 0
+    """Bound on the error of `adc_ns`, early and late; 0: it bounds nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,13 @@
-"""What does one input device deliver: the capture child, one PortAudio stream onto one pipe.
+"""The capture child: one PortAudio stream onto one pipe.
 
 ``python -m edgerec.capture.portaudio --track user --device pulse:mic --channels 1`` writes the
 block stream of `capture.wire` to its standard output until it is killed. It is a process of its
 own because an unplugged device can hang or spin inside PortAudio for ever, and because
 PortAudio's list of devices is frozen while it runs.
 
-The callback stamps, copies and writes to the pipe without waiting. When the pipe is full it drops
-the block and counts its frames, so that the next `first_frame` tells what is missing.
+A source of PulseAudio is polled and dated by the server (`polled`, `dating`). Any other device has
+a callback, which stamps, copies and writes to the pipe without waiting. When the pipe is full a
+block is dropped and its frames are counted, so that the next `first_frame` tells what is missing.
 
 The one line of JSON on standard error, ``{"error": ..., "hint": ...}``, says why the child ended;
 its exit status is one of
@@ -32,14 +33,16 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import process_time
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from edgerec.audio import TRACKS, StreamHeader, TrackName
+from edgerec.capture.dating import pulse_dating
 from edgerec.capture.devices import PULSE_PREFIX, DeviceError, DeviceInfo, find_device
 from edgerec.capture.parent import die_with_parent
+from edgerec.capture.polled import BUFFER_S, PolledCapture
 from edgerec.capture.sender import BlockPipe, BlockSender
 from edgerec.clock import SystemClock, monotonic_now_ns, raw_now_ns
 
@@ -66,6 +69,10 @@ LATENCY_BLOCKS: Final = 5
 """Host buffer in blocks. At 100 ms through PulseAudio PortAudio's own "high" latency makes it two:
 8 CPU seconds an hour, and a stall of 0.2 s overruns it. Five make three periods, 4 CPU seconds,
 and blocks in pairs, of which the second is on time."""
+
+LUMP_BLOCKS: Final = 2
+"""What PulseAudio is asked to collect before it hands it on. Smaller lumps cost the server more,
+and its dates are as exact in long ones."""
 
 SAMPLE_BYTES: Final = 2
 
@@ -172,7 +179,7 @@ def block_frames(
     return frames - frames % PIPEWIRE_QUANTUM or frames
 
 
-def capture(request: CaptureRequest, fd: int) -> None:
+def capture(request: CaptureRequest, fd: int) -> NoReturn:
     """Write the device's block stream to the pipe `fd`, until the device or the reader is gone.
 
     Raises
@@ -189,6 +196,32 @@ def capture(request: CaptureRequest, fd: int) -> None:
     channels = min(request.channels, device.channels)
     blocksize = block_frames(device, sample_rate, channels, request.block_ms)
     header = StreamHeader(sample_rate, channels, request.track, device.id, "monotonic_raw")
+    if device.pulse_source is not None:
+        # Read by libpulse in this process when PortAudio opens ALSA's `pulse` device.
+        os.environ["PULSE_SOURCE"] = device.pulse_source
+        if not device.is_pipewire:
+            lump_ms = LUMP_BLOCKS * blocksize * 1000 // sample_rate
+            os.environ["PULSE_LATENCY_MSEC"] = str(lump_ms)
+            _capture_polled(device, header, blocksize, fd)
+    _capture_called_back(device, header, blocksize, fd)
+
+
+def _capture_polled(device: DeviceInfo, header: StreamHeader, blocksize: int, fd: int) -> NoReturn:
+    import sounddevice
+
+    stream = _open(device, header, blocksize=0, latency=BUFFER_S)
+    dating = pulse_dating(os.getpid())
+    sender = BlockSender(BlockPipe(fd), replace(header, dated=dating is not None), SystemClock())
+    try:
+        PolledCapture(stream, sender, dating, header.sample_rate, blocksize).run()
+    except sounddevice.PortAudioError as error:
+        raise _lost(device, str(error)) from error
+    raise AssertionError("polling ends with an error alone")
+
+
+def _capture_called_back(
+    device: DeviceInfo, header: StreamHeader, blocksize: int, fd: int
+) -> NoReturn:
     sender = BlockSender(BlockPipe(fd), header, SystemClock())
     begun = threading.Event()
     ended = threading.Event()
@@ -211,28 +244,14 @@ def capture(request: CaptureRequest, fd: int) -> None:
         begun.set()  # or an end without a frame would be waited for
         ended.set()
 
-    if device.pulse_source is not None:
-        # Read by libpulse in this process when PortAudio opens ALSA's `pulse` device.
-        os.environ["PULSE_SOURCE"] = device.pulse_source
-    try:
-        stream = sounddevice.RawInputStream(
-            samplerate=sample_rate,
-            blocksize=blocksize,
-            device=device.index,
-            channels=channels,
-            dtype="int16",
-            latency=LATENCY_BLOCKS * blocksize / sample_rate,
-            callback=callback,
-            finished_callback=finished,
-        )
-        stream.start()
-    except (sounddevice.PortAudioError, ValueError) as error:
-        raise CaptureError(
-            EXIT_OPEN,
-            f"opening {device.id} ({channels} channels, {sample_rate} Hz): {error}",
-            f"it offers {device.channels} channels and {device.sample_rate} Hz; another program "
-            "may hold it",
-        ) from error
+    _stream = _open(  # kept: one that nobody holds is closed
+        device,
+        header,
+        blocksize=blocksize,
+        latency=LATENCY_BLOCKS * blocksize / header.sample_rate,
+        callback=callback,
+        finished_callback=finished,
+    )
     if not await_beginning(begun):
         raise CaptureError(
             EXIT_LOST,
@@ -242,8 +261,33 @@ def capture(request: CaptureRequest, fd: int) -> None:
     ended.wait()
     if reader_gone.is_set():
         raise BrokenPipeError
-    raise CaptureError(
-        EXIT_LOST, f"{device.id} stopped delivering", "unplugged, or its server died"
+    raise _lost(device, "its stream ended")
+
+
+def _open(device: DeviceInfo, header: StreamHeader, **options: Any) -> Any:
+    import sounddevice
+
+    rate, channels = header.sample_rate, header.channels
+    try:
+        stream = sounddevice.RawInputStream(
+            samplerate=rate, device=device.index, channels=channels, dtype="int16", **options
+        )
+        stream.start()
+    except (sounddevice.PortAudioError, ValueError) as error:
+        raise CaptureError(
+            EXIT_OPEN,
+            f"opening {device.id} ({channels} channels, {rate} Hz): {error}",
+            f"it offers {device.channels} channels and {device.sample_rate} Hz; another program "
+            "may hold it",
+        ) from error
+    return stream
+
+
+def _lost(device: DeviceInfo, why: str) -> CaptureError:
+    return CaptureError(
+        EXIT_LOST,
+        f"{device.id} stopped delivering: {why}",
+        "unplugged, or its server died",
     )
 
 

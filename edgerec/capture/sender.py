@@ -79,7 +79,7 @@ class BlockPipe:
 class BlockSender:
     """Counts and stamps a device's frames and sends them as a block stream.
 
-    Belongs to PortAudio's callback thread.
+    Belongs to the one thread that has the frames.
     """
 
     def __init__(self, pipe: BlockPipe, header: StreamHeader, clock: Clock) -> None:
@@ -91,7 +91,14 @@ class BlockSender:
         self._flags = BlockFlags.NEW_STREAM
 
     def send(
-        self, pcm: Buffer, frames: int, arrived_ns: int, adc_ns: int, *, overflow: bool
+        self,
+        pcm: Buffer,
+        frames: int,
+        arrived_ns: int,
+        adc_ns: int,
+        *,
+        overflow: bool,
+        adc_error_us: int = 0,
     ) -> None:
         """Send one block, or drop and count it; `pcm` need not outlive the call.
 
@@ -102,7 +109,9 @@ class BlockSender:
         """
         if overflow:
             self._flags |= BlockFlags.OVERFLOW
-        block = encode_block_header(self._first_frame, frames, arrived_ns, adc_ns, self._flags)
+        block = encode_block_header(
+            self._first_frame, frames, arrived_ns, adc_ns, self._flags, adc_error_us
+        )
         opening = b"" if self._opened else self._opening_line(arrived_ns)
         if self._pipe.send(opening + block, pcm):
             self._opened = True

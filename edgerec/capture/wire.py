@@ -54,21 +54,27 @@ def encode_stream_header(header: StreamHeader) -> bytes:
         "clock": header.clock,
         "utc_ns": header.utc_ns,
         "boot_id": header.boot_id,
+        "dated": header.dated,
     }
     return json.dumps(line, ensure_ascii=True).encode() + b"\n"
 
 
 def encode_block_header(
-    first_frame: int, frames: int, arrived_ns: int, adc_ns: int, flags: int
+    first_frame: int, frames: int, arrived_ns: int, adc_ns: int, flags: int, adc_error_us: int = 0
 ) -> bytes:
     """Return the 40 bytes that stand before a block's PCM."""
-    return BLOCK_HEADER.pack(MAGIC, flags, frames, 0, first_frame, arrived_ns, adc_ns)
+    return BLOCK_HEADER.pack(MAGIC, flags, frames, adc_error_us, first_frame, arrived_ns, adc_ns)
 
 
 def encode_block(block: Block) -> bytes:
     """Return a block as it stands in the stream, header and PCM."""
     header = encode_block_header(
-        block.first_frame, block.frames, block.arrived_ns, block.adc_ns, block.flags
+        block.first_frame,
+        block.frames,
+        block.arrived_ns,
+        block.adc_ns,
+        block.flags,
+        block.adc_error_us,
     )
     return header + block.pcm
 
@@ -134,8 +140,8 @@ class Decoder:
         if len(self._buffer) < BLOCK_HEADER.size:
             self._check_magic()
             return None
-        magic, flags, frames, reserved, first_frame, arrived_ns, adc_ns = BLOCK_HEADER.unpack_from(
-            self._buffer
+        magic, flags, frames, adc_error_us, first_frame, arrived_ns, adc_ns = (
+            BLOCK_HEADER.unpack_from(self._buffer)
         )
         pcm_bytes = frames * self._channels * SAMPLE_BYTES
         if magic != MAGIC:
@@ -144,8 +150,6 @@ class Decoder:
             raise WireError(self._offset, "a block before the header line")
         if not 0 < pcm_bytes <= MAX_BLOCK_BYTES:
             raise WireError(self._offset, f"a block of {frames} frames")
-        if reserved != 0:
-            raise WireError(self._offset, f"reserved field is {reserved}, not 0")
         if first_frame > 2**62 or arrived_ns < 0 or adc_ns < 0:
             raise WireError(
                 self._offset,
@@ -157,7 +161,7 @@ class Decoder:
             return None
         pcm = bytes(memoryview(self._buffer)[BLOCK_HEADER.size : size])
         self._drop(size)
-        return Block(DeviceFrame(first_frame), frames, arrived_ns, adc_ns, flags, pcm)
+        return Block(DeviceFrame(first_frame), frames, arrived_ns, adc_ns, flags, pcm, adc_error_us)
 
     def _check_magic(self) -> None:
         """Refuse rubbish as soon as it shows, not when 40 bytes of it are there."""
@@ -194,6 +198,7 @@ def _parse_stream_header(line: bytes, offset: int) -> StreamHeader:
         clock=cast(ClockName, fields["clock"]),
         utc_ns=fields.get("utc_ns") or 0,
         boot_id=fields.get("boot_id") or "",
+        dated=fields.get("dated") or False,
     )
 
 
@@ -220,4 +225,5 @@ _HEADER_FIELDS: Final = (
     ("clock", lambda v: v in get_args(ClockName), " or ".join(get_args(ClockName))),
     ("utc_ns", lambda v: v is None or _whole(v, 0, 2**63 - 1), "nanoseconds since 1970"),
     ("boot_id", lambda v: v is None or _is_name(v), "a boot's id"),
+    ("dated", lambda v: v is None or isinstance(v, bool), "true or false"),
 )

@@ -34,6 +34,10 @@ MAX_USUAL_S: Final = 0.010  # one stall says little of what is usual
 SCATTER_SHARE: Final = 3.0  # the line strays by as much as its arrivals scatter, and a bit more
 LEAST_ERROR_S: Final = 20e-6  # a crystal that warms by 1 ppm a minute bends as much in 80 s
 
+SETTLE_S: Final = 0.7  # of arrivals, until the offset is known
+REMEMBER_S: Final = 60.0  # a drift measured for a minute is good to 2 ppm
+HOLD_S: Final = 1.0  # audio held back for that: never more, whatever is still undecided
+MISPLACED_S: Final = 0.020  # a run that is further off is placed again, and not bent for minutes
 ESTABLISHED_S: Final = 10.0  # of arrivals: the earliest of so many is no late one any more
 EARLY_STEP_S: Final = 0.005  # more than a line is ever too high by, once it is established
 
@@ -64,6 +68,9 @@ class DeviceClock:
         Drift remembered from an earlier run of the same device.
     """
 
+    misplaced_s: Final = MISPLACED_S
+    hold_s: Final = HOLD_S
+
     def __init__(self, sample_rate: int, prior_ppm: float | None = None) -> None:
         self._rate = sample_rate
         self._prior_ppm = prior_ppm
@@ -84,6 +91,16 @@ class DeviceClock:
     def known_s(self) -> float:
         """Seconds of arrivals the estimate rests on, at most those since the stream began."""
         return self._known_s
+
+    @property
+    def settled(self) -> bool:
+        """Whether enough has been seen to place frames by the line."""
+        return self._known_s >= SETTLE_S
+
+    @property
+    def drift_known(self) -> bool:
+        """Whether the drift is worth remembering."""
+        return self._known_s >= REMEMBER_S
 
     @property
     def drift_ppm(self) -> float:

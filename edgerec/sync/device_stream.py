@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from edgerec.audio import Block, BlockFlags, DeviceFrame, GapReason, StreamHeader
-from edgerec.sync.device_clock import DeviceClock
-from edgerec.sync.lateness import LateRun
+from edgerec.sync.dated_clock import DatedClock
+from edgerec.sync.device_clock import HOLD_S, DeviceClock
+from edgerec.sync.lateness import Judgement, LateRun
+from edgerec.sync.steps import StepRun
 
-SETTLE_S: Final = 0.7  # held back when a stream begins, until its offset is known
-HOLD_S: Final = 1.0  # audio in hand never exceeds this, whatever is still undecided
 FORGET_S: Final = 2.0  # before a session there is time to settle, and to wait for the other track
 MAX_EARLY_S: Final = 1.0  # frames from this far in the future: the stream's count is nonsense
 
@@ -38,6 +38,8 @@ class Piece:
     missing: GapReason | None
     """Why frames are missing between the piece before and this one; None if none are."""
     arrived_ns: int
+    date: tuple[int, float] | None = None
+    """When the first frame was sampled, by a sound server, and the error of that in s."""
 
 
 class DeviceStream:
@@ -62,11 +64,13 @@ class DeviceStream:
     ) -> None:
         self.header = header
         self._uncounted = uncounted
-        self.clock = DeviceClock(header.sample_rate, prior_ppm)
+        clock = DatedClock if header.dated else DeviceClock
+        self.clock: DatedClock | DeviceClock = clock(header.sample_rate, prior_ppm)
         self._hand: deque[Piece] = deque()
         self._suspects = 0  # how many pieces at the end of the hand came late
         # A source that is quiet at times is as late as its pause was long.
         self._late = LateRun(0.0) if uncounted is GapReason.QUIET else LateRun()
+        self._steps = StepRun()
         self._found = 0  # frames lost uncounted, found by the clock
         self._counted: int | None = None  # the next block's `first_frame`, if nothing is lost
         self.block_frames = 0
@@ -76,7 +80,7 @@ class DeviceStream:
     @property
     def settled(self) -> bool:
         """Whether the clock has seen enough to place frames by it."""
-        return self.clock.known_s >= SETTLE_S
+        return self.clock.settled
 
     @property
     def empty(self) -> bool:
@@ -102,7 +106,7 @@ class DeviceStream:
             Its count goes back, or says it comes from the future; nothing was taken in.
         """
         first = DeviceFrame(block.first_frame + self._found)
-        late_s = self.clock.lateness_s(DeviceFrame(first + block.frames), block.arrived_ns)
+        late_s = self._late_s(first, block)
         missing = None
         if self._counted is not None and block.first_frame != self._counted:
             self._check(block, late_s)
@@ -112,17 +116,19 @@ class DeviceStream:
         self._counted = block.first_frame + block.frames
         self.block_frames = block.frames
         self.last_arrived_ns = block.arrived_ns
-        piece = Piece(first, block.frames, block.pcm, missing, block.arrived_ns)
+        date = (block.adc_ns, block.adc_error_us * 1e-6) if block.adc_error_us else None
+        piece = Piece(first, block.frames, block.pcm, missing, block.arrived_ns, date)
         self._hand.append(piece)
         if self.settled:
-            self._judge(late_s, block)
+            self._decide(self._judge(late_s, block, date))
         else:
             self._observe(piece)
 
     def decided(self) -> Piece | None:
         """Return the oldest piece, if it is decided what is missing before it."""
         waiting = self._suspects if self.settled else len(self._hand)
-        if len(self._hand) > waiting or self._in_hand_s() > HOLD_S:
+        hold_s = HOLD_S if self.settled else self.clock.hold_s
+        if len(self._hand) > waiting or self._in_hand_s() > hold_s:
             return self._hand[0]
         return None
 
@@ -136,6 +142,7 @@ class DeviceStream:
         if self._suspects == len(self._hand):
             self._clear(1)
             self._late.drop()
+            self._steps.drop()
         self._hand.popleft()
 
     def put_back(self, piece: Piece) -> None:
@@ -170,14 +177,31 @@ class DeviceStream:
                 f"been sampled at {self.header.sample_rate} Hz"
             )
 
-    def _observe(self, piece: Piece) -> None:
-        self.clock.observe(DeviceFrame(piece.first + piece.frames), piece.arrived_ns)
+    def _late_s(self, first: DeviceFrame, block: Block) -> float:
+        """Return how much later than by the clock a block came; 0 for a dated stream's.
 
-    def _judge(self, late_s: float, block: Block) -> None:
-        """Decide on the newest piece, and on the late ones before it."""
-        self._suspects += 1
+        Those come early, too: a monitor's are handed out before they are played.
+        """
+        if isinstance(self.clock, DatedClock):
+            return 0.0
+        return self.clock.lateness_s(DeviceFrame(first + block.frames), block.arrived_ns)
+
+    def _observe(self, piece: Piece) -> None:
+        end = DeviceFrame(piece.first + piece.frames)
+        if not isinstance(self.clock, DatedClock):
+            self.clock.observe(end, piece.arrived_ns)
+            return
+        self.clock.observe_arrival(end, piece.arrived_ns)
+        if piece.date is not None:
+            self.clock.observe(piece.first, *piece.date)
+
+    def _judge(self, late_s: float, block: Block, date: tuple[int, float] | None) -> Judgement:
+        """Judge the newest piece, and the suspect ones before it."""
         overflow = bool(block.flags & _OVERFLOW)
-        judgement = self._late.judge(
+        if isinstance(self.clock, DatedClock):
+            off_s = None if date is None else self.clock.off_s(self._hand[-1].first, date[0])
+            return self._steps.judge(off_s, overflow=overflow)
+        return self._late.judge(
             late_s,
             block.arrived_ns,
             usual_s=self.clock.usual_late_s,
@@ -185,10 +209,16 @@ class DeviceStream:
             overflow=overflow,
             most=int(HOLD_S * self.header.sample_rate) // block.frames + 1,
         )
-        if judgement.slower_s:
+
+    def _decide(self, judgement: Judgement) -> None:
+        """Do what a judgement on the newest piece says."""
+        self._suspects += 1
+        if judgement.slower_s and isinstance(self.clock, DeviceClock):
             self.clock.add_latency(judgement.slower_s)
-        if judgement.lost_s:
+        if judgement.lost_s > 0:
             self._insert_missing(round(judgement.lost_s * self.header.sample_rate))
+        elif judgement.lost_s < 0 and isinstance(self.clock, DatedClock):
+            self.clock.step(judgement.lost_s)  # nothing is missing: it stood too late all the while
         self._clear(judgement.cleared)
 
     def _insert_missing(self, frames: int) -> None:

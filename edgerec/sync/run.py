@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgerec.audio import DeviceFrame, GapReason, TimelineFrame
+from edgerec.sync.dated_clock import DatedClock
 from edgerec.sync.device_clock import DeviceClock
 from edgerec.sync.device_stream import Piece
 from edgerec.sync.placement import Placement
@@ -26,14 +27,14 @@ CROSSFADE_S: Final = 0.3  # into a new line: 0.25 at 4 kHz, with what soxr holds
 KNOWN_PER_SEGMENT: Final = 4  # a line reaches no further ahead than a quarter of what is known
 JOINT_SEARCH_SHARE: Final = 0.4  # of a segment, in which the best joint is looked for
 JOINTS_TRIED: Final = 1000  # the best of so many is a thousandth of a frame from the clock's line
-MAX_BEND: Final = 1e-3  # of the rate, to bring a misplaced track back; below what ears notice
+MAX_BEND: Final = 0.9e-3  # of the rate, to bring a misplaced track back; below what ears notice
 LINE_TRUST_S: Final = 10.0  # over a longer hole the clock knows better than the line before it
 
 
 class Guide:
     """Where lines should run: a device's clock, seen from the timeline."""
 
-    def __init__(self, clock: DeviceClock, placement: Placement) -> None:
+    def __init__(self, clock: DatedClock | DeviceClock, placement: Placement) -> None:
         self._clock = clock
         self._placement = placement
 

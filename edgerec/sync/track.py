@@ -30,7 +30,7 @@ from edgerec.sync.run import Guide, Run
 
 log = logging.getLogger(__name__)
 
-REMEMBER_S: Final = 60.0  # a drift measured for a minute is good to 2 ppm
+SPLICE_S: Final = 0.01  # of declared silence where a track is placed again, at least
 EDGE_S: Final = 0.02  # behind a stop, so that the resampler's end lies beyond it
 MAX_REMEMBERED: Final = 32  # devices; an application may call its feed anything
 
@@ -240,7 +240,7 @@ class TrackTimeline:
 
     def _remember(self) -> None:
         stream = self._stream
-        if stream is None or stream.clock.known_s < REMEMBER_S:
+        if stream is None or not stream.clock.drift_known:
             return
         device = stream.header.device
         if device in self._drift_memory or len(self._drift_memory) < MAX_REMEMBERED:
@@ -307,6 +307,8 @@ class TrackTimeline:
         self._newest = piece
         if piece.missing is not None:
             self._end_run()
+        elif self._run is not None and self._run.astray_s > self._stream.clock.misplaced_s:
+            self._place_again()
         if self._run is None:
             guide = Guide(self._stream.clock, self._placed)
             start = guide.first_joint(piece.first, self._before)
@@ -317,6 +319,17 @@ class TrackTimeline:
             self._run = Run(guide, self._placed, start, channels, why)
             self._silence = self._reason(GapReason.STALL)  # from here on, if nothing comes
         self._run.write(piece)
+
+    def _place_again(self) -> None:
+        """End a run that stands in the wrong place; the next one goes by the clock alone."""
+        assert self._stream is not None
+        log.warning("track placed again device=%r", self._stream.header.device)
+        self._end_run()
+        self._before = None
+        self._silence = self._reason(GapReason.RESYNC)
+        self._placed.silence_to(
+            self._placed.end + round(SPLICE_S * self._placed.rate), self._silence
+        )
 
     def _end_run(self) -> None:
         if self._run is not None:

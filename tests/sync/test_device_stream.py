@@ -1,12 +1,10 @@
 import pytest
 
 from edgerec.audio import Block, BlockFlags, DeviceFrame, GapReason, StreamHeader
-from edgerec.sync.device_clock import LEAST_ERROR_S
+from edgerec.sync.device_clock import HOLD_S, LEAST_ERROR_S, SETTLE_S
 from edgerec.sync.device_stream import (
     FORGET_S,
-    HOLD_S,
     MAX_EARLY_S,
-    SETTLE_S,
     BrokenStreamError,
     DeviceStream,
     Piece,

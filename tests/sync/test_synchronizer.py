@@ -230,7 +230,6 @@ def test_no_wait_is_longer_than_it_was_asked_for_however_long_that_is(late_s):
     assert longest_s < late_s + block_s + tick_s
 
 
-@pytest.mark.xfail(strict=True, reason="it is placed by the burst, and led back slowly")
 def test_a_stream_that_begins_in_a_burst_ends_where_the_world_does():
     late = (Stall(21.4, 2.7), Absence(21.75, 0.75), Stall(23.2, 2.5))
     recorded = record(device(*late, block_ms=20.0), device(block_ms=20.0), 30)

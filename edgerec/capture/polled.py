@@ -1,0 +1,152 @@
+"""Reads a PortAudio stream that was opened without a callback, and has its frames dated.
+
+`read_available` tells how many frames there are at the instant at which the sound server is asked
+for its latencies; a callback can't. The stream's buffer of `BUFFER_S` rides out stalls. Without
+numpy: the capture child uses it.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import deque
+from typing import Any, Final, Protocol
+
+from edgerec.capture.dating import Dating, Reading
+from edgerec.capture.sender import BlockSender
+from edgerec.clock import raw_now_ns
+
+BUFFER_S: Final = 4.0
+"""Of frames that a child that gets no processor does not lose."""
+BEGINNING_POLL_S: Final = 0.1
+"""Between two polls while the stream's place is being found, at most."""
+UNEVEN: Final = 0.15
+"""Share by which polls are early or late, or they fall into step with the server's lumps."""
+ENOUGH: Final = 5
+"""Readings at the beginning, one at each poll; then one in `READING_S`."""
+TRY_AGAIN_S: Final = 0.02
+"""After a reading at the beginning that was refused: a lump is on its way, or the machine busy."""
+TRIES: Final = 100
+"""Of these; then one at each poll again, so that a server that never answers costs no more."""
+READING_S: Final = 1.0
+STEP_NS: Final = 3_000_000
+"""A reading that is off by more has the next ones follow at once, too: is it so?"""
+
+
+class Stream(Protocol):
+    """What is used of `sounddevice.RawInputStream`."""
+
+    @property
+    def read_available(self) -> int:
+        """Frames that can be read at once."""
+
+    def read(self, frames: int) -> tuple[Any, bool]:
+        """Return that many frames, and whether some were lost before them."""
+
+
+class PolledCapture:
+    """One stream on its way to the pipe; for one thread.
+
+    Parameters
+    ----------
+    block_frames
+        Of a block, at most; and between two polls.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        sender: BlockSender,
+        dating: Dating | None,
+        rate: int,
+        block_frames: int,
+    ) -> None:
+        self._stream = stream
+        self._sender = sender
+        self._dating = dating
+        self._rate = rate
+        self._block_frames = block_frames
+        self._read = 0  # frames so far
+        self._readings: deque[Reading] = deque(maxlen=ENOUGH)  # not sent yet
+        self._wanted = ENOUGH  # readings, one at each poll
+        self._tries = TRIES
+        self._refused = False
+        self._due_ns = 0
+        self._expected: Reading | None = None  # the last one
+
+    def run(self) -> None:
+        """Poll until the stream fails.
+
+        Raises
+        ------
+        BrokenPipeError
+            Nobody reads the pipe.
+        sounddevice.PortAudioError
+            The device is lost.
+        """
+        while True:
+            self.poll()
+            time.sleep(self.pause_s * random.uniform(1 - UNEVEN, 1 + UNEVEN))
+
+    @property
+    def pause_s(self) -> float:
+        """Time until the next poll."""
+        if self._refused and self._wanted and self._tries:
+            return TRY_AGAIN_S
+        pause_s = self._block_frames / self._rate
+        return min(pause_s, BEGINNING_POLL_S) if self._wanted else pause_s
+
+    def poll(self) -> None:
+        """Send all frames that there are, dated if a reading is due."""
+        now_ns = raw_now_ns()
+        if self._wanted or now_ns >= self._due_ns:
+            self._refused = not self._take_reading(now_ns)
+            self._tries = max(self._tries - 1, 0)
+        available = self._stream.read_available
+        while available > 0:
+            frames = self._next_frames(available)
+            pcm, overflow = self._stream.read(frames)
+            if overflow:
+                self._want_more()  # how many were lost is what the next ones say
+            self._send(pcm, frames, overflow=overflow)
+            available -= frames
+
+    def _take_reading(self, now_ns: int) -> bool:
+        """Read the date of the newest frame; return whether it could be read."""
+        if self._dating is None:
+            self._wanted, self._due_ns = 0, now_ns + 2**62
+            return True
+        reading = self._dating.read(lambda: self._read + self._stream.read_available)
+        if reading is None or not reading.frames:
+            return False
+        self._readings.append(reading)
+        self._wanted = max(self._wanted - 1, 0)
+        if self._expected is not None:
+            off_ns = reading.captured_ns - self._date_ns(self._expected, reading.frames)
+            if abs(off_ns) > STEP_NS:
+                self._want_more()
+        self._expected = reading
+        self._due_ns = now_ns + round(READING_S * 1e9)
+        return True
+
+    def _want_more(self) -> None:
+        self._wanted, self._tries = ENOUGH, TRIES
+
+    def _next_frames(self, available: int) -> int:
+        """Return how many frames the next block has: each reading goes with one of its own."""
+        shares = max(len(self._readings), -(-available // self._block_frames))
+        return max(available // shares, 1)
+
+    def _send(self, pcm: Any, frames: int, *, overflow: bool) -> None:
+        adc_ns = adc_error_us = 0
+        if self._readings:
+            reading = self._readings.popleft()
+            adc_ns, adc_error_us = self._date_ns(reading, self._read), reading.error_us
+        self._sender.send(
+            pcm, frames, raw_now_ns(), adc_ns, overflow=overflow, adc_error_us=adc_error_us
+        )
+        self._read += frames
+
+    def _date_ns(self, reading: Reading, frames: int) -> int:
+        """Return when the frames before `frames` had been captured, at the nominal rate."""
+        return reading.captured_ns + (frames - reading.frames) * 1_000_000_000 // self._rate
