@@ -22,8 +22,11 @@ BEGINNING_POLL_S: Final = 0.1
 """Between two polls while the stream's place is being found, at most."""
 UNEVEN: Final = 0.15
 """Share by which polls are early or late, or they fall into step with the server's lumps."""
+BEGINNING: Final = 40
+"""Readings at the beginning, one at each poll; then one in `READING_S`. Those of the first second
+are lost: the recorder has the stream pinned to its source, and keeps nothing from before."""
 ENOUGH: Final = 5
-"""Readings at the beginning, one at each poll; then one in `READING_S`."""
+"""Readings one at each poll where something has happened."""
 TRY_AGAIN_S: Final = 0.02
 """After a reading at the beginning that was refused: a lump is on its way, or the machine busy."""
 TRIES: Final = 100
@@ -68,7 +71,7 @@ class PolledCapture:
         self._block_frames = block_frames
         self._read = 0  # frames so far
         self._readings: deque[Reading] = deque(maxlen=ENOUGH)  # not sent yet
-        self._wanted = ENOUGH  # readings, one at each poll
+        self._wanted = BEGINNING  # readings, one at each poll
         self._tries = TRIES
         self._refused = False
         self._due_ns = 0

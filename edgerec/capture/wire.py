@@ -54,7 +54,7 @@ def encode_stream_header(header: StreamHeader) -> bytes:
         "clock": header.clock,
         "utc_ns": header.utc_ns,
         "boot_id": header.boot_id,
-        "dated": header.dated,
+        **({"dated": header.dated} if header.dated else {}),
     }
     return json.dumps(line, ensure_ascii=True).encode() + b"\n"
 
@@ -150,11 +150,12 @@ class Decoder:
             raise WireError(self._offset, "a block before the header line")
         if not 0 < pcm_bytes <= MAX_BLOCK_BYTES:
             raise WireError(self._offset, f"a block of {frames} frames")
-        if first_frame > 2**62 or arrived_ns < 0 or adc_ns < 0:
+        is_dated_nowhere = adc_error_us > 0 and adc_ns == 0
+        if first_frame > 2**62 or arrived_ns < 0 or adc_ns < 0 or is_dated_nowhere:
             raise WireError(
                 self._offset,
-                f"impossible position or time (first_frame {first_frame}, "
-                f"arrived_ns {arrived_ns}, adc_ns {adc_ns})",
+                f"impossible position or time (first_frame {first_frame}, arrived_ns {arrived_ns}, "
+                f"adc_ns {adc_ns}, adc_error_us {adc_error_us})",
             )
         size = BLOCK_HEADER.size + pcm_bytes
         if len(self._buffer) < size:

@@ -5,7 +5,7 @@ import pytest
 from edgerec.audio import StreamHeader
 from edgerec.capture import polled
 from edgerec.capture.dating import Reading
-from edgerec.capture.polled import ENOUGH, STEP_NS, TRIES, PolledCapture
+from edgerec.capture.polled import BEGINNING, ENOUGH, STEP_NS, TRIES, PolledCapture
 
 RATE = 48_000
 BLOCK = RATE // 10
@@ -101,10 +101,10 @@ def test_all_frames_are_sent_once_in_blocks_no_longer_than_asked(clock):
 
 def test_each_block_is_dated_by_its_own_first_frame(clock):
     rig = Rig(clock)
-    for _ in range(ENOUGH):
+    for _ in range(BEGINNING):
         rig.poll(BLOCK // 2)
     dates = dates_of(rig)
-    assert len(dates) == ENOUGH
+    assert len(dates) == BEGINNING
     assert all(abs(adc_ns - first * S // RATE) <= 1 for first, adc_ns in dates)
 
 

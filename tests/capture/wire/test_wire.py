@@ -88,7 +88,7 @@ def test_no_bytes_at_all_make_the_decoder_do_anything_but_refuse_or_wait(data):
 
 
 def block_header(**changes):
-    names = ("magic", "flags", "frames", "reserved", "first_frame", "arrived_ns", "adc_ns")
+    names = ("magic", "flags", "frames", "adc_error_us", "first_frame", "arrived_ns", "adc_ns")
     good = dict(zip(names, (MAGIC, 0, 3, 0, 0, 0, 0), strict=True))
     return BLOCK_HEADER.pack(*(good | changes).values())
 
@@ -99,7 +99,7 @@ def block_header(**changes):
         (b"XXXX", "no block begins here"),
         (block_header(frames=0), "a block of 0 frames"),
         (block_header(frames=MAX_BLOCK_BYTES), "a block of"),
-        (block_header(reserved=1), "reserved field"),
+        (block_header(adc_error_us=1), "impossible position or time"),
         (block_header(first_frame=2**63), "impossible position or time"),
         (block_header(arrived_ns=-1), "impossible position or time"),
         (block_header(adc_ns=-1), "impossible position or time"),
@@ -144,6 +144,7 @@ def test_a_block_before_any_header_line_is_refused():
         ("clock", "sundial"),
         ("utc_ns", -1),
         ("utc_ns", 2**63),
+        ("dated", 1),
     ],
 )
 def test_a_header_line_with_an_impossible_value_is_refused_by_name(field, value):
@@ -180,3 +181,10 @@ def test_a_name_that_no_log_or_sidecar_could_take_is_refused(field, name):
     )
     with pytest.raises(WireError, match=field):
         list(Decoder().feed(encode_stream_header(header)))
+
+
+def test_a_date_and_its_error_come_through_and_a_header_says_that_there_are_some():
+    header = dataclasses.replace(HEADER, dated=True)
+    block = dataclasses.replace(BLOCK, adc_error_us=1000)
+    sent = encode_stream_header(header) + encode_block(block)
+    assert list(Decoder().feed(sent)) == [header, block]
