@@ -23,6 +23,7 @@ CAMPAIGNS = (
     "mutations",
     "power-cuts",
     "properties",
+    "servers",
     "skewed",
     "stalls",
     "stops",
