@@ -215,7 +215,7 @@ def _capture_polled(device: DeviceInfo, header: StreamHeader, blocksize: int, fd
     try:
         PolledCapture(stream, sender, dating, header.sample_rate, blocksize).run()
     except sounddevice.PortAudioError as error:
-        raise _lost(device, str(error)) from error
+        raise _lost(device) from error
     raise AssertionError("polling ends with an error alone")
 
 
@@ -261,7 +261,7 @@ def _capture_called_back(
     ended.wait()
     if reader_gone.is_set():
         raise BrokenPipeError
-    raise _lost(device, "its stream ended")
+    raise _lost(device)
 
 
 def _open(device: DeviceInfo, header: StreamHeader, **options: Any) -> Any:
@@ -283,11 +283,9 @@ def _open(device: DeviceInfo, header: StreamHeader, **options: Any) -> Any:
     return stream
 
 
-def _lost(device: DeviceInfo, why: str) -> CaptureError:
+def _lost(device: DeviceInfo) -> CaptureError:
     return CaptureError(
-        EXIT_LOST,
-        f"{device.id} stopped delivering: {why}",
-        "unplugged, or its server died",
+        EXIT_LOST, f"{device.id} stopped delivering", "unplugged, or its server died"
     )
 
 

@@ -1,28 +1,36 @@
 """Tells a step of a stream's dates from single dates that are off.
 
-A date may be off by a whole lump of a sound server's. Three in a row that are off by the same
-amount are a step: frames were lost, or the stream stands in the wrong place.
+A date may be off by a whole lump of a sound server's, and for as long as a server gets no processor
+all of them may be. Dates that stay off by the same amount are a step: frames were lost, or the
+stream stands in the wrong place.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from edgerec.sync.dated_clock import AGREE_S, MISPLACED_S, NEEDED
-from edgerec.sync.lateness import ON_TIME, WAIT, Judgement
+from edgerec.sync.lateness import DECIDE_S, ON_TIME, WAIT, Judgement
 
 FLAGGED_STEP_S: Final = 0.0015  # the driver says that frames were lost: only their number is open
+
+
+class _Off(NamedTuple):
+    """A date that is off."""
+
+    at_ns: int
+    off_s: float
 
 
 class StepRun:
     """Judges the dates of a stream one after the other; counts the blocks that are undecided."""
 
     def __init__(self) -> None:
-        self._off: list[float] = []
+        self._off: list[_Off] = []  # alike, and nothing else in between
         self._waiting = 0
         self._flagged = False
 
-    def judge(self, off_s: float | None, *, overflow: bool) -> Judgement:
+    def judge(self, off_s: float | None, arrived_ns: int, *, overflow: bool) -> Judgement:
         """Judge the next block.
 
         Parameters
@@ -45,11 +53,12 @@ class StepRun:
         self._waiting += 1
         if abs(off_s) <= (FLAGGED_STEP_S if self._flagged else MISPLACED_S):
             return self._decide(0.0)
-        self._off.append(off_s)
-        recent = sorted(self._off[-NEEDED:])
-        if len(recent) < NEEDED or recent[-1] - recent[0] > 2 * AGREE_S:
+        self._off = [off for off in self._off if abs(off.off_s - off_s) <= 2 * AGREE_S]
+        self._off.append(_Off(arrived_ns, off_s))
+        stays_s = (arrived_ns - self._off[0].at_ns) * 1e-9
+        if len(self._off) < NEEDED or (stays_s < DECIDE_S and not self._flagged):
             return WAIT
-        return self._decide(recent[NEEDED // 2])
+        return self._decide(sorted(off.off_s for off in self._off)[len(self._off) // 2])
 
     def drop(self) -> None:
         """Forget the oldest undecided block: it could not be waited for any longer."""

@@ -170,7 +170,7 @@ class Rig:
             start, stop = min(outages, key=partial(track.distance_ns, fault.began_ns))
             outages.remove((start, stop))
             told = {why for begins, ends, why in track.gaps if begins < stop and ends > start}
-            assert told <= {*reasons, "xrun"}, told
+            assert told <= {*reasons, "xrun", "resync"}, told
             (before,) = (stretch for stretch in stretches if stretch.stop == start)
             (behind,) = (stretch for stretch in stretches if stretch.start == stop)
             self._measure(fault, before, behind)
