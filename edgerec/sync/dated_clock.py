@@ -42,6 +42,10 @@ MISPLACED_S: Final = 0.0045
 """A run that is further off is placed again. To bend it back by 1 ms a second would take 5 s."""
 
 
+MOST_MISPLACED_S: Final = 0.020
+"""However much dates scatter."""
+
+
 class _Date(NamedTuple):
     """One date, in seconds relative to the first arrival."""
 
@@ -71,7 +75,6 @@ class DatedClock:
         Drift remembered from an earlier run of the same device.
     """
 
-    misplaced_s: Final = MISPLACED_S
     hold_s: Final = PATIENCE_S + 0.5
     """Audio held back until the line is known: the patience, and what comes in one lump."""
 
@@ -122,6 +125,11 @@ class DatedClock:
         off = sorted(abs(self._off_s(date)) for date in self._recent)
         spread_s = off[min(NEAREST, len(off)) - 1]
         return self._stated_s + SCATTER_SHARE * spread_s
+
+    @property
+    def misplaced_s(self) -> float:
+        """How far off a run has to be to be placed again: further than dates scatter."""
+        return min(max(MISPLACED_S, self.error_s), MOST_MISPLACED_S)
 
     def observe_arrival(self, end: DeviceFrame, arrived_ns: int) -> None:
         """Take in that the frames before `end` had arrived; of use only until there are dates."""

@@ -200,7 +200,12 @@ class DeviceStream:
         overflow = bool(block.flags & _OVERFLOW)
         if isinstance(self.clock, DatedClock):
             off_s = None if date is None else self.clock.off_s(self._hand[-1].first, date[0])
-            return self._steps.judge(off_s, block.arrived_ns, overflow=overflow)
+            return self._steps.judge(
+                off_s,
+                block.arrived_ns,
+                misplaced_s=self.clock.misplaced_s,
+                overflow=overflow,
+            )
         return self._late.judge(
             late_s,
             block.arrived_ns,

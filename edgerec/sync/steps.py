@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from edgerec.sync.dated_clock import AGREE_S, MISPLACED_S, NEEDED
+from edgerec.sync.dated_clock import AGREE_S, NEEDED
 from edgerec.sync.lateness import DECIDE_S, ON_TIME, WAIT, Judgement
 
 FLAGGED_STEP_S: Final = 0.0015  # the driver says that frames were lost: only their number is open
@@ -30,13 +30,17 @@ class StepRun:
         self._waiting = 0
         self._flagged = False
 
-    def judge(self, off_s: float | None, arrived_ns: int, *, overflow: bool) -> Judgement:
+    def judge(
+        self, off_s: float | None, arrived_ns: int, *, misplaced_s: float, overflow: bool
+    ) -> Judgement:
         """Judge the next block.
 
         Parameters
         ----------
         off_s
             How much later than expected its date is; None where it has none.
+        misplaced_s
+            How much of that is nothing unusual.
         overflow
             The driver says that frames were lost before it.
 
@@ -51,7 +55,7 @@ class StepRun:
             self._waiting += 1
             return WAIT
         self._waiting += 1
-        if abs(off_s) <= (FLAGGED_STEP_S if self._flagged else MISPLACED_S):
+        if abs(off_s) <= (FLAGGED_STEP_S if self._flagged else misplaced_s):
             return self._decide(0.0)
         self._off = [off for off in self._off if abs(off.off_s - off_s) <= 2 * AGREE_S]
         self._off.append(_Off(arrived_ns, off_s))

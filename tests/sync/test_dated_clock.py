@@ -7,6 +7,8 @@ import pytest
 from edgerec.audio import DeviceFrame
 from edgerec.sync.dated_clock import (
     AGREE_S,
+    MISPLACED_S,
+    MOST_MISPLACED_S,
     NEEDED,
     PATIENCE_S,
     RECENT,
@@ -146,3 +148,19 @@ def test_the_stated_error_grows_with_the_scatter():
 def test_more_than_half_of_the_dates_have_to_agree(levels, is_enough):
     assert agree(levels) is is_enough
     assert len(levels) <= RECENT
+
+
+def test_what_dates_scatter_is_not_taken_for_a_wrong_place():
+    limits = []
+    for scatter_s in (0.0001, 0.003, 0.1):
+        clock = DatedClock(RATE)
+        follow(clock, Dates(scatter_s=scatter_s), 60.0)
+        limits.append(clock.misplaced_s)
+    assert limits[0] == MISPLACED_S
+    assert MISPLACED_S < limits[1] == clock_error(0.003) < limits[2] == MOST_MISPLACED_S
+
+
+def clock_error(scatter_s):
+    clock = DatedClock(RATE)
+    follow(clock, Dates(scatter_s=scatter_s), 60.0)
+    return clock.error_s

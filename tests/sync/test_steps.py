@@ -15,7 +15,12 @@ BLOCKS = 4
 def judged(*offs, overflow=False):
     run = StepRun()
     return [
-        run.judge(off_s, round(nth * BLOCK_S * 1e9), overflow=overflow and nth == 0)
+        run.judge(
+            off_s,
+            round(nth * BLOCK_S * 1e9),
+            misplaced_s=MISPLACED_S,
+            overflow=overflow and nth == 0,
+        )
         for nth, off_s in enumerate(offs)
     ]
 
@@ -56,6 +61,6 @@ def test_after_an_overflow_a_smaller_step_counts_as_soon_as_enough_dates_say_so(
 
 def test_what_could_not_be_waited_for_is_forgotten():
     run = StepRun()
-    run.judge(LUMP_S, 0, overflow=False)
+    run.judge(LUMP_S, 0, misplaced_s=MISPLACED_S, overflow=False)
     run.drop()
-    assert run.judge(None, 0, overflow=False) == ON_TIME
+    assert run.judge(None, 0, misplaced_s=MISPLACED_S, overflow=False) == ON_TIME
