@@ -198,6 +198,8 @@ class TrackReport:
     """Timeline frames that came after their place was committed as silence, so far."""
     echo: EchoReport = EchoReport()
     """Of the bot's track in this one; known of the user's only, by the detectors of turns."""
+    fold_gain_db: float | None = None
+    """Level of the mean of its channels against what unrelated ones leave; see `sync.fold`."""
 
 
 @dataclass(frozen=True, slots=True)

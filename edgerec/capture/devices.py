@@ -65,6 +65,8 @@ class DeviceInfo:
     """What PULSE_SOURCE must be when `index` is opened."""
     is_pipewire: bool = False
     """Whether it is a source of PipeWire's."""
+    positions: tuple[str, ...] = ()
+    """Where a sound server says that its channels stand; empty where nothing says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +233,7 @@ def source_inputs(
             loopback="monitor: hears what its loudspeaker plays" if source.is_monitor else None,
             pulse_source=source.name,
             is_pipewire=source.is_pipewire,
+            positions=source.positions,
         )
         for source in sources
     ]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from edgerec.capture.dating import Dating, Reading
@@ -54,6 +55,8 @@ class PolledCapture:
     ----------
     block_frames
         Of a block, at most; and between two polls.
+    take
+        Takes the channels that are sent out of those that were opened.
     """
 
     def __init__(
@@ -63,12 +66,14 @@ class PolledCapture:
         dating: Dating | None,
         rate: int,
         block_frames: int,
+        take: Callable[[Any], Any] = lambda pcm: pcm,
     ) -> None:
         self._stream = stream
         self._sender = sender
         self._dating = dating
         self._rate = rate
         self._block_frames = block_frames
+        self._take = take
         self._read = 0  # frames so far
         self._readings: deque[Reading] = deque(maxlen=ENOUGH)  # not sent yet
         self._wanted = BEGINNING  # readings, one at each poll
@@ -146,7 +151,12 @@ class PolledCapture:
             reading = self._readings.popleft()
             adc_ns, adc_error_us = self._date_ns(reading, self._read), reading.error_us
         self._sender.send(
-            pcm, frames, raw_now_ns(), adc_ns, overflow=overflow, adc_error_us=adc_error_us
+            self._take(pcm),
+            frames,
+            raw_now_ns(),
+            adc_ns,
+            overflow=overflow,
+            adc_error_us=adc_error_us,
         )
         self._read += frames
 

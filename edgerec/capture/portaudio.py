@@ -39,6 +39,7 @@ from time import process_time
 from typing import Any, Final, NoReturn
 
 from edgerec.audio import TRACKS, StreamHeader, TrackName
+from edgerec.capture.channels import ChannelError, Channels, Opening, parse_channels, plan_opening
 from edgerec.capture.dating import pulse_dating
 from edgerec.capture.devices import PULSE_PREFIX, DeviceError, DeviceInfo, find_device
 from edgerec.capture.parent import die_with_parent
@@ -106,8 +107,8 @@ class CaptureRequest:
     track: TrackName
     device: str | None
     """Stable id, name or part of a name; None for PortAudio's default."""
-    channels: int
-    """A device that has fewer is opened with those it has."""
+    channels: Channels
+    """How many: a device that has fewer is opened with those it has. Or which ones."""
     sample_rate: int | None
     """In Hz; None for the device's own."""
     block_ms: float | None
@@ -117,14 +118,14 @@ class CaptureRequest:
 def portaudio_command(
     track: TrackName,
     device: str | None,
-    channels: int,
+    channels: Channels,
     sample_rate: int | None = None,
     block_ms: float | None = None,
 ) -> list[str]:
     """Return the command that starts a capture child; None means its default."""
     # -P: a stray json.py in the working folder must not become part of the recorder.
     command = [sys.executable, "-P", "-m", __spec__.name]
-    command += [f"--track={track}", f"--channels={channels}"]
+    command += [f"--track={track}", f"--channels={json.dumps(channels)}"]
     if device is not None:
         command.append(f"--device={device}")
     if sample_rate is not None:
@@ -141,7 +142,7 @@ def parse_request(arguments: Sequence[str]) -> CaptureRequest:
     )
     parser.add_argument("--track", required=True, choices=TRACKS)
     parser.add_argument("--device")
-    parser.add_argument("--channels", type=int, default=1)
+    parser.add_argument("--channels", type=parse_channels, default=1, metavar="N or [N, ...]")
     parser.add_argument("--sample-rate", type=int, metavar="HZ")
     parser.add_argument("--block-ms", type=float, metavar="MS")
     return CaptureRequest(**vars(parser.parse_args(arguments)))
@@ -193,34 +194,37 @@ def capture(request: CaptureRequest, fd: int) -> NoReturn:
         os.environ["ALSA_CONFIG_PATH"] = str(PULSE_ONLY)
     device = _find(request.device)
     sample_rate = request.sample_rate or device.sample_rate
-    channels = min(request.channels, device.channels)
+    opening = _plan(request.channels, device)
+    channels = opening.opened
     blocksize = block_frames(device, sample_rate, channels, request.block_ms)
-    header = StreamHeader(sample_rate, channels, request.track, device.id, "monotonic_raw")
+    header = StreamHeader(sample_rate, opening.sent, request.track, device.id, "monotonic_raw")
     if device.pulse_source is not None:
         # Read by libpulse in this process when PortAudio opens ALSA's `pulse` device.
         os.environ["PULSE_SOURCE"] = device.pulse_source
         if not device.is_pipewire:
             lump_ms = LUMP_BLOCKS * blocksize * 1000 // sample_rate
             os.environ["PULSE_LATENCY_MSEC"] = str(lump_ms)
-            _capture_polled(device, header, blocksize, fd)
-    _capture_called_back(device, header, blocksize, fd)
+            _capture_polled(device, header, opening, blocksize, fd)
+    _capture_called_back(device, header, opening, blocksize, fd)
 
 
-def _capture_polled(device: DeviceInfo, header: StreamHeader, blocksize: int, fd: int) -> NoReturn:
+def _capture_polled(
+    device: DeviceInfo, header: StreamHeader, opening: Opening, blocksize: int, fd: int
+) -> NoReturn:
     import sounddevice
 
-    stream = _open(device, header, blocksize=0, latency=BUFFER_S)
+    stream = _open(device, header, opening, blocksize=0, latency=BUFFER_S)
     dating = pulse_dating(os.getpid())
     sender = BlockSender(BlockPipe(fd), replace(header, dated=dating is not None), SystemClock())
     try:
-        PolledCapture(stream, sender, dating, header.sample_rate, blocksize).run()
+        PolledCapture(stream, sender, dating, header.sample_rate, blocksize, opening.take).run()
     except sounddevice.PortAudioError as error:
         raise _lost(device) from error
     raise AssertionError("polling ends with an error alone")
 
 
 def _capture_called_back(
-    device: DeviceInfo, header: StreamHeader, blocksize: int, fd: int
+    device: DeviceInfo, header: StreamHeader, opening: Opening, blocksize: int, fd: int
 ) -> NoReturn:
     sender = BlockSender(BlockPipe(fd), header, SystemClock())
     begun = threading.Event()
@@ -234,8 +238,9 @@ def _capture_called_back(
         if not begun.is_set():
             begun.set()
         adc_ns = adc_to_raw_ns(time.inputBufferAdcTime, monotonic_now_ns(), raw_ns)
+        pcm = opening.take(indata)
         try:
-            sender.send(indata, frames, raw_ns, adc_ns, overflow=status.input_overflow)
+            sender.send(pcm, frames, raw_ns, adc_ns, overflow=status.input_overflow)
         except BrokenPipeError:
             reader_gone.set()
             raise sounddevice.CallbackAbort from None
@@ -247,6 +252,7 @@ def _capture_called_back(
     _stream = _open(  # kept: one that nobody holds is closed
         device,
         header,
+        opening,
         blocksize=blocksize,
         latency=LATENCY_BLOCKS * blocksize / header.sample_rate,
         callback=callback,
@@ -264,10 +270,11 @@ def _capture_called_back(
     raise _lost(device)
 
 
-def _open(device: DeviceInfo, header: StreamHeader, **options: Any) -> Any:
+def _open(device: DeviceInfo, header: StreamHeader, opening: Opening, **options: Any) -> Any:
     import sounddevice
 
-    rate, channels = header.sample_rate, header.channels
+    os.environ.update(opening.prepare(os.environ))
+    rate, channels = header.sample_rate, opening.opened
     try:
         stream = sounddevice.RawInputStream(
             samplerate=rate, device=device.index, channels=channels, dtype="int16", **options
@@ -303,6 +310,13 @@ def _find(wanted: str | None) -> DeviceInfo:
         return find_device(wanted)
     except DeviceError as error:
         raise CaptureError(EXIT_ABSENT, str(error), error.hint) from error
+
+
+def _plan(channels: Channels, device: DeviceInfo) -> Opening:
+    try:
+        return plan_opening(channels, device)
+    except ChannelError as error:
+        raise CaptureError(EXIT_OPEN, str(error), error.hint) from error
 
 
 def _claim_stdout() -> int:

@@ -38,6 +38,8 @@ class ServerSource:
     is_monitor: bool
     is_pipewire: bool
     """Whether the server is PipeWire."""
+    positions: tuple[str, ...] = ()
+    """Where its channels stand, in PulseAudio's words; empty where that is not known."""
 
 
 def read_sources() -> list[ServerSource]:
@@ -168,6 +170,7 @@ def parse_pactl_sources(text: str) -> list[ServerSource]:
                 channels=int(spec[1]),
                 is_monitor=source["properties"].get("device.class") == "monitor",
                 is_pipewire=source["driver"] == "PipeWire",
+                positions=tuple(source["channel_map"].split(",")),
             )
         )
     return sources

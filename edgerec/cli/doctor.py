@@ -17,13 +17,13 @@ from edgerec.config import Config, ConfigError, default_file, load_config
 from edgerec.service.checkup import (
     Finding,
     check_clock,
-    check_devices,
     check_disk,
     check_permissions,
     check_power,
     check_service,
     check_turns,
 )
+from edgerec.service.device_checkup import check_devices
 from edgerec.store.disk import StoreError
 
 HELP = """Look for what will go wrong: configuration, devices, permissions, disk, clock, power, and

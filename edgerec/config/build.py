@@ -140,6 +140,10 @@ def _is_whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def _is_number_or_numbers(value: object) -> bool:
+    return _is_whole(value) or (isinstance(value, list) and all(map(_is_whole, value)))
+
+
 def _is_text(value: object) -> bool:
     return isinstance(value, str)
 
@@ -160,6 +164,11 @@ _LEAVES: Final[Mapping[Any, _Leaf]] = {
     str: _Leaf("a text", _is_text, str),
     Path: _Leaf("a path", _is_text, Path),
     tuple[str, ...]: _Leaf("a list", _is_texts, tuple),
+    int | tuple[int, ...]: _Leaf(
+        "a whole number, or a list of some,",
+        _is_number_or_numbers,
+        lambda value: tuple(value) if isinstance(value, list) else value,
+    ),
     Mapping[str, str]: _Leaf("a mapping", _is_text_mapping, dict),
 }
 

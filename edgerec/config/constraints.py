@@ -40,6 +40,24 @@ class Between:
 
 
 @dataclass(frozen=True, slots=True)
+class Channels:
+    """A number of channels, or which ones: each once."""
+
+    high: int
+
+    @property
+    def expected(self) -> str:
+        """The range of both."""
+        return f"from 1 to {self.high}, as in 2 or [1, 3]"
+
+    def allows(self, value: object) -> bool:
+        """Tell whether every number is in the range, and none is twice in a list."""
+        numbers = value if isinstance(value, tuple) else (value,)
+        in_range = all(isinstance(number, int) and 1 <= number <= self.high for number in numbers)
+        return bool(numbers) and in_range and len(set(numbers)) == len(numbers)
+
+
+@dataclass(frozen=True, slots=True)
 class Matches:
     """A text of a given form."""
 

@@ -15,7 +15,14 @@ from typing import Annotated, Final, Literal
 
 from edgerec.capture.portaudio import SERVER_BLOCK_MS
 from edgerec.capture.wire import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ
-from edgerec.config.constraints import AbsolutePath, Between, Command, EnvironmentVariables, Matches
+from edgerec.config.constraints import (
+    AbsolutePath,
+    Between,
+    Channels,
+    Command,
+    EnvironmentVariables,
+    Matches,
+)
 
 SAMPLE_BYTES: Final = 2  # buffer_size counts 16-bit samples
 BLOCK_MARGIN_MS: Final = 50  # a machine that is a little busy is no loss
@@ -95,8 +102,8 @@ class TrackConfig:
     source: Literal["portaudio", "feed", "simulated", "none"] = "portaudio"
     device: _Device | None = None
     """Name, part of one, or stable id; None: the default input."""
-    channels: Annotated[int, Between(1, MAX_CHANNELS, "channels")] = 1
-    """Opened on the device, and folded to one."""
+    channels: Annotated[int | tuple[int, ...], Channels(MAX_CHANNELS)] = 1
+    """How many to open on the device, or which ones to record, from 1 on; folded to one."""
     sample_rate: _DeviceRate | None = None
     """None: the device's own."""
     # Under 5 ms the wake-ups cost more than the audio; 2 s is what a track may come late anyway.
@@ -108,6 +115,11 @@ class TrackConfig:
     env: _Variables = field(default_factory=dict)
     """Added to the environment of the track's capture child."""
     simulate: SimulateConfig = SimulateConfig()
+
+    @property
+    def sent_channels(self) -> int:
+        """How many channels come from the device, at most."""
+        return self.channels if isinstance(self.channels, int) else len(self.channels)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,15 +10,13 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from edgerec.audio import TrackName
-from edgerec.capture.devices import DeviceError, DeviceInfo, resolve
 from edgerec.clock import kernel_clock_state
-from edgerec.config import Config, TrackConfig
+from edgerec.config import Config
 from edgerec.service.parts import track_configs
 from edgerec.store.disk import StoreError
 from edgerec.store.mount import check_mounted
@@ -54,91 +52,6 @@ class Finding:
     told: str
     fix: str = ""
     """What to do; empty where there is nothing to be done."""
-
-
-def check_devices(
-    config: Config, list_devices: Callable[[], Sequence[DeviceInfo]]
-) -> Iterator[Finding]:
-    """Look for the configured devices; nothing is opened but what listing opens."""
-    wanted = {n: t for n, t in track_configs(config).items() if t.source == "portaudio"}
-    if not wanted:
-        return
-    try:
-        devices = list_devices()
-    except DeviceError as error:
-        yield Finding("device", "failure", str(error), error.hint)
-        return
-    found: dict[TrackName, DeviceInfo] = {}
-    for name, track in wanted.items():
-        try:
-            found[name] = resolve(track.device, devices)
-        except DeviceError as error:
-            fix = f"set tracks.{name}.device to one that there is; {error.hint}"
-            yield Finding("device", "failure", f"{name}: {error}", fix)
-            continue
-        yield from _check_device(name, track, found[name])
-    yield from _check_pair(found)
-
-
-def _check_device(name: TrackName, track: TrackConfig, device: DeviceInfo) -> Iterator[Finding]:
-    rate = track.sample_rate or device.sample_rate
-    told = f"{name}: {device.id}, {rate} Hz, {device.channels} channels"
-    if device.pulse_source is not None:
-        told += ", PipeWire" if device.is_pipewire else ", PulseAudio"
-    yield Finding("device", "ok", told)
-    if track.device is None:
-        yield Finding(
-            "device",
-            "warning",
-            f"{name}: no device is named, and what is the default changes with every plug",
-            f"set tracks.{name}.device to {device.id!r}",
-        )
-    if device.channels < track.channels:
-        yield Finding(
-            "device",
-            "note",
-            f"{name}: {track.channels} channels are asked for, {device.channels} there are",
-            f"set tracks.{name}.channels to {device.channels}",
-        )
-    if track.sample_rate not in (None, device.sample_rate):
-        yield Finding(
-            "device",
-            "note",
-            f"{name}: opened at {track.sample_rate} Hz, its own rate is {device.sample_rate} Hz",
-            f"set tracks.{name}.sample_rate to null",
-        )
-    if device.pulse_source is not None and shutil.which("pactl") is None:
-        yield Finding(
-            "device",
-            "warning",
-            f"{name}: a sound server may swap its source, and nobody would notice",
-            "apt install pulseaudio-utils (for pactl)",
-        )
-
-
-def _check_pair(found: Mapping[TrackName, DeviceInfo]) -> Iterator[Finding]:
-    user, bot = found.get("user"), found.get("bot")
-    if user is not None and bot is not None and user.id == bot.id:
-        yield Finding(
-            "device",
-            "failure",
-            f"both tracks record {bot.id}",
-            "set tracks.bot.device to the loudspeaker's loopback: see `edgerec loopback`",
-        )
-    elif bot is not None and bot.loopback is None:
-        yield Finding(
-            "device",
-            "warning",
-            f"bot: nothing says that {bot.id} hears the loudspeaker",
-            "see `edgerec loopback`; `edgerec doctor --chirp` proves it",
-        )
-    if user is not None and user.loopback is not None:
-        yield Finding(
-            "device",
-            "warning",
-            f"user: {user.id} looks like a loopback ({user.loopback})",
-            "set tracks.user.device to the microphone; `edgerec devices` lists what there is",
-        )
 
 
 def check_permissions(config: Config) -> Iterator[Finding]:

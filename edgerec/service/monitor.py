@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from edgerec.audio import TRACKS, GapReason, Span, TimelineFrame, TrackName
+from edgerec.audio import TRACKS, GapReason, Span, TimelineFrame, TrackName, TrackReport
 from edgerec.service.announcements import Announcer, Level, StateChanged
 from edgerec.service.health import Reason
 from edgerec.service.threads import ThreadMaker
@@ -53,8 +53,11 @@ class Listener(Protocol):
         """What is wrong now."""
         ...
 
-    def listen(self, span: Span, rate: int) -> None:
-        """Take in a second of the timeline; called by one thread at a time."""
+    def listen(self, span: Span, rate: int, reports: Mapping[TrackName, TrackReport]) -> None:
+        """Take in a second of the timeline, and what is known of the tracks just now.
+
+        Called by one thread at a time.
+        """
         ...
 
 
@@ -202,7 +205,7 @@ class Monitor:
             self._cursor = TimelineFrame(self._cursor + whole)
             for track, name in enumerate(TRACKS):
                 self._gaps[name].add(span, track)
-            self._quality.listen(span, timeline.rate)
+            self._quality.listen(span, timeline.rate, timeline.reports)
         return timeline
 
 

@@ -88,7 +88,7 @@ def _can_wait(track: TrackConfig, pace_ms: int) -> bool:
         return False  # whoever asks for shorter blocks wants them soon
     rate = track.sample_rate or MAX_RECORDING_RATE_HZ  # its own may be any
     held_ms = pace_ms + (track.block_ms or SERVER_BLOCK_MS)  # and one block comes as we look
-    return rate * track.channels * SAMPLE_BYTES * held_ms / 1000 <= PIPE_BYTES
+    return rate * track.sent_channels * SAMPLE_BYTES * held_ms / 1000 <= PIPE_BYTES
 
 
 def pace_ms(config: Config) -> int:
@@ -283,7 +283,7 @@ def capture_command(config: Config, name: TrackName, now_ns: int) -> list[str]:
         seed=simulate.seed,
         start_ns=now_ns,
         sample_rate=track.sample_rate or SIMULATED_RATE_HZ,
-        channels=track.channels,
+        channels=track.sent_channels,
         block_ms=block_ms or SIMULATED_BLOCK_MS,
         drift_ppm=simulate.drift_ppm,
         jitter_ms=simulate.jitter_ms,

@@ -10,19 +10,17 @@ FFT over a second now and then, below 1 kHz. All of it takes 1 CPU second an hou
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgerec.audio import TRACKS, Span, TrackName
+from edgerec.audio import TRACKS, Span, TrackName, TrackReport
+from edgerec.service.condition import PATIENCE, Condition
 from edgerec.service.health import Reason
 from edgerec.store.ledger import AUDIO
-
-log = logging.getLogger(__name__)
 
 CORRELATE_EVERY: Final = 15  # windows of a second
 POOLED_RATE_HZ: Final = 8_000  # of what is correlated, about: samples are averaged down to it
@@ -39,88 +37,10 @@ REPEATS: Final = 0.998  # correlation: what differs is 27 dB lower, and a live i
 REPEAT_LAGS_S: Final = (0.008, 0.5)  # a stuck buffer's length; below, a voice's own pitch
 ALIKE: Final = 0.98  # correlation: a room and a loudspeaker leave 0.9 of a copy at best
 ALIKE_LAG_S: Final = 0.2  # how far the two may be apart
+CANCELLED_DB: Final = -9.0
+"""Gain of a fold below which channels cancel: an eighth of the power that unrelated ones leave."""
 QUIET_ROOM_SHARE: Final = 0.01
 """What a second without a loopback signal counts while the microphone hears nothing either."""
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long a condition must last to be a warning, and be over for the warning to go."""
-
-    raise_s: float
-    clear_s: float
-
-
-PATIENCE: Final = {
-    "silent": {
-        # A live microphone has noise; exact zeros for a minute are a mute switch.
-        "user": Patience(60, 1),
-        # A loudspeaker may well be silent: that is odd while the room is not, for a quarter of an
-        # hour, and where the room is quiet too, after a day.
-        "bot": Patience(900, 1),
-    },
-    "stuck": {"user": Patience(30, 5), "bot": Patience(30, 5)},
-    # Ten bad seconds with less than a minute between them: not one laugh, but a gain.
-    "clipped": {"user": Patience(10, 60), "bot": Patience(10, 60)},
-    # Of seconds in which there is something to hear on both.
-    "identical": {"bot": Patience(30, 10)},
-}
-
-_TOLD: Final = {
-    "silent": (
-        "the {track} track has been digital silence for {seconds:.0f} s",
-        "is it muted, or the wrong input? `edgerec devices` lists what there is; "
-        "for the loudspeaker, `edgerec loopback` shows how to record it",
-    ),
-    "stuck": (
-        "the {track} track delivers the same again and again, for {seconds:.0f} s",
-        "its driver hangs, or its cable picks up nothing but hum: plug it in again",
-    ),
-    "clipped": (
-        "the {track} track is too loud: {seconds:.0f} of the last seconds are clipped",
-        "turn its gain down: `alsamixer` (F4), `pactl set-source-volume`, or the amplifier",
-    ),
-    "identical": (
-        "the bot track is the same signal as the user track",
-        "its device is not the loudspeaker's loopback: `edgerec loopback` shows how to record "
-        "that, `edgerec doctor --chirp` proves it",
-    ),
-}
-
-
-class Condition:
-    """One thing that may be wrong with one track, over time."""
-
-    def __init__(self, code: str, track: TrackName, patience: Patience) -> None:
-        self.code = code
-        self.track = track
-        self._patience = patience
-        self._bad_s = self._good_s = self._lasts_s = 0.0
-        self.raised = False
-
-    def note(self, *, bad: bool, seconds: float, counts: float = 1.0) -> None:
-        """Take in how it was for a while; bad seconds may count for less."""
-        if bad:
-            self._bad_s += seconds * counts
-            self._lasts_s += seconds
-            self._good_s = 0.0
-        else:
-            self._good_s += seconds
-            if self._good_s >= self._patience.clear_s:
-                self._bad_s = self._lasts_s = 0.0
-        was = self.raised
-        self.raised = self._bad_s >= self._patience.raise_s
-        if self.raised and not was:
-            log.warning("signal is wrong track=%s code=%s", self.track, self.code)
-        elif was and not self.raised:
-            log.info("signal is right again track=%s code=%s", self.track, self.code)
-
-    @property
-    def reason(self) -> Reason:
-        """What is told of it while it is raised."""
-        why, hint = _TOLD[self.code]
-        told = why.format(track=self.track, seconds=self._lasts_s)
-        return Reason(self.code, self.track, told, hint)
 
 
 class SignalQuality:
@@ -146,8 +66,10 @@ class SignalQuality:
         """What is wrong now."""
         return tuple(c.reason for c in self._conditions.values() if c.raised)
 
-    def listen(self, span: Span, rate: int) -> None:
-        """Take in a second of the timeline."""
+    def listen(
+        self, span: Span, rate: int, reports: Mapping[TrackName, TrackReport] | None = None
+    ) -> None:
+        """Take in a second of the timeline, and what is known of the tracks just now."""
         if span.start == 0:
             self._conditions = _new_conditions()
         seconds = span.frames / rate
@@ -155,6 +77,10 @@ class SignalQuality:
         for name, samples in zip(TRACKS, heard, strict=True):
             if samples is not None:
                 self._note_levels(name, samples, seconds, heard[0])
+        for name, report in (reports or {}).items():
+            if report.fold_gain_db is not None:
+                cancels = report.fold_gain_db <= CANCELLED_DB
+                self._condition("cancels", name).note(bad=cancels, seconds=seconds)
         self._windows += 1
         if self._windows % CORRELATE_EVERY == 0:
             self._correlate(heard, rate, seconds * CORRELATE_EVERY)

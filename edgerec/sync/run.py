@@ -16,6 +16,7 @@ from edgerec.audio import DeviceFrame, GapReason, TimelineFrame
 from edgerec.sync.dated_clock import DatedClock
 from edgerec.sync.device_clock import DeviceClock
 from edgerec.sync.device_stream import Piece
+from edgerec.sync.fold import Fold
 from edgerec.sync.placement import Placement
 from edgerec.sync.resampler import Line, Resampler, Samples
 
@@ -106,8 +107,8 @@ class Run:
     ----------
     start
         Where the run starts; earlier frames of its first piece are passed over.
-    channels
-        Of the device; they are folded (averaged) into one.
+    fold
+        Of the device's channels into one.
     before
         Name of the silence up to `start`, which is placed at once: history may have room for what
         comes behind it only when that is committed.
@@ -118,12 +119,12 @@ class Run:
         guide: Guide,
         placement: Placement,
         start: Joint,
-        channels: int,
+        fold: Fold,
         before: GapReason,
     ) -> None:
         self._guide = guide
         self._placement = placement
-        self._channels = channels
+        self._fold = fold
         placement.silence_to(start[1], before)
         self._joint = guide.next_joint(start)
         self.resampler = Resampler(placement.rate, line_between(start, self._joint))
@@ -144,7 +145,7 @@ class Run:
     def write(self, piece: Piece) -> None:
         """Take in the next piece."""
         skipped = max(self.resampler.fed + self._batch_frames - piece.first, 0)
-        pcm = piece.pcm[skipped * self._channels * 2 :] if skipped else piece.pcm
+        pcm = piece.pcm[skipped * self._fold.channels * 2 :] if skipped else piece.pcm
         self._batch.append(pcm)
         self._batch_frames += piece.frames - skipped
         if self._batch_frames >= self._max_write_frames:
@@ -162,7 +163,7 @@ class Run:
         self._put(self.resampler.next, self.resampler.finish())
 
     def _write_batch(self) -> None:
-        batch = fold(b"".join(self._batch), self._channels)
+        batch = self._fold.write(b"".join(self._batch))
         self._batch.clear()
         self._batch_frames = 0
         first = 0
@@ -199,16 +200,6 @@ class Run:
     def _put(self, start: TimelineFrame, samples: Samples) -> None:
         if len(samples):
             self._placement.audio(start, to_int16(samples))
-
-
-def fold(pcm: bytes, channels: int) -> Samples:
-    """Return interleaved int16 PCM as one channel, the mean of all, still at int16 scale."""
-    samples = np.frombuffer(pcm, dtype="<i2").astype(np.float32)
-    if channels == 1:
-        return samples
-    weights = np.full(channels, 1 / channels, dtype=np.float32)
-    folded: Samples = samples.reshape(-1, channels) @ weights
-    return folded
 
 
 def to_int16(samples: Samples) -> NDArray[np.int16]:

@@ -24,6 +24,7 @@ from edgerec.audio import (
     TrackReport,
 )
 from edgerec.sync.device_stream import BrokenStreamError, DeviceStream, Piece
+from edgerec.sync.fold import Fold
 from edgerec.sync.placement import Placement
 from edgerec.sync.resampler import Resampler
 from edgerec.sync.run import Guide, Run
@@ -63,6 +64,7 @@ class TrackTimeline:
         self._continuous = continuous
         self._drift_memory = drift_memory
         self._stream: DeviceStream | None = None
+        self._fold = Fold(1)  # of the stream
         self._run: Run | None = None
         self._before: Resampler | None = None  # of the run before in the same stream
         self._newest: Piece | None = None  # of the stream, that was placed last
@@ -197,6 +199,7 @@ class TrackTimeline:
             drift_ppm=round(clock.drift_ppm, 3),
             residual_us=round((clock.error_s + astray_s) * 1e6, 1),
             late_frames=late_frames,
+            fold_gain_db=self._fold.gain_db,
         )
 
     @property
@@ -210,6 +213,7 @@ class TrackTimeline:
     def _open_stream(self, header: StreamHeader) -> None:
         prior_ppm = self._drift_memory.get(header.device)
         self._stream = DeviceStream(header, prior_ppm, self._reason(GapReason.XRUN))
+        self._fold = Fold(header.channels)
 
     def _reason(self, reason: GapReason) -> GapReason:
         return reason if self._continuous else GapReason.QUIET
@@ -314,9 +318,8 @@ class TrackTimeline:
             start = guide.first_joint(piece.first, self._before)
             if start[0] >= piece.first + piece.frames:
                 return  # it lies before the epoch, or between two timeline frames
-            channels = self._stream.header.channels
             why = self._silence if piece.missing is None else piece.missing
-            self._run = Run(guide, self._placed, start, channels, why)
+            self._run = Run(guide, self._placed, start, self._fold, why)
             self._silence = self._reason(GapReason.STALL)  # from here on, if nothing comes
         self._run.write(piece)
 

@@ -31,6 +31,12 @@ def test_the_child_understands_every_argument_of_its_command():
     assert parse_request(arguments) == CaptureRequest("bot", "pulse:-x y", 2, 44_100, 20.5)
 
 
+def test_the_child_is_told_which_channels_to_pick():
+    command = portaudio_command("user", None, (3, 1))
+    arguments = command[command.index("-m") + 2 :]
+    assert parse_request(arguments) == CaptureRequest("user", None, (3, 1), None, None)
+
+
 def test_what_the_command_leaves_out_is_the_childs_default():
     command = portaudio_command("user", None, 1)
     arguments = command[command.index("-m") + 2 :]

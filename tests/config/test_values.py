@@ -68,6 +68,15 @@ def test_key_like_no_other_gets_the_keys_there_are(problems_of):
         ("tracks: {user: {env: {PULSE_LATENCY_MSEC: 60}}}", "expected a mapping of environment"),
         ("tracks: {user: {env: {A=B: x}}}", "expected a mapping of environment"),
         ('tracks: {user: {env: {A: "x\\0"}}}', "expected a mapping of environment"),
+        (
+            "tracks: {user: {channels: [3, 3]}}",
+            "expected a whole number, or a list of some, from 1 to 64, as in 2 or [1, 3]",
+        ),
+        ("tracks: {user: {channels: []}}", "[] is not allowed"),
+        ("tracks: {user: {channels: [0]}}", "[0] is not allowed"),
+        ("tracks: {user: {channels: [1, 65]}}", "[1, 65] is not allowed"),
+        ("tracks: {user: {channels: [true]}}", "[true] is not allowed"),
+        ("tracks: {user: {channels: 0}}", "0 is not allowed"),
         ("hooks: {on_chunk: notify}", "expected a list of a program and its arguments"),
         ("hooks: {on_chunk: [1]}", "expected a list of a program and its arguments"),
         ('hooks: {on_chunk: [""]}', "expected a list of a program and its arguments"),
@@ -88,6 +97,14 @@ def test_wrong_value_is_named_with_what_was_expected(problems_of, text, line):
 def test_good_hook_is_taken_as_it_stands(load_text):
     config = load_text('hooks: {on_chunk: [notify, "{path}", "{{x}}"]}')
     assert config.hooks.on_chunk == ("notify", "{path}", "{{x}}")
+
+
+@pytest.mark.parametrize(
+    ("text", "channels", "sent"), [("2", 2, 2), ("[3]", (3,), 1), ("[64, 1]", (64, 1), 2)]
+)
+def test_channels_are_a_number_or_a_list(load_text, text, channels, sent):
+    track = load_text(f"tracks: {{user: {{channels: {text}}}}}").tracks.user
+    assert (track.channels, track.sent_channels) == (channels, sent)
 
 
 def test_long_wrong_value_is_cut_in_the_message(problems_of):

@@ -6,6 +6,7 @@ import pytest
 from edgerec.audio import DeviceFrame, GapReason, TimelineFrame
 from edgerec.sync.device_clock import DeviceClock
 from edgerec.sync.device_stream import Piece
+from edgerec.sync.fold import Fold
 from edgerec.sync.pauses import Pauses
 from edgerec.sync.placement import Placement
 from edgerec.sync.resampler import Line, Resampler
@@ -17,7 +18,6 @@ from edgerec.sync.run import (
     SEGMENT_S,
     Guide,
     Run,
-    fold,
     line_between,
     to_int16,
 )
@@ -94,12 +94,6 @@ def test_a_short_hole_is_as_long_as_the_line_before_it_counts_a_long_one_as_the_
     assert timeline == first // 3 + (16 if along_line else 0)
 
 
-def test_two_channels_are_folded_to_their_mean():
-    pcm = np.array([[1_000, 3_000], [-32_768, 32_767]], dtype="<i2").tobytes()
-    assert fold(pcm, 2).tolist() == [2_000.0, -0.5]
-    assert fold(pcm, 1).tolist() == [1_000.0, 3_000.0, -32_768.0, 32_767.0]
-
-
 def test_samples_past_full_scale_saturate():
     loud = np.array([40_000.0, -40_000.0, 0.4, -0.6], np.float32)
     assert to_int16(loud).tolist() == [32_767, -32_768, 0, -1]
@@ -110,7 +104,7 @@ def test_a_run_places_its_audio_from_its_joint_on_and_names_the_silence_before()
     place = placement()
     guide = Guide(clock, place)
     start = guide.first_joint(DeviceFrame(1_000), None)
-    run = Run(guide, place, start, channels=1, before=GapReason.XRUN)
+    run = Run(guide, place, start, Fold(1), before=GapReason.XRUN)
     pcm = np.full(8_000, 5_000, dtype="<i2").tobytes()
     run.write(Piece(DeviceFrame(1_000), 8_000, pcm, None, arrived_ns=0))
     run.finish()
@@ -131,7 +125,7 @@ def test_blocks_of_any_length_are_placed_along_lines_that_bend_every_second(rate
     place = placement(capacity=60 * RATE)
     clock = punctual_clock(rate, 150, 5)  # little is known: lines are short
     guide = Guide(clock, place)
-    run = Run(guide, place, guide.first_joint(DeviceFrame(0), None), 1, GapReason.STALL)
+    run = Run(guide, place, guide.first_joint(DeviceFrame(0), None), Fold(1), GapReason.STALL)
     frames = round(seconds * rate)
     pcm = np.full(frames, 5_000, dtype="<i2").tobytes()
     for nth in range(math.ceil(30 / seconds)):

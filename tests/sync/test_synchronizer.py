@@ -1,5 +1,6 @@
 """The whole way onto the timeline, on virtual devices whose truth is known."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -77,6 +78,13 @@ def test_two_devices_without_faults_have_no_gap_and_equal_length():
     assert recorded.pcm.shape[1] == pytest.approx(20 * RATE, abs=0.2 * RATE)
     assert inner(recorded.gaps("user"), recorded) == []
     assert inner(recorded.gaps("bot"), recorded) == []
+
+
+def test_how_a_devices_channels_fit_together_is_reported():
+    """The virtual device has the same on both of its channels."""
+    recorded = record(device(channels=2), device(), 20)
+    assert recorded.reports["user"].fold_gain_db == pytest.approx(10 * math.log10(2), abs=0.1)
+    assert recorded.reports["bot"].fold_gain_db is None
 
 
 @pytest.mark.parametrize("frames", [1, 7, 480, 8_000])

@@ -30,6 +30,7 @@ PACTL = json.dumps(
             "description": "Monitor of Null Output",
             "driver": "module-null-sink.c",
             "sample_specification": "s16le 2ch 48000Hz",
+            "channel_map": "front-left,front-right",
             "monitor_source": "kiosk_speaker",
             "properties": {"device.class": "monitor"},
         },
@@ -40,14 +41,16 @@ PACTL = json.dumps(
             "description": "Remapped Monitor of Null Output",
             "driver": "module-remap-source.c",
             "sample_specification": "float32le 1ch 44100Hz",
+            "channel_map": "mono",
             "monitor_source": "",
             "properties": {"device.class": "filter"},
         },
     ]
 )
+STEREO, MONO = ("front-left", "front-right"), ("mono",)
 SOURCES = [
-    ServerSource("kiosk_speaker.monitor", "Monitor of Null Output", 48_000, 2, True, False),
-    ServerSource("kiosk_mic", "Remapped Monitor of Null Output", 44_100, 1, False, False),
+    ServerSource("kiosk_speaker.monitor", "Monitor of Null Output", 48_000, 2, True, False, STEREO),
+    ServerSource("kiosk_mic", "Remapped Monitor of Null Output", 44_100, 1, False, False, MONO),
 ]
 
 # pw-dump 0.3.65, shortened to one object of each kind that matters

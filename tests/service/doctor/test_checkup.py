@@ -1,24 +1,18 @@
 """What the doctor makes of machines as tests have them."""
 
-from dataclasses import replace
-
 import pytest
 
-from edgerec.capture.devices import DeviceError, DeviceInfo
 from edgerec.config import (
     Config,
     DetectorConfig,
     RecordingConfig,
     RetentionConfig,
     StorageConfig,
-    TrackConfig,
-    TracksConfig,
     TurnsConfig,
 )
 from edgerec.service import checkup
 from edgerec.service.checkup import (
     check_clock,
-    check_devices,
     check_disk,
     check_permissions,
     check_power,
@@ -29,68 +23,11 @@ from edgerec.service.checkup import (
 from edgerec.service.status import describe
 from tests.rigs.made_statuses import FACTS, WELL
 
-MIC = DeviceInfo("alsa:Mic,0", "USB Mic (hw:1,0)", "ALSA", 0, 44_100, 1, True)
-LOOPBACK = DeviceInfo("pulse:spk.monitor", "Monitor", "ALSA", 1, 48_000, 2, False, "monitor", "spk")
-
-
-def devices(user="alsa:Mic,0", bot="pulse:spk.monitor", **settings):
-    return Config(
-        tracks=TracksConfig(
-            user=TrackConfig(device=user, **settings), bot=TrackConfig(device=bot, channels=2)
-        )
-    )
-
 
 def found(findings):
     findings = list(findings)
     assert all(f.fix for f in findings if f.severity != "ok"), "every finding has a fix"
     return [(f.severity, f.told) for f in findings]
-
-
-@pytest.fixture(autouse=True)
-def _pactl(monkeypatch):
-    monkeypatch.setattr(checkup.shutil, "which", lambda tool: f"/usr/bin/{tool}")
-
-
-@pytest.mark.parametrize(("is_pipewire", "server"), [(False, "PulseAudio"), (True, "PipeWire")])
-def test_devices_that_are_there_are_told_with_rate_channels_and_server(is_pipewire, server):
-    loopback = replace(LOOPBACK, is_pipewire=is_pipewire)
-    assert found(check_devices(devices(), lambda: [MIC, loopback])) == [
-        ("ok", "user: alsa:Mic,0, 44100 Hz, 1 channels"),
-        ("ok", f"bot: pulse:spk.monitor, 48000 Hz, 2 channels, {server}"),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("config", "severity", "says"),
-    [
-        (devices(user="alsa:Gone,0"), "failure", "user: no input device named 'alsa:Gone,0'"),
-        (devices(bot="alsa:Mic,0"), "failure", "both tracks record alsa:Mic,0"),
-        (devices(user=None), "warning", "user: no device is named"),
-        (devices(user="pulse:spk.monitor", bot="alsa:Mic,0"), "warning", "nothing says that"),
-        (devices(user="pulse:spk.monitor", bot="alsa:Mic,0"), "warning", "looks like a loopback"),
-        (devices(channels=4), "note", "4 channels are asked for, 1 there are"),
-        (devices(sample_rate=16_000), "note", "its own rate is 44100 Hz"),
-    ],
-)
-def test_what_is_wrong_with_devices_is_told(config, severity, says):
-    told = found(check_devices(config, lambda: [MIC, LOOPBACK]))
-    assert any(s == severity and says in text for s, text in told), told
-
-
-def test_a_sound_server_without_its_tool_can_swap_sources_unnoticed(monkeypatch):
-    monkeypatch.setattr(checkup.shutil, "which", lambda tool: None)
-    told = found(check_devices(devices(), lambda: [MIC, LOOPBACK]))
-    assert any(s == "warning" and "bot: a sound server may swap" in text for s, text in told)
-
-
-def test_portaudio_that_is_missing_is_a_failure_and_tracks_without_devices_need_none():
-    def broken():
-        raise DeviceError("starting PortAudio: not found", "install it")
-
-    assert found(check_devices(devices(), broken)) == [("failure", "starting PortAudio: not found")]
-    fed = Config(tracks=TracksConfig(TrackConfig(source="feed"), TrackConfig(source="none")))
-    assert found(check_devices(fed, broken)) == []
 
 
 def stored(root, **retention):
@@ -118,7 +55,7 @@ def test_sound_devices_that_are_closed_to_this_user_are_a_failure(tmp_path, monk
     (tmp_path / "pcmC0D0c").touch()
     monkeypatch.setattr(checkup, "SOUND_FOLDER", tmp_path)
     monkeypatch.setattr(checkup.os, "access", lambda path, mode: False)
-    told = found(check_permissions(replace(devices(), storage=StorageConfig(root=tmp_path))))
+    told = found(check_permissions(Config(storage=StorageConfig(root=tmp_path))))
     assert ("failure", f"this user may not open {tmp_path}/pcmC0D0c") in told
 
 

@@ -3,7 +3,7 @@ import threading
 import numpy as np
 import pytest
 
-from edgerec.audio import TRACKS, GapReason, TimelineFrame
+from edgerec.audio import TRACKS, GapReason, TimelineFrame, TrackReport
 from edgerec.service.announcements import Announcer, Level, StateChanged
 from edgerec.service.health import Reason
 from edgerec.service.monitor import LEVEL_S, SILENT, Monitor
@@ -25,9 +25,13 @@ class Listener:
     def __init__(self, shown=lambda span: None):
         self._shown = shown
 
-    def listen(self, span, rate):
+    def listen(self, span, rate, reports):
         assert (span.frames, rate) == (RATE, RATE)
+        assert reports is REPORTS
         self._shown(span)
+
+
+REPORTS = {"user": TrackReport(), "bot": TrackReport()}
 
 
 class Session:
@@ -35,7 +39,7 @@ class Session:
 
     def __init__(self, ring_s=10):
         self.history = History(ring_s * RATE)
-        self.timeline = SessionTimeline(RATE, self.history, lambda frame: None, {})
+        self.timeline = SessionTimeline(RATE, self.history, lambda frame: None, REPORTS)
 
     def audio(self, seconds, amplitude):
         pcm = np.full(round(seconds * RATE), amplitude, np.int16)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from edgerec.audio import TRACKS, GapReason, Span, TimelineFrame
+from edgerec.audio import TRACKS, GapReason, Span, TimelineFrame, TrackReport
 from edgerec.capture.conversation import conversation
 from edgerec.capture.simulate import VirtualKiosk
 from edgerec.capture.virtual_device import DeviceModel
@@ -21,14 +21,17 @@ class Kiosk:
         self.quality = SignalQuality(continuous)
         self.second = 0
 
-    def hears(self, seconds, user, bot, gap_frames=0):
+    def hears(self, seconds, user, bot, gap_frames=0, gains_db=()):
         """Let both tracks be what these functions make of the number of a second."""
         for _ in range(seconds):
             pcm = np.stack([np.clip(f(self.second), -32_768, 32_767) for f in (user, bot)])
             reasons = np.zeros((2, RATE), np.uint8)
             reasons[:, :gap_frames] = GapReason.STALL
             start = TimelineFrame(self.second * RATE)
-            self.quality.listen(Span(start, pcm.astype(np.int16), reasons), RATE)
+            reports = {
+                name: TrackReport(fold_gain_db=gain) for name, gain in dict(gains_db).items()
+            }
+            self.quality.listen(Span(start, pcm.astype(np.int16), reasons), RATE, reports)
             self.second += 1
         return self.codes()
 
@@ -151,6 +154,20 @@ def test_a_loopback_that_is_the_microphone_is_found_whatever_its_delay_and_gain(
     assert kiosk.hears(29, heard(0, 1), heard(lag, -0.5)) == []
     assert kiosk.hears(1, heard(0, 1), heard(lag, -0.5)) == [("identical", "bot")]
     assert kiosk.hears(CORRELATE_EVERY, room, speaker) == []
+
+
+@pytest.mark.parametrize("track", TRACKS)
+def test_channels_that_cancel_are_told_after_half_a_minute_with_what_to_set(track):
+    kiosk = Kiosk()
+    unrelated, cancel, unheard = {track: 0.0}, {track: -20.0}, {track: None}
+    assert kiosk.hears(60, room, speaker, gains_db=unrelated) == []
+    assert kiosk.hears(29, room, speaker, gains_db=cancel) == []
+    assert kiosk.hears(60, room, speaker, gains_db=unheard) == []  # says nothing
+    assert kiosk.hears(1, room, speaker, gains_db=cancel) == [("cancels", track)]
+    (reason,) = kiosk.quality.warnings
+    assert f"tracks.{track}.channels: [1]" in reason.hint
+    assert kiosk.hears(9, room, speaker, gains_db=unrelated) == [("cancels", track)]
+    assert kiosk.hears(1, room, speaker, gains_db=unrelated) == []
 
 
 def test_two_tracks_with_next_to_nothing_on_them_are_not_compared():

@@ -1,0 +1,124 @@
+"""What the doctor makes of the devices that tests have."""
+
+from dataclasses import replace
+
+import pytest
+
+from edgerec.capture.devices import DeviceError, DeviceInfo
+from edgerec.config import Config, TrackConfig, TracksConfig
+from edgerec.service import device_checkup
+from edgerec.service.device_checkup import check_devices
+
+MIC = DeviceInfo("alsa:Mic,0", "USB Mic (hw:1,0)", "ALSA", 0, 44_100, 1, True)
+LOOPBACK = DeviceInfo("pulse:spk.monitor", "Monitor", "ALSA", 1, 48_000, 2, False, "monitor", "spk")
+
+
+def devices(user="alsa:Mic,0", bot="pulse:spk.monitor", **settings):
+    return Config(
+        tracks=TracksConfig(
+            user=TrackConfig(device=user, **settings), bot=TrackConfig(device=bot, channels=2)
+        )
+    )
+
+
+SIX = DeviceInfo(
+    *("pulse:six", "Array", "ALSA", 1, 48_000, 6, False),
+    pulse_source="six",
+    positions=("front-left", "front-right", "rear-left", "rear-right", "front-center", "lfe"),
+)
+ODD = replace(SIX, positions=("aux0", "aux1", "top-center", "aux3", "aux4", "aux5"))
+ARRAY = DeviceInfo("alsa:Array,0", "Array", "ALSA", 2, 16_000, 6, False)
+
+
+def found(findings):
+    findings = list(findings)
+    assert all(f.fix for f in findings if f.severity != "ok"), "every finding has a fix"
+    return [(f.severity, f.told) for f in findings]
+
+
+@pytest.fixture(autouse=True)
+def _pactl(monkeypatch):
+    monkeypatch.setattr(device_checkup.shutil, "which", lambda tool: f"/usr/bin/{tool}")
+
+
+@pytest.mark.parametrize(("is_pipewire", "server"), [(False, "PulseAudio"), (True, "PipeWire")])
+def test_devices_that_are_there_are_told_with_rate_channels_and_server(is_pipewire, server):
+    loopback = replace(LOOPBACK, is_pipewire=is_pipewire)
+    assert found(check_devices(devices(), lambda: [MIC, loopback])) == [
+        ("ok", "user: alsa:Mic,0, 44100 Hz, 1 channels"),
+        ("ok", f"bot: pulse:spk.monitor, 48000 Hz, 2 channels, {server}"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("config", "severity", "says"),
+    [
+        (devices(user="alsa:Gone,0"), "failure", "user: no input device named 'alsa:Gone,0'"),
+        (devices(bot="alsa:Mic,0"), "failure", "both tracks record alsa:Mic,0"),
+        (devices(user=None), "warning", "user: no device is named"),
+        (devices(user="pulse:spk.monitor", bot="alsa:Mic,0"), "warning", "nothing says that"),
+        (devices(user="pulse:spk.monitor", bot="alsa:Mic,0"), "warning", "looks like a loopback"),
+        (devices(channels=4), "note", "4 channels are asked for, 1 there are"),
+        (devices(sample_rate=16_000), "note", "its own rate is 44100 Hz"),
+    ],
+)
+def test_what_is_wrong_with_devices_is_told(config, severity, says):
+    told = found(check_devices(config, lambda: [MIC, LOOPBACK]))
+    assert any(s == severity and says in text for s, text in told), told
+
+
+def test_a_sound_server_without_its_tool_can_swap_sources_unnoticed(monkeypatch):
+    monkeypatch.setattr(device_checkup.shutil, "which", lambda tool: None)
+    told = found(check_devices(devices(), lambda: [MIC, LOOPBACK]))
+    assert any(s == "warning" and "bot: a sound server may swap" in text for s, text in told)
+
+
+def test_portaudio_that_is_missing_is_a_failure_and_tracks_without_devices_need_none():
+    def broken():
+        raise DeviceError("starting PortAudio: not found", "install it")
+
+    assert found(check_devices(devices(), broken)) == [("failure", "starting PortAudio: not found")]
+    fed = Config(tracks=TracksConfig(TrackConfig(source="feed"), TrackConfig(source="none")))
+    assert found(check_devices(fed, broken)) == []
+
+
+def microphone(device, channels):
+    """Return what is found of a microphone, but that it is there."""
+    config = devices(user=device.id, channels=channels)
+    findings = check_devices(config, lambda: [device, LOOPBACK])
+    return [f for f in findings if f.told.startswith("user: ") and f.severity != "ok"]
+
+
+@pytest.mark.parametrize(
+    ("device", "channels"), [(SIX, (1,)), (SIX, (6, 2)), (ARRAY, (1, 6)), (ARRAY, 1), (ARRAY, 2)]
+)
+def test_channels_that_a_device_has_are_fine(device, channels):
+    assert microphone(device, channels) == []
+
+
+@pytest.mark.parametrize("device", [SIX, ARRAY])
+def test_a_channel_that_a_device_has_not_is_a_failure_with_a_hint(device):
+    (finding,) = microphone(device, (2, 7))
+    assert finding.severity == "failure"
+    assert finding.told == f"user: {device.id} has 6 channels, and not channel 7"
+    assert "edgerec devices" in finding.fix
+
+
+def test_channels_that_a_sound_server_would_take_for_others_get_the_command_to_type():
+    (finding,) = microphone(ODD, (3, 1))
+    assert finding.severity == "failure"
+    assert finding.fix.startswith(
+        "pactl load-module module-remap-source source_name=edgerec_channels master=six channels=2 "
+        "master_channel_map=top-center,aux0 channel_map=front-left,front-right remix=no; then set"
+    )
+
+
+@pytest.mark.parametrize(("device", "channels"), [(SIX, 1), (SIX, 6), (ARRAY, 6)])
+def test_an_array_that_is_mixed_is_noted(device, channels):
+    (finding,) = microphone(device, channels)
+    assert (finding.severity, "are mixed" in finding.told) == ("note", True)
+
+
+def test_channels_of_a_pcm_of_alsas_configuration_are_noted():
+    (finding,) = microphone(replace(ARRAY, id="kiosk_mic", name="kiosk_mic"), (2,))
+    assert (finding.severity, "ALSA's configuration" in finding.told) == ("note", True)
