@@ -13,6 +13,7 @@ from edgerec.cli.exits import Exit
 from edgerec.cli.options import add_config, add_json, add_socket
 from edgerec.cli.output import print_json
 from edgerec.cli.service_connection import ServiceConnection, ServiceError
+from edgerec.clock import SystemClock
 from edgerec.config import Config, ConfigError, default_file, load_config
 from edgerec.service.checkup import (
     Finding,
@@ -100,13 +101,15 @@ def _chirp(file: Path | None, output: str | None) -> list[Finding]:
     from edgerec.service.sound_check import (  # late: it loads the whole recorder
         SoundCheckError,
         judge_sound,
+        log_chirp,
         play_and_record,
         player_command,
     )
 
     try:
         config = load_config(file)
-        return list(judge_sound(config, play_and_record(config, player_command(config, output))))
+        check = play_and_record(config, player_command(config, output))
+        return [*judge_sound(config, check), *log_chirp(config, check, SystemClock().read())]
     except ConfigError:
         fix = "put the configuration right first"
         return [Finding("chirp", "failure", "not tried: nothing says which devices", fix)]

@@ -17,6 +17,7 @@ def lines(status: Document) -> Iterator[str]:
         yield f"    -> {reason['hint']}"
     for name, track in status["tracks"].items():
         yield from _track(name, track, status["sample_rate"])
+    yield from _echo(status["echo"])
     yield from _storage(status["storage"])
     last = status["last_published"]
     if last is not None:
@@ -77,6 +78,27 @@ def _track(name: str, track: Document, rate: int | None) -> Iterator[str]:
         told.append(f"{track['restarts']} restarts")
     if told:
         yield f"     {'; '.join(told)}"
+
+
+def _echo(echo: Document) -> Iterator[str]:
+    """Yield the echo of weeks, as the devices have it: without offset_ms."""
+    if echo["delay_ms"] is not None:
+        usual = _echo_of(echo["usual_delay_ms"], echo["usual_level_db"])
+        now = _echo_of(echo["delay_ms"], echo["level_db"])
+        yield f"echo {now}, usually {usual}; {echo['kept_days']} days kept"
+    if echo["chirp"] is not None:
+        chirp = echo["chirp"]
+        heard = "not heard" if chirp["user_dbfs"] is None else f"{chirp['user_dbfs']:.0f} dBFS"
+        late = "" if chirp["delay_ms"] is None else f"{chirp['delay_ms']:.1f} ms late, "
+        yield f"last chirp {chirp['utc']}: {late}{heard}"
+    if echo["trouble"] is not None:
+        yield f"echo: {echo['trouble']}"
+
+
+def _echo_of(delay_ms: float | None, level_db: float | None) -> str:
+    delay = "?" if delay_ms is None else f"{delay_ms:.0f}"
+    level = "?" if level_db is None else f"{level_db:+.1f}"
+    return f"{delay} ms late at {level} dB"
 
 
 def _storage(storage: Document) -> Iterator[str]:

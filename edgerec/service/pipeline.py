@@ -21,6 +21,7 @@ from edgerec.service.announcements import Announcer, Event, FilePublished, Level
 from edgerec.service.capture_loop import CaptureLoop
 from edgerec.service.drift_memory import FILE as DRIFT_FILE
 from edgerec.service.drift_memory import DriftMemory
+from edgerec.service.echo_history import EchoHistory, observe
 from edgerec.service.hooks import Hooks
 from edgerec.service.monitor import Monitor
 from edgerec.service.sessions import Sessions
@@ -116,6 +117,7 @@ class Pipeline:
         self.turns = build_turn_loop(lambda: self.config, self._clock)
         self.cleanup = parts.build_cleanup(self.config, self._root, self._clock)
         self._spare_memory = SpareMemory()
+        self.echo = EchoHistory(self._root.state, self._clock)
         self.writer = WriterLoop(
             self._clock,
             open_recording=lambda timeline: parts.open_recording(
@@ -168,13 +170,14 @@ class Pipeline:
             thread.join()
 
     def close(self) -> None:
-        """End the threads that serve others, and remember the drift; after `join`."""
+        """End the threads that serve others, and remember drift and echo; after `join`."""
         self.capture.close()
         self._devices.close()
         self.monitor.close()
         self.taps.close()
         self.hooks.close()
         self._drift.save()
+        self.echo.save()
 
     def apply(self, config: Config, changes: Changes) -> None:
         """Go on with another configuration; a track that does not change loses nothing.
@@ -243,6 +246,9 @@ class Pipeline:
 
     def _keep_house(self, now_ns: int) -> None:
         self._drift.save_now_and_then(now_ns)
+        self.echo.step(
+            now_ns, lambda: observe(self.config, self.sessions.timeline, self.sources.states())
+        )
         self.cleanup.step(now_ns)
         self._spare_memory.step(now_ns)
 

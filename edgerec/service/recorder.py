@@ -180,6 +180,7 @@ class Recorder:
                 hooks=self.hooks.counts,
                 taps=self.taps.count,
                 taps_lost_blocks=self.taps.lost_blocks,
+                echo=built.echo.known,
                 turns_trouble=built.turns.trouble if built.turns is not None else None,
             )
         )

@@ -13,6 +13,7 @@ import threading
 import wave
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from edgerec.audio import TRACKS, TrackName
 from edgerec.capture.devices import PULSE_PREFIX
+from edgerec.clock import ClockReading
 from edgerec.config import Config, RecordingConfig, StorageConfig
 from edgerec.service.checkup import Finding
 from edgerec.service.chirp import (
@@ -31,8 +33,11 @@ from edgerec.service.chirp import (
     find_sweeps,
     write_sweeps,
 )
+from edgerec.service.chirp_log import FILE, Chirp, add_chirp, read_chirps
 from edgerec.service.parts import track_configs
 from edgerec.service.recorder import Recorder
+from edgerec.store.disk import StoreError
+from edgerec.store.root import STATE
 
 STARTS_S: Final = 15.0  # until both devices deliver
 PLAYS_S: Final = 30.0  # for 10 s of sound; a player that hangs is killed
@@ -162,6 +167,36 @@ def judge_sound(config: Config, check: SoundCheck) -> Iterator[Finding]:
     yield _judge_level(level)
     if "bot" in tracks:
         yield from _judge_delay(config, user, bot)
+
+
+def log_chirp(config: Config, check: SoundCheck, now: ClockReading) -> Iterator[Finding]:
+    """Remember what the sweeps have measured, where there is a storage root that remembers."""
+    state = config.storage.root / STATE
+    if not state.is_dir():
+        return
+    user, bot = check.heard["user"], check.heard["bot"]
+    found = delay(user, bot)
+    offset_ms = config.tracks.user.offset_ms - config.tracks.bot.offset_ms
+    utc = datetime.fromtimestamp(now.utc_ns // 1_000_000_000, UTC)
+    chirp = Chirp(
+        utc=utc.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        utc_trusted=now.utc_trusted,
+        delay_ms=None if found is None else round(found.ms + offset_ms, 1),
+        user_dbfs=_loudness(user),
+        bot_dbfs=_loudness(bot),
+    )
+    before = next(reversed(read_chirps(state / FILE)), None)
+    if before is not None and before.delay_ms is not None and chirp.delay_ms is not None:
+        told = f"{chirp.delay_ms - before.delay_ms:+.1f} ms against the chirp of {before.utc}"
+        yield Finding("chirp", "ok", told)
+    try:
+        add_chirp(state / FILE, chirp)
+    except StoreError as error:
+        yield Finding("chirp", "note", f"not remembered: {error}", "run it as the service's user")
+
+
+def _loudness(heard: Sequence[HeardSweep]) -> float | None:
+    return float(np.median([one.rms_dbfs for one in heard])) if heard else None
 
 
 def _judge_loopback(bot: Sequence[HeardSweep]) -> Finding:

@@ -16,6 +16,7 @@ from edgerec.audio import TRACKS, GapReason, TrackName, TrackReport
 from edgerec.capture.source_state import SourceState
 from edgerec.clock import ClockReading
 from edgerec.service.announcements import RecorderState
+from edgerec.service.echo_history import EchoKnown
 from edgerec.service.health import Health, Reason, judge
 from edgerec.service.hooks import HookCounts
 from edgerec.service.monitor import Heard
@@ -67,6 +68,8 @@ class Facts:
     taps: int = 0
     """How many listen."""
     taps_lost_blocks: int = 0
+    echo: EchoKnown = field(default_factory=EchoKnown)
+    """What the microphone hears of the bot, over weeks."""
     turns_trouble: str | None = None
     """Why turns are no longer found."""
 
@@ -77,7 +80,7 @@ def health_of(facts: Facts) -> Health:
         facts.sources,
         facts.writing,
         facts.space,
-        facts.heard.warnings,
+        (*facts.heard.warnings, *facts.echo.reasons),
         facts.clock.raw_ns,
         turns_trouble=facts.turns_trouble,
     )
@@ -101,6 +104,7 @@ def describe(facts: Facts) -> dict[str, object]:
         "sample_rate": timeline.rate if timeline is not None else None,
         "uptime_seconds": round((facts.clock.raw_ns - facts.started_ns) / _SECOND_NS, 1),
         "tracks": {name: _track(name, facts) for name in TRACKS},
+        "echo": facts.echo.describe(),
         "storage": _storage(facts, recording=recording),
         "last_published": _last_published(facts),
         "clock": {

@@ -1,11 +1,16 @@
 """`edgerec status` against a control socket that answers what a test says."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from edgerec import cli
 from edgerec.cli.status_text import duration, lines
+from edgerec.service.chirp_log import Chirp
+from edgerec.service.echo_days import Sample, Usual
+from edgerec.service.echo_history import EchoKnown
+from edgerec.service.health import Reason
 from edgerec.service.status import describe
 from tests.rigs.made_statuses import FACTS, WELL, serving
 
@@ -41,6 +46,26 @@ def test_people_read_devices_levels_gaps_and_room():
         "bot  off",
         "disk 5.0 GB free, 250 hours left; 100 MB not fetched yet, 0 chunks to be published",
     ]
+
+
+def test_people_read_the_echo_of_weeks_and_the_last_chirp():
+    chirp = Chirp("2026-11-22T10:15:00Z", True, 61.5, -20.0, -9.0)
+    echo = EchoKnown(Usual(60.0, -20.5, 14), Sample(61.0, -33.0, 3), (), 34, chirp)
+    shown = list(lines(describe(replace(WELL, echo=echo))))
+    assert shown[5:7] == [
+        "echo 61 ms late at -33.0 dB, usually 60 ms late at -20.5 dB; 34 days kept",
+        "last chirp 2026-11-22T10:15:00Z: 61.5 ms late, -20 dBFS",
+    ]
+    little = EchoKnown(recent=Sample(61.0, -33.0, 3), kept_days=1, trouble="started again")
+    shown = list(lines(describe(replace(WELL, echo=little))))
+    assert shown[5].endswith("usually ? ms late at ? dB; 1 days kept")
+    assert shown[6] == "echo: started again"
+
+
+def test_an_unusual_echo_is_degraded(tmp_path):
+    echo = EchoKnown(reasons=(Reason("echo_faint", "user", "12 dB fainter", "clean it"),))
+    told = describe(replace(WELL, echo=echo))
+    assert (told["state"], told["reasons"][0]["code"]) == ("degraded", "echo_faint")
 
 
 @pytest.mark.parametrize(

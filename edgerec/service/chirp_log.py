@@ -1,0 +1,86 @@
+"""What `edgerec doctor --chirp` has measured before: a small file in the root's `.state`.
+
+Written by the doctor only, read by the service for its status. What can't be read is started again.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from edgerec.store import disk
+
+log = logging.getLogger(__name__)
+
+FILE: Final = "chirps.json"
+MAX_CHIRPS: Final = 100  # a year of one each four days
+MAX_BYTES: Final = 1 << 16
+MAX_UTC: Final = 20  # characters
+
+
+@dataclass(frozen=True, slots=True)
+class Chirp:
+    """One measurement; None: not heard."""
+
+    utc: str
+    """When, as in `2026-11-22T10:15:00Z`."""
+    utc_trusted: bool
+    delay_ms: float | None
+    """Of the devices: as if no `offset_ms` were set."""
+    user_dbfs: float | None
+    """How loud the sweeps are in the microphone's track."""
+    bot_dbfs: float | None
+
+
+def read_chirps(path: Path) -> tuple[Chirp, ...]:
+    """Return the measurements in a file, the last one last; none where it can't be read."""
+    try:
+        return _read(path)
+    except FileNotFoundError:
+        return ()
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        log.warning("earlier chirps can't be read path=%s why=%r", path, str(error))
+        return ()
+
+
+def add_chirp(path: Path, chirp: Chirp) -> None:
+    """Add a measurement to a file, durably; the oldest one goes where there are too many.
+
+    Raises
+    ------
+    StoreError
+        The disk did not take it.
+    """
+    kept: Sequence[Chirp] = [*read_chirps(path), chirp][-MAX_CHIRPS:]
+    document = {"chirps": [asdict(one) for one in kept]}
+    disk.replace(path, json.dumps(document).encode() + b"\n")
+
+
+def _read(path: Path) -> tuple[Chirp, ...]:
+    if path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"it has more than {MAX_BYTES} bytes")
+    chirps = json.loads(disk.read_regular(path))["chirps"]
+    return tuple(map(_chirp, chirps[-MAX_CHIRPS:]))
+
+
+def _chirp(fields: Mapping[str, Any]) -> Chirp:
+    return Chirp(
+        utc=str(fields["utc"])[:MAX_UTC],
+        utc_trusted=fields["utc_trusted"] is True,
+        delay_ms=_number(fields["delay_ms"]),
+        user_dbfs=_number(fields["user_dbfs"]),
+        bot_dbfs=_number(fields["bot_dbfs"]),
+    )
+
+
+def _number(value: object) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{value!r} is not a number")
+    return float(value)
