@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from edgerec.clock import raw_now_ns
+from edgerec.service.chirp_log import FILE, read_chirps
 from tests.rigs.sound_server import ON_BOTH
 from tests.rigs.waiting import PATIENCE_S
 
@@ -40,6 +41,8 @@ def test_the_chain_is_proved_and_the_delay_of_the_microphone_offered(
     began_ns = raw_now_ns()
     echo = ("source=kiosk_speaker.monitor", "sink=kiosk_mic_feed", "latency_msec=60")
     sound_server.pactl("load-module", "module-loopback", *echo)
+    state = tmp_path / "root" / ".state"
+    state.mkdir(parents=True)  # as of a recorder that has been here
     _, findings = doctor(tmp_path, "pulse:kiosk_mic", "pulse:kiosk_speaker.monitor")
     found = of("device", findings)
     assert [one["severity"] for one in found] == ["ok", "ok"], found
@@ -51,6 +54,8 @@ def test_the_chain_is_proved_and_the_delay_of_the_microphone_offered(
     offered_ms = float(re.search(r"tracks.user.offset_ms to ([\d.]+)", heard[2]["fix"])[1])
     # A null sink renders when it likes: the module's 60 ms are a wish.
     assert offered_ms > 30
+    (chirp,) = read_chirps(state / FILE)
+    assert chirp.delay_ms == pytest.approx(offered_ms, abs=0.1)
     machine.note("doctor: offset offered", offered_ms, "ms", limit=500.0, since_ns=began_ns)
 
 
