@@ -146,6 +146,11 @@ def test_nothing_but_the_channels_that_are_picked_is_sent(taken):
     assert opening.sent == len(wanted)
 
 
+def test_two_neighbours_of_an_odd_number_are_taken_as_well():
+    sent = array.array("h", bytes(Opening(5, (2, 3)).take(interleaved(50, 5))))
+    assert sent.tolist() == [100 * f + c for f in range(50) for c in (2, 3)]
+
+
 def test_channels_are_read_from_the_childs_command():
     assert (parse_channels("2"), parse_channels("[3]"), parse_channels("[2, 1]")) == (
         2,

@@ -142,6 +142,22 @@ def test_a_microphone_that_gets_dull_is_told_after_a_quarter_of_an_hour(kiosk, f
         assert reason.hint
 
 
+def test_the_first_samples_of_a_start_are_not_believed_alone(kiosk):
+    kiosk.days(3)
+    kiosk.history.save()
+    kiosk.start()
+    kiosk.level_db -= 12
+    assert kiosk.hears(2) == []
+    assert kiosk.hears(1) == ["echo_faint"]
+
+
+def test_a_delay_has_no_usual_before_five_samples(kiosk):
+    kiosk.delay_ms = 120.0
+    kiosk.hears(2)
+    kiosk.delay_ms = 60.0
+    assert [kiosk.hears(1) for _ in range(5)] == [[]] * 5
+
+
 def test_a_level_has_no_usual_before_three_days_in_which_the_bot_spoke(kiosk):
     kiosk.days(2)
     kiosk.days(5, samples=2)
@@ -265,7 +281,21 @@ def test_a_clock_that_never_moves_to_another_date_fills_days_of_a_fixed_size(kio
     assert max(day["count"] for day in kiosk.shown["days"]) <= MAX_SAMPLES
 
 
+def test_a_kiosk_that_is_switched_off_each_night_and_has_no_clock_fills_days_too(kiosk):
+    kiosk.clock.trusted = False
+    for _ in range(4):
+        kiosk.hears(100)
+        kiosk.history.save()
+        kiosk.start()
+    assert [day["count"] for day in kiosk.shown["days"]] == [MAX_SAMPLES, 400 - MAX_SAMPLES]
+
+
 # The file
+
+
+VALID = json.dumps(
+    {"format": "edgerec-echo/1", "setup": "", "era": 0, "date": None, "samples": [], "days": []}
+).encode()
 
 
 def longest():
@@ -288,7 +318,7 @@ def test_the_oldest_day_goes_when_a_year_is_kept(kiosk):
     kiosk.start()
     kiosk.days(3, samples=1)
     kept = kiosk.remembered()
-    assert len(kept.days) == MAX_DAYS
+    assert len(json.loads((kiosk.folder / FILE).read_text())["days"]) == MAX_DAYS
     assert kept.days[-1].count == 1
     assert len(kiosk.shown["days"]) == SHOWN_DAYS
 
@@ -303,13 +333,9 @@ def test_the_oldest_day_goes_when_a_year_is_kept(kiosk):
         b'{"format": "another/1"}',
         b'{"format": "edgerec-echo/1"}',
         b"[" * 100_000,
-        b" " * (MAX_BYTES + 1),
+        VALID + b" " * MAX_BYTES,
         *(
-            json.dumps(
-                {"format": "edgerec-echo/1", "setup": "", "era": 0, "date": None}
-                | {"samples": [], "days": []}
-                | wrong
-            ).encode()
+            json.dumps(json.loads(VALID) | wrong).encode()
             for wrong in (
                 {"era": -1},
                 {"date": "soon"},
