@@ -87,6 +87,8 @@ class StreamHeader:
     """The boot whose clock this is; empty if unknown."""
     dated: bool = False
     """Whether its blocks carry dates: `Block.adc_ns` with a bound on its error."""
+    source: str | None = None
+    """Source that a sound server is asked for; empty: its default; None: not a server's device."""
 
 
 @dataclass(frozen=True, slots=True)

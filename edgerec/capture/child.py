@@ -200,6 +200,13 @@ class ChildSource:
     def _arriving(self, child: ChildProcess, now_ns: int) -> Iterator[Message]:
         """Yield what comes: with a block of whichever device the child is alive."""
         for message in child.messages():
+            if isinstance(message, StreamHeader):
+                # At once, not when it has passed: what follows waits for the watch's word on it.
+                self.findings.opened = replace(
+                    self.findings.opened or OpenDevice(child.pid, None, now_ns),
+                    device=message.device,
+                    source=message.source,
+                )
             if isinstance(message, Block):
                 # Not as long ago as a reader that was late may find it: that is no stall.
                 self._heard_ns = min(max(message.arrived_ns, now_ns - LULL_NS), now_ns)
@@ -222,8 +229,6 @@ class ChildSource:
     def _begin(self, header: StreamHeader) -> StreamHeader:
         self._told = None
         self._header = self._true_rate.begin(header)
-        if self.findings.opened is not None:
-            self.findings.opened = replace(self.findings.opened, device=header.device)
         return self._header
 
     def _go_on(self, block: Block, now_ns: int) -> None:

@@ -19,9 +19,10 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from edgerec.audio import TrackName
-from edgerec.capture.devices import PULSE_PREFIX
+from edgerec.capture.devices import ALSA_PREFIX
 from edgerec.capture.findings import Findings, OpenDevice
 from edgerec.capture.hotplug import CardWatch
+from edgerec.capture.right_source import RightSource, is_known
 from edgerec.capture.server_events import ServerEvents
 from edgerec.capture.sound_server import (
     RecordingStream,
@@ -30,6 +31,7 @@ from edgerec.capture.sound_server import (
     pin_stream,
     read_state,
 )
+from edgerec.capture.unwatched import Unwatched
 from edgerec.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -41,6 +43,9 @@ PIN_WITHIN_NS: Final = 3_000_000_000
 the recording would be missing."""
 PIN_SETTLES_NS: Final = 300_000_000
 """Behind the moving of a stream: by then nothing of the other source is on its way any more."""
+
+_NO_ANSWER: Final = "no answer from pactl (package pulseaudio-utils) about who records what"
+_NO_STREAM: Final = "its stream is not among those of the server that the service knows of"
 
 Watched = tuple[str | None, Findings]
 """What the configuration calls a track's device, and whom to tell of it."""
@@ -64,7 +69,7 @@ class DeviceWatch:
         tracks: Mapping[TrackName, Watched],
         clock: Clock,
         *,
-        read_state: Callable[[], ServerState | None] = read_state,
+        read_state: Callable[[Collection[int]], ServerState | None] = read_state,
         pin_stream: Callable[[RecordingStream, Collection[str]], bool] = pin_stream,
         make_thread: Callable[..., threading.Thread] = threading.Thread,
     ) -> None:
@@ -73,7 +78,8 @@ class DeviceWatch:
         self._read_state = read_state
         self._pin_stream = pin_stream
         self._pinned: dict[TrackName, int] = {}
-        self._first_seen: dict[TrackName, tuple[int, RecordingStream]] = {}
+        self._sources = RightSource()
+        self._unwatched = Unwatched(clock)
         self._seen: dict[TrackName, OpenDevice | None] = {}
         self._events = ServerEvents(clock)
         self._closing = threading.Event()
@@ -108,23 +114,49 @@ class DeviceWatch:
 
     def check(self) -> None:
         """Ask the server who records what, and note it for the tracks."""
+        opened = {track: findings.opened for track, (_, findings) in self._tracks.items()}
         try:
-            state = self._read_state()
+            state = self._read_state([child.pid for child in opened.values() if child])
         except SoundServerError as error:
             log.warning("sources can't be told apart why=%r", str(error))
             state = None
         for track, (wanted, findings) in self._tracks.items():
-            opened = findings.opened
-            stream = state.streams.get(opened.pid) if state is not None and opened else None
-            if opened is None or state is None or stream is None:
+            child = opened.get(track)
+            if child is None:
                 findings.pass_over()
-                continue
-            wrong = self._wrong(track, wanted, opened, stream)
-            if wrong is None:
-                self._pin(track, findings, opened, stream, state)
-                findings.vouch(opened.pid)
+                self._unwatched.missing(track, None, "")
+            elif state is None or child.pid not in state.streams:
+                self._note_missing(track, findings, child, _NO_ANSWER if not state else _NO_STREAM)
             else:
-                findings.accuse(opened.pid, wrong)
+                self._judge(track, wanted, findings, child, state)
+
+    def _note_missing(
+        self, track: TrackName, findings: Findings, child: OpenDevice, why: str
+    ) -> None:
+        self._unwatched.missing(track, child, why)
+        if child.device is None:
+            findings.pass_over()  # it is asked again when the child delivers
+        else:
+            findings.unknown(child.pid)
+
+    def _judge(
+        self,
+        track: TrackName,
+        wanted: str | None,
+        findings: Findings,
+        child: OpenDevice,
+        state: ServerState,
+    ) -> None:
+        stream = state.streams[child.pid]
+        wrong = self._sources.wrong(track, wanted, child, stream)
+        if wrong is not None:
+            findings.accuse(child.pid, wrong)
+        elif stream.source is None or not is_known(wanted, child):
+            findings.pass_over()  # it is asked again when the header or the source has come
+        else:
+            self._pin(track, findings, child, stream, state)
+            findings.vouch(child.pid)
+            self._unwatched.found(track)
 
     def _pin(
         self,
@@ -142,33 +174,9 @@ class DeviceWatch:
             self._pinned[track] = opened.pid
             findings.begins(opened.pid, self._clock.now_ns() + PIN_SETTLES_NS)
 
-    def _wrong(
-        self, track: TrackName, wanted: str | None, opened: OpenDevice, stream: RecordingStream
-    ) -> str | None:
-        """Return why a child does not record what it should: the named source, else its first.
-
-        One that is back under its name is another source too: PulseAudio has moved the stream to
-        it and, in between, elsewhere.
-        """
-        for name in (opened.device, wanted):
-            if name is not None and name.startswith(PULSE_PREFIX):
-                expected = name.removeprefix(PULSE_PREFIX)
-                if stream.source != expected:
-                    return _swapped(stream, expected)
-                break
-        pid, first = self._first_seen.get(track, (opened.pid, stream))
-        if pid != opened.pid:
-            first = stream
-        self._first_seen[track] = (opened.pid, first)
-        if stream.source != first.source:
-            return _swapped(stream, first.source)
-        if stream.source_index != first.source_index:
-            return f"the sound server took {stream.source} away and put it back"
-        return None
-
     def _needs_server(self) -> bool:
         """Whether any device may be one of a sound server's."""
-        return any(w is None or not w.startswith("alsa:") for w, _ in self._tracks.values())
+        return any(w is None or not w.startswith(ALSA_PREFIX) for w, _ in self._tracks.values())
 
     def _listen(self) -> None:
         for _, findings in self._tracks.values():
@@ -194,7 +202,7 @@ class DeviceWatch:
                     self._announce()
                 if self._events.fileno() in ready:
                     self._hear()
-                if self._streams_changed():
+                if self._streams_changed() or self._unwatched.due_ms(self._tracks) == 0:
                     self._look_again()
         self._lose_server()
 
@@ -203,7 +211,10 @@ class DeviceWatch:
         for fd in (self._woken, cards.fileno(), self._events.fileno()):
             if fd is not None:
                 poll.register(fd, select.POLLIN)
-        timeout_ms = self._events.due_ms() if self._needs_server() else None
+        dues_ms = [self._events.due_ms(), self._unwatched.due_ms(self._tracks)]
+        timeout_ms = min((due_ms for due_ms in dues_ms if due_ms is not None), default=None)
+        if not self._needs_server():
+            timeout_ms = None
         ready: set[int | None] = {fd for fd, _ in poll.poll(timeout_ms)}
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self._woken)
@@ -242,11 +253,8 @@ class DeviceWatch:
         return changed and any(opened and opened.device for opened in seen.values())
 
     def _look_again(self) -> None:
-        if self._events.followed:
-            self.check()
-        else:
+        if not self._needs_server():
+            return
+        if not self._events.followed:
             self._events.hasten()
-
-
-def _swapped(stream: RecordingStream, expected: str) -> str:
-    return f"the sound server records {stream.source} in the place of {expected}"
+        self.check()

@@ -29,8 +29,9 @@ _ALSA_CARD: Final = re.compile(r"^\s*(\d+) \[(\S+)\s*\]: (\S+)", re.MULTILINE)
 _ALSA_ID: Final = re.compile(r"alsa:([^/,]+),(\d+)")
 _ALSA_OWNER: Final = re.compile(r"^owner_pid\s*: (\d+)", re.MULTILINE)
 _ALSA_HARDWARE: Final = re.compile(r"\(hw:(\d+),(\d+)\)$")
+ALSA_PREFIX: Final = "alsa:"
 PULSE_PREFIX: Final = "pulse:"
-_ID_PREFIXES: Final = ("alsa:", PULSE_PREFIX)
+_ID_PREFIXES: Final = (ALSA_PREFIX, PULSE_PREFIX)
 _PULSE_PCM: Final = "pulse"
 _ALOOP_DRIVER: Final = "Loopback"  # as /proc/asound/cards shows snd-aloop
 
@@ -203,7 +204,7 @@ def _portaudio_input(
     elif "monitor" in name.casefold() or "loopback" in name.casefold():
         loopback = "its name says so"
     return DeviceInfo(
-        id=f"alsa:{card.id},{hardware[2]}" if card and hardware else name,
+        id=f"{ALSA_PREFIX}{card.id},{hardware[2]}" if card and hardware else name,
         name=name,
         host_api=host_api,
         index=device["index"],

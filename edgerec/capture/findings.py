@@ -27,6 +27,8 @@ class OpenDevice:
     """As in its header; None before that."""
     started_ns: int
     """When the child was started."""
+    source: str | None = None
+    """Source that it asked its sound server for, as in its header."""
 
 
 class Findings:
@@ -39,6 +41,7 @@ class Findings:
         """Written by the watch: it hears of each stream of the server, and vouches for ours."""
         self._suspected_ns: int | None = None
         self._vouched: int | None = None
+        self._unknown: int | None = None
         self._accused: tuple[int, str, int] | None = None
         self._begins: tuple[int, int] = (0, 0)
         self._appeared = False
@@ -76,6 +79,11 @@ class Findings:
         """Say that nothing is known against it."""
         self._suspected_ns = None
 
+    def unknown(self, pid: int) -> None:
+        """Say that the server, asked about a child that delivers, knows no stream of it."""
+        self._unknown = pid
+        self._suspected_ns = None
+
     def accuse(self, pid: int, detail: str) -> None:
         """Say that a child records from another device than its own, since it was suspected."""
         if self._accused is None or self._accused[0] != pid:  # what is suspected later adds nothing
@@ -105,6 +113,10 @@ class Findings:
     def vouched(self, pid: int) -> bool:
         """Whether somebody would tell if this child's device were swapped."""
         return self._vouched == pid
+
+    def is_unknown(self, pid: int) -> bool:
+        """Whether nobody will say anything of this child's device."""
+        return self._unknown == pid
 
     def began_ns(self, pid: int) -> int:
         """Return from when on what a child delivers is its own device's; 0: always was."""

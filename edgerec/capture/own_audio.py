@@ -14,13 +14,14 @@ from itertools import chain, takewhile
 from typing import Final
 
 from edgerec.audio import Block, BlockFlags, Delivery, StreamHeader
-from edgerec.capture.devices import PULSE_PREFIX
 from edgerec.capture.findings import SUSPECT_NS, Findings
 
 HOLD_NS: Final = 200_000_000
 """Of its arrival: that it is another device's is heard of within milliseconds."""
-BEGINNING_NS: Final = 500_000_000
-"""For a stream's beginning to be vouched for: nobody does where another server is followed."""
+BEGINNING_NS: Final = 1_000_000_000
+"""For a stream's beginning to be vouched for, at most, and before it counts as stalled. The watch
+asks when its header has come, and says so if the server that it follows does not know the stream:
+then nothing is waited for."""
 ENDED_NS: Final = 500_000_000
 """For an answer about a child that has ended: a server that takes no client gives none, and the end
 is to be found within two seconds."""
@@ -89,7 +90,7 @@ class OwnAudio:
             else:
                 self._beginning.append(message)
         if self._begun_ns is not None and (
-            now_ns - self._begun_ns >= BEGINNING_NS or self._findings.vouched(self._pid)
+            now_ns - self._begun_ns >= BEGINNING_NS or self._is_decided()
         ):
             self._take_in_beginning()
         yield from self._pass(now_ns)
@@ -108,8 +109,11 @@ class OwnAudio:
         yield from self.held()
 
     def _may_be_moved(self, header: StreamHeader) -> bool:
-        served = header.device.startswith(PULSE_PREFIX)
-        return served and self._findings.followed and not self._findings.vouched(self._pid)
+        served = header.source is not None
+        return served and self._findings.followed and not self._is_decided()
+
+    def _is_decided(self) -> bool:
+        return self._findings.vouched(self._pid) or self._findings.is_unknown(self._pid)
 
     def _take_in_beginning(self) -> None:
         beginning, self._beginning, self._begun_ns = self._beginning, [], None

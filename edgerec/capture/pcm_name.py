@@ -26,7 +26,6 @@ _CAPTURES_SINK: Final = re.compile(r'\bstream\.capture\.sink"?\s*[=:]?\s*"?true\
 _ErrorHandler = ctypes.CFUNCTYPE(
     None, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p
 )
-_ignore: Final = _ErrorHandler(lambda *_: None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +36,8 @@ class PcmTarget:
     """Type of the last plug-in: `pulse`, `pipewire`, `hw`, `null`, ..."""
     source: str | None = None
     """Source that ALSA's configuration names; None: a server's default, or no sound server."""
+    server: str | None = None
+    """Address of the PulseAudio that it names; None: the one of PULSE_SERVER, or no PulseAudio."""
 
     @property
     def is_served(self) -> bool:
@@ -62,13 +63,20 @@ def asked_source(target: PcmTarget, env: Mapping[str, str]) -> str | None:
         Of the process that opens the PCM; both plug-ins may be given a source by it.
     """
     if target.plugin == "pulse":
-        return target.source or env.get("PULSE_SOURCE") or None
+        return _by_name(target.source or env.get("PULSE_SOURCE"))
     settings = " ".join(env.get(name, "") for name in ("PIPEWIRE_ALSA", "PIPEWIRE_PROPS"))
     named = _TARGET.search(settings)
-    source = env.get("PIPEWIRE_NODE") or (named[1] if named else target.source)
-    if source is None or source.isdecimal():  # the number of a node is another one tomorrow
+    source = _by_name(env.get("PIPEWIRE_NODE") or (named[1] if named else target.source))
+    if source is not None and _CAPTURES_SINK.search(settings):
+        return f"{source}.monitor"
+    return source
+
+
+def _by_name(source: str | None) -> str | None:
+    """Leave out numbers, which are others tomorrow, and names such as @DEFAULT_SOURCE@."""
+    if not source or source.isdecimal() or source.startswith("@"):
         return None
-    return f"{source}.monitor" if _CAPTURES_SINK.search(settings) else source
+    return source
 
 
 class _Alsa:
@@ -117,7 +125,8 @@ def _configuration() -> Iterator[_Alsa]:
     library = ctypes.CDLL(_LIBRARY)
     top = ctypes.c_void_p()
     # A name without a card behind it is reported on standard error otherwise.
-    library.snd_lib_error_set_handler(_ignore)
+    ignore = _ErrorHandler(lambda *_: None)
+    library.snd_lib_error_set_handler(ignore)
     try:
         status = library.snd_config_update_ref(ctypes.byref(top))
         if status < 0:
@@ -161,4 +170,5 @@ def _last(node: ctypes.c_void_p, alsa: _Alsa) -> PcmTarget | None:
         return None
     key = _SOURCE_KEYS.get(plugin)
     source = None if key is None else alsa.text(alsa.child(node, key))
-    return PcmTarget(plugin, None if source in _NO_SOURCE else source)
+    server = alsa.text(alsa.child(node, "server")) if plugin == "pulse" else None
+    return PcmTarget(plugin, None if source in _NO_SOURCE else source, server or None)

@@ -45,6 +45,7 @@ from edgerec.capture.devices import PULSE_PREFIX, DeviceError, DeviceInfo, find_
 from edgerec.capture.parent import die_with_parent
 from edgerec.capture.polled import BUFFER_S, PolledCapture
 from edgerec.capture.sender import BlockPipe, BlockSender
+from edgerec.capture.server_stream import prepare_stream
 from edgerec.clock import SystemClock, monotonic_now_ns, raw_now_ns
 
 EXIT_ABSENT: Final = 3
@@ -192,12 +193,14 @@ def capture(request: CaptureRequest, fd: int) -> NoReturn:
     """
     if (request.device or "").startswith(PULSE_PREFIX):
         os.environ["ALSA_CONFIG_PATH"] = str(PULSE_ONLY)
-    device = _find(request.device)
+    device, source = _find(request)
     sample_rate = request.sample_rate or device.sample_rate
     opening = _plan(request.channels, device)
     channels = opening.opened
     blocksize = block_frames(device, sample_rate, channels, request.block_ms)
-    header = StreamHeader(sample_rate, opening.sent, request.track, device.id, "monotonic_raw")
+    header = StreamHeader(
+        sample_rate, opening.sent, request.track, device.id, "monotonic_raw", source=source
+    )
     if device.pulse_source is not None:
         # Read by libpulse in this process when PortAudio opens ALSA's `pulse` device.
         os.environ["PULSE_SOURCE"] = device.pulse_source
@@ -305,9 +308,11 @@ def await_beginning(begun: threading.Event, spent_s: Callable[[], float] = proce
     return True
 
 
-def _find(wanted: str | None) -> DeviceInfo:
+def _find(request: CaptureRequest) -> tuple[DeviceInfo, str | None]:
+    """Return the device, and the source that it asks a sound server for; see `prepare_stream`."""
     try:
-        return find_device(wanted)
+        device = find_device(request.device)
+        return device, prepare_stream(request.track, device)
     except DeviceError as error:
         raise CaptureError(EXIT_ABSENT, str(error), error.hint) from error
 

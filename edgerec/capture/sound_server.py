@@ -12,7 +12,10 @@ import re
 import subprocess
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
+
+MONITOR_SUFFIX: Final = ".monitor"
+"""Of the source that hears what a sink plays: both servers call it by the sink's name and this."""
 
 SERVER_TIMEOUT_S: Final = 2.0
 """A sound server answers in milliseconds; a frozen one never does."""
@@ -20,7 +23,10 @@ SERVER_TIMEOUT_S: Final = 2.0
 _LIST: Final = ["pactl", "--format=json", "list"]
 # PipeWire without a sink prints @DEFAULT_SINK@, which no sink can be called.
 _DEFAULT_SINK: Final = re.compile(r"^Default Sink: ([^@\s]\S*)$", re.MULTILINE)
+_DEFAULT_SOURCE: Final = re.compile(r"^Default Source: ([^@\s]\S*)$", re.MULTILINE)
 _SAMPLE_SPEC: Final = re.compile(r"(\d+)ch (\d+)Hz")
+_SOURCE_CLASSES: Final = ("Audio/Source", "Audio/Source/Virtual")
+_SINK_CLASS: Final = "Audio/Sink"
 
 
 class SoundServerError(Exception):
@@ -72,8 +78,8 @@ class RecordingStream:
 
     index: int
     """The server's number for it."""
-    source: str
-    """The source's name."""
+    source: str | None
+    """The source's name; None while it is on none: its own has gone, or it has just begun."""
     source_index: int
     """The server's number for the source; another one when it was taken away and put back."""
 
@@ -85,10 +91,18 @@ class ServerState:
     streams: Mapping[int, RecordingStream]
     """By the id of the process; of several streams the last."""
     sources: frozenset[str]
+    unnamed: bool = False
+    """Whether there are streams of PipeWire that don't say which process they belong to."""
 
 
-def read_state() -> ServerState | None:
+def read_state(pids: Collection[int] = ()) -> ServerState | None:
     """Ask the sound server from which source each process records; None without an answer.
+
+    Parameters
+    ----------
+    pids
+        Those that matter. Streams of which PipeWire's plug-in for ALSA does not say the process are
+        looked for by the process that the kernel named to PipeWire.
 
     Raises
     ------
@@ -100,9 +114,13 @@ def read_state() -> ServerState | None:
     if outputs is None or sources is None:
         return None
     try:
-        return parse_state(outputs, sources)
+        state = parse_state(outputs, sources)
+        if state.unnamed and not state.streams.keys() >= set(pids):
+            dump = _output(["pw-dump"])
+            state = parse_state(outputs, sources, parse_clients(dump)) if dump else state
     except (ValueError, KeyError, TypeError) as error:
-        raise SoundServerError(f"reading what pactl printed: {error!r}") from error
+        raise SoundServerError(f"reading what pactl or pw-dump printed: {error!r}") from error
+    return state
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +130,8 @@ class SoundServer:
     is_pipewire: bool
     default_sink: str | None
     """Where a program plays that names none."""
+    default_source: str | None = None
+    """What a program records that names none."""
 
 
 def read_server() -> SoundServer | None:
@@ -119,8 +139,26 @@ def read_server() -> SoundServer | None:
     info = _output(["pactl", "info"])
     if info is None:
         return None
-    sink = _DEFAULT_SINK.search(info)
-    return SoundServer("PipeWire" in info, sink[1] if sink else None)
+    sink, source = _DEFAULT_SINK.search(info), _DEFAULT_SOURCE.search(info)
+    return SoundServer("PipeWire" in info, sink[1] if sink else None, source[1] if source else None)
+
+
+def read_default_source() -> str | None:
+    """Ask what a program records that names no source; None without an answer.
+
+    Raises
+    ------
+    SoundServerError
+        The answer can't be read.
+    """
+    server = read_server()
+    if server is not None:
+        return server.default_source
+    dump = _output(["pw-dump"])
+    try:
+        return None if dump is None else parse_default_source(dump)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SoundServerError(f"reading what pw-dump printed: {error!r}") from error
 
 
 def pin_stream(stream: RecordingStream, sources: Collection[str]) -> bool:
@@ -135,7 +173,7 @@ def pin_stream(stream: RecordingStream, sources: Collection[str]) -> bool:
     """
     other = next((name for name in sorted(sources) if name != stream.source), None)
     server = read_server()
-    if other is None or server is None or server.is_pipewire:
+    if other is None or stream.source is None or server is None or server.is_pipewire:
         return False
     for source in (other, stream.source):
         if _output(["pactl", "move-source-output", str(stream.index), source]) is None:
@@ -143,16 +181,65 @@ def pin_stream(stream: RecordingStream, sources: Collection[str]) -> bool:
     return True
 
 
-def parse_state(outputs: str, sources: str) -> ServerState:
-    """Read ``pactl --format=json list source-outputs`` and ``... short sources``."""
+def parse_state(
+    outputs: str, sources: str, clients: Mapping[str, int] | None = None
+) -> ServerState:
+    """Read ``pactl --format=json list source-outputs`` and ``... short sources``.
+
+    Parameters
+    ----------
+    clients
+        Processes by PipeWire's numbers of its clients, for streams that don't say theirs.
+    """
     names = {source["index"]: source["name"] for source in json.loads(sources)}
-    streams = {}
+    streams, unnamed = {}, False
     for output in json.loads(outputs):
         pid = output["properties"].get("application.process.id")
-        source = output["source"]
-        if pid is not None and source in names:
-            streams[int(pid)] = RecordingStream(output["index"], names[source], source)
-    return ServerState(streams, frozenset(names.values()))
+        client = output["properties"].get("client.id")
+        # Streams of PipeWire's own modules belong to no client that pactl knows of.
+        if pid is None and client is not None and output.get("client") is not None:
+            unnamed = True
+            pid = (clients or {}).get(client)
+        if pid is not None:
+            source = output["source"]
+            streams[int(pid)] = RecordingStream(output["index"], names.get(source), source)
+    return ServerState(streams, frozenset(names.values()), unnamed)
+
+
+def parse_clients(dump: str) -> dict[str, int]:
+    """Read the process of each client, by its number, from what ``pw-dump`` prints.
+
+    It is the kernel's word: a client's own may be missing, or another one's.
+    """
+    clients = {}
+    for item in json.loads(dump):
+        pid = _properties(item).get("pipewire.sec.pid")
+        if str(item["type"]).endswith(":Client") and pid is not None:
+            clients[str(item["id"])] = int(pid)
+    return clients
+
+
+def parse_default_source(dump: str) -> str | None:
+    """Read from what ``pw-dump`` prints which source is the default; None where none is."""
+    items = json.loads(dump)
+    defaults = [
+        entry["value"]["name"]
+        for item in items
+        for entry in item.get("metadata") or []
+        if entry["key"] == "default.audio.source"
+    ]
+    if not defaults:
+        return None
+    sinks = {
+        _properties(item).get("node.name")
+        for item in items
+        if _properties(item).get("media.class") == _SINK_CLASS
+    }
+    return defaults[-1] + MONITOR_SUFFIX if defaults[-1] in sinks else str(defaults[-1])
+
+
+def _properties(item: Mapping[str, Any]) -> Mapping[str, Any]:
+    return (item.get("info") or {}).get("props") or {}
 
 
 def parse_pactl_sources(text: str) -> list[ServerSource]:
@@ -184,15 +271,16 @@ def parse_pw_dump(text: str) -> list[ServerSource]:
     """
     sources = []
     for item in json.loads(text):
-        properties = (item.get("info") or {}).get("props") or {}
-        is_monitor = properties.get("media.class") == "Audio/Sink"
-        if not is_monitor and properties.get("media.class") != "Audio/Source":
+        properties = _properties(item)
+        media_class = properties.get("media.class")
+        is_monitor = media_class == _SINK_CLASS
+        if not is_monitor and media_class not in _SOURCE_CLASSES:
             continue
         name = properties["node.name"]
         description = properties.get("node.description", name)
         sources.append(
             ServerSource(
-                name=f"{name}.monitor" if is_monitor else name,
+                name=f"{name}{MONITOR_SUFFIX}" if is_monitor else name,
                 description=f"Monitor of {description}" if is_monitor else description,
                 sample_rate=int(properties.get("audio.rate", 48_000)),
                 channels=int(properties.get("audio.channels", 2)),

@@ -44,7 +44,7 @@ class WireError(Exception):
 
 def encode_stream_header(header: StreamHeader) -> bytes:
     """Return the line that opens a stream."""
-    line = {
+    line: dict[str, object] = {
         "edgerec_stream": VERSION,
         "sample_rate": header.sample_rate,
         "channels": header.channels,
@@ -56,6 +56,8 @@ def encode_stream_header(header: StreamHeader) -> bytes:
         "boot_id": header.boot_id,
         **({"dated": header.dated} if header.dated else {}),
     }
+    if header.source is not None:
+        line["source"] = header.source
     return json.dumps(line, ensure_ascii=True).encode() + b"\n"
 
 
@@ -200,6 +202,7 @@ def _parse_stream_header(line: bytes, offset: int) -> StreamHeader:
         utc_ns=fields.get("utc_ns") or 0,
         boot_id=fields.get("boot_id") or "",
         dated=fields.get("dated") or False,
+        source=fields.get("source"),
     )
 
 
@@ -227,4 +230,5 @@ _HEADER_FIELDS: Final = (
     ("utc_ns", lambda v: v is None or _whole(v, 0, 2**63 - 1), "nanoseconds since 1970"),
     ("boot_id", lambda v: v is None or _is_name(v), "a boot's id"),
     ("dated", lambda v: v is None or isinstance(v, bool), "true or false"),
+    ("source", lambda v: v is None or _is_name(v), "a source of a sound server"),
 )

@@ -5,7 +5,6 @@ Nothing is opened but what listing opens; every finding that is no good news say
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from edgerec.audio import TrackName
@@ -14,6 +13,7 @@ from edgerec.capture.devices import PULSE_PREFIX, DeviceError, DeviceInfo, resol
 from edgerec.config import Config, TrackConfig
 from edgerec.service.checkup import Finding
 from edgerec.service.parts import track_configs
+from edgerec.service.source_check import SourceCheck, check_source
 
 
 def check_devices(
@@ -46,12 +46,16 @@ def _check_device(name: TrackName, track: TrackConfig, device: DeviceInfo) -> It
     if device.pulse_source is not None:
         told += ", PipeWire" if device.is_pipewire else ", PulseAudio"
     yield Finding("device", "ok", told)
-    if track.device is None:
+    source = check_source(name, track, device)
+    if source is not None:
+        yield from _check_source(name, source)
+    if track.device is None and not (source and source.refused):
+        default = source and source.default
         yield Finding(
             "device",
             "warning",
             f"{name}: no device is named, and what is the default changes with every plug",
-            f"set tracks.{name}.device to {device.id!r}",
+            f"set tracks.{name}.device to {PULSE_PREFIX + default if default else device.id!r}",
         )
     yield from _check_channels(name, track, device)
     if track.sample_rate not in (None, device.sample_rate):
@@ -61,13 +65,17 @@ def _check_device(name: TrackName, track: TrackConfig, device: DeviceInfo) -> It
             f"{name}: opened at {track.sample_rate} Hz, its own rate is {device.sample_rate} Hz",
             f"set tracks.{name}.sample_rate to null",
         )
-    if device.pulse_source is not None and shutil.which("pactl") is None:
-        yield Finding(
-            "device",
-            "warning",
-            f"{name}: a sound server may swap its source, and nobody would notice",
-            "apt install pulseaudio-utils (for pactl)",
-        )
+
+
+def _check_source(name: TrackName, source: SourceCheck) -> Iterator[Finding]:
+    if source.default is not None:
+        told = f"{name}: the sound server's default source is {source.default}"
+        yield Finding("device", "ok", told)
+    if source.unwatched:
+        told = f"{name}: nobody would notice a swapped source: {source.unwatched}"
+        yield Finding("device", "warning", told, source.fix)
+    if source.refused:
+        yield Finding("device", "failure", f"{name}: {source.refused}", source.fix)
 
 
 def _check_channels(name: TrackName, track: TrackConfig, device: DeviceInfo) -> Iterator[Finding]:

@@ -228,14 +228,24 @@ def test_a_servers_stream_is_not_heard_before_it_is_vouched_for(child):
     assert first.flags == BlockFlags.NEW_STREAM
 
 
+def test_the_watch_hears_of_a_stream_whose_beginning_waits(child):
+    child.source.findings.followed = True
+    child.start(0)
+    child.pass_on(SERVED, block(0))
+    assert child.source.deliver(1 * S) == []
+    opened = child.source.findings.opened
+    assert (opened.device, opened.source) == ("pulse:mic", "mic")
+
+
 def test_nor_is_it_waited_for_long(child):
     child.source.findings.followed = True
     child.start(0)
     child.pass_on(SERVED, block(0))
     came_ns = LIMITS.start_ns - 1
     assert child.source.deliver(came_ns) == []
+    child.pass_on(block(4_800, arrived_ns=came_ns + BEGINNING_NS - 1))
     assert child.source.deliver(came_ns + BEGINNING_NS - 1) == []  # nor taken for one that hangs
-    assert len(child.source.deliver(came_ns + BEGINNING_NS)) == 2
+    assert len(child.source.deliver(came_ns + BEGINNING_NS)) == 3
 
 
 def test_nor_is_it_lost_when_its_child_ends_meanwhile(child):

@@ -102,6 +102,15 @@ def test_the_beginning_of_a_stream_that_was_vouched_for_early_passes_at_once(own
     assert next(own.sift(malformed_behind(SERVED), S)) == SERVED
 
 
+def test_a_beginning_of_which_nobody_will_say_anything_passes_at_once(own, findings):
+    findings.followed = True
+    assert sifted(own, 0, SERVED, block(0)) == []
+    findings.unknown(PID + 1)
+    assert sifted(own, 0) == []
+    findings.unknown(PID)
+    assert sifted(own, 0) == ["pulse:mic", 0]
+
+
 def test_what_follows_a_beginning_that_passed_does_not_wait_again(own, findings):
     findings.followed = True
     assert sifted(own, 0, SERVED, block(0)) == []

@@ -15,7 +15,7 @@ from tests.rigs.waiting import PATIENCE_S, wait_for
 
 LIMITS = ChildLimits()
 HEADER = StreamHeader(48_000, 1, "user", "mic", "monotonic_raw")
-SERVED = replace(HEADER, device="pulse:mic")
+SERVED = replace(HEADER, device="pulse:mic", source="mic")
 PAIR_NS = 2 * 4_800 * S // HEADER.sample_rate  # two of the blocks that `block` makes
 
 

@@ -12,6 +12,7 @@ from edgerec.capture.device_watch import (
 )
 from edgerec.capture.findings import Findings, OpenDevice
 from edgerec.capture.sound_server import RecordingStream, ServerState, SoundServerError
+from edgerec.capture.unwatched import MISSING_NS
 from tests.rigs.fakes import START_NS, FakeClock
 from tests.rigs.waiting import wait_for
 
@@ -29,7 +30,7 @@ class Server:
         self.index = 1
         self.asked = 0
 
-    def read_state(self):
+    def read_state(self, pids=()):
         self.asked += 1
         streams = {
             pid: RecordingStream(pid, source, self.index) for pid, source in self.recorded.items()
@@ -94,23 +95,134 @@ def test_a_source_that_was_away_for_a_moment_is_another_one():
 
 def test_a_device_without_a_name_of_its_own_is_to_stay_on_its_first_source():
     server = Server(p7="mic")
-    watching, findings = watch(server, wanted=None, opened=OpenDevice(7, "default", START_NS))
+    watching, findings = watch(server, wanted=None, opened=OpenDevice(7, "default", START_NS, ""))
     watching.check()
     assert findings.vouched(7)
-    server.recorded[7] = "speaker.monitor"
+    server.recorded[7] = "other"
     watching.check()
     assert findings.accusation(7)
-    findings.opened = OpenDevice(8, "default", START_NS)  # the next child begins where it is put
-    server.recorded = {8: "speaker.monitor"}
+    # The next child begins where it is put.
+    findings.opened = OpenDevice(8, "default", START_NS, "")
+    server.recorded = {8: "other"}
     watching.check()
     assert findings.vouched(8)
+
+
+def test_a_stream_is_judged_when_its_header_says_what_it_has_asked_for():
+    server = Server(p7="mic")
+    watching, findings = watch(server, wanted="kiosk", opened=OpenDevice(7, None, START_NS))
+    watching.suspect()
+    watching.check()
+    assert not findings.vouched(7)
+    assert findings.suspected_since(START_NS) is None
+    findings.opened = OpenDevice(7, "kiosk_mic", START_NS, "mic")
+    watching.check()
+    assert findings.vouched(7)
+    findings.opened = OpenDevice(8, "kiosk_mic", START_NS, "mic")
+    server.recorded = {8: "other"}
+    watching.check()
+    told = "the sound server records other in the place of mic"
+    assert findings.accusation(8) == (told, 0)
+
+
+DEFAULT = OpenDevice(7, "default", START_NS, "")
+
+
+def test_a_default_that_leads_to_a_monitor_is_refused_for_the_user():
+    watching, findings = watch(Server(p7="speaker.monitor"), wanted=None, opened=DEFAULT)
+    watching.check()
+    told, _ = findings.accusation(7)
+    assert told.startswith("the sound server's default source is speaker.monitor, the monitor")
+    assert not findings.vouched(7)
+
+
+def test_a_monitor_that_the_configuration_names_is_the_user_s():
+    opened = OpenDevice(7, "kiosk_loopback", START_NS, "speaker.monitor")
+    watching, findings = watch(Server(p7="speaker.monitor"), wanted="kiosk_loop", opened=opened)
+    watching.check()
+    assert findings.vouched(7)
+
+
+def test_the_bot_s_default_may_be_a_monitor():
+    server, findings = Server(p7="speaker.monitor"), Findings()
+    findings.opened = DEFAULT
+    watching = DeviceWatch(
+        {"bot": (None, findings)},
+        FakeClock(),
+        read_state=server.read_state,
+        pin_stream=server.pin,
+    )
+    watching.check()
+    assert findings.vouched(7)
+
+
+def test_a_stream_whose_source_has_gone_is_accused_and_one_without_any_yet_waited_for():
+    server = Server(p7=None)
+    watching, findings = watch(server, wanted=None, opened=DEFAULT)
+    watching.check()
+    assert not findings.vouched(7)
+    assert findings.accusation(7) is None
+    assert server.pinned == []
+    server.recorded[7] = "mic"
+    watching.check()
+    assert findings.vouched(7)
+    server.recorded[7] = None
+    watching.check()
+    assert findings.accusation(7) == ("the sound server took mic away", 0)
+
+
+def test_the_server_is_asked_for_the_children_that_run():
+    server = Server()
+    asked = []
+    server.read_state = asked.append
+    watching, findings = watch(server)
+    watching.check()
+    findings.opened = None
+    watching.check()
+    assert asked == [[7], []]
+
+
+def test_what_the_server_does_not_know_is_not_waited_for_once_it_delivers():
+    watching, findings = watch(Server(), opened=OpenDevice(7, None, START_NS))
+    watching.suspect()
+    watching.check()
+    assert findings.suspected_since(START_NS) is None
+    assert not findings.is_unknown(7)
+    findings.opened = OpenDevice(7, "pulse:mic", START_NS, "mic")
+    watching.suspect()
+    watching.check()
+    assert findings.suspected_since(START_NS) is None
+    assert findings.is_unknown(7)
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_stream_that_is_not_found_for_a_while_is_told_of_once(answers, caplog):
+    server, clock = Server(), FakeClock()
+    findings = Findings()
+    findings.opened = DEFAULT
+    watching = DeviceWatch(
+        {"user": (None, findings)},
+        clock,
+        read_state=server.read_state if answers else lambda pids: None,
+        pin_stream=server.pin,
+    )
+    watching.check()
+    clock.raw_ns += MISSING_NS - 1
+    watching.check()
+    assert caplog.messages == []
+    clock.raw_ns += 1
+    watching.check()
+    watching.check()
+    (told,) = caplog.messages
+    assert told.startswith("a swapped source would go unnoticed track=user device='default' why=")
+    assert ("pactl" in told) is not answers
 
 
 @pytest.mark.parametrize("answer", [None, SoundServerError("unreadable")])
 def test_a_server_that_gives_no_answer_holds_nobody_up(answer):
     server = Server()
 
-    def read_state():
+    def read_state(pids):
         if answer is not None:
             raise answer
 

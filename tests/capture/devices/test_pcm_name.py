@@ -15,7 +15,8 @@ pcm.by_slave { type plug slave "soft" }
 pcm.!default { type asym playback.pcm "null" capture.pcm { type plug slave.pcm "pulse" } }
 pcm.pulse { type pulse device "" }
 pcm.pipewire { @args [ NODE ] @args.NODE { type string default "-1" }
-               type pipewire capture_node $NODE }
+               type pipewire server "pipewire-0" capture_node $NODE }
+pcm.far { type pulse server "far" }
 pcm.numbered { type pipewire capture_node 42 }
 pcm.alias "mic"
 pcm.shared { type plug slave.pcm { type dsnoop ipc_key 1 slave.pcm "hw" } }
@@ -45,6 +46,7 @@ def _configuration(tmp_path, monkeypatch):
         ("pipewire", PIPEWIRE),
         ("pipewire:NODE=mic", PcmTarget("pipewire", "mic")),
         ("numbered", PcmTarget("pipewire", "42")),
+        ("far", PcmTarget("pulse", server="far")),
         ("shared", PcmTarget("hw")),
         ("null", PcmTarget("null")),
     ],
@@ -88,6 +90,8 @@ def test_only_a_plug_in_of_a_sound_server_is_served():
         (PULSE, {"PULSE_SOURCE": ""}, None),
         (PULSE, {"PULSE_SOURCE": "mic", "PIPEWIRE_NODE": "other"}, "mic"),
         (PcmTarget("pulse", "mic"), {"PULSE_SOURCE": "other"}, "mic"),
+        (PcmTarget("pulse", "@DEFAULT_SOURCE@"), {}, None),
+        (PcmTarget("pulse", "3"), {}, None),
         (PIPEWIRE, {"PULSE_SOURCE": "mic"}, None),
         (PcmTarget("pipewire", "mic"), {}, "mic"),
         (PcmTarget("pipewire", "42"), {}, None),

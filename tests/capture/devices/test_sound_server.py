@@ -12,10 +12,13 @@ from edgerec.capture.sound_server import (
     ServerState,
     SoundServer,
     SoundServerError,
+    parse_clients,
+    parse_default_source,
     parse_pactl_sources,
     parse_pw_dump,
     parse_state,
     pin_stream,
+    read_default_source,
     read_server,
     read_sources,
 )
@@ -76,6 +79,16 @@ PW_DUMP = json.dumps(
             "type": "PipeWire:Interface:Node",
             "info": {"props": {"node.name": "alsa_input.usb", "media.class": "Audio/Source"}},
         },
+        {
+            "id": 43,
+            "type": "PipeWire:Interface:Node",
+            "info": {"props": {"node.name": "mic", "media.class": "Audio/Source/Virtual"}},
+        },
+        {
+            "id": 44,
+            "type": "PipeWire:Interface:Node",
+            "info": {"props": {"node.name": "recorder", "media.class": "Stream/Input/Audio"}},
+        },
     ]
 )
 
@@ -94,6 +107,7 @@ def test_pipewires_sinks_are_the_monitors_that_pulseaudio_clients_see():
     assert parse_pw_dump(PW_DUMP) == [
         ServerSource("alsa_output.hdmi.monitor", "Monitor of HDMI", 48_000, 6, True, True),
         ServerSource("alsa_input.usb", "alsa_input.usb", 48_000, 2, False, True),
+        ServerSource("mic", "mic", 48_000, 2, False, True),
     ]
 
 
@@ -121,7 +135,7 @@ def test_without_tools_there_are_no_sources(tools):
 
 def test_pactl_is_asked_first_and_pw_dump_where_there_is_none(tools, tmp_path):
     tools("pw-dump", printing(tmp_path, PW_DUMP))
-    assert len(read_sources()) == 2
+    assert len(read_sources()) == 3
     tools("pactl", "echo '[]'")
     assert read_sources() == []
 
@@ -167,9 +181,101 @@ SHORT = json.dumps(
 
 def test_who_records_from_which_source_is_read_by_process():
     assert parse_state(OUTPUTS, SHORT) == ServerState(
-        streams={4711: RecordingStream(2, "kiosk_speaker.monitor", 0)},
+        streams={
+            4711: RecordingStream(2, "kiosk_speaker.monitor", 0),
+            4712: RecordingStream(3, None, 9),
+        },
         sources=frozenset({"kiosk_speaker.monitor", "kiosk_mic_feed.monitor"}),
     )
+
+
+# pactl 16.1 and pw-dump 0.3.65: a stream of pipewire-alsa says its client, and not its process
+NAMELESS = json.dumps(
+    [
+        {"index": 6, "client": None, "source": 1, "properties": {"client.id": "63"}},
+        {"index": 7, "client": 43, "source": 1, "properties": {"client.id": "60"}},
+        {"index": 8, "source": 0, "properties": {"client.id": "61", "application.process.id": "5"}},
+        {"index": 9, "client": 44, "source": 0, "properties": {"client.id": "62"}},
+    ]
+)
+CLIENTS = json.dumps(
+    [
+        {
+            "id": 60,
+            "type": "PipeWire:Interface:Client",
+            "info": {"props": {"pipewire.sec.pid": 4711, "application.process.id": 12}},
+        },
+        {
+            "id": 61,
+            "type": "PipeWire:Interface:Client",
+            "info": {"props": {"pipewire.sec.pid": 4712}},
+        },
+        {"id": 62, "type": "PipeWire:Interface:Client", "info": None},
+        {
+            "id": 63,
+            "type": "PipeWire:Interface:Node",
+            "info": {"props": {"pipewire.sec.pid": 4713}},
+        },
+    ]
+)
+
+
+def test_a_stream_that_does_not_say_its_process_has_the_one_that_the_kernel_named():
+    assert parse_clients(CLIENTS) == {"60": 4711, "61": 4712}
+    state = parse_state(NAMELESS, SHORT, parse_clients(CLIENTS))
+    assert state.streams == {
+        4711: RecordingStream(7, "kiosk_mic_feed.monitor", 1),
+        5: RecordingStream(8, "kiosk_speaker.monitor", 0),
+    }
+
+
+def test_pipewire_is_asked_for_processes_only_where_one_is_not_found(tools, tmp_path):
+    script = "case \"$*\" in *short*) echo '{short}';; *) echo '{outputs}';; esac"
+    tools("pactl", script.format(short=SHORT, outputs=NAMELESS))
+    (tmp_path / "printed").write_text(CLIENTS)
+    tools("pw-dump", f"echo asked >>{tmp_path}/asked; /bin/cat {tmp_path}/printed")
+    assert set(sound_server.read_state([5]).streams) == {5}
+    assert not (tmp_path / "asked").exists()
+    assert set(sound_server.read_state([5, 4711]).streams) == {5, 4711}
+    tools("pactl", script.format(short=SHORT, outputs=OUTPUTS))
+    assert set(sound_server.read_state([1]).streams) == {4711, 4712}
+    module = [{"index": 6, "client": None, "source": 1, "properties": {"client.id": "63"}}]
+    tools("pactl", script.format(short=SHORT, outputs=json.dumps(module)))
+    assert sound_server.read_state([1]).streams == {}
+    assert (tmp_path / "asked").read_text() == "asked\n"
+    tools("pactl", script.format(short=SHORT, outputs=NAMELESS))
+    tools("pw-dump", "exit 1")
+    assert set(sound_server.read_state([4711]).streams) == {5}
+
+
+def metadata(name):
+    entry = {"subject": 0, "key": "default.audio.source", "value": {"name": name}}
+    sink = {**entry, "key": "default.audio.sink", "value": {"name": "alsa_output.hdmi"}}
+    item = {"id": 28, "type": "PipeWire:Interface:Metadata", "metadata": [sink, entry]}
+    return json.dumps([*json.loads(PW_DUMP), item])
+
+
+def test_pipewire_s_default_source_may_be_a_sink_s_monitor():
+    assert parse_default_source(metadata("alsa_input.usb")) == "alsa_input.usb"
+    assert parse_default_source(metadata("alsa_output.hdmi")) == "alsa_output.hdmi.monitor"
+    assert parse_default_source(PW_DUMP) is None
+
+
+def test_the_default_source_is_pactl_s_word_or_else_pw_dump_s(tools, tmp_path):
+    assert read_default_source() is None
+    tools("pw-dump", printing(tmp_path, metadata("alsa_input.usb")))
+    assert read_default_source() == "alsa_input.usb"
+    tools("pactl", "echo 'Default Source: mic'")
+    assert read_default_source() == "mic"
+    tools("pactl", "echo 'Default Source: @DEFAULT_SOURCE@'")
+    assert read_default_source() is None
+
+
+@pytest.mark.parametrize("printed", ["[", "[0]", '["x"]', '[{"metadata": [{}]}]'])
+def test_a_default_source_that_can_t_be_read_is_an_error(tools, tmp_path, printed):
+    tools("pw-dump", printing(tmp_path, printed))
+    with pytest.raises(SoundServerError, match="pw-dump"):
+        read_default_source()
 
 
 @pytest.fixture

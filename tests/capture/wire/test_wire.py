@@ -31,6 +31,7 @@ headers = st.builds(
     clock=st.sampled_from(["monotonic_raw", "monotonic"]),
     utc_ns=st.integers(0, 2**63 - 1),
     boot_id=NAMES,
+    source=st.none() | NAMES,
 )
 
 
@@ -145,6 +146,7 @@ def test_a_block_before_any_header_line_is_refused():
         ("utc_ns", -1),
         ("utc_ns", 2**63),
         ("dated", 1),
+        ("source", 7),
     ],
 )
 def test_a_header_line_with_an_impossible_value_is_refused_by_name(field, value):

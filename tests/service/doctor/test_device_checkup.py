@@ -4,9 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from edgerec.capture import server_stream
 from edgerec.capture.devices import DeviceError, DeviceInfo
+from edgerec.capture.pcm_name import PcmTarget
+from edgerec.capture.sound_server import SoundServer
 from edgerec.config import Config, TrackConfig, TracksConfig
-from edgerec.service import device_checkup
+from edgerec.service import source_check
 from edgerec.service.device_checkup import check_devices
 
 MIC = DeviceInfo("alsa:Mic,0", "USB Mic (hw:1,0)", "ALSA", 0, 44_100, 1, True)
@@ -37,8 +40,15 @@ def found(findings):
 
 
 @pytest.fixture(autouse=True)
-def _pactl(monkeypatch):
-    monkeypatch.setattr(device_checkup.shutil, "which", lambda tool: f"/usr/bin/{tool}")
+def _server(monkeypatch):
+    monkeypatch.setattr(source_check.shutil, "which", lambda tool: f"/usr/bin/{tool}")
+    serve(monkeypatch, SoundServer(is_pipewire=True, default_sink="spk", default_source="mic"))
+
+
+def serve(monkeypatch, server):
+    """Have a sound server answer, or none, and ALSA's `default` lead to it."""
+    monkeypatch.setattr(source_check, "read_server", lambda: server)
+    monkeypatch.setattr(server_stream, "resolve_pcm", lambda name: PcmTarget("pipewire"))
 
 
 @pytest.mark.parametrize(("is_pipewire", "server"), [(False, "PulseAudio"), (True, "PipeWire")])
@@ -67,10 +77,39 @@ def test_what_is_wrong_with_devices_is_told(config, severity, says):
     assert any(s == severity and says in text for s, text in told), told
 
 
+DEFAULT = DeviceInfo("default", "default", "ALSA", 2, 44_100, 64, True)
+
+
 def test_a_sound_server_without_its_tool_can_swap_sources_unnoticed(monkeypatch):
-    monkeypatch.setattr(device_checkup.shutil, "which", lambda tool: None)
+    monkeypatch.setattr(source_check.shutil, "which", lambda tool: None)
     told = found(check_devices(devices(), lambda: [MIC, LOOPBACK]))
-    assert any(s == "warning" and "bot: a sound server may swap" in text for s, text in told)
+    assert ("warning", "bot: nobody would notice a swapped source: pactl is not installed") in told
+
+
+def test_nor_does_anybody_notice_where_no_server_answers(monkeypatch):
+    serve(monkeypatch, None)
+    told = found(check_devices(devices(user="default"), lambda: [DEFAULT, LOOPBACK]))
+    missing = "user: nobody would notice a swapped source: no sound server answers pactl"
+    assert ("warning", missing) in told
+
+
+def test_what_a_default_leads_to_is_told_and_is_what_to_name():
+    findings = list(check_devices(devices(user=None), lambda: [DEFAULT, LOOPBACK]))
+    assert ("ok", "user: the sound server's default source is mic") in found(findings)
+    (unnamed,) = (finding for finding in findings if "no device is named" in finding.told)
+    assert unnamed.fix == "set tracks.user.device to 'pulse:mic'"
+
+
+@pytest.mark.parametrize("device", [None, "default"])
+def test_a_default_that_leads_to_a_monitor_is_a_failure_for_the_user(device, monkeypatch):
+    serve(
+        monkeypatch, SoundServer(is_pipewire=True, default_sink="spk", default_source="x.monitor")
+    )
+    told = found(check_devices(devices(user=device, bot="default"), lambda: [DEFAULT]))
+    refused = "the sound server's default source is x.monitor, the monitor of a loudspeaker"
+    assert ("failure", f"user: {refused}") in told
+    assert ("ok", "bot: the sound server's default source is x.monitor") in told
+    assert not any("no device is named" in text for _, text in told)
 
 
 def test_portaudio_that_is_missing_is_a_failure_and_tracks_without_devices_need_none():
