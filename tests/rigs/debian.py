@@ -15,7 +15,14 @@ from pathlib import Path
 
 from tests import CHECKOUT
 
-__all__ = ["RELEASES", "Debian", "bare_root", "root_with_checkout", "wheels"]
+__all__ = [
+    "RELEASES",
+    "Debian",
+    "bare_root",
+    "root_with_checkout",
+    "root_with_pipewire_alsa",
+    "wheels",
+]
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgerec"
 RELEASES = ("bookworm", "trixie")  # Debian 12 and 13
@@ -141,6 +148,23 @@ def root_with_checkout(release: str) -> Path:
     return kept("checkout", release, make)
 
 
+def root_with_pipewire_alsa(release: str) -> Path:
+    """Return a kept root like `root_with_checkout`, in which ALSA's default is PipeWire's plug-in.
+
+    As on a desktop of today. The package removes PulseAudio's.
+    """
+
+    def make(debian: Debian) -> Path:
+        debian.run(
+            "sudo apt-get update -qq; sudo apt-get install -y -qq pipewire-alsa; "
+            "edgerec/scripts/setup --tests; sudo apt-get clean; sudo rm -r /var/lib/apt/lists",
+            timeout_s=SETUP_S,
+        )
+        return debian.root
+
+    return kept("pipewire-alsa", release, make, root_with_checkout)
+
+
 def wheels(release: str) -> Path:
     """Return a kept folder of what `scripts/setup` and `scripts/install --vad` need of Python."""
 
@@ -153,9 +177,14 @@ def wheels(release: str) -> Path:
     return kept("wheels", release, make)
 
 
-def kept(kind: str, release: str, make: Callable[[Debian], Path]) -> Path:
+def kept(
+    kind: str,
+    release: str,
+    make: Callable[[Debian], Path],
+    like: Callable[[str], Path] = bare_root,
+) -> Path:
     """Return what `make` makes in a Debian of its own; it is kept while it would be the same."""
-    root = bare_root(release)
+    root = like(release)
     inputs = hashlib.sha256(root.name.encode())
     for step in STEPS:
         for path in sorted([CHECKOUT / step, *(CHECKOUT / step).glob("*")]):
