@@ -64,6 +64,8 @@ class DeviceInfo:
     """Why this is likely the loudspeaker's signal; None where nothing says so."""
     pulse_source: str | None = None
     """What PULSE_SOURCE must be when `index` is opened."""
+    is_served: bool = False
+    """Whether a sound server delivers it, and said its rate and channels."""
     is_pipewire: bool = False
     """Whether it is a source of PipeWire's."""
     positions: tuple[str, ...] = ()
@@ -233,6 +235,7 @@ def source_inputs(
             is_default=False,
             loopback="monitor: hears what its loudspeaker plays" if source.is_monitor else None,
             pulse_source=source.name,
+            is_served=True,
             is_pipewire=source.is_pipewire,
             positions=source.positions,
         )

@@ -45,7 +45,7 @@ from edgerec.capture.devices import PULSE_PREFIX, DeviceError, DeviceInfo, find_
 from edgerec.capture.parent import die_with_parent
 from edgerec.capture.polled import BUFFER_S, PolledCapture
 from edgerec.capture.sender import BlockPipe, BlockSender
-from edgerec.capture.server_stream import prepare_stream
+from edgerec.capture.server_stream import as_served, prepare_stream
 from edgerec.clock import SystemClock, monotonic_now_ns, raw_now_ns
 
 EXIT_ABSENT: Final = 3
@@ -172,8 +172,7 @@ def block_frames(
     device: DeviceInfo, sample_rate: int, channels: int, block_ms: float | None
 ) -> int:
     """Return how many frames a block is to have: at most what is asked, or what suits it."""
-    served = device.pulse_source is not None
-    block_ms = block_ms or (SERVER_BLOCK_MS if served else DEFAULT_BLOCK_MS)
+    block_ms = block_ms or (SERVER_BLOCK_MS if device.is_served else DEFAULT_BLOCK_MS)
     frames = max(1, round(sample_rate * block_ms / 1000))
     if not device.is_pipewire:
         return frames
@@ -204,10 +203,9 @@ def capture(request: CaptureRequest, fd: int) -> NoReturn:
     if device.pulse_source is not None:
         # Read by libpulse in this process when PortAudio opens ALSA's `pulse` device.
         os.environ["PULSE_SOURCE"] = device.pulse_source
-        if not device.is_pipewire:
-            lump_ms = LUMP_BLOCKS * blocksize * 1000 // sample_rate
-            os.environ["PULSE_LATENCY_MSEC"] = str(lump_ms)
-            _capture_polled(device, header, opening, blocksize, fd)
+    if device.is_served and not device.is_pipewire:
+        os.environ["PULSE_LATENCY_MSEC"] = str(LUMP_BLOCKS * blocksize * 1000 // sample_rate)
+        _capture_polled(device, header, opening, blocksize, fd)
     _capture_called_back(device, header, opening, blocksize, fd)
 
 
@@ -312,9 +310,10 @@ def _find(request: CaptureRequest) -> tuple[DeviceInfo, str | None]:
     """Return the device, and the source that it asks a sound server for; see `prepare_stream`."""
     try:
         device = find_device(request.device)
-        return device, prepare_stream(request.track, device)
+        source = prepare_stream(request.track, device)
     except DeviceError as error:
         raise CaptureError(EXIT_ABSENT, str(error), error.hint) from error
+    return as_served(device, source), source
 
 
 def _plan(channels: Channels, device: DeviceInfo) -> Opening:

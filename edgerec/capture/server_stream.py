@@ -9,28 +9,34 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Mapping, MutableMapping
+from dataclasses import replace
 
 from edgerec.audio import TrackName
 from edgerec.capture.devices import ALSA_PREFIX, DeviceError, DeviceInfo
 from edgerec.capture.pcm_name import PcmTarget, asked_source, resolve_pcm
 from edgerec.capture.right_source import REFUSAL_HINT, is_monitor, refusal
-from edgerec.capture.sound_server import SoundServerError, read_default_source, read_sources
+from edgerec.capture.sound_server import (
+    ServerSource,
+    SoundServerError,
+    read_default_source,
+    read_sources,
+)
 
 
 class Server:
     """What the sound server is asked before a stream of it is opened; no answer is none."""
+
+    def sources(self) -> list[ServerSource]:
+        """Return all sources."""
+        with contextlib.suppress(SoundServerError):
+            return read_sources()
+        return []
 
     def default_source(self) -> str | None:
         """Return what a stream records that asks for no source."""
         with contextlib.suppress(SoundServerError):
             return read_default_source()
         return None
-
-    def source_names(self) -> list[str]:
-        """Return the names of all sources."""
-        with contextlib.suppress(SoundServerError):
-            return [source.name for source in read_sources()]
-        return []
 
 
 def prepare_stream(
@@ -66,6 +72,32 @@ def prepare_stream(
     return source
 
 
+def as_served(device: DeviceInfo, source: str | None, server: Server | None = None) -> DeviceInfo:
+    """Return a device with the rate and channels of the source that it leads to.
+
+    ALSA's plug-ins take any rate and any number of channels, and PortAudio tries 44100 Hz first.
+
+    Parameters
+    ----------
+    source
+        As `prepare_stream` returns it.
+    """
+    if source is None or device.is_served:
+        return device
+    server = server or Server()
+    name = source or server.default_source()
+    for one in server.sources():
+        if one.name == name:
+            return replace(
+                device,
+                sample_rate=one.sample_rate,
+                channels=one.channels,
+                is_served=True,
+                is_pipewire=one.is_pipewire,
+            )
+    return device
+
+
 def server_source(device: DeviceInfo, env: Mapping[str, str]) -> str | None:
     """Return which source of a sound server a device is: its name; empty: the default; None: none.
 
@@ -96,7 +128,7 @@ def refuse_absent(device: DeviceInfo, source: str, server: Server) -> None:
     DeviceError
         It has others, and not this one.
     """
-    names = server.source_names()
+    names = [one.name for one in server.sources()]
     if names and source not in names:
         raise DeviceError(
             f"{device.id} leads to the source {source}, which the sound server does not have",

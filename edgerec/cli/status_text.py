@@ -17,7 +17,8 @@ def lines(status: Document) -> Iterator[str]:
         yield f"    -> {reason['hint']}"
     for name, track in status["tracks"].items():
         yield from _track(name, track, status["sample_rate"])
-    yield from _echo(status["echo"])
+    if "echo" in status:  # a service that runs since before an upgrade has none
+        yield from _echo(status["echo"])
     yield from _storage(status["storage"])
     last = status["last_published"]
     if last is not None:

@@ -95,9 +95,9 @@ def test_a_sampling_instant_on_another_clock_is_unknown(adc_s):
     assert adc_to_raw_ns(adc_s, 5_000 * S, 4_999 * S) == 0
 
 
-def device(*, pulse_source=None, is_pipewire=False):
+def device(*, is_served=False, is_pipewire=False):
     return DeviceInfo(
-        "d", "d", "ALSA", 0, 48_000, 8, False, pulse_source=pulse_source, is_pipewire=is_pipewire
+        "d", "d", "ALSA", 0, 48_000, 8, False, is_served=is_served, is_pipewire=is_pipewire
     )
 
 
@@ -105,7 +105,7 @@ def device(*, pulse_source=None, is_pipewire=False):
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 8, 16, 32])
 @pytest.mark.parametrize("asked_ms", [None, 20.0, 100.0, 400.0])
 def test_pipewire_sends_a_pair_of_blocks_at_once_and_of_whole_quanta(rate, channels, asked_ms):
-    frames = block_frames(device(pulse_source="mic", is_pipewire=True), rate, channels, asked_ms)
+    frames = block_frames(device(is_served=True, is_pipewire=True), rate, channels, asked_ms)
 
     def fits(frames):
         wanted = rate * (asked_ms or SERVER_BLOCK_MS) / 1000
@@ -120,7 +120,7 @@ def test_pipewire_sends_a_pair_of_blocks_at_once_and_of_whole_quanta(rate, chann
 
 
 def test_blocks_of_other_devices_are_as_long_as_is_asked_or_suits_them():
-    pulseaudio = device(pulse_source="mic")
+    pulseaudio = device(is_served=True)
     assert block_frames(pulseaudio, 48_000, 8, None) == 48 * SERVER_BLOCK_MS
     assert block_frames(device(), 48_000, 8, None) == 48 * DEFAULT_BLOCK_MS
     for one in (pulseaudio, device()):

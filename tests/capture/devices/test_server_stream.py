@@ -7,12 +7,19 @@ import pytest
 from edgerec.capture import server_stream
 from edgerec.capture.devices import DeviceError, DeviceInfo
 from edgerec.capture.pcm_name import PcmTarget
-from edgerec.capture.server_stream import Server, introduce, prepare_stream, server_source
+from edgerec.capture.server_stream import (
+    Server,
+    as_served,
+    introduce,
+    prepare_stream,
+    server_source,
+)
 from edgerec.capture.sound_server import ServerSource, SoundServerError
 
 CARD = DeviceInfo("alsa:Mic,0", "Mic: USB (hw:1,0)", "ALSA", 0, 48_000, 1, True)
 PCM = DeviceInfo("default", "default", "ALSA", 1, 44_100, 64, True)
 SOURCE = replace(PCM, id="pulse:mic", name="Microphone", pulse_source="mic")
+SERVED = replace(SOURCE, is_served=True)
 MONITOR = replace(SOURCE, id="pulse:speaker.monitor", pulse_source="speaker.monitor")
 
 
@@ -78,8 +85,8 @@ class Answers:
     def default_source(self):
         return self.default
 
-    def source_names(self):
-        return self.names
+    def sources(self):
+        return [ServerSource(name, name, 16_000, 6, False, False) for name in self.names]
 
 
 @pytest.mark.usefixtures("default")
@@ -115,14 +122,27 @@ def test_the_server_is_asked_and_rubbish_is_no_answer(monkeypatch):
     sources = [ServerSource("mic", "Microphone", 48_000, 1, False, True)]
     monkeypatch.setattr(server_stream, "read_sources", lambda: sources)
     monkeypatch.setattr(server_stream, "read_default_source", lambda: "mic")
-    assert (Server().source_names(), Server().default_source()) == (["mic"], "mic")
+    assert (Server().sources(), Server().default_source()) == (sources, "mic")
 
     def rubbish():
         raise SoundServerError("rubbish")
 
     monkeypatch.setattr(server_stream, "read_sources", rubbish)
     monkeypatch.setattr(server_stream, "read_default_source", rubbish)
-    assert (Server().source_names(), Server().default_source()) == ([], None)
+    assert (Server().sources(), Server().default_source()) == ([], None)
+
+
+@pytest.mark.parametrize(("source", "default"), [("mic", None), ("", "mic")])
+def test_what_leads_to_a_source_is_opened_with_its_rate_and_channels(source, default):
+    device = as_served(PCM, source, Answers(default, ["other", "mic"]))
+    assert (device.sample_rate, device.channels, device.is_served) == (16_000, 6, True)
+    assert (device.id, device.index) == (PCM.id, PCM.index)
+
+
+@pytest.mark.parametrize("device", [PCM, SERVED])
+@pytest.mark.parametrize(("source", "names"), [(None, ["mic"]), ("gone", ["mic"]), ("", [])])
+def test_what_nothing_more_is_known_of_stays_as_it_is(device, source, names):
+    assert as_served(device, source, Answers(None, names)) == device
 
 
 def test_a_sound_server_s_stream_says_whose_it_is_and_a_card_s_nothing():
