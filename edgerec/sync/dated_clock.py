@@ -88,7 +88,8 @@ class DatedClock:
         self._origin: tuple[int, int] | None = None  # (frame, instant) of the first date
         self._recent: deque[_Date] = deque(maxlen=RECENT)
         self.is_dated = False
-        """Whether enough dates have come for the line to rest on them."""
+        """Whether the line rests on dates: enough agree, or no more are waited for."""
+        self._agreed = False
         self._group: list[_Date] = []
         self._groups: deque[_Date] = deque(maxlen=GROUPS)
         self._stated_s = 0.0  # error of the last date
@@ -124,7 +125,8 @@ class DatedClock:
             return self._undated.error_s + UNDATED_ERROR_S
         off = sorted(abs(self._off_s(date)) for date in self._recent)
         spread_s = off[min(NEAREST, len(off)) - 1]
-        return self._stated_s + SCATTER_SHARE * spread_s
+        doubt_s = 0.0 if self._agreed else UNDATED_ERROR_S
+        return self._stated_s + SCATTER_SHARE * spread_s + doubt_s
 
     @property
     def misplaced_s(self) -> float:
@@ -135,6 +137,8 @@ class DatedClock:
         """Take in that the frames before `end` had arrived; of use only until there are dates."""
         if not self.is_dated:
             self._undated.observe(end, arrived_ns)
+            waited = self._undated.known_s >= PATIENCE_S
+            self.is_dated = waited and len(self._recent) > 0
 
     def observe(self, frame: DeviceFrame, instant_ns: int, error_s: float) -> None:
         """Take in that the device began `frame` at `instant_ns`, give or take `error_s`."""
@@ -148,7 +152,8 @@ class DatedClock:
         self._group.append(date)
         levels = sorted(d.excess_s - self._slope.value * d.counted_s for d in self._recent)
         self._level_s = median(levels)
-        self.is_dated = self.is_dated or len(levels) == RECENT or agree(levels)
+        self._agreed = self._agreed or len(levels) == RECENT or agree(levels)
+        self.is_dated = self.is_dated or self._agreed
 
     def off_s(self, frame: DeviceFrame, instant_ns: int) -> float:
         """Return how much later than by the line a date says that `frame` began."""

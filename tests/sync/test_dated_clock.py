@@ -164,3 +164,16 @@ def clock_error(scatter_s):
     clock = DatedClock(RATE)
     follow(clock, Dates(scatter_s=scatter_s), 60.0)
     return clock.error_s
+
+
+def test_after_some_patience_dates_that_do_not_agree_are_better_than_arrivals():
+    clock = DatedClock(RATE)
+    for block in range(1, 2 + round(PATIENCE_S * 10)):
+        end = DeviceFrame(block * RATE // 10)
+        clock.observe_arrival(end, 5 * S + block * S // 10)
+        if block == 1:
+            clock.observe(DeviceFrame(0), 5 * S - S // 5, STATED_S)
+        assert clock.is_dated == (clock.known_s >= PATIENCE_S or clock.is_dated)
+    assert clock.is_dated
+    assert clock.instant_ns(0) == pytest.approx(4.8 * S, abs=1e3)
+    assert clock.error_s > 2 * LUMP_S

@@ -15,6 +15,7 @@ from edgerec.service.sound_check import (
     play_and_record,
     player_command,
 )
+from tests.rigs.waiting import PATIENCE_S
 
 
 def kiosk(user="alsa:Mic,0", bot="pulse:spk.monitor", **bot_settings):
@@ -110,6 +111,7 @@ def simulated(root):
 
 
 def test_it_records_with_the_pipeline_and_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(sound_check, "STARTS_S", PATIENCE_S)
     monkeypatch.setattr(sound_check, "ECHO_S", 1.0)
     check = play_and_record(simulated(tmp_path / "root"), [sys.executable, "-c", "pass"])
     # A conversation and no sweep in it; what is a little like one in a moment of it is not clear.
