@@ -156,7 +156,7 @@ class PulseConnection:
         self._loop = self._library.pa_mainloop_new()
         api = self._library.pa_mainloop_get_api(self._loop)
         self._context = self._library.pa_context_new(api, name.encode())
-        self._unanswered: list[_Question] = []  # kept: libpulse holds their callbacks
+        self._unanswered: list[_Question] = []
         self._library.pa_context_connect(self._context, None, _NO_AUTOSPAWN, None)
         self._await(lambda: self._state() >= _READY, CONNECT_S)
         if self._state() != _READY:
@@ -196,7 +196,13 @@ class PulseConnection:
         return None
 
     def latencies(self, stream: int, sink: int | None) -> Latencies | None:
-        """Ask for the latencies of a stream and of the sink behind it; None without an answer."""
+        """Ask for the latencies of a stream and of the sink behind it; None without an answer.
+
+        Nothing is asked while an earlier question is open, so that no more than three ever are.
+        """
+        self._await(lambda: not self._open, ANSWER_S)
+        if self._open:
+            return None
         before: list[tuple[int, int, int]] = []
         after: list[tuple[int, int, int]] = []
         own: list[tuple[int, int, int]] = []
@@ -265,6 +271,12 @@ class PulseConnection:
             question.done = True  # the connection is gone
         return question
 
+    @property
+    def _open(self) -> list[_Question]:
+        """The questions without an answer, which are kept: libpulse holds their callbacks."""
+        self._unanswered = [question for question in self._unanswered if not question.done]
+        return self._unanswered
+
     def _state(self) -> int:
         return int(self._library.pa_context_get_state(self._context))
 
@@ -273,7 +285,6 @@ class PulseConnection:
         while not is_done() and (left_ns := give_up_ns - raw_now_ns()) > 0:
             if self._state() > _READY or not self._turn(left_ns // 1000):
                 break
-        self._unanswered = [question for question in self._unanswered if not question.done]
 
     def _turn(self, wait_us: int) -> bool:
         library, loop = self._library, self._loop

@@ -177,3 +177,13 @@ def test_after_some_patience_dates_that_do_not_agree_are_better_than_arrivals():
     assert clock.is_dated
     assert clock.instant_ns(0) == pytest.approx(4.8 * S, abs=1e3)
     assert clock.error_s > 2 * LUMP_S
+
+
+def test_the_stated_error_grows_while_no_date_comes():
+    clock = DatedClock(RATE)
+    follow(clock, Dates(), 60.0)
+    stated = []
+    for seconds in (60, 120, 600):
+        clock.observe_arrival(DeviceFrame(seconds * RATE), 5 * S + seconds * S)
+        stated.append(clock.error_s)
+    assert stated == sorted(set(stated))
