@@ -67,6 +67,10 @@ PIPEWIRE_QUANTUM: Final = 2048
 """Frames, at most, by which its time goes on. Pairs of whole ones come on time, within 1 ms; others
 up to 43 ms later."""
 
+PIPEWIRE_ERROR_US: Final = PIPEWIRE_QUANTUM * 1_000_000 // 48_000
+"""A quantum: the monitor of the sink that drives PipeWire's graph is that much late, and the others
+are not. Which one drives, and how long its quantum is, no stream is told."""
+
 LATENCY_BLOCKS: Final = 5
 """Host buffer in blocks. At 100 ms through PulseAudio PortAudio's own "high" latency makes it two:
 8 CPU seconds an hour, and a stall of 0.2 s overruns it. Five make three periods, 4 CPU seconds,
@@ -198,7 +202,13 @@ def capture(request: CaptureRequest, fd: int) -> NoReturn:
     channels = opening.opened
     blocksize = block_frames(device, sample_rate, channels, request.block_ms)
     header = StreamHeader(
-        sample_rate, opening.sent, request.track, device.id, "monotonic_raw", source=source
+        sample_rate,
+        opening.sent,
+        request.track,
+        device.id,
+        "monotonic_raw",
+        source=source,
+        error_us=PIPEWIRE_ERROR_US if device.is_pipewire else 0,
     )
     if device.pulse_source is not None:
         # Read by libpulse in this process when PortAudio opens ALSA's `pulse` device.
