@@ -23,6 +23,7 @@ from edgerec.sync.device_clock import MAX_DRIFT_PPM, DeviceClock
 NEEDED: Final = 3  # dates that agree, and more than half of all
 AGREE_S: Final = 0.001  # those that are no outliers; a short lump is 5 ms
 RECENT: Final = 7  # dates whose median is the place
+KEPT: Final = 30  # dates by which they scatter: seven in a row may lie close together by chance
 PATIENCE_S: Final = 3.0  # of arrivals, for the dates needed; then arrivals have to do
 
 GROUP_S: Final = 4.0  # of dates, each a median
@@ -35,7 +36,7 @@ MAD_TO_SIGMA: Final = 1.4826  # of a normal distribution
 LEAST_SCATTER_S: Final = 50e-6  # of groups
 
 SCATTER_SHARE: Final = 3.0  # of the nearest 70 % of the recent dates
-NEAREST: Final = 5  # of RECENT
+NEAREST_SHARE: Final = 0.7
 UNDATED_ERROR_S: Final = 0.75  # one lump of a sound server's, and a period
 
 MISPLACED_S: Final = 0.0045
@@ -86,7 +87,7 @@ class DatedClock:
         self._slope = _Slope(self._prior.value, self._prior.error)
         self._level_s = 0.0
         self._origin: tuple[int, int] | None = None  # (frame, instant) of the first date
-        self._recent: deque[_Date] = deque(maxlen=RECENT)
+        self._recent: deque[_Date] = deque(maxlen=KEPT)
         self.is_dated = False
         """Whether the line rests on dates: enough agree, or no more are waited for."""
         self._agreed = False
@@ -119,14 +120,13 @@ class DatedClock:
     def error_s(self) -> float:
         """Bound on the line's error at present.
 
-        What a date is off by at most, and three times how far the nearest 70 % of the recent ones
-        lie from their median (of 18,037 recorded instants that covered 99.98 %), and how far the
-        rate may have led astray since the last one.
+        What a date is off by at most, and three times how far the nearest 70 % of the last ones
+        lie from the line, and how far the rate may have led astray since then.
         """
         if not self.is_dated:
             return self._undated.error_s + UNDATED_ERROR_S
         off = sorted(abs(self._off_s(date)) for date in self._recent)
-        spread_s = off[min(NEAREST, len(off)) - 1]
+        spread_s = off[round(NEAREST_SHARE * (len(off) - 1))]
         doubt_s = 0.0 if self._agreed else UNDATED_ERROR_S
         aged_s = max(self._end_s - self._recent[-1].counted_s, 0.0) * self._slope.error
         return self._stated_s + SCATTER_SHARE * (spread_s + aged_s) + doubt_s
@@ -155,7 +155,8 @@ class DatedClock:
         if self._group and date.counted_s - self._group[0].counted_s >= GROUP_S:
             self._close_group()
         self._group.append(date)
-        levels = sorted(d.excess_s - self._slope.value * d.counted_s for d in self._recent)
+        newest = list(self._recent)[-RECENT:]
+        levels = sorted(d.excess_s - self._slope.value * d.counted_s for d in newest)
         self._level_s = median(levels)
         self._agreed = self._agreed or len(levels) == RECENT or agree(levels)
         self.is_dated = self.is_dated or self._agreed
@@ -166,7 +167,7 @@ class DatedClock:
 
     def step(self, later_s: float) -> None:
         """Move the line: all that it rests on was off by this much."""
-        self._recent = deque((_later(d, later_s) for d in self._recent), maxlen=RECENT)
+        self._recent = deque((_later(d, later_s) for d in self._recent), maxlen=KEPT)
         self._groups = deque((_later(d, later_s) for d in self._groups), maxlen=GROUPS)
         self._group = [_later(d, later_s) for d in self._group]
         self._level_s += later_s

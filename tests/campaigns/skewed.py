@@ -32,6 +32,7 @@ DEVICE_RATE = 48_000
 TONE_HZ = 200.0
 DRIFT_PPM = {"user": 87.0, "bot": -143.0}
 FIRST_S = 60.0
+PORTION_S = 30.0  # waited for at once: a wait has its limit
 PIECE = RATE // 2
 FIRST_PIECES = round(FIRST_S * RATE / PIECE)
 FEEDER = "tests.campaigns.skewed"
@@ -104,7 +105,9 @@ def measure(folder: Path, machine: Machine, seconds: float) -> Skewed:
         kiosk = Kiosk(folder, machine, dict.fromkeys(TRACKS, server), devices, chunk_seconds=30)
         stack.callback(kiosk.close)
         kiosk.settle(0.0)
-        kiosk.wait_for_audio(seconds)
+        while seconds > 0:
+            kiosk.wait_for_audio(min(seconds, PORTION_S))
+            seconds -= PORTION_S
         tracks = kiosk.finish()
     late_us = [_late_us(tracks[name].samples) for name in TRACKS]
     apart_us = late_us[0] - late_us[1]
