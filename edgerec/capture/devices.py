@@ -65,7 +65,7 @@ class DeviceInfo:
     pulse_source: str | None = None
     """What PULSE_SOURCE must be when `index` is opened."""
     is_served: bool = False
-    """Whether a sound server delivers it, and said its rate and channels."""
+    """Whether a sound server delivers it, and said its rate."""
     is_pipewire: bool = False
     """Whether it is a source of PipeWire's."""
     positions: tuple[str, ...] = ()

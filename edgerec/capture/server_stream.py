@@ -73,9 +73,9 @@ def prepare_stream(
 
 
 def as_served(device: DeviceInfo, source: str | None, server: Server | None = None) -> DeviceInfo:
-    """Return a device with the rate and channels of the source that it leads to.
+    """Return a device with the rate of the source that it leads to.
 
-    ALSA's plug-ins take any rate and any number of channels, and PortAudio tries 44100 Hz first.
+    ALSA's plug-ins take any rate, and PortAudio tries 44100 Hz first.
 
     Parameters
     ----------
@@ -91,7 +91,6 @@ def as_served(device: DeviceInfo, source: str | None, server: Server | None = No
             return replace(
                 device,
                 sample_rate=one.sample_rate,
-                channels=one.channels,
                 is_served=True,
                 is_pipewire=one.is_pipewire,
             )
