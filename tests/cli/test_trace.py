@@ -47,10 +47,16 @@ def finish(process):
     return process.returncode, out, err
 
 
-def test_both_tracks_are_stored_as_their_children_deliver_them(trace, tmp_path):
-    status, out, err = finish(
-        trace("--user", "u.trace", "--bot", "b.trace", "--seconds", "2", "--json")
-    )
+def test_both_tracks_are_stored_as_their_children_deliver_them(
+    tmp_path, monkeypatch, handlers_restored, capsys
+):
+    monkeypatch.setattr(trace_command, "OPENING_NS", round(PATIENCE_S * 1e9))
+    (tmp_path / "kiosk.yaml").write_text(SIMULATED)
+    command = ["trace", "--config", str(tmp_path / "kiosk.yaml"), "--seconds", "2", "--json"]
+    for track in ("user", "bot"):
+        command += [f"--{track}", str(tmp_path / f"{track[0]}.trace")]
+    status = main(command)
+    out, err = capsys.readouterr()
     assert (status, err) == (0, "")
     told = json.loads(out)
     for track, name in (("user", "u.trace"), ("bot", "b.trace")):

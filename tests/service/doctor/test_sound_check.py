@@ -121,7 +121,8 @@ def test_it_records_with_the_pipeline_and_leaves_nothing(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_player_that_fails_says_why(tmp_path):
+def test_a_player_that_fails_says_why(tmp_path, monkeypatch):
+    monkeypatch.setattr(sound_check, "STARTS_S", PATIENCE_S)
     player = [sys.executable, "-c", "raise SystemExit('no such sink')"]
     with pytest.raises(SoundCheckError, match="no such sink"):
         play_and_record(simulated(tmp_path / "root"), player)
