@@ -32,7 +32,7 @@ TRY_AGAIN_S: Final = 0.02
 """After a reading at the beginning that was refused: a lump is on its way, or the machine busy."""
 TRIES: Final = 100
 """Of these; then one at each poll again, so that a server that never answers costs no more."""
-READING_S: Final = 1.0
+READING_S: Final = 2.0
 STEP_NS: Final = 3_000_000
 """A reading that is off by more has the next ones follow at once, too: is it so?"""
 
