@@ -76,7 +76,7 @@ class PolledCapture:
         self._take = take
         self._read = 0  # frames so far
         self._readings: deque[Reading] = deque(maxlen=ENOUGH)  # not sent yet
-        self._wanted = BEGINNING  # readings, one at each poll
+        self._wanted = BEGINNING if dating else 0  # readings, one at each poll
         self._tries = TRIES
         self._refused = False
         self._due_ns = 0
@@ -107,8 +107,8 @@ class PolledCapture:
     def poll(self) -> None:
         """Send all frames that there are, dated if a reading is due."""
         now_ns = raw_now_ns()
-        if self._wanted or now_ns >= self._due_ns:
-            self._refused = not self._take_reading(now_ns)
+        if self._dating is not None and (self._wanted or now_ns >= self._due_ns):
+            self._refused = not self._take_reading(self._dating, now_ns)
             self._tries = max(self._tries - 1, 0)
         available = self._stream.read_available
         while available > 0:
@@ -119,12 +119,9 @@ class PolledCapture:
             self._send(pcm, frames, overflow=overflow)
             available -= frames
 
-    def _take_reading(self, now_ns: int) -> bool:
+    def _take_reading(self, dating: Dating, now_ns: int) -> bool:
         """Read the date of the newest frame; return whether it could be read."""
-        if self._dating is None:
-            self._wanted, self._due_ns = 0, now_ns + 2**62
-            return True
-        reading = self._dating.read(lambda: self._read + self._stream.read_available)
+        reading = dating.read(lambda: self._read + self._stream.read_available)
         if reading is None or not reading.frames:
             return False
         self._readings.append(reading)
@@ -138,7 +135,8 @@ class PolledCapture:
         return True
 
     def _want_more(self) -> None:
-        self._wanted, self._tries = ENOUGH, TRIES
+        if self._dating is not None:
+            self._wanted, self._tries = max(self._wanted, ENOUGH), TRIES
 
     def _next_frames(self, available: int) -> int:
         """Return how many frames the next block has: each reading goes with one of its own."""

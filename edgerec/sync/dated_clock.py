@@ -41,14 +41,12 @@ UNDATED_ERROR_S: Final = 0.75  # one lump of a sound server's, and a period
 
 MISPLACED_S: Final = 0.0045
 """A run that is further off is placed again. To bend it back by 1 ms a second would take 5 s."""
-
-
 MOST_MISPLACED_S: Final = 0.020
 """However much dates scatter."""
 
 
 class _Date(NamedTuple):
-    """One date, in seconds relative to the first arrival."""
+    """One date, in seconds relative to the first one."""
 
     counted_s: float
     """By the device's count at its nominal rate."""
@@ -56,7 +54,7 @@ class _Date(NamedTuple):
     """What our clock says passed, less `counted_s`."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Slope:
     """What is known of a rate, as excess seconds per counted second."""
 
@@ -84,7 +82,7 @@ class DatedClock:
         self._undated = DeviceClock(sample_rate, prior_ppm)
         prior_error_ppm = USUAL_DRIFT_PPM if prior_ppm is None else PRIOR_ERROR_PPM
         self._prior = _Slope(-(prior_ppm or 0.0) * 1e-6, prior_error_ppm * 1e-6)
-        self._slope = _Slope(self._prior.value, self._prior.error)
+        self._slope = self._prior
         self._level_s = 0.0
         self._origin: tuple[int, int] | None = None  # (frame, instant) of the first date
         self._recent: deque[_Date] = deque(maxlen=KEPT)
@@ -95,6 +93,7 @@ class DatedClock:
         self._group: list[_Date] = []
         self._groups: deque[_Date] = deque(maxlen=GROUPS)
         self._stated_s = 0.0  # error of the last date
+        self._spread_s = 0.0  # of the dates kept, about the line; asked for with every block
 
     @property
     def settled(self) -> bool:
@@ -125,11 +124,9 @@ class DatedClock:
         """
         if not self.is_dated:
             return self._undated.error_s + UNDATED_ERROR_S
-        off = sorted(abs(self._off_s(date)) for date in self._recent)
-        spread_s = off[round(NEAREST_SHARE * (len(off) - 1))]
         doubt_s = 0.0 if self._agreed else UNDATED_ERROR_S
         aged_s = max(self._end_s - self._recent[-1].counted_s, 0.0) * self._slope.error
-        return self._stated_s + SCATTER_SHARE * (spread_s + aged_s) + doubt_s
+        return self._stated_s + SCATTER_SHARE * (self._spread_s + aged_s) + doubt_s
 
     @property
     def misplaced_s(self) -> float:
@@ -158,6 +155,8 @@ class DatedClock:
         newest = list(self._recent)[-RECENT:]
         levels = sorted(d.excess_s - self._slope.value * d.counted_s for d in newest)
         self._level_s = median(levels)
+        off = sorted(abs(self._off_s(one)) for one in self._recent)
+        self._spread_s = off[round(NEAREST_SHARE * (len(off) - 1))]
         self._agreed = self._agreed or len(levels) == RECENT or agree(levels)
         self.is_dated = self.is_dated or self._agreed
 

@@ -18,6 +18,7 @@ from edgerec.sync.lateness import Judgement, LateRun
 from edgerec.sync.steps import StepRun
 
 FORGET_S: Final = 2.0  # before a session there is time to settle, and to wait for the other track
+MOST_OFF_NS: Final = 10_000_000_000  # of a date from the arrival: a server holds seconds; nonsense
 MAX_EARLY_S: Final = 1.0  # frames from this far in the future: the stream's count is nonsense
 
 _OVERFLOW: Final = BlockFlags.OVERFLOW.value  # an int: `&` of a flag makes an object a block
@@ -116,7 +117,9 @@ class DeviceStream:
         self._counted = block.first_frame + block.frames
         self.block_frames = block.frames
         self.last_arrived_ns = block.arrived_ns
-        date = (block.adc_ns, block.adc_error_us * 1e-6) if block.adc_error_us else None
+        date = None
+        if block.adc_error_us and abs(block.adc_ns - block.arrived_ns) <= MOST_OFF_NS:
+            date = (block.adc_ns, block.adc_error_us * 1e-6)
         piece = Piece(first, block.frames, block.pcm, missing, block.arrived_ns, date)
         self._hand.append(piece)
         if self.settled:

@@ -163,3 +163,12 @@ def test_without_dating_all_is_sent_and_nothing_is_asked(clock):
     assert sum(block[0] for block in rig.sender.blocks) == 5 * BLOCK
     assert dates_of(rig) == []
     assert rig.capture.pause_s == BLOCK / RATE
+
+
+def test_what_happens_at_the_beginning_does_not_cut_it_short(clock):
+    rig = Rig(clock)
+    rig.poll(BLOCK)
+    rig.dating.off_ns = 2 * STEP_NS
+    for _ in range(BEGINNING):
+        rig.poll(BLOCK)
+    assert len(dates_of(rig)) >= BEGINNING

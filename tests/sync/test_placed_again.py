@@ -127,3 +127,14 @@ def test_an_error_that_no_stamp_shows_is_stated_on_top():
         kiosk.go_on(5)
         stated[error_us] = kiosk.synchronizer.report()["user"].residual_us
     assert stated[42_666] - stated[0] == pytest.approx(42_666, abs=1)
+
+
+@pytest.mark.parametrize("off_s", [1e6, -90.0])
+def test_a_date_that_no_server_can_mean_is_none_and_the_stream_goes_on(off_s):
+    kiosk = Kiosk()
+    kiosk.go_on(5)
+    kiosk.go_on(5, off_s=off_s)
+    at_s, gaps = kiosk.finish()
+    assert len(at_s) >= 9
+    assert off_second(at_s).max() < 0.001
+    assert not {GapReason.RESYNC, GapReason.XRUN} & set(gaps)
