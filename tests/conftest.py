@@ -138,12 +138,12 @@ def running(tmp_path, sources):
 
 @pytest.fixture
 def load_text(tmp_path):
-    """Load a text as a configuration file."""
+    """Load a text as a configuration file; bytes, which may be cut short, as they are."""
 
-    def load_text(text):
+    def load_text(text, *, records=False):
         file = tmp_path / "kiosk.yaml"
-        file.write_bytes(text if isinstance(text, bytes) else text.encode())
-        return load_config(file)
+        file.write_bytes(text if isinstance(text, bytes) else f"{text}\n".encode())
+        return load_config(file, records=records)
 
     return load_text
 
@@ -152,9 +152,9 @@ def load_text(tmp_path):
 def problems_of(load_text):
     """Load a text that must be refused, and return its problems as lines."""
 
-    def problems_of(text):
+    def problems_of(text, *, records=False):
         with pytest.raises(ConfigError) as caught:
-            load_text(text)
+            load_text(text, records=records)
         return [str(problem) for problem in caught.value.problems]
 
     return problems_of

@@ -1,17 +1,26 @@
-"""Is this configuration right, and if not, what is wrong with it?"""
+"""Validate a configuration, and look for what it names that is not on this machine."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from edgerec.cli.exits import Exit
 from edgerec.cli.options import add_config, add_json
 from edgerec.cli.output import print_json
-from edgerec.config import ConfigError, default_file, load_config
+from edgerec.config import (
+    ConfigError,
+    Problem,
+    absences,
+    file_to_record_by,
+    load_config,
+)
 
-HELP = "Validate a configuration: every error at once, each with its path and a hint."
+HELP = """Validate a configuration: every error at once, each with its place and a hint. A hook's
+program or a metrics folder that is not on this machine is a warning, and the status 0."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,26 +31,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Load the configuration as `edgerec run` would."""
-    file: Path | None = args.config or default_file()
     try:
-        load_config(file)
+        file = file_to_record_by(args.config)
+        config = load_config(file)
     except ConfigError as error:
         if not args.json:
             raise
-        print_json(_report(file, error))
+        print_json(_report(error.file, error.problems, more=error.more))
         return Exit.CONFIG
+    warnings = list(absences(config))
     if args.json:
-        print_json(_report(file, None))
-    elif file is None:
-        print("no configuration file: the built-in defaults apply")
-    else:
-        print(f"{file}: ok")
+        print_json(_report(file, (), warnings))
+        return Exit.DONE
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    print(f"{file}: ok")
     return Exit.DONE
 
 
-def _report(file: Path | None, error: ConfigError | None) -> dict[str, object]:
+def _report(
+    file: Path, problems: Sequence[Problem], warnings: Sequence[Problem] = (), *, more: int = 0
+) -> dict[str, object]:
     return {
-        "file": None if file is None else str(file),
-        "ok": error is None,
-        "problems": [] if error is None else [dataclasses.asdict(p) for p in error.problems],
+        "file": str(file),
+        "ok": not problems,
+        "problems": [dataclasses.asdict(problem) for problem in problems],
+        "more_problems": more,
+        "warnings": [dataclasses.asdict(warning) for warning in warnings],
     }

@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     root: Path = args.out.absolute()
     config = demo_config(root)
     if args.config is not None:
-        config = as_configured(load_config(args.config), config)
+        config = as_configured(load_config(args.config, records=False), config)
     published: list[Published] = []
 
     def show(file: Published) -> None:

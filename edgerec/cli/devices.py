@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """List the devices."""
-    config = None if args.config is None else load_config(args.config)
+    config = None if args.config is None else load_config(args.config, records=False)
     try:
         devices = list_devices()
     except DeviceError as error:

@@ -1,4 +1,4 @@
-"""What will go wrong on this machine, and what is to be done about it?"""
+"""Look for what will go wrong on this machine, and say what to do about it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edgerec.cli.options import add_config, add_json, add_socket
 from edgerec.cli.output import print_json
 from edgerec.cli.service_connection import ServiceConnection, ServiceError
 from edgerec.clock import SystemClock
-from edgerec.config import Config, ConfigError, default_file, load_config
+from edgerec.config import Config, ConfigError, absences, file_to_record_by, load_config
 from edgerec.service.checkup import (
     Finding,
     check_clock,
@@ -55,10 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Look at everything, and tell it."""
-    file = args.config or default_file()
-    findings = list(_examine(file, args.socket))
+    findings = list(_examine(args.config, args.socket))
     if args.chirp:
-        findings += _chirp(file, args.output)
+        findings += _chirp(args.config, args.output)
     if args.json:
         print_json({"findings": [dataclasses.asdict(finding) for finding in findings]})
     else:
@@ -76,17 +75,23 @@ def _exit(findings: Sequence[Finding]) -> int:
     return Exit.DEGRADED if "warning" in severities else Exit.DONE
 
 
-def _examine(file: Path | None, socket: Path | None) -> Iterator[Finding]:
+def _examine(named: Path | None, socket: Path | None) -> Iterator[Finding]:
     config = Config()
     try:
+        file = file_to_record_by(named)
         config = load_config(file)
     except ConfigError as error:
         for problem in error.problems:
-            told = f"{file}: {problem.path}: {problem.problem}"
+            where = [str(part) for part in (error.file, problem.place, problem.path) if part]
+            told = ": ".join([*where, problem.problem])
             yield Finding("config", "failure", told, problem.hint)
+        if error.more:
+            fix = "correct those above first"
+            yield Finding("config", "failure", f"{error.file}: {error.more} more", fix)
     else:
-        told = "no file, the built-in defaults apply" if file is None else f"{file} is in order"
-        yield Finding("config", "ok", told)
+        yield Finding("config", "ok", f"{file} is in order")
+        for one in absences(config):
+            yield Finding("config", "warning", f"{one.path}: {one.problem}", one.hint)
     yield from check_devices(config, list_devices)
     yield from check_permissions(config)
     yield from check_disk(config)

@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Show it, and write and test it if asked to."""
-    config = None if args.config is None else load_config(args.config)
+    config = None if args.config is None else load_config(args.config, records=False)
     found = recipe(look())
     if config is not None and found.bot is not None:
         found = dataclasses.replace(found, steps=(*found.steps, _is_set(config, found.bot)))

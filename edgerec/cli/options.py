@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Final
 
-from edgerec.config import DEFAULT_FILE, FILE_VARIABLE, default_file, load_config
+from edgerec.config import DEFAULT_FILE, FILE_VARIABLE, load_config
 
 MAX_SECONDS: Final = 366 * 86_400  # who wants more leaves it out
 
@@ -17,8 +17,7 @@ def add_config(parser: argparse.ArgumentParser) -> None:
         "--config",
         metavar="FILE",
         type=Path,
-        help=f"configuration (default: ${FILE_VARIABLE}, else {DEFAULT_FILE} if there is one, "
-        "else the built-in defaults)",
+        help=f"configuration (default: ${FILE_VARIABLE}, else {DEFAULT_FILE})",
     )
 
 
@@ -55,7 +54,7 @@ def socket_path(args: argparse.Namespace) -> Path:
     if args.socket is not None:
         path: Path = args.socket
         return path
-    return load_config(args.config or default_file()).control.socket
+    return load_config(args.config, records=False).control.socket
 
 
 def add_tree(parser: argparse.ArgumentParser) -> None:
@@ -80,7 +79,7 @@ def tree_path(args: argparse.Namespace) -> Path:
     if args.path is not None:
         path: Path = args.path
         return path
-    return load_config(args.config or default_file()).storage.root
+    return load_config(args.config, records=False).storage.root
 
 
 def parse_seconds(text: str) -> float:

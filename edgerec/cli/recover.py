@@ -10,7 +10,7 @@ from edgerec.cli.exits import Exit
 from edgerec.cli.options import add_config, add_json
 from edgerec.cli.output import print_json, print_published, published_as_json
 from edgerec.clock import SystemClock
-from edgerec.config import default_file, load_config
+from edgerec.config import load_config
 from edgerec.service.timeline import stamp_now
 from edgerec.store.disk import StoreError
 from edgerec.store.naming import utc_text
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Recover, and say what was found."""
-    storage = load_config(args.config or default_file()).storage
+    storage = load_config(args.config, records=False).storage
     path = storage.root
     try:
         with StorageRoot(path, require_mount=storage.require_mount, must_exist=True) as root:

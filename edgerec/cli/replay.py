@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Replay, and list what was written."""
     log_to_stderr()
-    config = load_config(args.config)
+    config = load_config(args.config, records=False)
     config = replace(config, storage=replace(config.storage, root=args.out.absolute()))
     named: dict[TrackName, Path | None] = {"user": args.user, "bot": args.bot}
     inputs = {name: path for name, path in named.items() if path is not None}

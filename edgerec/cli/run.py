@@ -14,7 +14,7 @@ from edgerec.cli.interruption import Interruption
 from edgerec.cli.logs import log_to_journal
 from edgerec.cli.options import add_config
 from edgerec.clock import SystemClock
-from edgerec.config import Config, default_file, load_config
+from edgerec.config import Config, file_to_record_by, load_config
 from edgerec.service.command_list import commands_of
 from edgerec.service.control import Control
 from edgerec.service.control_socket import ControlSocket, ControlSocketError
@@ -40,10 +40,8 @@ def run(args: argparse.Namespace) -> int:
     """Record until a signal ends it."""
     log_to_journal()
     faulthandler.enable()  # systemd's watchdog ends us by SIGABRT: the log says where we hung
-    file = args.config or default_file()
+    file = file_to_record_by(args.config)
     config = load_config(file)
-    if file is None:
-        log.info("no configuration file, the built-in defaults apply")
     interruption = Interruption()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what is read now is not read again for it
     with ExitStack() as opened:
@@ -61,12 +59,12 @@ def run(args: argparse.Namespace) -> int:
         reloader = opened.enter_context(
             Reloader(
                 recorder,
-                find=lambda: args.config or default_file(),
-                load=lambda file: Config() if file is None else load_config(file),
+                file,
                 then=(lambda config: metrics.follow(config.metrics.textfile),),
                 make_thread=make_thread,
             )
         )
+        recorder.include(lambda: reloader.reasons)
         signal.signal(signal.SIGHUP, lambda _number, _frame: reloader.ask())
         if control_socket is not None:
             commands = commands_of(recorder, reloader)

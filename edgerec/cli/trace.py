@@ -20,7 +20,7 @@ from edgerec.cli.exits import Exit
 from edgerec.cli.options import add_config, add_json, parse_seconds
 from edgerec.cli.output import Progress, os_failure, print_json
 from edgerec.clock import raw_now_ns
-from edgerec.config import default_file, load_config
+from edgerec.config import load_config
 from edgerec.service.parts import build_children
 
 HELP = """Record what the configured devices deliver, before anything is made of it, for `edgerec
@@ -76,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Record traces until the time is over, or a signal comes."""
-    config = load_config(args.config or default_file())
+    config = load_config(args.config)
     named: dict[TrackName, Path | None] = {"user": args.user, "bot": args.bot}
     paths = {name: path for name, path in named.items() if path is not None}
     sources = build_children(config, raw_now_ns())

@@ -1,12 +1,19 @@
-"""What did the operator ask for: one YAML file as frozen, validated values.
+"""What the operator asked for: one YAML file as frozen, validated values.
 
 `load_config` is all that most callers need. In the order in which a file passes through:
 `document` (bytes to plain YAML values), `build` (values to the types of `schema`, each held to
 its `constraints`), `contradictions` (settings that don't go together).
 """
 
+from edgerec.config.absences import absences
 from edgerec.config.changes import Changes, changes_between
-from edgerec.config.load import DEFAULT_FILE, FILE_VARIABLE, default_file, load_config
+from edgerec.config.load import (
+    DEFAULT_FILE,
+    FILE_VARIABLE,
+    default_file,
+    file_to_record_by,
+    load_config,
+)
 from edgerec.config.problems import ConfigError, Problem
 from edgerec.config.schema import (
     Config,
@@ -41,7 +48,9 @@ __all__ = [
     "TrackConfig",
     "TracksConfig",
     "TurnsConfig",
+    "absences",
     "changes_between",
     "default_file",
+    "file_to_record_by",
     "load_config",
 ]

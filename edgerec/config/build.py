@@ -1,4 +1,4 @@
-"""How do plain values become a section of the schema, with everything wrong in them reported?
+"""Plain values as a section of the schema, with everything wrong in them reported at once.
 
 Driven by the types alone: a section is a dataclass; a leaf is a bool, int, float, str, Path,
 Literal, tuple of str or Mapping of str, perhaps with a `Constraint`, perhaps with None.
@@ -27,14 +27,13 @@ from typing import (
 )
 
 from edgerec.config.constraints import Constraint
-from edgerec.config.problems import Problem
+from edgerec.config.plain import Misreadable
+from edgerec.config.problems import MAX_SHOWN, Problem, shown
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
     Section = TypeVar("Section", bound=DataclassInstance)
-
-_SHOWN_CHARACTERS: Final = 60  # of a wrong value, in its message
 
 
 def build(default: Section, document: object) -> tuple[Section, list[Problem]]:
@@ -45,7 +44,7 @@ def build(default: Section, document: object) -> tuple[Section, list[Problem]]:
     default
         The whole configuration with its built-in values.
     document
-        Plain values as YAML gives them; None: nothing is set.
+        Plain values as `read_document` gives them; None: nothing is set.
 
     Returns
     -------
@@ -103,11 +102,14 @@ class _Builder:
             value = leaf.convert(given)
             if leaf.constraint is None or leaf.constraint.allows(value):
                 return value
-        hint = f"expected {leaf.expected}{_quoting_advice(leaf, given)}"
-        self._report(path, f"{_show(given)} is not allowed", hint)
+        read = given.in_yaml if isinstance(given, Misreadable) else ""
+        hint = f"expected {leaf.expected}{_advice(leaf, given)}"
+        self._report(path, f"{_show(given)} is not allowed{read}", hint)
         return default
 
     def _suggestion(self, key: str, hints: Mapping[str, object]) -> str:
+        if len(self.problems) >= MAX_SHOWN:
+            return "see config/edgerec.yaml"  # it will not be shown, and finding one takes long
         close = difflib.get_close_matches(key, hints, n=1)
         if close:
             return f"did you mean {close[0]}?"
@@ -121,6 +123,10 @@ class _Builder:
         self.problems.append(Problem(path, problem, hint))
 
 
+_QUOTES: Final = "; put it in quotes"
+_WORDS: Final = {"true": True, "false": False, "yes": True, "no": False, "on": True, "off": False}
+
+
 @dataclass(frozen=True, slots=True)
 class _Leaf:
     """What a field that is not a section takes."""
@@ -130,6 +136,10 @@ class _Leaf:
     convert: Callable[[Any], object]
     constraint: Constraint | None = None
     nullable: bool = False
+
+
+def _is_bool(value: object) -> bool:
+    return isinstance(value, bool)
 
 
 def _is_number(value: object) -> bool:
@@ -157,7 +167,7 @@ def _is_text_mapping(value: object) -> bool:
 
 
 _LEAVES: Final[Mapping[Any, _Leaf]] = {
-    bool: _Leaf("true or false", lambda value: isinstance(value, bool), bool),
+    bool: _Leaf("true or false", _is_bool, bool),
     int: _Leaf("a whole number", _is_whole, int),
     # Not converted before its range is known to be right: 10**400 is no float.
     float: _Leaf("a number", _is_number, lambda value: value),
@@ -200,34 +210,46 @@ def _choice(choices: tuple[str | int, ...]) -> _Leaf:
     )
 
 
-def _quoting_advice(leaf: _Leaf, given: object) -> str:
-    """Explain YAML's guesses: 007 is a number, "16000" and 1e6 are texts."""
+def _advice(leaf: _Leaf, given: object) -> str:
+    """Explain YAML's guesses, and say what to write in place of a value that shows one of them."""
     if leaf.accepts is _is_text and not isinstance(given, str | list | dict | None):
-        return "; put it in quotes"
-    if (
-        leaf.accepts in (_is_whole, _is_number)
-        and isinstance(given, str)
-        and _reads_as_number(given)
-    ):
+        return f'; put it in quotes: "{given}"' if isinstance(given, Misreadable) else _QUOTES
+    if leaf.accepts in (_is_texts, _is_text_mapping):
+        return _advice_on_texts(given)
+    if leaf.accepts is _is_bool:
+        wanted = given.boolean if isinstance(given, Misreadable) else _WORDS.get(str(given).lower())
+        return "" if wanted is None else f"; write {str(wanted).lower()}, without quotes"
+    if leaf.accepts not in (_is_whole, _is_number, _is_number_or_numbers):
+        return ""
+    if isinstance(given, Misreadable) and given.decimal is not None:
+        return f"; write it in plain digits, such as {given.decimal}"
+    if isinstance(given, str) and _reads_as_number(given):
         return "; write it in plain digits, without quotes"
     return ""
 
 
+def _advice_on_texts(given: object) -> str:
+    parts = given.values() if isinstance(given, dict) else given if isinstance(given, list) else ()
+    unquoted = (part for part in parts if not isinstance(part, str | list | dict | None))
+    return next((f"; put {_show(part)} in quotes" for part in unquoted), "")
+
+
 def _reads_as_number(text: str) -> bool:
     try:
-        float(text)
+        float(text.replace(",", "."))
     except ValueError:
         return False
     return True
 
 
 def _show(value: object) -> str:
+    if isinstance(value, Misreadable):
+        return shown(value.text)
     try:
-        text = json.dumps(value, ensure_ascii=False, default=str, skipkeys=True)
+        return shown(json.dumps(value, ensure_ascii=False, default=str))
     except ValueError:  # a number of thousands of digits
         return "a number that is far too long"
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
 
 
 def _join(path: str, key: object) -> str:
-    return f"{path}.{key}" if path else str(key)
+    return f"{path}.{shown(str(key))}".removeprefix(".")

@@ -1,15 +1,22 @@
-"""Which file is the configuration, and what does it say?"""
+"""Which file is the configuration, and what it says.
+
+Who records never gets a built-in default in place of a file: it must be there, be whole as far as
+can be told, and say of each track where it comes from.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from edgerec.audio import TRACKS
 from edgerec.config.build import build
 from edgerec.config.contradictions import contradictions
 from edgerec.config.document import read_document
-from edgerec.config.problems import ConfigError
+from edgerec.config.problems import ConfigError, Problem
 from edgerec.config.schema import Config
 
 FILE_VARIABLE: Final = "EDGEREC_CONFIG"
@@ -17,7 +24,7 @@ DEFAULT_FILE: Final = Path("/etc/edgerec/edgerec.yaml")
 
 
 def default_file() -> Path | None:
-    """Return the file that applies where none is named; None: the built-in defaults do."""
+    """Return the file that applies where none is named; None: there is none."""
     named = os.environ.get(FILE_VARIABLE)
     if named:
         return Path(named)
@@ -30,26 +37,75 @@ def default_file() -> Path | None:
     return DEFAULT_FILE
 
 
-def load_config(file: str | Path | None = None) -> Config:
+def file_to_record_by(named: Path | None) -> Path:
+    """Return the file that is named, else `default_file()`.
+
+    Raises
+    ------
+    ConfigError
+        There is none: nothing is recorded by built-in defaults.
+    """
+    file = named or default_file()
+    if file is None:
+        hint = f"name one by --config or ${FILE_VARIABLE}; config/edgerec.yaml is one to copy"
+        raise ConfigError(DEFAULT_FILE, [Problem("", "there is no configuration", hint)])
+    return file
+
+
+def load_config(file: str | Path | None = None, *, records: bool = True) -> Config:
     """Read and check a configuration.
 
     Parameters
     ----------
     file
         None: `default_file()`, which the caller may ask too, to say which one that was.
+    records
+        Devices are opened by it. False, for one who asks only where things are: where there is no
+        file the built-in defaults apply, and a file need not say where its tracks come from.
 
     Raises
     ------
     ConfigError
-        The file can't be read or anything in it is wrong; it names every problem at once.
+        The file can't be read, or is not there, or anything in it is wrong; it has every problem.
     """
-    chosen = default_file() if file is None else Path(file)
-    if chosen is None:
+    named = None if file is None else Path(file)
+    if not records and named is None and default_file() is None:
         return Config()
-    document, problems = read_document(chosen)
-    config, wrong_values = build(Config(), document)
+    chosen = file_to_record_by(named)
+    document = read_document(chosen)
+    problems = list(document.problems)
+    given = document.values
+    config, wrong_values = build(Config(), given)
     problems += wrong_values
+    if records:
+        problems += _unsaid(given, {problem.path for problem in problems})
     problems += contradictions(config, {problem.path for problem in problems})
     if problems:
-        raise ConfigError(chosen, problems)
+        places = document.places
+        raise ConfigError(
+            chosen, (replace(p, place=p.place or places.get(p.path)) for p in problems)
+        )
     return config
+
+
+def _unsaid(given: object, wrong: Collection[str]) -> Iterator[Problem]:
+    """Yield the tracks whose source a document does not name.
+
+    The default is a device. A file that was cut short at the end of a line looks whole: it must not
+    have a microphone opened that the rest of it has turned off.
+    """
+    if not isinstance(given, dict):
+        return
+    tracks = given.get("tracks")
+    for name in TRACKS:
+        track = tracks.get(name) if isinstance(tracks, dict) else None
+        named = track if isinstance(track, dict) else {}
+        path = f"tracks.{name}"
+        if any(one == "tracks" or f"{one}.".startswith(f"{path}.") for one in wrong):
+            continue  # reported already, and perhaps for this
+        if named.get("source") is None and named.get("device") is None:
+            yield Problem(
+                path,
+                "nothing says where this track comes from",
+                "give it a device; or a source: portaudio (the default device), feed or none",
+            )

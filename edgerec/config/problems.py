@@ -1,10 +1,29 @@
-"""What is wrong with a configuration, said so that it can be put right."""
+"""What is wrong with a configuration, and how to fix it, in a bounded number of lines."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+MAX_SHOWN: Final = 20
+"""Problems that are listed: a file with more of them is not a configuration, or fails for one
+reason."""
+_SHOWN_CHARACTERS: Final = 60  # of a key or value, in a message
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """A character of the file, both numbers counted from 1."""
+
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        """Return it as editors show it."""
+        return f"line {self.line}, column {self.column}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,30 +31,49 @@ class Problem:
     """One thing to correct."""
 
     path: str
-    """The key, such as `recording.sample_rate`, or a line; empty: the file as a whole."""
+    """The key, such as `recording.sample_rate`; empty: the file as a whole."""
     problem: str
     hint: str
+    place: Place | None = None
+    """Where it stands in the file; None: at no one place."""
 
     def __str__(self) -> str:
         """Return it as a line for people."""
-        where = f"{self.path}: " if self.path else ""
+        where = "".join(f"{part}: " for part in (self.place, self.path) if part)
         return f"{where}{self.problem}; {self.hint}"
 
 
 class ConfigError(Exception):
-    """A configuration that can't be used, with everything that is wrong with it.
+    """A configuration that can't be used, with what is wrong with it.
 
     Attributes
     ----------
     file
         Where it came from.
     problems
-        At least one.
+        At least one and at most `MAX_SHOWN`, in the order of the file.
+    more
+        How many there are besides.
     """
 
     def __init__(self, file: Path, problems: Iterable[Problem]) -> None:
         self.file = file
-        self.problems = tuple(problems)
-        count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
+        found = sorted(problems, key=_order)
+        self.problems = tuple(found[:MAX_SHOWN])
+        self.more = len(found) - len(self.problems)
+        count = "1 problem" if len(found) == 1 else f"{len(found)} problems"
         lines = "".join(f"\n  {problem}" for problem in self.problems)
+        if self.more:
+            lines += f"\n  and {self.more} more"
         super().__init__(f"{file}: {count}{lines}")
+
+
+def shown(text: str, characters: int = _SHOWN_CHARACTERS) -> str:
+    """Return a text of a file as it goes into a message: short, and without control characters."""
+    if not text.isprintable():
+        text = json.dumps(text)
+    return text if len(text) <= characters else f"{text[:characters]}..."
+
+
+def _order(problem: Problem) -> tuple[bool, Place]:
+    return problem.place is None, problem.place or Place(0, 0)

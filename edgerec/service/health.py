@@ -59,7 +59,7 @@ def judge(
     sources
         Of the tracks that have one.
     warnings
-        Of the audio itself.
+        Of the audio itself, and of what is around the recorder.
     turns_trouble
         Why turns are no longer found; None: they are, or are not looked for.
     """

@@ -17,6 +17,7 @@ from edgerec.capture.feed import FeedSource
 from edgerec.clock import Clock, SystemClock
 from edgerec.config import Changes, Config
 from edgerec.service.announcements import Announcer
+from edgerec.service.health import Reason
 from edgerec.service.pipeline import Pipeline
 from edgerec.service.status import Facts, LastPublished, describe
 from edgerec.service.supervisor import Vitals
@@ -74,6 +75,7 @@ class Recorder:
         self._usage = RecentUsage()
         self._settled = threading.Condition()  # held to be woken, by each change
         self._closed = False
+        self._included: list[Callable[[], tuple[Reason, ...]]] = []
         self._root = StorageRoot(config.storage.root, require_mount=config.storage.require_mount)
         self._root.acquire()
         try:
@@ -161,6 +163,16 @@ class Recorder:
         if not self._closed:
             self._pipeline.capture.stop()
 
+    def include(self, reasons: Callable[[], tuple[Reason, ...]]) -> None:
+        """Have the status carry what something built around the recorder finds wrong.
+
+        Parameters
+        ----------
+        reasons
+            For any thread; must not wait.
+        """
+        self._included.append(reasons)
+
     def status(self) -> dict[str, object]:
         """Return how the recording is, as JSON values. For any thread."""
         built = self._pipeline
@@ -181,6 +193,7 @@ class Recorder:
                 taps=self.taps.count,
                 taps_lost_blocks=self.taps.lost_blocks,
                 echo=built.echo.known,
+                more=tuple(one for reasons in self._included for one in reasons()),
                 turns_trouble=built.turns.trouble if built.turns is not None else None,
             )
         )

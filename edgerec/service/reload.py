@@ -1,7 +1,8 @@
-"""Has the configuration changed, and what of it applies to the running service?
+"""Reload of the configuration, and the look whether its file is still one to start by.
 
 All of a file applies, or none of it: what is wrong with it, and what can't change while the
-service runs, is told all at once, and the service goes on as it was.
+service runs, is told all at once, and the service goes on as it was. That is a reason in the status
+until the file is right again: with a wrong one the next boot would not record.
 """
 
 from __future__ import annotations
@@ -16,12 +17,17 @@ from types import TracebackType
 from typing import Final, Protocol, Self
 
 from edgerec.capture.answers import RefusedError
-from edgerec.config import Changes, Config, ConfigError, changes_between
+from edgerec.config import Changes, Config, ConfigError, absences, changes_between, load_config
+from edgerec.service.health import Reason
 from edgerec.service.threads import ThreadMaker
 
 log = logging.getLogger(__name__)
 
-BUILT_IN: Final = Path("(built-in defaults)")
+LOOK_S: Final = 15.0  # as often as monitoring asks
+CLOSE_S: Final = 5.0  # a file system that never answers must not keep the service from ending
+
+FileState = tuple[int, int, int, int] | None
+_NEVER: Final = (0, 0, 0, 0)
 
 
 class Reloadable(Protocol):
@@ -38,14 +44,17 @@ class Reloadable(Protocol):
 
 
 class Reloader:
-    """Reads the configuration anew when it is asked to; a context manager.
+    """Reads the configuration again when it is asked to; a context manager.
 
-    `reload` is for any thread. A signal can only `ask`: a thread of its own does it then.
+    `reload` is for any thread. A signal can only `ask`: a thread of its own does it then, and looks
+    at the file every `LOOK_S`.
 
     Parameters
     ----------
-    find, load
-        Which file applies (None: the built-in defaults do), and what it says.
+    file
+        The one that the service was started with: it does not go on with another, nor without.
+    load
+        Reads it.
     then
         Called in turn with a configuration that applies from now on. They belong to what is built
         around the recorder, such as hooks; one that raises is logged.
@@ -54,19 +63,22 @@ class Reloader:
     def __init__(
         self,
         recorder: Reloadable,
+        file: Path,
         *,
-        find: Callable[[], Path | None],
-        load: Callable[[Path | None], Config],
+        load: Callable[[Path], Config] = load_config,
         then: Sequence[Callable[[Config], None]] = (),
         make_thread: ThreadMaker = threading.Thread,
     ) -> None:
         self._recorder = recorder
-        self._find = find
+        self._file = file
         self._load = load
         self._then = then
         self._lock = threading.Lock()
         self._asked: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._thread = make_thread(target=self._run, name="reloader", daemon=True)
+        self._seen: FileState = _NEVER
+        self._trouble: Reason | None = None
+        self._absent: tuple[Reason, ...] = ()
 
     def __enter__(self) -> Self:
         """Be there for signals."""
@@ -81,7 +93,13 @@ class Reloader:
     ) -> None:
         """Finish what was begun."""
         self._asked.put(False)
-        self._thread.join()
+        self._thread.join(CLOSE_S)
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        """What is wrong with the file, or missing of what it names; for any thread."""
+        trouble = self._trouble
+        return self._absent if trouble is None else (trouble, *self._absent)
 
     def ask(self) -> None:
         """Reload soon, and once for all that ask meanwhile; for signal handlers."""
@@ -100,10 +118,12 @@ class Reloader:
         """
         with self._lock:
             try:
+                self._seen = _state_of(self._file)  # before it is read: a later change is seen
                 config, changes = self._read()
                 self._recorder.apply(config, changes)
             except ConfigError as error:
                 log.error("the configuration is refused, the one before stays: %s", error)  # noqa: TRY400
+                self._trouble = _trouble(error)
                 raise
             except RefusedError as error:
                 log.error("the configuration is not reloaded why=%r", str(error))  # noqa: TRY400
@@ -111,21 +131,56 @@ class Reloader:
             log.info(
                 "the configuration is reloaded changed=%s", ",".join(changes.paths) or "nothing"
             )
+            self._trouble = None
             for apply in self._then:
                 self._tell(apply, config)
             return changes
 
+    def look(self) -> None:
+        """See whether the file is one to start by, where it has changed, and what is missing."""
+        with self._lock:
+            seen = _state_of(self._file)
+            if seen != self._seen:
+                self._seen = seen
+                self._look_into()
+        self._absent = tuple(
+            Reason(one.path.partition(".")[0], None, f"{one.path}: {one.problem}", one.hint)
+            for one in absences(self._recorder.config)
+        )
+
+    def _look_into(self) -> None:
+        try:
+            config = self._load(self._file)
+        except ConfigError as error:
+            log.warning("the configuration has changed, and would be refused: %s", error)
+            self._trouble = _trouble(error)
+            return
+        waits = changes_between(self._recorder.config, config).refused
+        if self._trouble is not None and not waits:
+            log.info("the configuration is right again")
+            self._trouble = None
+        elif self._trouble is not None:
+            self._trouble = _trouble(ConfigError(self._file, waits))
+
     def _run(self) -> None:
-        while self._asked.get():
+        self.look()
+        while True:
+            try:
+                asked = self._asked.get(timeout=LOOK_S)
+            except queue.Empty:
+                self.look()
+                continue
+            if not asked:
+                return
             with contextlib.suppress(ConfigError, RefusedError):  # it is logged
                 self.reload()
+            self.look()
 
     def _read(self) -> tuple[Config, Changes]:
-        file = self._find()
-        config = self._load(file)
+        config = self._load(self._file)
         changes = changes_between(self._recorder.config, config)
         if changes.refused:
-            raise ConfigError(file or BUILT_IN, changes.refused)
+            raise ConfigError(self._file, changes.refused)
         return config, changes
 
     @staticmethod
@@ -135,3 +190,25 @@ class Reloader:
         except Exception:
             # The recording goes on with it; what else there is must not make that uncertain.
             log.exception("a part of the service does not take the new configuration")
+
+
+def _state_of(file: Path) -> FileState:
+    """Return what changes with a file's content; None: it is not there."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
+
+
+def _trouble(error: ConfigError) -> Reason:
+    first, *others = error.problems
+    count = len(others) + error.more
+    more = f" (and {count} more)" if count else ""
+    return Reason(
+        "config",
+        None,
+        f"what {error.file} says does not apply: {first}{more}",
+        f"the service goes on as it was: correct {error.file}, try it with `edgerec check`, then "
+        "`edgerec reload`, or restart the service where that is needed",
+    )

@@ -70,6 +70,8 @@ class Facts:
     taps_lost_blocks: int = 0
     echo: EchoKnown = field(default_factory=EchoKnown)
     """What the microphone hears of the bot, over weeks."""
+    more: tuple[Reason, ...] = ()
+    """What is wrong around the recorder: its configuration file, hooks, metrics."""
     turns_trouble: str | None = None
     """Why turns are no longer found."""
 
@@ -80,7 +82,7 @@ def health_of(facts: Facts) -> Health:
         facts.sources,
         facts.writing,
         facts.space,
-        (*facts.heard.warnings, *facts.echo.reasons),
+        (*facts.heard.warnings, *facts.echo.reasons, *facts.more),
         facts.clock.raw_ns,
         turns_trouble=facts.turns_trouble,
     )

@@ -14,6 +14,10 @@ import pytest
 from edgerec import __version__, cli
 from edgerec.cli.exits import Exit
 from edgerec.config import ConfigError, Problem, load
+from tests import CHECKOUT
+
+EXAMPLE = str(CHECKOUT / "config" / "edgerec.yaml")
+GOOD = "tracks: {user: {source: simulated}, bot: {source: none}}\n"
 
 
 @pytest.fixture(autouse=True)
@@ -92,7 +96,7 @@ def test_output_that_nobody_reads_any_more_ends_the_command_quietly():
     reader, writer = os.pipe()
     os.close(reader)
     process = subprocess.run(
-        [sys.executable, "-m", "edgerec", "check", "--config", os.devnull],
+        [sys.executable, "-m", "edgerec", "check", "--config", EXAMPLE],
         env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
         stdout=writer,
         stderr=subprocess.PIPE,
@@ -104,7 +108,7 @@ def test_output_that_nobody_reads_any_more_ends_the_command_quietly():
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-@pytest.mark.parametrize("words", [["check", "--config", os.devnull], ["devices", "--help"]])
+@pytest.mark.parametrize("words", [["check", "--config", EXAMPLE], ["devices", "--help"]])
 def test_output_that_a_full_disk_does_not_take_is_told_in_a_line(words, unbuffered):
     with Path("/dev/full").open("w") as full:
         process = subprocess.run(
@@ -125,7 +129,7 @@ def test_a_failing_disk_that_is_not_the_output_s_keeps_its_traceback(stand_in):
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-@pytest.mark.parametrize(("words", "status"), [("check --config /dev/null", 0), ("dance", 2)])
+@pytest.mark.parametrize(("words", "status"), [(f"check --config {EXAMPLE}", 0), ("dance", 2)])
 def test_a_standard_stream_that_was_closed_is_missed_by_nothing(closed, words, status):
     process = subprocess.run(
         ["/bin/sh", "-c", f'exec "{sys.executable}" -m edgerec {words} {closed}'],
@@ -203,31 +207,54 @@ def test_version_is_the_package_s(capsys):
 
 def test_check_needs_neither_numpy_nor_portaudio():
     script = (
-        "import sys; from edgerec.cli import main; main(['check', '--config', '/dev/null']); "
+        "import sys; from edgerec.cli import main; main(['check', '--config', sys.argv[1]]); "
         "sys.exit(bool({'numpy', 'sounddevice', 'soxr'} & set(sys.modules)))"
     )
-    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+    subprocess.run([sys.executable, "-c", script, EXAMPLE], check=True, capture_output=True)
 
 
 def test_check_of_a_good_file_says_so(tmp_path, capsys):
     file = tmp_path / "kiosk.yaml"
-    file.write_text("kiosk_id: k1")
+    file.write_text(GOOD)
     assert cli.main(["check", "--config", str(file)]) == 0
     assert capsys.readouterr().out == f"{file}: ok\n"
     assert cli.main(["check", "--config", str(file), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"file": str(file), "ok": True, "problems": []}
+    assert json.loads(capsys.readouterr().out) == {
+        "file": str(file),
+        "ok": True,
+        "problems": [],
+        "more_problems": 0,
+        "warnings": [],
+    }
 
 
-def test_check_without_any_file_says_that_the_defaults_apply(capsys):
-    assert cli.main(["check"]) == 0
-    assert "built-in defaults" in capsys.readouterr().out
-    assert cli.main(["check", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["file"] is None
+@pytest.mark.parametrize("command", ["check", "trace"])
+def test_without_any_file_nothing_is_recorded_and_it_is_said_what_to_do(command, capsys):
+    assert cli.main([command]) == 78
+    assert "there is no configuration; name one by --config" in capsys.readouterr().err
+
+
+def test_check_without_any_file_says_so_in_json(capsys):
+    assert cli.main(["check", "--json"]) == 78
+    report = json.loads(capsys.readouterr().out)
+    assert (report["ok"], report["file"]) == (False, str(load.DEFAULT_FILE))
+
+
+def test_check_warns_of_what_is_not_on_this_machine_and_ends_with_0(tmp_path, capsys):
+    file = tmp_path / "kiosk.yaml"
+    file.write_text(f"{GOOD}hooks: {{on_chunk: [/no/such/program]}}\n")
+    assert cli.main(["check", "--config", str(file)]) == 0
+    out, err = capsys.readouterr()
+    assert out == f"{file}: ok\n"
+    assert err.startswith("warning: hooks.on_chunk: there is no program /no/such/program; ")
+    assert cli.main(["check", "--config", str(file), "--json"]) == 0
+    (warning,) = json.loads(capsys.readouterr().out)["warnings"]
+    assert warning["path"] == "hooks.on_chunk"
 
 
 def test_check_of_a_wrong_file_gives_every_problem_as_text_or_json(tmp_path, capsys):
     file = tmp_path / "kiosk.yaml"
-    file.write_text("kiosk: k1\nturns: {pre_roll_s: -1}")
+    file.write_text(f"kiosk: k1\nturns: {{pre_roll_s: -1}}\n{GOOD}")
     assert cli.main(["check", "--config", str(file)]) == 78
     out, err = capsys.readouterr()
     assert out == ""
@@ -238,4 +265,5 @@ def test_check_of_a_wrong_file_gives_every_problem_as_text_or_json(tmp_path, cap
     assert err == ""
     assert not report["ok"]
     assert [problem["path"] for problem in report["problems"]] == ["kiosk", "turns.pre_roll_s"]
-    assert set(report["problems"][0]) == {"path", "problem", "hint"}
+    assert set(report["problems"][0]) == {"path", "problem", "hint", "place"}
+    assert report["problems"][1]["place"] == {"line": 2, "column": 9}

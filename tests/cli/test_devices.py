@@ -62,7 +62,7 @@ def test_devices_that_cannot_be_listed_are_a_failure_with_a_hint(found, capsys):
 
 def configuration(tmp_path, text):
     file = tmp_path / "edgerec.yaml"
-    file.write_text(text)
+    file.write_text(f"{text}\n")
     return ["--config", str(file)]
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from edgerec.cli import interruption
 from edgerec.cli.interruption import Interruption
+from edgerec.cli.service_connection import ServiceConnection
 from edgerec.store.root import StorageRoot
 from edgerec.store.verify import verify
 from tests.rigs.run_process import Run, files
@@ -46,6 +47,52 @@ def test_sighup_has_the_configuration_read_again_and_the_recording_goes_on(run):
     ]
     assert "reload" in reasons
     assert verify(run.root).ok
+
+
+@pytest.mark.parametrize("text", [None, "", "# nothing yet\n", "kiosk_id: lobby", "kiosk_id: k\n"])
+def test_a_service_is_not_started_by_a_file_that_is_missing_empty_or_cut_short(run, text):
+    run.file.unlink() if text is None else run.file.write_text(text)
+    run.start()
+    status, said = run.finish()
+    assert status == 78
+    assert str(run.file) in said
+    assert not run.root.exists()
+
+
+def test_without_any_file_nothing_is_recorded_and_it_is_said_what_to_do(tmp_path):
+    script = (
+        "import sys; from pathlib import Path; from edgerec import cli; from edgerec.config import"
+        " load; load.DEFAULT_FILE = Path(sys.argv[1]); sys.exit(cli.main(['run']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "none.yaml")],
+        env={name: value for name, value in os.environ.items() if name != "EDGEREC_CONFIG"},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert done.returncode == 78
+    assert "there is no configuration; name one by --config" in done.stderr
+
+
+@pytest.mark.parametrize("text", [None, "", "kiosk_id: lobby\n"])
+def test_a_reload_without_its_file_changes_nothing_and_is_told_in_the_status(run, text):
+    with run.file.open("a") as file:
+        file.write(f"control: {{socket: {run.file.parent}/control.sock}}\n")
+    whole = run.file.read_text()
+    run.start()
+    run.wait_for("ready/**/*_000000_chunk.wav")
+    run.file.unlink() if text is None else run.file.write_text(text)
+    run.process.send_signal(signal.SIGHUP)
+    run.wait_to_hear("the configuration is refused, the one before stays")
+    with ServiceConnection(run.file.parent / "control.sock") as service:
+        assert "config" in {one["code"] for one in service.request("status", {})["reasons"]}
+        run.file.write_text(whole)
+        service.request("reload", {})
+        assert "config" not in {one["code"] for one in service.request("status", {})["reasons"]}
+    assert "reloaded changed=nothing" in run.end()
+    assert {Path(path).parts[-3] for path in files(run.root, "ready/**/*.wav")} == {"kiosk=k1"}
 
 
 FAILING = """

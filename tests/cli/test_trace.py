@@ -14,7 +14,7 @@ from edgerec.cli import trace as trace_command
 from tests.rigs import deaths
 from tests.rigs.waiting import PATIENCE_S, wait_for
 
-SIMULATED = "tracks: {user: {source: simulated}, bot: {source: simulated}}"
+SIMULATED = "tracks: {user: {source: simulated}, bot: {source: simulated}}\n"
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_an_interrupt_ends_a_trace_in_good_order(trace, tmp_path):
     assert len(list(open_input(tmp_path / "u.trace", "user"))) > 1
 
 
-ABSENT = "tracks: {user: {device: no such microphone}}"
+ABSENT = "tracks: {user: {device: no such microphone}, bot: {source: none}}\n"
 
 
 def test_a_device_that_delivers_nothing_is_a_failure_that_says_why(trace):
@@ -112,7 +112,7 @@ def test_the_time_of_a_trace_is_over_though_its_device_never_opened(
     ("arguments", "config", "says"),
     [
         ([], SIMULATED, "give --user FILE"),
-        (["--bot", "b"], "tracks: {bot: {source: none}}", "tracks.bot.source is none"),
+        (["--bot", "b"], SIMULATED.replace("simulated}}", "none}}"), "tracks.bot.source is none"),
     ],
 )
 def test_what_cannot_be_traced_is_a_usage_error(trace, arguments, config, says):

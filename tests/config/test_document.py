@@ -12,47 +12,51 @@ from edgerec.config import Config, ConfigError, document, load_config
 
 def test_syntax_error_names_its_line(problems_of):
     (line,) = problems_of("kiosk_id: k1\nrecording: [\n")
-    assert line.startswith("line 3, column 1: ")
+    assert line.startswith("line 4, column 1: ")
+    assert "a quote or bracket is left open, or the file was cut short" in line
 
 
 def test_bytes_that_are_not_utf_8_name_their_line(problems_of):
     assert problems_of(b"# one\nkiosk_id: caf\xe9\n") == [
-        "line 2: not UTF-8 text; save the file as UTF-8"
+        "line 2, column 14: not UTF-8 text; save the file as UTF-8"
     ]
 
 
 def test_control_character_names_its_line(problems_of):
-    assert problems_of("a: 1\nb: \x07\n") == ["line 2: control character '\\x07'; remove it"]
+    (line,) = problems_of("a: 1\nb: \x07\n")
+    assert line.startswith("line 2, column 4: control character '\\x07'; remove it")
 
 
 def test_impossible_date_is_a_problem_and_no_traceback(problems_of):
     (line,) = problems_of("kiosk_id: 2026-13-01")
-    assert "month must be in 1..12" in line
+    assert "2026-13-01 is not allowed" in line
 
 
 def test_python_objects_are_not_made(problems_of):
     (line,) = problems_of("kiosk_id: !!python/object/apply:os.getcwd []")
-    assert "could not determine a constructor" in line
+    assert "tag tag:yaml.org,2002:python/object/apply:os.getcwd is not allowed" in line
 
 
 def test_file_of_any_length_is_read_no_further_than_the_limit(problems_of):
-    within = "#" * document.MAX_BYTES
-    (line,) = problems_of(within + "#")
+    within = "{}\n".ljust(document.MAX_BYTES, "#").encode()
+    (line,) = problems_of(within + b"#")
     assert f"longer than {document.MAX_BYTES} bytes" in line
 
 
 def test_file_of_exactly_the_limit_is_read(load_text):
-    assert load_text("#" * document.MAX_BYTES) == Config()
+    assert load_text("{}\n".ljust(document.MAX_BYTES - 1, "#")) == Config()
 
 
-def test_alias_is_refused_before_it_can_multiply(problems_of):
+def test_anchor_and_alias_are_refused_before_they_can_multiply(problems_of):
     (line,) = problems_of("recording: &all {}\nstorage: *all\n")
-    assert line == "line 2, column 10: alias *all is not allowed; write the value out"
+    assert line.startswith("line 1, column 12: anchor &all is not allowed; ")
+    (line,) = problems_of("kiosk_id: a\nstorage: *all\n")
+    assert line.startswith("line 2, column 10: alias *all is not allowed; write the value out")
 
 
 @pytest.mark.parametrize("opening", ["[", "- ", "{a: "])
 def test_nesting_is_refused_before_it_exhausts_the_parser(problems_of, opening):
-    (line,) = problems_of(opening * 100_000)
+    (line,) = problems_of(opening * 15_000)
     # PyYAML from 6.0.4 on has a limit of its own, which its look-ahead may meet first.
     assert f"nested more than {document.MAX_DEPTH} deep" in line or "nesting depth" in line
 
@@ -77,7 +81,8 @@ def test_any_bytes_give_a_config_or_a_config_error(tmp_path_factory, data):
 def test_a_pipe_is_not_waited_for(tmp_path):
     pipe = tmp_path / "edgerec.yaml"
     os.mkfifo(pipe)
-    assert load_config(pipe) == Config()
+    with pytest.raises(ConfigError, match="nothing is set in it"):
+        load_config(pipe)
 
 
 @pytest.mark.parametrize(
@@ -97,15 +102,15 @@ def test_what_pyyaml_cannot_construct_is_a_problem_and_no_traceback(problems_of,
 
 def test_many_sections_side_by_side_are_not_deep(problems_of):
     text = "\n".join(f"section{n}: {{}}" for n in range(document.MAX_DEPTH + 1))
-    assert len(problems_of(text)) == document.MAX_DEPTH + 1
+    assert all(": unknown; " in line for line in problems_of(text))
 
 
 def test_key_given_twice_is_reported_with_both_lines(problems_of):
     assert problems_of("storage:\n  root: /a\n  root: /b\n") == [
-        "storage.root: given twice, in lines 2 and 3; remove one"
+        "line 3, column 3: storage.root: given twice, first in line 2; remove one"
     ]
     assert problems_of("{storage: {}, storage: {}}") == [
-        "storage: given twice, in lines 1 and 1; remove one"
+        "line 1, column 15: storage: given twice, first in line 1; remove one"
     ]
 
 
@@ -114,5 +119,5 @@ def test_both_parsers_of_pyyaml_give_the_same(monkeypatch, problems_of, load_tex
     with_c = load_text(text)
     monkeypatch.setattr(document, "_Loader", yaml.SafeLoader)
     assert load_text(text) == with_c
-    (line,) = problems_of("- " * 100_000)
+    (line,) = problems_of("- " * 15_000)
     assert "deep" in line

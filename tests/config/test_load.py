@@ -11,8 +11,8 @@ from edgerec.config import Config, ConfigError, load, load_config
 # What a good file gives
 
 
-@pytest.mark.parametrize("text", ["", "# nothing\n", "{}", "recording:\ntracks:\n  bot:\n"])
-def test_empty_file_and_empty_sections_mean_the_defaults(load_text, text):
+@pytest.mark.parametrize("text", ["{}", "---\n{}", "recording:\ntracks:\n  bot:\n#\nstorage: {}"])
+def test_empty_mapping_and_empty_sections_mean_the_defaults(load_text, text):
     assert load_text(text) == Config()
 
 
@@ -75,22 +75,24 @@ def test_kiosk_without_an_id_has_the_host_name_made_fit_for_a_folder(monkeypatch
 # Which file
 
 
-def test_without_any_file_the_built_in_defaults_apply(monkeypatch, tmp_path):
+def test_without_any_file_nothing_is_recorded_and_paths_are_the_defaults(monkeypatch, tmp_path):
     monkeypatch.delenv("EDGEREC_CONFIG", raising=False)
     monkeypatch.setattr(load, "DEFAULT_FILE", tmp_path / "none.yaml")
     assert config_package.default_file() is None
-    assert load_config() == Config()
+    assert load_config(records=False) == Config()
+    with pytest.raises(ConfigError, match="there is no configuration; name one by --config"):
+        load_config()
 
 
 def test_default_file_that_is_there_applies_and_the_variable_wins_over_it(monkeypatch, tmp_path):
     standard, named = tmp_path / "standard.yaml", tmp_path / "named.yaml"
-    standard.write_text("kiosk_id: standard")
-    named.write_text("kiosk_id: named")
+    standard.write_text("kiosk_id: standard\n")
+    named.write_text("kiosk_id: named\n")
     monkeypatch.setattr(load, "DEFAULT_FILE", standard)
     monkeypatch.delenv("EDGEREC_CONFIG", raising=False)
-    assert load_config().kiosk_id == "standard"
+    assert load_config(records=False).kiosk_id == "standard"
     monkeypatch.setenv("EDGEREC_CONFIG", str(named))
-    assert load_config().kiosk_id == "named"
+    assert load_config(records=False).kiosk_id == "named"
 
 
 def test_missing_file_that_was_named_is_an_error_and_not_the_defaults(monkeypatch, tmp_path):

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from edgerec.config import Config, ConfigError, Problem
+from edgerec.config import Config, ConfigError, HooksConfig, MetricsConfig, Problem, load_config
 from edgerec.service.reload import Reloader
-from tests.rigs.waiting import PATIENCE_S
+from tests.rigs.waiting import PATIENCE_S, wait_for
 
 
 class Service:
@@ -24,7 +24,7 @@ class Service:
 
 
 def reloader(service, config, **options):
-    return Reloader(service, find=lambda: Path("kiosk.yaml"), load=lambda file: config, **options)
+    return Reloader(service, Path("kiosk.yaml"), load=lambda file: config, **options)
 
 
 def test_what_the_file_says_applies_and_everybody_is_told():
@@ -43,7 +43,7 @@ def test_a_wrong_file_is_refused_whole_and_what_was_running_stays(caplog):
         raise ConfigError(file, [Problem("a", "wrong", "fix"), Problem("b", "wrong", "fix")])
 
     with pytest.raises(ConfigError) as refused:
-        Reloader(service, find=lambda: Path("kiosk.yaml"), load=load).reload()
+        Reloader(service, Path("kiosk.yaml"), load=load).reload()
     assert len(refused.value.problems) == 2
     assert service.config == Config()
     (line,) = caplog.messages
@@ -76,3 +76,120 @@ def test_a_signal_has_it_done_by_another_thread():
         asked.ask()
         assert service.applied.wait(PATIENCE_S)
     assert service.config.kiosk_id == "lobby"
+
+
+# What the status says of the file
+
+GOOD = "tracks: {user: {source: simulated}, bot: {source: none}}\n"
+
+
+@pytest.fixture
+def kiosk(tmp_path):
+    """A service that was started with a file, its reloader, and the file."""
+    file = tmp_path / "kiosk.yaml"
+    file.write_text(GOOD)
+    service = Service()
+    service.config = load_config(file)
+    watching = Reloader(service, file)
+    watching.look()
+    return service, watching, file
+
+
+def refused(watching):
+    with pytest.raises(ConfigError):
+        watching.reload()
+
+
+def reasons(watching):
+    watching.look()
+    return [(one.code, one.track) for one in watching.reasons]
+
+
+@pytest.mark.parametrize(
+    "text", [None, "", "# nothing\n", GOOD[:-1], GOOD[:30], "tracks:\n", GOOD + "recordin: {}\n"]
+)
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_file_that_would_be_refused_is_a_reason_until_it_is_right(kiosk, text, asked):
+    service, watching, file = kiosk
+    before = service.config
+    assert reasons(watching) == []
+    file.unlink() if text is None else file.write_text(text)
+    if asked:
+        refused(watching)
+    assert reasons(watching) == reasons(watching) == [("config", None)]
+    (reason,) = watching.reasons
+    assert str(file) in reason.why
+    assert "edgerec check" in reason.hint
+    assert service.config is before
+    file.write_text(GOOD)
+    assert reasons(watching) == []
+
+
+def test_what_needs_a_restart_is_a_reason_only_once_it_was_refused(kiosk):
+    _, watching, file = kiosk
+    file.write_text(f"{GOOD}storage: {{root: /elsewhere/edgerec}}\n")
+    assert reasons(watching) == []  # the next start takes it
+    refused(watching)
+    assert reasons(watching) == [("config", None)]
+    assert "storage.root: can't change while the service runs" in watching.reasons[0].why
+    file.write_text(f"{GOOD}kiosk_id: lobby\n")
+    assert reasons(watching) == []
+
+
+def test_a_refusal_goes_with_the_reload_that_succeeds(kiosk):
+    service, watching, file = kiosk
+    file.write_text("tracks: {}\n")
+    refused(watching)
+    file.write_text(f"{GOOD}kiosk_id: lobby\n")
+    watching.reload()
+    assert service.config.kiosk_id == "lobby"
+    assert watching.reasons == ()
+
+
+def test_a_file_that_does_not_change_is_not_read_again(kiosk, monkeypatch):
+    _, watching, _ = kiosk
+    monkeypatch.setattr(watching, "_load", lambda file: pytest.fail("read"))
+    watching.look()
+
+
+def test_many_problems_are_told_by_the_first_and_a_number(kiosk):
+    _, watching, file = kiosk
+    file.write_text(GOOD + "".join(f"key{n}: 1\n" for n in range(1_000)))
+    assert reasons(watching) == [("config", None)]
+    assert "key0: unknown" in watching.reasons[0].why
+    assert "(and 999 more)" in watching.reasons[0].why
+    assert len(watching.reasons[0].why) < 500
+
+
+def test_the_file_it_was_started_with_stays_the_one_though_another_appears(kiosk, monkeypatch):
+    service, watching, file = kiosk
+    other = file.with_name("other.yaml")
+    other.write_text(f"{GOOD}kiosk_id: other\n")
+    monkeypatch.setenv("EDGEREC_CONFIG", str(other))
+    file.unlink()
+    refused(watching)
+    assert service.config.kiosk_id is None
+
+
+def test_what_a_configuration_names_and_is_not_there_is_a_reason_while_it_is_not(kiosk, tmp_path):
+    service, watching, _ = kiosk
+    program, folder = tmp_path / "notify", tmp_path / "metrics"
+    service.config = replace(
+        service.config,
+        hooks=HooksConfig(on_chunk=(str(program),)),
+        metrics=MetricsConfig(textfile=folder / "edgerec.prom"),
+    )
+    assert reasons(watching) == [("hooks", None), ("metrics", None)]
+    program.write_text("#!/bin/sh\n")
+    folder.mkdir()
+    assert reasons(watching) == [("hooks", None)]
+    assert "can't be run" in watching.reasons[0].why
+    program.chmod(0o755)
+    assert reasons(watching) == []
+
+
+def test_a_thread_of_its_own_looks_from_the_start_on(kiosk, tmp_path):
+    service, watching, _ = kiosk
+    service.config = replace(service.config, hooks=HooksConfig(on_turn=("/no/such/program",)))
+    with watching:
+        wait_for(lambda: watching.reasons)

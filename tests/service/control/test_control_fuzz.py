@@ -49,7 +49,7 @@ def rig(tmp_path, monkeypatch):
 def path(rig, tmp_path):
     """The control socket of that recorder; its clients' time stands still."""
     config = rig.recorder.config
-    reloader = Reloader(rig.recorder, find=lambda: None, load=lambda file: config)
+    reloader = Reloader(rig.recorder, tmp_path / "kiosk.yaml", load=lambda file: config)
     path = tmp_path / "control.sock"
     commands = commands_of(rig.recorder, reloader)
     with ControlSocket(path) as listening, Control(listening, commands, FakeClock()):
