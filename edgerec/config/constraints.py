@@ -5,7 +5,13 @@ from __future__ import annotations
 import re
 import string
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
+
+_SHARED_FOLDERS: Final = re.compile(  # of the Filesystem Hierarchy Standard, without the first /
+    "|bin|boot|dev|dev/shm|etc|home|home/[^/]+|lib(32|64|x32)?|media|mnt|opt|proc|root|run"
+    "|run/(lock|user)|sbin|srv|sys|tmp|usr|usr/[^/]+|var"
+    "|var/(backups|cache|lib|local|lock|log|mail|opt|run|spool|tmp)"
+)
 
 
 class Constraint(Protocol):
@@ -101,6 +107,26 @@ class AbsolutePath:
         text = str(value)
         fits = "\0" not in text and len(text.encode()) <= self.max_bytes
         return text.startswith("/") and text.endswith(self.ending) and fits
+
+
+@dataclass(frozen=True, slots=True)
+class OwnFolder:
+    """The path of a folder that nothing else is kept in.
+
+    Folders are made in it and files deleted, its owner and mode may be changed, and a sync job is
+    pointed at it: that is for no folder which belongs to the system, or to all of a user's files.
+    """
+
+    expected: str = (
+        "from / on, of at most 4095 bytes and without .., to a folder of edgerec's own, "
+        "such as /srv/edgerec"
+    )
+
+    def allows(self, value: object) -> bool:
+        """Tell whether it is such a path, by its words alone: links are not followed."""
+        folders = [part for part in str(value).split("/") if part not in ("", ".")]
+        is_shared = _SHARED_FOLDERS.fullmatch("/".join(folders)) is not None
+        return AbsolutePath().allows(value) and ".." not in folders and not is_shared
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from edgerec.config.constraints import (
     Command,
     EnvironmentVariables,
     Matches,
+    OwnFolder,
 )
 
 SAMPLE_BYTES: Final = 2  # buffer_size counts 16-bit samples
@@ -43,7 +44,6 @@ _Device = Annotated[
     str, Matches(r"[^\0\n]+", "that is a device's name, a part of it, or its stable id")
 ]
 _Variables = Annotated[Mapping[str, str], EnvironmentVariables()]
-_Path = Annotated[Path, AbsolutePath()]
 _FileHook = Annotated[tuple[str, ...], Command(("path", "sidecar", "kind"))]
 _StateHook = Annotated[tuple[str, ...], Command(("state",))]
 _DeviceRate = Annotated[int, Between(MIN_RATE_HZ, MAX_RATE_HZ, "Hz")]
@@ -154,7 +154,7 @@ class TurnsConfig:
 class StorageConfig:
     """Where the files are, and how soon they are durable."""
 
-    root: _Path = Path("/var/lib/edgerec")
+    root: Annotated[Path, OwnFolder()] = Path("/var/lib/edgerec")
     require_mount: bool = False
     """Refuse to record into a root that is on the file system of `/`."""
     # Two minutes at 48 kHz are 35 MB of ring; a disk that stalls for longer is broken.

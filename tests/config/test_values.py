@@ -95,6 +95,45 @@ def test_wrong_value_is_named_with_what_was_expected(problems_of, text, line):
     assert line in problem
 
 
+@pytest.mark.parametrize(
+    "root",
+    [
+        "/",
+        "//",
+        "/./",
+        "/etc",
+        "/etc/",
+        "/usr",
+        "/usr/share",
+        "/var",
+        "/var/lib",
+        "/home",
+        "/home/pi",
+        "/home/pi/",
+        "/root",
+        "/tmp",
+        "/srv",
+        "/mnt",
+        "//srv//",
+        "/./srv",
+        "/srv/../etc",
+        "/home/pi/..",
+        "/run",
+    ],
+)
+def test_a_storage_root_that_is_not_edgerec_s_own_is_refused(problems_of, root):
+    (problem,) = problems_of(f"storage: {{root: {root}}}")
+    assert f'"{root}" is not allowed' in problem
+    assert "to a folder of edgerec's own, such as /srv/edgerec" in problem
+
+
+@pytest.mark.parametrize(
+    "root", ["/srv/edgerec", "/data", "/home/pi/recordings", "/media/usb", "/mnt/disk/", "/tmp/x"]
+)
+def test_a_storage_root_of_its_own_is_taken(load_text, root):
+    assert load_text(f"storage: {{root: {root}}}").storage.root == Path(root)
+
+
 def test_good_hook_is_taken_as_it_stands(load_text):
     config = load_text('hooks: {on_chunk: [notify, "{path}", "{{x}}"]}')
     assert config.hooks.on_chunk == ("notify", "{path}", "{{x}}")
@@ -110,7 +149,7 @@ def test_channels_are_a_number_or_a_list(load_text, text, channels, sent):
 
 def test_long_wrong_value_is_cut_in_the_message(problems_of):
     (problem,) = problems_of(f"storage: {{root: {'x' * 5000}}}")
-    assert len(problem) < 200
+    assert len(problem) < 250
 
 
 def test_number_of_any_size_is_compared_without_a_traceback(problems_of):
