@@ -1,4 +1,4 @@
-"""What time is it, on which clock: the only module that asks.
+"""The machine's clocks, and whether its wall clock can be trusted: the only module that asks.
 
 The timeline runs on CLOCK_MONOTONIC_RAW, which no NTP slew bends. CLOCK_MONOTONIC (for outside
 marks and sidecars) and the wall clock are reached through a `ClockReading`: all three, read at
@@ -14,6 +14,10 @@ from pathlib import Path
 from typing import Final, Protocol
 
 BOOT_ID_FILE: Final = Path("/proc/sys/kernel/random/boot_id")
+RTC_FOLDER: Final = Path("/sys/class/rtc")
+RTC_AGREES_S: Final = 3600  # what 100 ppm are in a year without a boot, which sets one by the other
+RTC_LOOK_NS: Final = 10 * 1_000_000_000  # its driver may come late
+PLAUSIBLE_S: Final = 20 * 365 * 86_400  # no kiosk is that much older than its software
 
 _LIBC: Final = ctypes.CDLL(None)
 _STA_UNSYNC: Final = 0x0040  # linux/timex.h: the kernel was never told, or lost, the true time
@@ -31,7 +35,7 @@ class ClockReading:
     utc_ns: int
     """CLOCK_REALTIME, since 1970."""
     utc_trusted: bool
-    """The kernel says its wall clock is synchronised."""
+    """The kernel says its wall clock is synchronised, or the operator has confirmed its RTC."""
     utc_error_ms: float | None
     """The kernel's bound on the wall clock's error; None when it has none."""
 
@@ -49,7 +53,19 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's own clocks."""
+    """The machine's own clocks.
+
+    Parameters
+    ----------
+    trust_rtc
+        The operator confirms that a battery-backed clock (RTC) sets the wall clock right at boot:
+        it is trusted without being synchronised, once the RTC is found to agree with it.
+    """
+
+    def __init__(self, *, trust_rtc: bool = False) -> None:
+        self._trust_rtc = trust_rtc
+        self._rtc_agreed = False
+        self._next_look_ns = 0
 
     def now_ns(self) -> int:
         """Return the time on CLOCK_MONOTONIC_RAW."""
@@ -61,7 +77,47 @@ class SystemClock:
         synchronised, error_ms = kernel_clock_state()
         if error_ms is not None:
             error_ms += spread / 1e6
-        return ClockReading(raw, monotonic, utc, synchronised, error_ms)
+        trusted = synchronised or (self._trust_rtc and self._rtc_agrees(raw, utc))
+        return ClockReading(raw, monotonic, utc, trusted, error_ms)
+
+    def _rtc_agrees(self, raw_ns: int, utc_ns: int) -> bool:
+        """Tell whether it ever did; from then on the two only drift apart."""
+        if not self._rtc_agreed and raw_ns >= self._next_look_ns:
+            self._next_look_ns = raw_ns + RTC_LOOK_NS
+            self._rtc_agreed = rtc_trouble(utc_ns) is None
+        return self._rtc_agreed
+
+
+def rtc_trouble(utc_ns: int, folder: Path = RTC_FOLDER) -> str | None:
+    """Return why no battery-backed clock confirms the wall clock; None: one does.
+
+    One whose battery is empty begins again at 1970 or 2000, and sets the wall clock to that: a time
+    before the software was installed is not believed.
+    """
+    utc_s = utc_ns // 1_000_000_000
+    trouble = "there is no battery-backed clock"
+    try:
+        installed_s = round(Path(__file__).stat().st_mtime)
+        clocks = sorted(folder.glob("rtc*/since_epoch"))
+    except OSError as error:
+        return f"{folder} can't be looked at: {error.strerror}"
+    for clock in clocks:
+        name = clock.parent.name
+        try:
+            ahead_s = int(clock.read_text()) - utc_s
+        except (OSError, ValueError):
+            trouble = f"{name} can't be read"
+            continue
+        if abs(ahead_s) > RTC_AGREES_S:
+            trouble = f"{name} is {abs(ahead_s)} s {'ahead of' if ahead_s > 0 else 'behind'} it"
+        elif not installed_s <= utc_s <= installed_s + PLAUSIBLE_S:
+            installed = time.strftime("%Y-%m-%d", time.gmtime(installed_s))
+            trouble = (
+                f"{name} is no date after the installation of {installed}: is its battery empty"
+            )
+        else:
+            return None
+    return trouble
 
 
 def raw_now_ns() -> int:

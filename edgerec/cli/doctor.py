@@ -96,7 +96,7 @@ def _examine(named: Path | None, socket: Path | None) -> Iterator[Finding]:
     yield from check_permissions(config)
     yield from check_disk(config)
     yield from check_turns(config)
-    yield from check_clock()
+    yield from check_clock(trust_rtc=config.storage.trust_rtc)
     yield from check_power()
     status, why_not = _ask(socket or config.control.socket)
     yield from check_service(status, why_not)
@@ -114,7 +114,8 @@ def _chirp(file: Path | None, output: str | None) -> list[Finding]:
     try:
         config = load_config(file)
         check = play_and_record(config, player_command(config, output))
-        return [*judge_sound(config, check), *log_chirp(config, check, SystemClock().read())]
+        now = SystemClock(trust_rtc=config.storage.trust_rtc).read()
+        return [*judge_sound(config, check), *log_chirp(config, check, now)]
     except ConfigError:
         fix = "put the configuration right first"
         return [Finding("chirp", "failure", "not tried: nothing says which devices", fix)]

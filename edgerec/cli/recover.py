@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     path = storage.root
     try:
         with StorageRoot(path, require_mount=storage.require_mount, must_exist=True) as root:
-            recovery = recover(root, stamp_now(SystemClock()))
+            recovery = recover(root, stamp_now(SystemClock(trust_rtc=storage.trust_rtc)))
     except StoreError as error:
         print(error, file=sys.stderr)
         return Exit.FAILED

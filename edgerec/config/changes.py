@@ -19,6 +19,7 @@ RESTART: Final = (
     "storage.root",
     "storage.require_mount",
     "storage.stall_seconds",
+    "storage.trust_rtc",
     "control",
 )
 """Sections and settings that only a new process can have."""

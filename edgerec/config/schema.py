@@ -161,6 +161,8 @@ class StorageConfig:
     stall_seconds: Annotated[float, Between(1, 120, "s")] = 30
     sync_seconds: Annotated[float, Between(0.1, 60, "s")] = 1.0
     utc_wait_s: Annotated[float, Between(0, 86_400, "s")] = 300
+    trust_rtc: bool = False
+    """The wall clock is right from the boot on, by a battery-backed clock."""
 
 
 @dataclass(frozen=True, slots=True)

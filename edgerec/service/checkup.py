@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from edgerec.clock import kernel_clock_state
+from edgerec.clock import SystemClock, kernel_clock_state, rtc_trouble
 from edgerec.config import Config
 from edgerec.service.parts import track_configs
 from edgerec.store.disk import StoreError
@@ -127,7 +127,10 @@ def _disk_speed(folder: Path, now_s: Callable[[], float]) -> Finding:
 
 
 def check_clock(
+    *,
+    trust_rtc: bool = False,
     state: Callable[[], tuple[bool, float | None]] = kernel_clock_state,
+    rtc: Callable[[int], str | None] = rtc_trouble,
 ) -> Iterator[Finding]:
     """Look whether somebody keeps the wall clock right."""
     synchronised, error_ms = state()
@@ -135,13 +138,24 @@ def check_clock(
         bound = "" if error_ms is None else f", within {error_ms:.0f} ms"
         yield Finding("clock", "ok", f"the wall clock is synchronised{bound}")
         return
-    yield Finding(
-        "clock",
-        "note",
-        "the wall clock is not synchronised: files wait for it up to storage.utc_wait_s, and "
-        "their names may be wrong",
-        "timedatectl set-ntp true; with no network, a battery-backed clock",
+    trouble = rtc(SystemClock().read().utc_ns)
+    if trust_rtc and trouble is None:
+        told = "the wall clock is trusted for its battery-backed clock: storage.trust_rtc"
+        yield Finding("clock", "ok", told)
+        return
+    told = (
+        "the wall clock is not synchronised: files wait for it up to storage.utc_wait_s, and their "
+        "names may be wrong"
     )
+    if trust_rtc:
+        told += f"; storage.trust_rtc does not help: {trouble}"
+        yield Finding("clock", "warning", told, "see `timedatectl`; replace the clock's battery")
+    elif trouble is None:
+        fix = "timedatectl set-ntp true; with no network, storage.trust_rtc: true if it is right"
+        yield Finding("clock", "note", told, fix)
+    else:
+        fix = "timedatectl set-ntp true; with no network, a battery-backed clock"
+        yield Finding("clock", "note", told, fix)
 
 
 def check_turns(

@@ -68,7 +68,7 @@ class Recorder:
         """What happens, for whoever subscribes to it."""
         self.threads = Threads(on_failure=self.stop)
         """For whoever serves it with a thread of its own: one that fails ends the recorder."""
-        self._clock = clock or SystemClock()
+        self._clock = clock or SystemClock(trust_rtc=config.storage.trust_rtc)
         self._on_published = on_published
         self._started_ns = self._clock.now_ns()
         self._last_published: LastPublished | None = None

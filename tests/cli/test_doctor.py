@@ -13,7 +13,7 @@ from edgerec.service.checkup import Finding
 @pytest.fixture
 def config(tmp_path, monkeypatch):
     """A configuration that needs no device, on a machine with its clock set."""
-    monkeypatch.setattr(doctor, "check_clock", lambda: [Finding("clock", "ok", "right")])
+    monkeypatch.setattr(doctor, "check_clock", lambda **how: [Finding("clock", "ok", "right")])
     monkeypatch.setattr(doctor, "check_power", list)
     monkeypatch.setattr(doctor, "check_disk", lambda config: [])
     file = tmp_path / "edgerec.yaml"

@@ -53,6 +53,7 @@ def test_some_settings_hold_for_all_of_a_session(sections):
         ({"storage": {"root": "/elsewhere"}}, "storage.root"),
         ({"storage": {"require_mount": True}}, "storage.require_mount"),
         ({"storage": {"stall_seconds": 60}}, "storage.stall_seconds"),
+        ({"storage": {"trust_rtc": True}}, "storage.trust_rtc"),
         ({"control": {"socket": "/elsewhere"}}, "control.socket"),
         ({"recording": {"enable_turn_audio": True}}, "recording.enable_turn_audio"),
         ({"control": {"group": "staff"}}, "control.group"),

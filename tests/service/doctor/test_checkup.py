@@ -77,10 +77,30 @@ def test_a_disk_that_fails_is_told_and_not_raised(tmp_path, monkeypatch):
 
 
 def test_the_clock_is_told_either_way():
-    assert found(check_clock(lambda: (True, 12.3))) == [
+    assert found(check_clock(state=lambda: (True, 12.3))) == [
         ("ok", "the wall clock is synchronised, within 12 ms")
     ]
-    assert found(check_clock(lambda: (False, None)))[0][0] == "note"
+    assert found(check_clock(state=lambda: (False, None)))[0][0] == "note"
+
+
+@pytest.mark.parametrize(
+    ("trust_rtc", "trouble", "severity", "says"),
+    [
+        (True, None, "ok", "trusted for its battery-backed clock"),
+        (True, "rtc0 can't be read", "warning", "storage.trust_rtc does not help: rtc0 can't be"),
+        (False, None, "note", "not synchronised"),
+        (False, "there is no battery-backed clock", "note", "not synchronised"),
+    ],
+)
+def test_a_battery_backed_clock_is_told_where_it_is_and_where_it_is_not(
+    trust_rtc, trouble, severity, says
+):
+    (finding,) = check_clock(
+        trust_rtc=trust_rtc, state=lambda: (False, None), rtc=lambda utc_ns: trouble
+    )
+    assert finding.severity == severity
+    assert says in finding.told
+    assert ("storage.trust_rtc: true" in finding.fix) == (not trust_rtc and trouble is None)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,11 @@
 """The threads together, on devices that deliver as fast as they are asked."""
 
 import threading
+from dataclasses import replace
 
 import pytest
 
+from edgerec import clock
 from edgerec.audio import TRACKS, GapReason, StreamEnded
 from edgerec.capture.faults import Absence
 from edgerec.capture.virtual_device import Handover
@@ -93,3 +95,15 @@ def test_a_root_that_is_held_is_refused_before_any_device_is_opened(tmp_path, so
     with StorageRoot(tmp_path / "root"), pytest.raises(RootHeldError):
         Recorder(config(tmp_path / "root"), clock=RunningClock())
     assert not any(source.closed for source in sources.values())
+
+
+@pytest.mark.parametrize("trust_rtc", [True, False])
+def test_an_unsynchronised_clock_is_trusted_where_the_configuration_says_so(
+    tmp_path, sources, monkeypatch, trust_rtc
+):
+    monkeypatch.setattr(clock, "kernel_clock_state", lambda: (False, None))
+    monkeypatch.setattr(clock, "rtc_trouble", lambda utc_ns: None)
+    asked = config(tmp_path / "root", auto_start=False)
+    storage = replace(asked.storage, trust_rtc=trust_rtc)
+    with Recorder(replace(asked, storage=storage)) as recorder:
+        assert recorder.status()["clock"]["trusted"] is trust_rtc
