@@ -1,4 +1,4 @@
-"""Which options do commands share, and what do they mean?"""
+"""Options that commands share, and what they mean."""
 
 from __future__ import annotations
 

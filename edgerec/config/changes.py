@@ -1,4 +1,4 @@
-"""What has to happen for another configuration to apply while the service runs?
+"""What has to happen for another configuration to apply while the service runs.
 
 Most settings apply at once and touch no capture. Some belong to a session from its first frame on:
 another session begins. Some belong to the process: they are refused, and it has to be started anew.

@@ -1,4 +1,4 @@
-"""Which values may a setting have, beyond its type?"""
+"""Constraints on the values of a setting, beyond its type."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which settings, each right on its own, can't be right together?"""
+"""Settings that are right each on its own, and can't be right together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which settings are there, of what type, in what range, with what default?
+"""The settings: their types, ranges and defaults.
 
 The one place that says so: `build` checks a file against these annotations, and
 `config/edgerec.yaml` explains them to operators.

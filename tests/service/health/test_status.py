@@ -3,6 +3,7 @@ from dataclasses import replace
 
 from edgerec import __version__
 from edgerec.audio import EchoReport, GapReason, TimelineFrame, TrackReport, TurnPart
+from edgerec.service.health import Reason
 from edgerec.service.monitor import Heard
 from edgerec.service.status import LastPublished, describe
 from edgerec.service.turn_board import TurnBoard
@@ -26,6 +27,13 @@ def test_status_tells_how_the_service_is_and_why():
     assert told["clock"] == {"utc": "2026-11-22T10:16:30Z", "trusted": True, "error_ms": 0.5}
     assert told["memory"] == {"pss_bytes": 60_000_000, "rss_bytes": 90_000_000}
     assert (told["cpu_seconds"], told["processes"]) == (1.25, 3)
+
+
+def test_what_is_wrong_around_the_recorder_is_a_reason_too():
+    facts = replace(FACTS, sources={}, more=(Reason("config", None, "it is cut short", "fix it"),))
+    told = describe(facts)
+    assert told["state"] == "degraded"
+    assert [one["code"] for one in told["reasons"]] == ["config"]
 
 
 def test_status_tells_of_every_track_since_when_and_what_it_holds():
