@@ -83,9 +83,7 @@ def _tag(text: str) -> str:
 
 
 def _in_yaml(text: str) -> float | None:
-    """Return the finite number that YAML 1.1 reads, of a word that is short enough."""
-    if len(text) > _DIGITS:
-        return None
+    """Return the number that YAML 1.1 reads, where that is no date, and not beyond any setting."""
     try:
         value = yaml.safe_load(text)
         if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15:

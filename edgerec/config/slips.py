@@ -136,8 +136,7 @@ def key_without_value(text: str, key: yaml.ScalarEvent, before: Mark | None) -> 
 def syntax_problem(text: str, error: yaml.MarkedYAMLError) -> Problem:
     """Return what keeps a file from being YAML, with the likeliest reason."""
     mark: Mark | None = error.problem_mark or error.context_mark
-    if mark is None:
-        return Problem("", error.problem or "not YAML", "check the indentation and the punctuation")
+    assert mark is not None  # scanner and parser give every error one
     lines = text.splitlines()
     for number in (mark.line, mark.line - 1):  # the reason often stands in the line before
         line = lines[number] if 0 <= number < len(lines) else ""
@@ -159,14 +158,12 @@ def _syntax_hint(rest: str, problem: str) -> str:
         return "a quote or bracket is left open, or the file was cut short"
     if rest.startswith(":") or "mapping values" in problem:
         return f'a text with ": " in it: {_IN_QUOTES}; or a space is missing after the colon before'
-    if rest[:1] and rest[0] in "{}[]@`%&*!|>,":
+    if rest[0] in "{}[]@`%&*!|>,":
         return f"a text with a {rest[0]} there: {_IN_QUOTES}"
     return "check the indentation, the colons and the quotes there and in the line before"
 
 
 def _is_invisible(character: str) -> bool:
-    if character == "\t":
-        return True
     if " " <= character <= "~" or character == "\n" or character == "\r":
         return False
     return unicodedata.category(character) in ("Zs", "Cf", "Cc") or character in _BLANK_LETTERS

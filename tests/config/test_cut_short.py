@@ -1,5 +1,7 @@
 """A configuration that is empty or cut short never has more recorded than the whole one."""
 
+import difflib
+
 import pytest
 
 from edgerec.config import ConfigError, load_config
@@ -122,16 +124,28 @@ def test_a_track_of_which_the_file_does_not_say_where_it_comes_from_is_refused(l
     assert {problem.path for problem in caught.value.problems} <= {"tracks.user", "tracks.bot"}
 
 
-def test_a_source_that_is_wrong_is_told_once(load):
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("tracks: {user: {source: usb}, bot: {device: x}}", "tracks.user.source"),
+        ("tracks: {user: {device: “x”}, bot: {device: x}}", "tracks.user.device"),
+        ("tracks: 5", "tracks"),
+        ("- tracks", ""),
+    ],
+)
+def test_a_source_that_is_wrong_is_told_once(load, text, path):
     with pytest.raises(ConfigError) as caught:
-        load(b"tracks: {user: {source: usb}, bot: {device: x}}\n")
+        load(f"{text}\n".encode())
     (problem,) = caught.value.problems
-    assert problem.path == "tracks.user.source"
+    assert problem.path == path
 
 
-def test_thousands_of_errors_are_told_in_a_few_lines(load):
+def test_thousands_of_errors_are_told_in_a_few_lines(load, monkeypatch):
+    looks = []
+    monkeypatch.setattr(difflib, "get_close_matches", lambda *key, **how: looks.append(key) or [])
     with pytest.raises(ConfigError) as caught:
         load("".join(f"key{n}: 1\n" for n in range(4_000)).encode())
+    assert len(looks) <= MAX_SHOWN  # all of them would take a small processor minutes
     assert len(caught.value.problems) == MAX_SHOWN
     assert caught.value.more == 4_000 + 2 - MAX_SHOWN
     lines = str(caught.value).splitlines()

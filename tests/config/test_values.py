@@ -152,8 +152,14 @@ def test_long_wrong_value_is_cut_in_the_message(problems_of):
     assert len(problem) < 250
 
 
-def test_number_of_any_size_is_compared_without_a_traceback(problems_of):
-    assert problems_of(f"recording: {{late_seconds: 1{'0' * 400}}}")
+@pytest.mark.parametrize("digits", [40, 400, 5_000])
+def test_number_of_any_size_is_compared_without_a_traceback(problems_of, digits):
+    assert problems_of(f"recording: {{late_seconds: 1{'0' * digits}}}")
+
+
+def test_advice_on_digits_is_for_numbers_only(problems_of):
+    (problem,) = problems_of("recording: {format: 010}")
+    assert problem.endswith("expected wav, flac or opus")
 
 
 def test_every_number_of_the_schema_has_a_range_that_holds_its_default():

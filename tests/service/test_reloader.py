@@ -188,8 +188,15 @@ def test_what_a_configuration_names_and_is_not_there_is_a_reason_while_it_is_not
     assert reasons(watching) == []
 
 
-def test_a_thread_of_its_own_looks_from_the_start_on(kiosk, tmp_path):
-    service, watching, _ = kiosk
+def test_a_thread_of_its_own_looks_from_the_start_on_and_ends(kiosk):
+    service, _, file = kiosk
     service.config = replace(service.config, hooks=HooksConfig(on_turn=("/no/such/program",)))
-    with watching:
+    threads = []
+
+    def make_thread(**how):
+        threads.append(threading.Thread(**how))
+        return threads[-1]
+
+    with Reloader(service, file, make_thread=make_thread) as watching:
         wait_for(lambda: watching.reasons)
+    assert not threads[0].is_alive()
