@@ -127,6 +127,7 @@ def _server_recipe(machine: Machine) -> Recipe:
             ConfigFile(Path("edgerec.yaml"), f"tracks:\n  bot: {{device: {bot!r}, channels: 2}}\n"),
         ),
         steps=(
+            "name the microphone as well, as tracks.user.device: `edgerec devices` lists it",
             "the assistant and edgerec may record the same microphone: the server shares it",
             "edgerec must run in the session of the server, or reach it by PULSE_SERVER",
         ),
