@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from typing import Final
 
 from edgerec.audio import StreamHeader, TrackName
+from edgerec.capture.samples import to_s16
 from edgerec.capture.wav_input import (
+    START_BYTES,
     PcmFormat,
     Readable,
     WavInputError,
+    is_wav,
     read_wav_header,
-    to_s16,
 )
 from edgerec.capture.wire import encode_block_header, encode_stream_header
 
@@ -48,10 +50,10 @@ def block_stream(
     if raw is not None:
         yield from _blocks(file, track, name, raw, None)
         return
-    start = file.read(4)
-    if start == b"RIFF":
+    start = file.read(START_BYTES)
+    if is_wav(start):
         try:
-            pcm_format, size = read_wav_header(file)
+            pcm_format, size = read_wav_header(start, file)
         except WavInputError as error:
             raise PcmInputError(f"{name}: {error}") from error
         yield from _blocks(file, track, name, pcm_format, size)
@@ -78,7 +80,7 @@ def _blocks(
     while data := file.read(block_bytes if left is None else min(block_bytes, left)):
         frames, rest = divmod(len(data), frame_bytes)
         if frames:
-            pcm = to_s16(data[: len(data) - rest], pcm_format.width)
+            pcm = to_s16(data[: len(data) - rest], pcm_format.samples)
             yield encode_block_header(first_frame, frames, 0, 0, 0) + pcm
         first_frame += frames
         left = None if left is None else left - len(data)

@@ -20,14 +20,20 @@ from edgerec.audio import (
     StreamHeader,
     TrackName,
 )
-from edgerec.capture.wav_input import PcmFormat, WavInputError, read_wav_header, to_s16
+from edgerec.capture.samples import to_s16
+from edgerec.capture.wav_input import (
+    START_BYTES,
+    PcmFormat,
+    WavInputError,
+    is_wav,
+    read_wav_header,
+)
 from edgerec.capture.wire import Decoder, WireError, encode_block, encode_stream_header
 
 DEFAULT_BLOCK_MS: Final = 100
 """As the capture child's: a replay then takes the paths that a recording takes."""
 
 _READ_BYTES: Final = 1 << 16
-_RIFF: Final = b"RIFF"
 
 
 class TraceError(Exception):
@@ -65,8 +71,8 @@ def open_input(path: Path, track: TrackName) -> Iterator[StreamHeader | Block]:
     if path.exists() and not path.is_file():  # it is opened twice, and a pipe can't be
         raise TraceError(path, 0, "not a regular file; write it to one first")
     with path.open("rb") as file:
-        start = file.read(4)
-    if start == _RIFF:
+        start = file.read(START_BYTES)
+    if is_wav(start):
         return read_wav(path, track)
     if start.startswith(b"{"):
         return _of_track(read_trace(path), path, track)
@@ -106,7 +112,7 @@ def read_trace(path: Path) -> Iterator[StreamHeader | Block]:
 def read_wav(
     path: Path, track: TrackName, block_ms: int = DEFAULT_BLOCK_MS
 ) -> Iterator[StreamHeader | Block]:
-    """Yield a WAV file of 16, 24 or 32-bit integers as a device exactly at its nominal rate.
+    """Yield a WAV file as a device exactly at its nominal rate.
 
     The first frame is sampled at instant 0 of the clock `monotonic`, and every block arrives as
     its last frame ends.
@@ -126,7 +132,7 @@ def read_wav(
             left = None if left is None else left - len(data)
             frames, rest = divmod(len(data), wav.frame_bytes)
             if frames:  # a cut-off file may end in a frame
-                pcm = to_s16(data[: len(data) - rest], wav.width)
+                pcm = to_s16(data[: len(data) - rest], wav.samples)
                 flags = 0 if first_frame else BlockFlags.NEW_STREAM.value
                 end_ns = (first_frame + frames) * 1_000_000_000 // rate
                 yield Block(DeviceFrame(first_frame), frames, end_ns, 0, flags, pcm)
@@ -142,8 +148,7 @@ def read_wav(
 
 def _wav_header(path: Path, file: BinaryIO) -> tuple[PcmFormat, int | None]:
     try:
-        file.seek(len(_RIFF))
-        return read_wav_header(file)
+        return read_wav_header(file.read(START_BYTES), file, path.stat().st_size)
     except WavInputError as error:
         raise TraceError(path, file.tell(), f"can't read this: {error}") from error
 

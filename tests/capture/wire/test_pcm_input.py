@@ -67,15 +67,14 @@ def test_nothing_is_nothing():
     ("data", "says"),
     [
         (b"ID3\x04 an mp3", "neither a WAV file nor a block stream .* --rate"),
-        (b"RIFF\0\0\0\0AVI ", "no WAV"),
+        (b"RIFF\0\0\0\0AVI ", "not a WAV"),
         (b"RIFF\0\0\0\0WAVE", "without audio"),
         (wav()[:30], "format is cut off"),
-        (wav().replace(b"fmt ", b"fmx "), "without audio"),
-        (wav(width=1), "8 bits"),
+        (wav().replace(b"fmt ", b"fmx "), "without a format"),
         (wav(rate=2_000), "2000 Hz"),
         (wav(channels=65), "65 channels"),
         (wav().replace(b"fmt \x10\0\0\0\x01\0", b"fmt \x10\0\0\0\x03\0"), "format 3.*ffmpeg"),
-        (b"RIFF\0\0\0\0WAVEJUNK\xff\xff\xff\x7f", "without audio"),
+        (b"RIFF\0\0\0\0WAVEJUNK\xff\xff\xff\x7f", "without audio, as its chunk 'JUNK'"),
     ],
 )
 def test_what_can_not_be_pushed_is_refused_before_anything_was(data, says):

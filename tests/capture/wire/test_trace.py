@@ -171,7 +171,6 @@ def test_a_wav_file_cut_off_in_a_frame_is_read_to_its_last_whole_one(tmp_path, w
 @pytest.mark.parametrize(
     ("wrong", "problem"),
     [
-        ({"width": 1}, "8 bits"),
         ({"rate": 100}, "100 Hz"),
         ({"channels": 65}, "65 channels"),
     ],
