@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -85,6 +85,9 @@ class _Shelf:
     """Some of it is."""
     orphans: bool = False
     """There are some among it."""
+    has_audio: bool = False
+    has_record: bool = False
+    """The one that closes the session."""
 
     def add(self, file: Stored) -> None:
         """Take note of one of its files."""
@@ -92,6 +95,8 @@ class _Shelf:
         self.first_sequence = min(self.first_sequence, file.sequence)
         self.acknowledged |= file.acknowledged
         self.orphans |= file.orphan
+        self.has_audio |= not (file.orphan or file.is_record)
+        self.has_record |= file.is_record
 
     def concerns(self, demand: Demand) -> bool:
         """Whether anything of it may have to go, as far as the folder's name says how old it is."""
@@ -177,6 +182,7 @@ class Cleanup:
         yield from self._delete(acknowledged, keep_unacknowledged=True)
         if not self._quota.keep_unacknowledged:
             yield from self._delete(in_order, keep_unacknowledged=False)
+        yield from self._delete_records(in_order)
         self._remove_empty_folders()
         self._tell_space()
 
@@ -195,6 +201,23 @@ class Cleanup:
                 self._delete_file(file)
                 if count % FILES_A_STEP == 0:
                     yield
+            yield
+
+    def _delete_records(self, shelves: Sequence[_Shelf]) -> Iterator[None]:
+        """Delete records of sessions a day after their end, once all audio of them is gone.
+
+        A sync job that takes nothing but audio never acknowledges them.
+        """
+        sounding = {shelf.session for shelf in shelves if shelf.has_audio}
+        before_ns = self._demand().orphans_before_ns
+        for shelf in shelves:
+            if not shelf.has_record or shelf.session in sounding or before_ns is None:
+                continue
+            for file in stored_in(shelf.folder, shelf.session):
+                ended_ns = file.ended_utc_ns
+                if file.is_record and ended_ns is not None and ended_ns < before_ns:
+                    self._kept_bytes -= 0 if file.acknowledged else file.bytes
+                    self._delete_file(replace(file, acknowledged=True))
             yield
 
     def _tell_space(self) -> None:

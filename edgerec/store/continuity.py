@@ -24,10 +24,23 @@ class Finding:
     severity: Severity = "error"
 
 
-def check_order(files: Sequence[DescribedFile]) -> Iterator[Finding]:
+def absence(path: Path, problem: str, *, picked_up: bool) -> Finding:
+    """Return what is to be known of something that is not here.
+
+    Parameters
+    ----------
+    picked_up
+        It was here, and sync jobs take files away.
+    """
+    if picked_up:
+        return Finding(path, f"{problem}: picked up", "info")
+    return Finding(path, problem)
+
+
+def check_order(files: Sequence[DescribedFile], *, picked_up: bool) -> Iterator[Finding]:
     """Check the files of one kind of one session, in the order of their sequence numbers.
 
-    Turns are numbered but do not tile; everything else does.
+    Turns are numbered but do not tile; everything else does. See `absence` for `picked_up`.
     """
     first = files[0]
     tiles = first.turn is None
@@ -35,15 +48,17 @@ def check_order(files: Sequence[DescribedFile]) -> Iterator[Finding]:
         yield Finding(first.path, "the session's earlier files are not here", "info")
     for before, after in pairwise(files):
         if tiles:
-            yield from _check_neighbours(before, after)
+            yield from _check_neighbours(before, after, picked_up=picked_up)
             continue
         if after.key.sequence != before.key.sequence + 1:
-            yield Finding(after.path, _missing_numbers(before, after))
+            yield absence(after.path, _missing_numbers(before, after), picked_up=picked_up)
         if after.start < before.stop:
             yield Finding(after.path, _too_early(before, after))
 
 
-def _check_neighbours(before: DescribedFile, after: DescribedFile) -> Iterator[Finding]:
+def _check_neighbours(
+    before: DescribedFile, after: DescribedFile, *, picked_up: bool
+) -> Iterator[Finding]:
     declared = after.start - after.missing_before
     consecutive = after.key.sequence == before.key.sequence + 1
     if after.start < before.stop:
@@ -53,12 +68,12 @@ def _check_neighbours(before: DescribedFile, after: DescribedFile) -> Iterator[F
             frames = after.missing_before
             yield Finding(after.path, f"{frames} frames before it could not be written", "info")
         elif not consecutive:
-            yield Finding(after.path, _missing_numbers(before, after))
+            yield absence(after.path, _missing_numbers(before, after), picked_up=picked_up)
     elif declared == before.start - before.missing_before:
         # The one before was not safely published when this one began, and has been since.
         yield Finding(before.path, "was recovered from what the next file declares missing", "info")
     elif not consecutive:
-        yield Finding(after.path, _missing_numbers(before, after))
+        yield absence(after.path, _missing_numbers(before, after), picked_up=picked_up)
     else:
         yield Finding(
             after.path,
@@ -85,7 +100,7 @@ def _missing_numbers(before: DescribedFile, after: DescribedFile) -> str:
 
 
 def check_closing(
-    closing: DescribedSession, kinds: Sequence[Sequence[DescribedFile]]
+    closing: DescribedSession, kinds: Sequence[Sequence[DescribedFile]], *, picked_up: bool
 ) -> Iterator[Finding]:
     """Check a session's closing record against its files, each kind in order."""
     for files in kinds:
@@ -100,13 +115,16 @@ def check_closing(
         here = [one for one in files if closing.recovered or not one.recovered]
         counted = closing.files.get(what, 0)
         if len(here) != counted:
-            yield Finding(closing.path, f"counts {counted} {what} files, {len(here)} are here")
+            problem = f"counts {counted} {what} files, {len(here)} are here"
+            gone = picked_up and len(here) < counted
+            yield absence(closing.path, problem, picked_up=gone)
         elif what == CHUNK and len(here) == len(files):
             yield from _check_totals(closing, files)
     here_whats = {files[0].key.what for files in kinds}
     for what, counted in closing.files.items():
         if counted and what not in here_whats:
-            yield Finding(closing.path, f"counts {counted} {what} files, none is here")
+            problem = f"counts {counted} {what} files, none is here"
+            yield absence(closing.path, problem, picked_up=picked_up)
 
 
 def _check_totals(closing: DescribedSession, chunks: Sequence[DescribedFile]) -> Iterator[Finding]:

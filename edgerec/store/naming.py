@@ -96,6 +96,11 @@ def parse_published(stem: str) -> FileKey | None:
     return FileKey(match["session"], int(match["sequence"]), cast(What, match["what"]))
 
 
+def begins_published(name: str) -> bool:
+    """Whether a name begins with a published one, as the copies that sync programs keep do."""
+    return _PUBLISHED.match(name) is not None
+
+
 def _utc(utc_ns: int) -> datetime:
     # In whole microseconds: a float of seconds since 1970 is already wrong in the seventh digit.
     return _EPOCH + timedelta(microseconds=utc_ns // 1000)

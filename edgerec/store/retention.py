@@ -48,6 +48,8 @@ class Stored:
     """When its last frame was recorded; None: the wall clock was not known then."""
     start_frame: int = 0
     """In its session: chunks and turns are numbered each by themselves."""
+    is_record: bool = False
+    """Closes a session, and has no audio of its own."""
 
     @property
     def order(self) -> tuple[bool, int, int, int]:

@@ -61,6 +61,7 @@ def stored_in(folder: Path, session: str | None = None) -> Iterator[Stored]:
             orphan=orphan,
             ended_utc_ns=_ended(fields),
             start_frame=_whole(fields, "start_frame"),
+            is_record=key.what == "session",
         )
 
 

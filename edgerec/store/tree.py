@@ -1,17 +1,35 @@
-"""Which files are there in a tree of published ones, a kiosk's own or an archive?"""
+"""The files of a tree of published ones, a kiosk's own or an archive.
+
+What other programs keep among them for themselves is left out: hidden files and folders (`._X.wav`,
+`.DS_Store`, `.~tmp`, `.stversions`, `.syncthing.X.wav.tmp`), recycle bins, thumbnails of a NAS.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from edgerec.store.disk import disk_step
 from edgerec.store.root import QUARANTINE
 
+_NOT_RECORDINGS: Final = frozenset(
+    (
+        QUARANTINE,
+        "lost+found",
+        "$RECYCLE.BIN",
+        "System Volume Information",
+        "#recycle",
+        "@Recycle",
+        "@eaDir",
+    )
+)
+"""Folders; those of file systems, Windows, Synology and QNAP."""
+
 
 def walk(top: Path) -> Iterator[Path]:
-    """Yield every file at any depth, in order, but not what is in progress or in quarantine.
+    """Yield every file at any depth, in order, but none that is hidden or in quarantine.
 
     Folders may go meanwhile: retention removes the empty ones.
 
@@ -30,6 +48,6 @@ def walk(top: Path) -> Iterator[Path]:
 
     for folder, subfolders, names in os.walk(top, onerror=not_listed):
         subfolders[:] = sorted(
-            name for name in subfolders if not name.startswith(".") and name != QUARANTINE
+            name for name in subfolders if not name.startswith(".") and name not in _NOT_RECORDINGS
         )
-        yield from (Path(folder, name) for name in sorted(names))
+        yield from (Path(folder, name) for name in sorted(names) if not name.startswith("."))

@@ -5,6 +5,8 @@ import pytest
 from edgerec.cli import main
 from tests.rigs.made_recordings import quiet_span, record
 
+STRAY = "20261122T101500.123Z_9f3a01c2_000009_chunk.wav"
+
 
 @pytest.fixture
 def published(tmp_path):
@@ -17,16 +19,16 @@ def test_a_whole_tree_is_ok(tmp_path, published, capsys):
 
 
 def test_what_is_wrong_is_named_and_fails_the_command(tmp_path, published, capsys):
-    (tmp_path / "stray.wav").touch()
+    (tmp_path / STRAY).touch()
     assert main(["verify", str(tmp_path)]) == 1
     assert capsys.readouterr().out.splitlines() == [
-        "error  stray.wav: has no sidecar",
+        f"error  {STRAY}: has no sidecar",
         f"{tmp_path}: 2 files, 0.0 MB, 1 sessions: 1 errors",
     ]
 
 
 def test_programs_get_the_same_as_json(tmp_path, published, capsys):
-    (tmp_path / "stray.wav").touch()
+    (tmp_path / STRAY).touch()
     assert main(["verify", "--json", str(tmp_path)]) == 1
     assert json.loads(capsys.readouterr().out) == {
         "path": str(tmp_path),
@@ -36,7 +38,7 @@ def test_programs_get_the_same_as_json(tmp_path, published, capsys):
         "sessions": 1,
         "findings": [
             {
-                "path": str(tmp_path / "stray.wav"),
+                "path": str(tmp_path / STRAY),
                 "severity": "error",
                 "problem": "has no sidecar",
             }

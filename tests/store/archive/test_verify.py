@@ -40,6 +40,18 @@ def published(original, tmp_path):
     ]
 
 
+@pytest.fixture
+def archive(published, tmp_path):
+    """Where a sync job has brought them."""
+    (tmp_path / "ready").rename(tmp_path / "archive")
+    return tmp_path / "archive"
+
+
+def delete(top, pattern):
+    for path in top.rglob(pattern):
+        path.unlink()
+
+
 def problems(top, severity="error"):
     return [(f.path.name, f.problem) for f in verify(top).findings if f.severity == severity]
 
@@ -102,9 +114,95 @@ def test_other_files_are_nobodys_business(tmp_path, published):
     assert verify(tmp_path).findings == ()
 
 
-def test_audio_without_a_sidecar_is_wrong(tmp_path, published):
-    (tmp_path / "ready" / "stray.wav").write_bytes(b"RIFF")
-    assert only_problem(tmp_path) == ("stray.wav", "has no sidecar")
+def test_audio_without_a_sidecar_is_wrong(archive, published):
+    delete(archive, published[0].sidecar.name)
+    assert (published[0].path.name, "has no sidecar") in problems(archive)
+
+
+STEM = "20261122T101500.123Z_9f3a01c2_000001_chunk"
+KEPT_BY_OTHERS = [
+    f"._{STEM}.wav",
+    f"._{STEM}.json",
+    ".DS_Store",
+    "Thumbs.db",
+    "desktop.ini",
+    f".~{STEM}.wav",
+    f".{STEM}.wav.Xa81bc",  # rsync, while it comes
+    f".syncthing.{STEM}.wav.tmp",
+    f"{STEM}.wav.partial",
+    f"{STEM}.wav.tmp",
+    ".stversions/a.wav",
+    ".stfolder/b.json",
+    ".Trash-1000/files/c.wav",
+    "#recycle/d.wav",
+    "$RECYCLE.BIN/e.wav",
+    "@eaDir/f.wav",
+    "lost+found/g.wav",
+    "notes.json",
+    f"{STEM}.ack",
+]
+NO_RECORDINGS = [
+    f"{STEM} (conflicted copy).wav",
+    f"{STEM} (Anna's conflicted copy 2026-11-22).json",
+    f"{STEM}.sync-conflict-20261122-101500-ABCDEFG.wav",
+    f"{STEM} (1).flac",
+    f"{STEM} - Copy.wav",
+    f"{STEM}..path1.wav",
+    f"{STEM}-KIOSK-PC.opus",
+    "interview.wav",
+]
+
+
+@pytest.mark.parametrize("where", ["kiosk", "archive"])
+def test_what_is_no_recording_is_no_error_and_what_looks_like_one_is_named(
+    tmp_path, published, where
+):
+    if where == "archive":
+        (tmp_path / "ready").rename(tmp_path / "archive")
+    folder = next(tmp_path.rglob("date=*"))
+    for name in KEPT_BY_OTHERS + NO_RECORDINGS:
+        (folder / name).parent.mkdir(exist_ok=True, parents=True)
+        (folder / name).write_bytes(b"\0\5\x16\7")
+    report = verify(tmp_path)
+    assert (report.ok, report.files) == (True, 9)
+    assert sorted(problems(tmp_path, "info")) == [
+        (name, "not a name that edgerec gives: not looked at") for name in sorted(NO_RECORDINGS)
+    ]
+
+
+@pytest.mark.parametrize(
+    "taken",
+    [
+        ["*.wav"],
+        ["*chunk.*"],
+        ["*_000001_*"],
+        ["*.wav", "*_00000[012]_[cub]*.json"],
+        ["*.json"],
+        ["*"],
+    ],
+)
+def test_at_the_kiosk_whatever_a_sync_job_has_taken_is_no_error(tmp_path, published, taken):
+    for pattern in taken:
+        for path in tmp_path.joinpath("ready").rglob(pattern):
+            if path.is_file():
+                path.unlink()
+    assert problems(tmp_path) == []
+
+
+def test_files_that_are_taken_away_while_they_are_looked_at_are_no_error(tmp_path, published):
+    def take_all(_done, _total):
+        delete(tmp_path, "*.wav")
+
+    report = verify(tmp_path, take_all)
+    assert report.ok
+    assert len(report.findings) == 9
+
+
+def test_a_file_of_the_wrong_length_is_not_read_to_its_end(tmp_path, published):
+    path = published[0].path
+    path.chmod(0o640)
+    os.truncate(path, 1 << 40)  # 1 TB, sparse
+    assert f"is {1 << 40} bytes long" in problems(tmp_path)[0][1]
 
 
 def test_a_sidecar_without_its_audio_is_acknowledged(tmp_path, published):
@@ -166,7 +264,7 @@ def test_an_unreadable_header_is_found(tmp_path, published):
     path = published[0].path
     path.chmod(0o640)
     path.write_bytes(b"FORM" + path.read_bytes()[4:])
-    assert "not the header of a 16-bit PCM WAV file" in problems(tmp_path)[1][1]
+    assert "not the header of a 16-bit PCM WAV file" in only_problem(tmp_path)[1]
 
 
 @pytest.mark.parametrize(
@@ -210,26 +308,23 @@ def test_gaps_lie_inside_their_file_in_order_and_have_a_reason(tmp_path, publish
     assert any("gap" in problem for _, problem in problems(tmp_path))
 
 
-def test_a_missing_file_in_the_middle_is_a_hole(tmp_path, published):
-    take(published, 1)
+def test_a_missing_file_in_the_middle_is_a_hole(archive):
+    delete(archive, "*_000001_*")
     assert "sequence number 000001 before it is missing" in {
-        problem for _, problem in problems(tmp_path)
+        problem for _, problem in problems(archive)
     }
 
 
-def test_missing_files_at_the_end_are_known_by_the_closing_record(tmp_path, published):
-    take(published, 2)
-    assert {problem for _, problem in problems(tmp_path)} == {
+def test_missing_files_at_the_end_are_known_by_the_closing_record(archive):
+    delete(archive, "*_000002_*")
+    assert {problem for _, problem in problems(archive)} == {
         f"counts 3 {what} files, 2 are here" for what in LAYOUT.files
     }
 
 
-def test_kinds_of_which_nothing_is_left_are_known_by_the_closing_record(tmp_path, published):
-    for one in published:
-        if one.what == "bot":
-            one.path.unlink()
-            one.sidecar.unlink()
-    assert only_problem(tmp_path)[1] == "counts 3 bot files, none is here"
+def test_kinds_of_which_nothing_is_left_are_known_by_the_closing_record(archive):
+    delete(archive, "*_bot.*")
+    assert only_problem(archive)[1] == "counts 3 bot files, none is here"
 
 
 def test_files_deleted_from_the_front_are_no_error(tmp_path, published):

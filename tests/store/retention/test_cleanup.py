@@ -187,6 +187,18 @@ def test_an_orphan_sidecar_goes_after_a_day(root):
     assert all(there(paths[1:]))
 
 
+def test_the_record_of_a_session_goes_a_day_after_all_audio_of_it_was_picked_up(root):
+    picked_up, partly = record(root, "aaaaaaaa", 1), record(root, "bbbbbbbb", 2)
+    for path in (*picked_up, *partly[1:]):
+        path.unlink()
+    cleanup = sweep(root, QUOTA, Clocks(START_UTC_NS + ORPHAN_KEPT_NS - SETTLED_NS))
+    assert len(list(root.ready.rglob("*_session.json"))) == 2
+    cleanup = sweep(root, QUOTA, Clocks(START_UTC_NS + ORPHAN_KEPT_NS + S))
+    [left] = root.ready.rglob("*_session.json")
+    assert "bbbbbbbb" in left.name
+    assert cleanup.space.unacknowledged_bytes == size(partly[0]) + left.stat().st_size
+
+
 def test_empty_folders_are_removed_and_others_are_not(root):
     acknowledge(record(root, "aaaaaaaa", 1))
     [folder] = root.ready.glob("*/*")
