@@ -18,11 +18,12 @@ import os
 import select
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from edgerec import __version__
 from edgerec.cli.exits import Exit
 from edgerec.cli.standard_streams import open_missing
+from edgerec.cli.terminal import escaped, note, say
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -85,7 +86,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         status: int = args.run(args)
         sys.stdout.flush()  # here, where a reader that has gone away can still be noticed
     except ConfigError as error:
-        print(error, file=sys.stderr)
+        for line in str(error).split("\n"):
+            note(line)
         return Exit.CONFIG
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
@@ -98,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not _stdout_fails():
             raise
         _discard_stdout()
-        print(f"edgerec: writing the output: {error.strerror}", file=sys.stderr)
+        note(f"edgerec: writing the output: {error.strerror}")
         return Exit.FAILED
     return status
 
@@ -107,7 +109,11 @@ class _ArgumentParser(argparse.ArgumentParser):
     """One that does not drop what a full disk says of its help, as Python does from 3.12 on."""
 
     def print_help(self, file: SupportsWrite[str] | None = None) -> None:
-        print(self.format_help(), end="", file=file)
+        (file or sys.stdout).write(self.format_help())
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong with the command line, which may have names of files in it."""
+        super().error(escaped(message))
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
@@ -141,7 +147,7 @@ def _stdout_reader_gone() -> bool:
 def _stdout_fails() -> bool:
     """Tell by one line more whether it is the output that failed: a full disk takes no other."""
     try:
-        print(flush=True)
+        say("", flush=True)
     except OSError:
         return True
     return False

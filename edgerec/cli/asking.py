@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Mapping
 
 from edgerec.cli.exits import Exit
 from edgerec.cli.options import add_config, add_json, add_socket, socket_path
 from edgerec.cli.output import print_json
 from edgerec.cli.service_connection import ServiceConnection, ServiceError
+from edgerec.cli.terminal import note, say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,17 +36,18 @@ def ask(args: argparse.Namespace, command: str, *, done: str, unchanged: str) ->
     return Exit.DONE
 
 
-def tell(args: argparse.Namespace, result: Mapping[str, object], text: str) -> None:
+def tell(args: argparse.Namespace, result: Mapping[str, object], *lines: str) -> None:
     """Print what came of it, for programs or for people."""
     if args.json:
         print_json(result)
     else:
-        print(text)
+        for line in lines:
+            say(line)
 
 
 def fail(args: argparse.Namespace, command: str, error: ServiceError) -> int:
     """Tell why nothing came of it; return the exit status."""
     if args.json:
         print_json({"error": error.told or {"code": "unreachable", "message": str(error)}})
-    print(f"edgerec {command}: {error}", file=sys.stderr)
+    note(f"edgerec {command}: {error}")
     return Exit.CONFIG if error.told.get("code") == "bad_config" else Exit.FAILED

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from edgerec.cli.exits import Exit
 from edgerec.cli.options import add_config, add_json
 from edgerec.cli.output import print_json
+from edgerec.cli.terminal import note, say
 from edgerec.config import (
     ConfigError,
     Problem,
@@ -44,8 +44,8 @@ def run(args: argparse.Namespace) -> int:
         print_json(_report(file, (), warnings))
         return Exit.DONE
     for warning in warnings:
-        print(f"warning: {warning}", file=sys.stderr)
-    print(f"{file}: ok")
+        note(f"warning: {warning}")
+    say(f"{file}: ok")
     return Exit.DONE
 
 

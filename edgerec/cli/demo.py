@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -13,6 +12,7 @@ from edgerec.cli.interruption import Interruption
 from edgerec.cli.logs import log_to_stderr
 from edgerec.cli.options import add_json, add_named_config, parse_seconds
 from edgerec.cli.output import print_json, print_published, published_as_json
+from edgerec.cli.terminal import note, say
 from edgerec.config import (
     Config,
     RecordingConfig,
@@ -66,27 +66,27 @@ def run(args: argparse.Namespace) -> int:
 
     def show(file: Published) -> None:
         published.append(file)
-        print(f"published {file.path.name}", file=sys.stderr)
+        note(f"published {file.path.name}")
 
     interruption = Interruption()
     try:
         recorder = Recorder(config, length_s=args.seconds, on_published=show)
     except StoreError as error:
-        print(error, file=sys.stderr)
+        note(error)
         return Exit.FAILED
 
     interruption.stops(lambda _signal: recorder.stop())
-    print(f"recording a virtual kiosk for {args.seconds:g} s into {root}", file=sys.stderr)
+    note(f"recording a virtual kiosk for {args.seconds:g} s into {root}")
     try:
         recorder.wait()
     except StoreError as error:
-        print(error, file=sys.stderr)
+        note(error)
         return Exit.FAILED
     if args.json:
         print_json({"root": str(root), "files": published_as_json(published)})
     else:
         print_published(published, root)
-        print(f"check them with: edgerec verify {root}")
+        say(f"check them with: edgerec verify {root}")
     return Exit.DONE
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import sys
 from collections.abc import Mapping, Sequence
 
 from edgerec.audio import TrackName
@@ -12,6 +11,7 @@ from edgerec.capture.devices import DeviceError, DeviceInfo, list_devices, resol
 from edgerec.cli.exits import Exit
 from edgerec.cli.options import add_json, add_named_config
 from edgerec.cli.output import print_json
+from edgerec.cli.terminal import note, say
 from edgerec.config import Config, TrackConfig, load_config
 
 HELP = """List the inputs that can be recorded here. The id in the first column is what
@@ -30,17 +30,18 @@ def run(args: argparse.Namespace) -> int:
     try:
         devices = list_devices()
     except DeviceError as error:
-        print(f"edgerec devices: {error}; {error.hint}", file=sys.stderr)
+        note(f"edgerec devices: {error}; {error.hint}")
         return Exit.FAILED
     meant, missing = ({}, []) if config is None else _meant(config, devices)
     if args.json:
         print_json([_as_json(device, meant) for device in devices])
     elif devices:
-        print("\n".join(_table(devices, meant)))
+        for line in _table(devices, meant):
+            say(line)
     else:
-        print("no input device")
+        say("no input device")
     for problem in missing:
-        print(f"edgerec devices: {problem}", file=sys.stderr)
+        note(f"edgerec devices: {problem}")
     return Exit.FAILED if missing else Exit.DONE
 
 

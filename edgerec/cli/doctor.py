@@ -13,6 +13,7 @@ from edgerec.cli.exits import Exit
 from edgerec.cli.options import add_config, add_json, add_socket
 from edgerec.cli.output import print_json
 from edgerec.cli.service_connection import ServiceConnection, ServiceError
+from edgerec.cli.terminal import say
 from edgerec.clock import SystemClock
 from edgerec.config import Config, ConfigError, absences, file_to_record_by, load_config
 from edgerec.service.checkup import (
@@ -62,9 +63,9 @@ def run(args: argparse.Namespace) -> int:
         print_json({"findings": [dataclasses.asdict(finding) for finding in findings]})
     else:
         for finding in findings:
-            print(f"[{_MARKS[finding.severity]}] {finding.area}: {finding.told}")
+            say(f"[{_MARKS[finding.severity]}] {finding.area}: {finding.told}")
             if finding.fix:
-                print(f"       -> {finding.fix}")
+                say(f"       -> {finding.fix}")
     return _exit(findings)
 
 

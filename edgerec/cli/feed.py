@@ -17,6 +17,7 @@ from edgerec.cli.exits import Exit
 from edgerec.cli.options import add_config, add_socket, socket_path
 from edgerec.cli.output import os_failure
 from edgerec.cli.service_connection import ServiceConnection, ServiceError
+from edgerec.cli.terminal import note
 
 HELP = """Push audio into a track with `source: feed` of the running service, as fast as it takes
 it: it is queued and played, and recorded as it plays. FILE is WAV, a block stream, or raw PCM of
@@ -48,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Push all of it, and hear whether the service took it."""
     if args.channels is not None and args.rate is None:
-        print("edgerec feed: --channels is for raw PCM, which needs --rate too", file=sys.stderr)
+        note("edgerec feed: --channels is for raw PCM, which needs --rate too")
         return Exit.USAGE
     raw = PcmFormat(args.rate, args.channels or DEFAULT_CHANNELS) if args.rate else None
     path = socket_path(args)
@@ -61,10 +62,10 @@ def run(args: argparse.Namespace) -> int:
             # The service reads on when there is room in its queue, which may take a while.
             service.answer(patience_s=None)
     except (ServiceError, PcmInputError) as error:
-        print(f"edgerec feed: {error}", file=sys.stderr)
+        note(f"edgerec feed: {error}")
         return Exit.FAILED
     except OSError as error:
-        print(f"edgerec feed: {os_failure('reading', error)}", file=sys.stderr)
+        note(f"edgerec feed: {os_failure('reading', error)}")
         return Exit.FAILED
     return Exit.DONE
 

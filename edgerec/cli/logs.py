@@ -11,12 +11,34 @@ import logging
 import queue
 import sys
 from logging.handlers import QueueHandler, QueueListener
+from types import TracebackType
 from typing import Final
 
 from edgerec.cli.journal import JournalHandler, stderr_is_the_journal
+from edgerec.cli.terminal import escaped
 
 FORMAT: Final = "%(levelname)s %(name)s: %(message)s"
 MAX_WAITING: Final = 1000  # records; at a line a second a quarter of an hour
+
+
+class _LineFormatter(logging.Formatter):
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 -- logging's name
+        return escaped(super().formatMessage(record))
+
+    def formatException(  # noqa: N802
+        self,
+        ei: tuple[type[BaseException], BaseException, TracebackType | None]
+        | tuple[None, None, None],
+    ) -> str:
+        return "\n".join(map(escaped, super().formatException(ei).split("\n")))
+
+
+def line_formatter(form: str) -> logging.Formatter:
+    """Return what makes each record one line that a terminal shows as it is.
+
+    A traceback follows it, in lines of its own.
+    """
+    return _LineFormatter(form)
 
 
 class DroppingHandler(QueueHandler):
@@ -64,7 +86,7 @@ def _log_by(writer: logging.Handler, level: int) -> None:
     waiting: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
     listener = QueueListener(waiting, writer)
     handler = DroppingHandler(waiting, MAX_WAITING)
-    handler.setFormatter(logging.Formatter("%(message)s"))  # the rest is the writer's
+    handler.setFormatter(line_formatter("%(message)s"))  # the rest is the writer's
     logging.basicConfig(level=level, handlers=[handler])
     listener.start()
     atexit.register(listener.stop)

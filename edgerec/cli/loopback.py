@@ -6,7 +6,6 @@ import argparse
 import dataclasses
 import os
 import shutil
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import yaml
 from edgerec.cli.exits import Exit
 from edgerec.cli.options import add_json, add_named_config
 from edgerec.cli.output import os_failure, print_json
+from edgerec.cli.terminal import note, say
 from edgerec.config import Config, TrackConfig, TracksConfig, load_config
 from edgerec.service.checkup import Finding
 from edgerec.service.loopback import Recipe, look, recipe, yaml_lines
@@ -53,16 +53,17 @@ def run(args: argparse.Namespace) -> int:
     if config is not None and found.bot is not None:
         found = dataclasses.replace(found, steps=(*found.steps, _is_set(config, found.bot)))
     if not args.json:
-        print("\n".join(_shown(found)))
+        for line in _shown(found):
+            say(line)
     written = tested = None
     try:
         if args.write is not None:
             written = str(_write(found, args.write))
     except NotWrittenError as error:
-        print(f"edgerec loopback: {error}", file=sys.stderr)
+        note(f"edgerec loopback: {error}")
         return Exit.FAILED
     except OSError as error:
-        print(f"edgerec loopback: {os_failure('writing', error)}", file=sys.stderr)
+        note(f"edgerec loopback: {os_failure('writing', error)}")
         return Exit.FAILED
     if args.test:
         tested = _test(found)
@@ -74,9 +75,11 @@ def run(args: argparse.Namespace) -> int:
         print_json({**shown, "written": written, "test": test})
     else:
         if written is not None:
-            print(f"written: {written}")
+            say(f"written: {written}")
         if tested is not None:
-            print(f"test: {tested.told}" + (f"\n  -> {tested.fix}" if tested.fix else ""))
+            say(f"test: {tested.told}")
+            if tested.fix:
+                say(f"  -> {tested.fix}")
     if found.bot is None or (tested is not None and tested.severity != "ok"):
         return Exit.FAILED
     return Exit.DONE

@@ -15,6 +15,7 @@ from edgerec.cli.interruption import Interruption
 from edgerec.cli.options import add_config, add_json, add_socket, parse_seconds, socket_path
 from edgerec.cli.service_connection import ServiceConnection, ServiceError
 from edgerec.cli.status_text import level
+from edgerec.cli.terminal import draw, escaped, note, say
 from edgerec.clock import raw_now_ns
 
 HELP = """Show the levels of both tracks as they are recorded, with the states of their devices and
@@ -58,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
                     break
                 stopped.wait(period_s)
     except ServiceError as error:
-        print(f"edgerec meter: {error}", file=sys.stderr)
+        note(f"edgerec meter: {error}")
         return Exit.FAILED
     return Exit.DONE
 
@@ -66,14 +67,14 @@ def run(args: argparse.Namespace) -> int:
 def _show(status: Mapping[str, Any], *, json_lines: bool, drawn: bool, first: bool) -> None:
     tracks = status["tracks"]
     if json_lines:
-        print(json.dumps(tracks), flush=True)
+        say(json.dumps(tracks), flush=True)
         return
     rows = [f"{name:4} {bar(tracks[name])} {words(tracks[name])}" for name in TRACKS]
     if drawn:
         up = "" if first else _UP.format(len(rows))
-        print(up + "\n".join(row + _WIPE for row in rows), flush=True)
+        draw(up + "".join(f"{escaped(row)}{_WIPE}\n" for row in rows), sys.stdout)
     else:
-        print("  ".join(f"{name}: {words(tracks[name])}" for name in TRACKS), flush=True)
+        say("  ".join(f"{name}: {words(tracks[name])}" for name in TRACKS), flush=True)
 
 
 def bar(track: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
+from edgerec.cli.terminal import draw, say
 from edgerec.clock import raw_now_ns
 
 if TYPE_CHECKING:  # or `edgerec check` would load numpy
@@ -19,7 +20,12 @@ _REDRAW_NS: Final = 100_000_000
 
 def print_json(value: object) -> None:
     """Print one JSON document on stdout, indented for the people who look at it all the same."""
-    print(json.dumps(value, ensure_ascii=False, indent=2))
+    text = json.dumps(value, ensure_ascii=False, indent=2)
+    draw("".join(map(_json_escaped, text)) + "\n", sys.stdout)
+
+
+def _json_escaped(one: str) -> str:
+    return one if one.isprintable() or one == "\n" else json.dumps(one)[1:-1]
 
 
 def os_failure(doing: str, error: OSError) -> str:
@@ -30,10 +36,10 @@ def os_failure(doing: str, error: OSError) -> str:
 
 def print_published(published: Sequence[Published], root: Path) -> None:
     """List published files as a table, below the folder they have in common."""
-    print(f"{len(published)} files under {root}:")
+    say(f"{len(published)} files under {root}:")
     for file in published:
         path = file.path.relative_to(root)
-        print(f"  {path}  {file.kind}, {file.frames} frames, ended by {file.end_reason}")
+        say(f"  {path}  {file.kind}, {file.frames} frames, ended by {file.end_reason}")
 
 
 def published_as_json(published: Sequence[Published]) -> list[dict[str, object]]:
@@ -67,7 +73,7 @@ class Progress:
         if self._shown and raw_now_ns() - self._drawn_ns >= _REDRAW_NS:
             self._drawn_ns = raw_now_ns()
             minutes, seconds = divmod(int(done), 60)
-            print(f"{self._what} {minutes}:{seconds:02d}", end="\r", file=sys.stderr, flush=True)
+            draw(f"{self._what} {minutes}:{seconds:02d}\r", sys.stderr)
 
     def __enter__(self) -> Self:
         """Return it."""
@@ -81,4 +87,4 @@ class Progress:
     ) -> None:
         """Wipe the line."""
         if self._shown:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
+            draw("\r\033[K", sys.stderr)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from edgerec.cli.exits import Exit
 from edgerec.cli.options import add_config, add_json
 from edgerec.cli.output import print_json, print_published, published_as_json
+from edgerec.cli.terminal import note, say
 from edgerec.clock import SystemClock
 from edgerec.config import load_config
 from edgerec.service.timeline import stamp_now
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
         with StorageRoot(path, require_mount=storage.require_mount, must_exist=True) as root:
             recovery = recover(root, stamp_now(SystemClock(trust_rtc=storage.trust_rtc)))
     except StoreError as error:
-        print(error, file=sys.stderr)
+        note(error)
         return Exit.FAILED
     if args.json:
         print_json(_as_json(path, recovery))
@@ -50,18 +50,18 @@ def run(args: argparse.Namespace) -> int:
 def _print_text(path: Path, recovery: Recovery) -> None:
     if recovery.cut_short is not None:
         cut = recovery.cut_short
-        print(
+        say(
             f"session {cut.session} was cut short; what came after {utc_text(cut.last.utc_ns)} "
             "is lost"
         )
     for completed in recovery.completed:
-        print(f"published {completed.relative_to(path)}, which was whole")
+        say(f"published {completed.relative_to(path)}, which was whole")
     for quarantined, reason in recovery.quarantined:
-        print(f"beyond repair, kept as {quarantined.relative_to(path)}: {reason}")
+        say(f"beyond repair, kept as {quarantined.relative_to(path)}: {reason}")
     if recovery.published:
         print_published(recovery.published, path)
     if not (recovery.published or recovery.completed or recovery.quarantined):
-        print(f"{path}: nothing to recover")
+        say(f"{path}: nothing to recover")
 
 
 def _as_json(path: Path, recovery: Recovery) -> dict[str, object]:

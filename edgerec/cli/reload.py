@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
             result = service.request("reload", {})
     except ServiceError as error:
         return fail(args, "reload", error)
-    tell(args, result, "\n".join(_lines(result)))
+    tell(args, result, *_lines(result))
     return Exit.DONE
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from edgerec.cli.interruption import Interruption
 from edgerec.cli.logs import log_to_stderr
 from edgerec.cli.options import add_config, add_json
 from edgerec.cli.output import Progress, os_failure, print_json, print_published, published_as_json
+from edgerec.cli.terminal import note
 from edgerec.config import load_config
 from edgerec.service.replay import ReplayError, replay
 from edgerec.store.disk import StoreError
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     named: dict[TrackName, Path | None] = {"user": args.user, "bot": args.bot}
     inputs = {name: path for name, path in named.items() if path is not None}
     if not inputs:
-        print("edgerec replay: give --user FILE, --bot FILE, or both", file=sys.stderr)
+        note("edgerec replay: give --user FILE, --bot FILE, or both")
         return Exit.USAGE
     published: list[Published] = []
     failure: str | None = None
@@ -76,6 +76,6 @@ def run(args: argparse.Namespace) -> int:
     else:
         print_published(published, config.storage.root)
     if failure is not None:
-        print(f"edgerec replay: {failure}", file=sys.stderr)
+        note(f"edgerec replay: {failure}")
         return Exit.INTERRUPTED if stopped.is_set() else Exit.FAILED
     return Exit.DONE

@@ -6,13 +6,13 @@ import argparse
 import faulthandler
 import logging
 import signal
-import sys
 from contextlib import ExitStack
 
 from edgerec.cli.exits import Exit
 from edgerec.cli.interruption import Interruption
 from edgerec.cli.logs import log_to_journal
 from edgerec.cli.options import add_config
+from edgerec.cli.terminal import note
 from edgerec.clock import SystemClock
 from edgerec.config import Config, file_to_record_by, load_config
 from edgerec.service.command_list import commands_of
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
                 opened.enter_context(control_socket)
             recorder = opened.enter_context(Recorder(config, on_published=_log_published))
         except (ControlSocketError, StoreError) as error:
-            print(error, file=sys.stderr)
+            note(error)
             return Exit.FAILED
         make_thread = recorder.threads.make
         metrics = opened.enter_context(ConfiguredMetrics(recorder.status, make_thread=make_thread))

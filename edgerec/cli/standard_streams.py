@@ -13,7 +13,7 @@ def open_missing() -> None:
     """Put nothing (/dev/null) in the place of a standard stream that was closed before our start.
 
     Otherwise the next file that is opened gets its number, an audio file perhaps, and what any
-    library has to complain of on stderr is written into that.
+    library has to note of on stderr is written into that.
     """
     for number, (name, mode) in enumerate(_STREAMS):
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import Final
 
 from edgerec.cli import status_text
@@ -11,6 +10,7 @@ from edgerec.cli.exits import Exit
 from edgerec.cli.options import add_config, add_json, add_socket, socket_path
 from edgerec.cli.output import print_json
 from edgerec.cli.service_connection import ServiceConnection, ServiceError
+from edgerec.cli.terminal import note, say
 
 HELP = """Show how the running service is, what is wrong first. Exit status: 0 all is well, 3
 something is wrong (it says what, and what to do), 1 the service can't be asked."""
@@ -31,10 +31,11 @@ def run(args: argparse.Namespace) -> int:
         with ServiceConnection(socket_path(args)) as service:
             status = service.request("status", {})
     except ServiceError as error:
-        print(f"edgerec status: {error}", file=sys.stderr)
+        note(f"edgerec status: {error}")
         return Exit.FAILED
     if args.json:
         print_json(status)
     else:
-        print("\n".join(status_text.lines(status)))
+        for line in status_text.lines(status):
+            say(line)
     return _EXITS.get(str(status["state"]), Exit.DEGRADED)

@@ -16,6 +16,7 @@ from edgerec.capture.wire import Decoder, WireError
 from edgerec.cli.exits import Exit
 from edgerec.cli.options import add_config, add_socket, parse_seconds, socket_path
 from edgerec.cli.service_connection import ServiceConnection, ServiceError, result_of
+from edgerec.cli.terminal import note
 
 HELP = """Write live audio of the running service to standard output: what the user's or the bot's
 device delivers, as it delivers it, or both mixed on the recording's timeline, which comes later.
@@ -47,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     """Write what comes until it is enough."""
     out = sys.stdout.buffer
     if sys.stdout.isatty():
-        print("edgerec tap: this is audio; redirect it: > FILE, or | PROGRAM", file=sys.stderr)
+        note("edgerec tap: this is audio; redirect it: > FILE, or | PROGRAM")
         return Exit.USAGE
     path = socket_path(args)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the same end as Ctrl-C
@@ -60,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         pass  # it is how one ends it
     except (ServiceError, PcmOutputError) as error:
         output.finish()
-        print(f"edgerec tap: {error}", file=sys.stderr)
+        note(f"edgerec tap: {error}")
         return Exit.FAILED
     output.finish()
     return Exit.DONE
@@ -74,7 +75,7 @@ def _write(
         out.flush()  # whoever reads this listens live
         if isinstance(message, StreamHeader):
             told = f"{message.device}: {message.sample_rate} Hz, {message.channels} channels"
-            print(told, file=sys.stderr)
+            note(told)
         if seconds is not None and output.seconds >= seconds:
             return
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import select
 import signal
-import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from edgerec.capture.trace import TraceWriter
 from edgerec.cli.exits import Exit
 from edgerec.cli.options import add_config, add_json, parse_seconds
 from edgerec.cli.output import Progress, os_failure, print_json
+from edgerec.cli.terminal import note, say
 from edgerec.clock import raw_now_ns
 from edgerec.config import load_config
 from edgerec.service.parts import build_children
@@ -55,7 +55,7 @@ class TracedTrack:
                 case Block():
                     self.audio_s += delivery.frames / self._sample_rate
                 case StreamEnded():
-                    print(f"{self.source.track}: {delivery.detail}", file=sys.stderr)
+                    note(f"{self.source.track}: {delivery.detail}")
                     if len(self.faults) < MAX_FAULTS:
                         self.faults.append(delivery.detail)
 
@@ -81,11 +81,11 @@ def run(args: argparse.Namespace) -> int:
     paths = {name: path for name, path in named.items() if path is not None}
     sources = build_children(config, raw_now_ns())
     if not paths:
-        print("edgerec trace: give --user FILE, --bot FILE, or both", file=sys.stderr)
+        note("edgerec trace: give --user FILE, --bot FILE, or both")
         return Exit.USAGE
     for name in paths.keys() - sources.keys():
         source = getattr(config.tracks, name).source
-        print(f"edgerec trace: tracks.{name}.source is {source}: no device", file=sys.stderr)
+        note(f"edgerec trace: tracks.{name}.source is {source}: no device")
         return Exit.USAGE
     stop = _stop_on_signals()
     tracks: list[TracedTrack] = []
@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
                 tracks.append(TracedTrack(path, sources[name], writer))
             _record(tracks, args.seconds, stop)
     except OSError as error:
-        print(f"edgerec trace: {os_failure('writing', error)}", file=sys.stderr)
+        note(f"edgerec trace: {os_failure('writing', error)}")
         return Exit.FAILED
     return _report(tracks, json=args.json)
 
@@ -153,8 +153,8 @@ def _report(tracks: Sequence[TracedTrack], *, json: bool) -> int:
         )
     else:
         for track in tracks:
-            print(f"{track.path}: {track.audio_s:.1f} s of {track.source.track}")
+            say(f"{track.path}: {track.audio_s:.1f} s of {track.source.track}")
     silent = [track.source.track for track in tracks if not track.writer.frames]
     for name in silent:
-        print(f"edgerec trace: {name} delivered nothing", file=sys.stderr)
+        note(f"edgerec trace: {name} delivered nothing")
     return Exit.FAILED if silent else Exit.DONE

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import sys
+import errno
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from edgerec.cli.exits import Exit
 from edgerec.cli.options import add_config, add_json, add_tree, tree_path
 from edgerec.cli.output import os_failure, print_json
+from edgerec.cli.terminal import note, say
 from edgerec.cli.turn_picture import COLUMNS, png, svg
 
 if TYPE_CHECKING:
@@ -43,10 +44,10 @@ def run(args: argparse.Namespace) -> int:
     try:
         found = find_files(top)
     except StoreError as error:
-        print(f"edgerec turns: {error}", file=sys.stderr)
+        note(f"edgerec turns: {error}")
         return Exit.FAILED
     for problem in found.problems:
-        print(problem, file=sys.stderr)
+        note(problem)
     files = [file for file in found.files if args.session in (None, file.key.session)]
     turns = [file for file in files if file.turn is not None]
     if args.json:
@@ -55,18 +56,18 @@ def run(args: argparse.Namespace) -> int:
         _print_table(turns, top)
     if args.plot is not None:
         if not files:
-            print("edgerec turns: there is no session to draw", file=sys.stderr)
+            note("edgerec turns: there is no session to draw")
             return Exit.FAILED
         last = files[-1].key.session
         try:
             session = overview([file for file in files if file.key.session == last], COLUMNS)
             drawn = svg(session).encode() if args.plot.suffix == ".svg" else png(session)
-            args.plot.write_bytes(drawn)
+            _write(args.plot, drawn)
         except StoreError as error:
-            print(f"edgerec turns: {error}", file=sys.stderr)
+            note(f"edgerec turns: {error}")
             return Exit.FAILED
         except OSError as error:
-            print(f"edgerec turns: {os_failure('writing', error)}", file=sys.stderr)
+            note(f"edgerec turns: {os_failure('writing', error)}")
             return Exit.FAILED
     return Exit.FAILED if found.problems else Exit.DONE
 
@@ -78,6 +79,12 @@ def _picture(text: str) -> Path:
     return path
 
 
+def _write(path: Path, drawn: bytes) -> None:
+    if path.exists() and not path.is_file():  # opening a pipe would wait for its reader
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    path.write_bytes(drawn)
+
+
 def _print_table(turns: list[DescribedFile], top: Path) -> None:
     session = None
     for file in turns:
@@ -85,18 +92,18 @@ def _print_table(turns: list[DescribedFile], top: Path) -> None:
         assert turn is not None
         if file.key.session != session:
             session = file.key.session
-            print(f"session {session}")
-            print(f"  {'turn':>6} {'speaker':7} {'from':>10} {'speech':>8}  {'by':4}  file")
+            say(f"session {session}")
+            say(f"  {'turn':>6} {'speaker':7} {'from':>10} {'speech':>8}  {'by':4}  file")
         number = f"{turn.number}.{turn.part}" if turn.part else str(turn.number)
         begins = turn.speech_start / file.sample_rate
         length = (turn.speech_end - turn.speech_start) / file.sample_rate
         told = "  interrupted" if turn.interrupted else ""
-        print(
+        say(
             f"  {number:>6} {turn.speaker:7} {begins:9.2f}s {length:7.2f}s  {turn.by:4}  "
             f"{file.path.relative_to(top)}{told}"
         )
     if not turns:
-        print(f"no turns under {top}")
+        say(f"no turns under {top}")
 
 
 def _as_json(file: DescribedFile) -> dict[str, object]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from edgerec.cli.exits import Exit
 from edgerec.cli.options import add_config, add_json, add_tree, tree_path
 from edgerec.cli.output import print_json
+from edgerec.cli.terminal import draw, note, say
 from edgerec.store.continuity import Finding
 from edgerec.store.disk import StoreError
 from edgerec.store.verify import Report, verify
@@ -32,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         report = verify(top, _show_progress if sys.stderr.isatty() else None)
     except StoreError as error:
-        print(error, file=sys.stderr)
+        note(error)
         return Exit.FAILED
     if args.json:
         print_json(_as_json(top, report))
@@ -43,14 +44,14 @@ def run(args: argparse.Namespace) -> int:
 
 def _show_progress(done: int, total: int) -> None:
     end = "\r" if done < total else "\r\033[K"  # leave no trace of it above the result
-    print(f"{done} of {total} files", end=end, file=sys.stderr, flush=True)
+    draw(f"{done} of {total} files{end}", sys.stderr)
 
 
 def _print_text(top: Path, report: Report) -> None:
     for finding in report.findings:
-        print(f"{finding.severity:5}  {_below(top, finding.path)}: {finding.problem}")
+        say(f"{finding.severity:5}  {_below(top, finding.path)}: {finding.problem}")
     errors = sum(finding.severity == "error" for finding in report.findings)
-    print(
+    say(
         f"{top}: {report.files} files, {report.bytes / 1e6:.1f} MB, {report.sessions} sessions: "
         + (f"{errors} errors" if errors else "ok")
     )

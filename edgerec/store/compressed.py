@@ -147,7 +147,7 @@ def read_compressed_header(path: Path) -> CompressedHeader:
     import soundfile
 
     try:
-        info = soundfile.info(str(path))
+        info = soundfile.info(os.fsencode(path))
     except soundfile.LibsndfileError as error:
         raise StoreError("reading", path, error.error_string) from error
     return CompressedHeader(info.samplerate, info.channels, info.frames)

@@ -18,6 +18,7 @@ from edgerec.store.formats import FORMS
 from edgerec.store.naming import SIDECAR_SUFFIX, TURN_OF, FileKey, What, parse_published
 from edgerec.store.sidecar import SCHEMA, Kind, TurnFacts, kind_of
 
+_TOO_LARGE: Final = 1 << 48  # 20 years of frames at 384 kHz, 280 TB: arithmetic stays exact
 _SUFFIXES: Final = {form.container: form.suffix for form in FORMS.values()}
 REASONS: Final = frozenset(reason.label for reason in GapReason if reason)
 
@@ -99,7 +100,7 @@ def read_sidecar(path: Path) -> DescribedFile | DescribedSession:
         "sequence": key.sequence,
     }
     problems = [
-        f"{name} is {fields.get(name)!r}, its name says {expected!r}"
+        f"{name} is {_shown(fields.get(name))}, its name says {expected!r}"
         for name, expected in common.items()
         if fields.get(name) != expected
     ]
@@ -127,7 +128,7 @@ def read_sidecar(path: Path) -> DescribedFile | DescribedSession:
 def _described_file(path: Path, key: FileKey, fields: Mapping[str, Any]) -> DescribedFile:
     start, frames, form = fields["start_frame"], fields["frames"], fields["format"]
     audio = path.with_suffix(_SUFFIXES[form["container"]])
-    problems = [] if fields["file"] == audio.name else [f"file is {fields['file']!r}"]
+    problems = [] if fields["file"] == audio.name else [f"file is {_shown(fields['file'])}"]
     gaps: dict[TrackName, dict[str, int]] = {}
     for track, held in fields["tracks"].items():
         position = start
@@ -194,12 +195,16 @@ Check = Callable[[object], list[str]]
 
 
 def _is(valid: Callable[[object], bool], expected: str) -> Check:
-    return lambda value: [] if valid(value) else [f"is {value!r}, expected {expected}"]
+    return lambda value: [] if valid(value) else [f"is {_shown(value)}, expected {expected}"]
+
+
+def _shown(value: object) -> str:
+    return f"{value!r:.80}"
 
 
 def _whole(low: int) -> Check:
     return _is(
-        lambda v: isinstance(v, int) and not isinstance(v, bool) and v >= low,
+        lambda v: isinstance(v, int) and not isinstance(v, bool) and low <= v < _TOO_LARGE,
         f"a whole number from {low}",
     )
 
@@ -209,7 +214,7 @@ def _object(**shape: Check) -> Check:
 
     def check(value: object) -> list[str]:
         if not isinstance(value, dict):
-            return [f"is {value!r}, expected an object"]
+            return [f"is {_shown(value)}, expected an object"]
         return [
             f"{name} {problem}"
             for name, inner in shape.items()
@@ -225,10 +230,10 @@ def _each(inner: Check, *, keys: frozenset[str] | None = None) -> Check:
     def check(value: object) -> list[str]:
         if keys is None:
             if not isinstance(value, list):
-                return [f"is {value!r}, expected a list"]
+                return [f"is {_shown(value)}, expected a list"]
             return [f"[{i}] {problem}" for i, item in enumerate(value) for problem in inner(item)]
         if not isinstance(value, dict) or not value.keys() <= keys:
-            return [f"is {value!r}, expected an object of {', '.join(sorted(keys))}"]
+            return [f"is {_shown(value)}, expected an object of {', '.join(sorted(keys))}"]
         return [f"{name} {problem}" for name, item in value.items() for problem in inner(item)]
 
     return check

@@ -7,11 +7,12 @@ What other programs keep among them for themselves is left out: hidden files and
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from edgerec.store.disk import disk_step
+from edgerec.store.disk import StoreError, disk_step
 from edgerec.store.root import QUARANTINE
 
 _NOT_RECORDINGS: Final = frozenset(
@@ -51,3 +52,18 @@ def walk(top: Path) -> Iterator[Path]:
             name for name in subfolders if not name.startswith(".") and name not in _NOT_RECORDINGS
         )
         yield from (Path(folder, name) for name in sorted(names) if not name.startswith("."))
+
+
+def length_of(path: Path) -> int:
+    """Return the length of a regular file in bytes, without opening it.
+
+    Raises
+    ------
+    StoreError
+        There is none, or it is something else: opening a pipe would wait for its writer.
+    """
+    with disk_step("looking at", path):
+        found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise StoreError("reading", path, "is not a regular file")
+    return found.st_size

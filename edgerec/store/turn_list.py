@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +15,10 @@ from numpy.typing import NDArray
 
 from edgerec.audio import TRACKS, TrackName
 from edgerec.store.described import DescribedFile, SidecarError, read_sidecar
-from edgerec.store.disk import StoreError
+from edgerec.store.disk import StoreError, disk_step, read_regular
 from edgerec.store.layout import CHUNK
 from edgerec.store.naming import SIDECAR_SUFFIX, parse_published
-from edgerec.store.tree import walk
+from edgerec.store.tree import length_of, walk
 
 _PIECE_FRAMES: Final = 65_536
 _FULL_SCALE: Final = 32_768
@@ -95,8 +97,8 @@ def overview(files: Sequence[DescribedFile], columns: int) -> Overview:
     low = np.zeros((len(TRACKS), columns), np.float32)
     high, energy = low.copy(), np.zeros((len(TRACKS), columns))
     counted = np.zeros((len(TRACKS), columns))
-    for file in (file for file in files if file.key.what == CHUNK and file.path.exists()):
-        for start, samples in _pieces(file.path, file.start):
+    for file in (file for file in files if file.key.what == CHUNK):
+        for start, samples in _pieces(file):
             column = (start + np.arange(len(samples))) * columns // frames
             for track in range(len(TRACKS)):
                 heard = samples[:, min(track, samples.shape[1] - 1)].astype(np.float32)
@@ -118,12 +120,25 @@ def overview(files: Sequence[DescribedFile], columns: int) -> Overview:
     )
 
 
-def _pieces(path: Path, start: int) -> Iterator[tuple[int, NDArray[np.int16]]]:
+def _pieces(described: DescribedFile) -> Iterator[tuple[int, NDArray[np.int16]]]:
+    """Yield the audio of a file with the frames it begins at; nothing where it was picked up."""
     import soundfile
 
+    path, start, stop = described.path, described.start, described.stop
     try:
-        with soundfile.SoundFile(str(path)) as file:
-            while len(samples := file.read(_PIECE_FRAMES, dtype="int16", always_2d=True)):
+        size_bytes = length_of(path)
+    except StoreError as error:
+        if error.errno == errno.ENOENT:
+            return
+        raise
+    if size_bytes != described.bytes:
+        problem = f"is {size_bytes} bytes long, its sidecar says {described.bytes}"
+        raise StoreError("reading", path, problem)
+    try:
+        with soundfile.SoundFile(os.fsencode(path)) as file:
+            while len(
+                samples := file.read(min(_PIECE_FRAMES, stop - start), "int16", always_2d=True)
+            ):
                 yield start, samples
                 start += len(samples)
     except soundfile.LibsndfileError as error:
@@ -131,7 +146,9 @@ def _pieces(path: Path, start: int) -> Iterator[tuple[int, NDArray[np.int16]]]:
 
 
 def _gaps(file: DescribedFile) -> Iterator[Marked]:
-    described = json.loads(file.path.with_suffix(SIDECAR_SUFFIX).read_bytes())
+    sidecar = file.path.with_suffix(SIDECAR_SUFFIX)
+    with disk_step("reading", sidecar):
+        described = json.loads(read_regular(sidecar))
     for track in TRACKS:
         for gap in described["tracks"].get(track, {}).get("gaps", ()):
             start = gap["start_frame"]

@@ -6,7 +6,6 @@ Lengths and headers come first: only a file of the right length is read to its e
 from __future__ import annotations
 
 import errno
-import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from edgerec.store.disk import StoreError, disk_step
 from edgerec.store.naming import AUDIO_SUFFIXES, SIDECAR_SUFFIX, begins_published, parse_published
 from edgerec.store.publish import fingerprint
 from edgerec.store.root import is_published_here
-from edgerec.store.tree import walk
+from edgerec.store.tree import length_of, walk
 from edgerec.store.wav import HEADER_BYTES, WavHeader, parse_wav_header
 
 _NO_RECORDING: Final = "not a name that edgerec gives: not looked at"
@@ -163,22 +162,19 @@ def _check_audio(file: DescribedFile) -> tuple[int, list[str]]:
     StoreError
         It can't be read.
     """
-    with disk_step("looking at", file.path):
-        found = file.path.stat()
-    if not stat.S_ISREG(found.st_mode):
-        return 0, ["is not a regular file"]  # whoever opens a pipe waits for its writer
+    size_bytes = length_of(file.path)
     problems = []
-    if found.st_size != file.bytes:
-        problems.append(f"is {found.st_size} bytes long, its sidecar says {file.bytes}")
+    if size_bytes != file.bytes:
+        problems.append(f"is {size_bytes} bytes long, its sidecar says {file.bytes}")
     if file.container == "wav":
         with disk_step("reading", file.path), file.path.open("rb") as audio:
             head = audio.read(HEADER_BYTES)
-        problems += _check_wav(file, found.st_size, head)
+        problems += _check_wav(file, size_bytes, head)
     else:
         problems += _check_compressed(file)
     if not problems and fingerprint(file.path)[1] != file.sha256:
         problems.append("is not what was recorded: its SHA-256 differs from the sidecar's")
-    return found.st_size, problems
+    return size_bytes, problems
 
 
 def _check_wav(file: DescribedFile, size_bytes: int, head: bytes) -> Iterator[str]:

@@ -1,4 +1,6 @@
 import json
+import os
+import shutil
 import struct
 import xml.etree.ElementTree as ElementTree
 import zlib
@@ -122,6 +124,46 @@ def test_there_may_be_nothing_to_draw(tmp_path, capsys):
 def test_a_picture_that_can_not_be_written_is_named(top, capsys):
     assert cli.main(["turns", str(top), "--plot", "/no/such/turns.svg"]) == 1
     assert "writing /no/such/turns.svg: No such file or directory" in capsys.readouterr().err
+
+
+@pytest.fixture
+def spoilt(top, tmp_path):
+    """A copy for a test to spoil, and its first chunk."""
+    shutil.copytree(top, tmp_path / "root")
+    return tmp_path / "root", min((tmp_path / "root").rglob("*_chunk.wav"))
+
+
+def test_pipes_are_not_waited_for(spoilt, capsys):
+    root, chunk = spoilt
+    os.mkfifo(root / "a.svg")
+    assert cli.main(["turns", str(root), "--plot", str(root / "a.svg")]) == 1
+    assert "a.svg: not a regular file" in capsys.readouterr().err
+    chunk.unlink()
+    os.mkfifo(chunk)
+    assert cli.main(["turns", str(root), "--plot", str(root / "b.svg")]) == 1
+    assert f"{chunk}: is not a regular file" in capsys.readouterr().err
+
+
+def test_audio_of_another_length_than_its_sidecar_says_is_not_drawn(spoilt, capsys):
+    root, chunk = spoilt
+    chunk.chmod(0o640)
+    os.truncate(chunk, 1 << 40)  # 1 TB, sparse
+    assert cli.main(["turns", str(root), "--plot", str(root / "b.svg")]) == 1
+    assert f"is {1 << 40} bytes long, its sidecar says" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [10**400, 1 << 62, 1 << 48])
+@pytest.mark.parametrize("name", ["frames", "start_frame", "bytes", "missing_before"])
+def test_numbers_that_no_recording_has_are_told_and_fail(spoilt, capsys, name, number):
+    root, chunk = spoilt
+    sidecar = chunk.with_suffix(".json")
+    sidecar.chmod(0o640)
+    sidecar.write_text(json.dumps(json.loads(sidecar.read_text()) | {name: number}))
+    for command in ("turns", "verify"):
+        assert cli.main([command, str(root)]) == 1
+    told = "".join(capsys.readouterr())
+    assert sidecar.name in told
+    assert len(told) < 20_000
 
 
 def test_a_picture_is_svg_or_png(capsys):
