@@ -35,7 +35,8 @@ log = logging.getLogger(__name__)
 _SECOND_NS: Final = 1_000_000_000
 STEP_NS: Final = 1 * _SECOND_NS  # of input between two writes; history holds it many times over
 OTHER_TRACK_NS: Final = 1 * _SECOND_NS  # a device that starts this much later begins with a gap
-MAX_HOLE_NS: Final = 24 * 3600 * _SECOND_NS  # of nothing at all; a wild stamp would fill the disk
+MAX_HOLES_S: Final = 600.0
+"""Silence where no input has anything: no more than this and as much again as there is audio."""
 END_OF_INPUT: Final = "end of input"
 UNPLACED_S: Final = 1.0  # of an input: what its end and a resampler round off is far less
 UNPLACED_SHARE: Final = 0.01  # its crystal's error is ten times less
@@ -70,9 +71,9 @@ def replay(
     Raises
     ------
     ReplayError
-        The inputs have no audio, or no clock in common; or one of them is damaged, or says that
-        nothing came for a day, or when its audio came can't be true, or it was stopped: after all
-        that could be read was published.
+        The inputs have no audio, or no clock in common; or one of them is damaged, or by its
+        stamps nothing came for longer than `MAX_HOLES_S` allows, or when its audio came can't be
+        true, or it was stopped: after all that could be read was published.
     TraceError, OSError
         An input is neither a trace nor a WAV file, or can't be opened.
     StoreError
@@ -82,15 +83,17 @@ def replay(
     damage: list[str] = []
     with StorageRoot(config.storage.root) as root:
         session = _ReplayedSession(_only(config, inputs), root, on_published)
-        last_ns: int | None = None
+        first_ns: int | None = None
         for at_ns, track, delivery in in_order(streams):
-            if last_ns is not None and at_ns - last_ns > MAX_HOLE_NS:
+            first_ns = at_ns if first_ns is None else first_ns
+            passed_s, audio_s = (at_ns - first_ns) / _SECOND_NS, session.audio_s
+            if passed_s - audio_s > audio_s + MAX_HOLES_S:
                 damage.append(
-                    f"{inputs[track]}: nothing for {(at_ns - last_ns) / _SECOND_NS:.0f} s before a "
-                    "block that says it came then; take both inputs from one trace, or cut them"
+                    f"{inputs[track]}: by the stamp of a block {passed_s:.0f} s have passed, with "
+                    f"{audio_s:.0f} s of audio; what follows is left out, or most of the recording "
+                    "would be silence: take both inputs from one trace, or cut them there"
                 )
                 break
-            last_ns = at_ns
             if stopped():
                 damage.append(STOPPED)
                 break
@@ -170,6 +173,11 @@ class _ReplayedSession:
         return 0.0 if timeline is None else timeline.history.committed / timeline.rate
 
     @property
+    def audio_s(self) -> float:
+        """How much audio the input with the most of it has delivered."""
+        return max(self._delivered_s.values(), default=0.0)
+
+    @property
     def can_begin(self) -> bool:
         """Whether there is a session, or audio that could make one."""
         in_hand = self._synchronizer.first_instants_ns(settled=False)
@@ -177,6 +185,8 @@ class _ReplayedSession:
 
     def deliver(self, at_ns: int, track: TrackName, delivery: Delivery) -> None:
         """Take in a delivery that arrived at `at_ns`."""
+        if at_ns > self._step_ns + STEP_NS:
+            self._advance(at_ns)  # nothing came meanwhile, and history has only so much room
         if self._timeline is None and isinstance(delivery, StreamEnded):
             self._held.append((track, delivery))  # what is in hand has no place yet
             return

@@ -10,7 +10,7 @@ from edgerec.capture.conversation import silence
 from edgerec.capture.simulate import VirtualKiosk
 from edgerec.capture.trace import TraceError, TraceWriter, open_input
 from edgerec.capture.virtual_device import DeviceModel
-from edgerec.service.replay import MAX_HOLE_NS, ReplayError, replay
+from edgerec.service.replay import MAX_HOLES_S, ReplayError, replay
 from edgerec.store.disk import StoreError
 from edgerec.store.verify import verify
 from tests.rigs.alignment import noise
@@ -63,23 +63,51 @@ def test_a_wav_file_that_was_cut_off_publishes_what_is_there(tmp_path):
     assert chunks(published)[0].frames == pytest.approx(3 * RATE, abs=1)
 
 
-def test_a_stamp_from_another_day_ends_the_replay_and_writes_no_day_of_silence(tmp_path):
+JUMPS = {  # what is added to the stamps of the nth block of 100 ms
+    "a day": lambda nth: 86_400 * (nth >= 20),
+    "three hours": lambda nth: 10_800 * (nth >= 20),
+    "a single block": lambda nth: 10_800 * (nth == 20),
+    "in steps": lambda nth: 290 * (nth // 10),
+    "in small steps": lambda nth: 60 * (nth // 2),
+    "with each block": lambda nth: 40 * nth,
+}
+
+
+@pytest.mark.parametrize("tracks", [["user"], ["user", "bot"]])
+@pytest.mark.parametrize("name", JUMPS)
+def test_stamps_that_jump_ahead_end_the_replay_and_write_no_hours_of_silence(
+    tmp_path, name, tracks
+):
     kiosk = VirtualKiosk(DeviceModel(), DeviceModel(), seed=1, world=silence)
     paths = write_traces(tmp_path, kiosk, 5.0)
-    (header, *blocks) = open_input(paths["user"], "user")
-    paths["user"] = tmp_path / "wild.trace"
-    with TraceWriter(paths["user"]) as trace:
-        trace.write(header)
-        for block in blocks[:20]:
-            trace.write(block)
-        late_ns = blocks[20].arrived_ns + MAX_HOLE_NS + 10 * S
-        trace.write(dataclasses.replace(blocks[20], arrived_ns=late_ns))
+    for track in tracks:
+        header, *blocks = open_input(paths[track], track)
+        paths[track] = tmp_path / f"wild-{track}.trace"
+        with TraceWriter(paths[track]) as trace:
+            trace.write(header)
+            for nth, block in enumerate(blocks):
+                late_ns = block.arrived_ns + JUMPS[name](nth) * S
+                trace.write(dataclasses.replace(block, arrived_ns=late_ns, adc_ns=0))
     published = []
-    with pytest.raises(ReplayError, match=r"wild\.trace: nothing for 8640\d s"):
+    with pytest.raises(ReplayError, match=r"wild-.*: by the stamp of a block \d+ s have passed"):
         replay(config(tmp_path / "root"), paths, on_published=published.append)
-    (chunk,) = chunks(published)
-    assert 4.5 * RATE < chunk.frames < 6 * RATE
+    written_s = sum(chunk.frames for chunk in chunks(published)) / RATE
+    assert 0.5 < written_s < MAX_HOLES_S + 2 * 5
     assert verify(tmp_path / "root").ok
+
+
+def test_an_input_without_audio_for_minutes_is_replayed_with_its_silence(tmp_path):
+    kiosk = VirtualKiosk(DeviceModel(), DeviceModel(), seed=1, world=silence)
+    header, *blocks = open_input(write_traces(tmp_path, kiosk, 5.0)["user"], "user")
+    path = tmp_path / "paused.trace"
+    with TraceWriter(path) as trace:
+        trace.write(header)
+        for nth, block in enumerate(blocks):
+            late_ns = block.arrived_ns + (60 * (nth // 10)) * S
+            trace.write(dataclasses.replace(block, arrived_ns=late_ns, adc_ns=0))
+    published = replayed(tmp_path / "root", {"user": path})
+    (chunk,) = chunks(published)
+    assert chunk.frames / RATE == pytest.approx(4 * 60 + 5, abs=1.5)
 
 
 @pytest.mark.parametrize(
