@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
+from edgerec import kernel
+
 BOOT_ID_FILE: Final = Path("/proc/sys/kernel/random/boot_id")
 RTC_FOLDER: Final = Path("/sys/class/rtc")
 RTC_AGREES_S: Final = 3600  # what 100 ppm are in a year without a boot, which sets one by the other
@@ -141,7 +143,7 @@ def _bracket() -> tuple[int, int, int, int]:
 def boot_id() -> str:
     """Return the kernel's id of this boot, or "" where there is none."""
     try:
-        return BOOT_ID_FILE.read_text().strip()
+        return kernel.read_text(BOOT_ID_FILE).strip()
     except OSError:
         return ""
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from edgerec import kernel
 from edgerec.capture.sound_server import ServerSource, SoundServerError, read_sources
 
 ALSA_FOLDER: Final = Path("/proc/asound")
@@ -122,7 +123,7 @@ def alsa_owner(wanted: str, folder: Path = ALSA_FOLDER) -> int | None:
         return None
     for status in folder.glob(f"{named[1]}/pcm{named[2]}c/sub*/status"):
         with contextlib.suppress(OSError):  # it has just gone
-            if owner := _ALSA_OWNER.search(status.read_text()):
+            if owner := _ALSA_OWNER.search(kernel.read_text(status)):
                 return int(owner[1])
     return None
 
@@ -251,7 +252,7 @@ def _portaudio_inputs() -> list[DeviceInfo]:
             f"starting PortAudio: {error}", "install it: apt install libportaudio2"
         ) from error
     try:
-        cards = parse_alsa_cards(ALSA_CARDS_FILE.read_text())
+        cards = parse_alsa_cards(kernel.read_text(ALSA_CARDS_FILE))
     except FileNotFoundError:
         cards = {}  # a machine without ALSA cards, or without ALSA
     return portaudio_inputs(

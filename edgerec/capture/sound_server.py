@@ -297,8 +297,9 @@ def _output(command: Sequence[str]) -> str | None:
     env = os.environ | {"LC_ALL": "C.UTF-8"}
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=SERVER_TIMEOUT_S, check=False, env=env
+            command, capture_output=True, timeout=SERVER_TIMEOUT_S, check=False, env=env
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout if done.returncode == 0 else None
+    # Names from here get into sidecars and answers, which are UTF-8.
+    return done.stdout.decode(errors="replace") if done.returncode == 0 else None

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import yaml
 
+from edgerec import kernel
 from edgerec.cli.exits import Exit
 from edgerec.cli.options import add_json, add_named_config
 from edgerec.cli.output import os_failure, print_json
@@ -107,7 +108,7 @@ def _write(found: Recipe, path: Path) -> Path:
     if not found.files:
         raise NotWrittenError("there is nothing to write, see above")
     file = found.files[0]
-    before = path.read_text() if path.exists() else None
+    before = kernel.read_text(path) if path.exists() else None
     content = file.content
     if before is not None and file.path.suffix == ".yaml":
         content = _with_tracks(before, content, path)
@@ -117,7 +118,7 @@ def _write(found: Recipe, path: Path) -> Path:
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         shutil.copy2(path, path.with_name(f"{path.name}.bak-{stamp}"))
     fresh = path.with_name(path.name + ".new")
-    fresh.write_text(content)
+    fresh.write_bytes(content.encode("utf-8", "surrogateescape"))
     if before is not None:
         shutil.copymode(path, fresh)
     os.replace(fresh, path)  # noqa: PTH105 -- whole, or as it was

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from edgerec import kernel
 from edgerec.clock import SystemClock, kernel_clock_state, rtc_trouble
 from edgerec.config import Config
 from edgerec.service.parts import track_configs
@@ -197,15 +198,15 @@ def check_power(read: Callable[[], int | None] | None = None) -> Iterator[Findin
 def read_throttled() -> int | None:
     """Return the firmware's throttling flags; None where there are none."""
     try:
-        return int(THROTTLED_FILE.read_text(), 16)
+        return int(kernel.read_text(THROTTLED_FILE), 16)
     except (OSError, ValueError):
         pass
     command = ["vcgencmd", "get_throttled"]
     try:
         said = subprocess.run(
-            command, capture_output=True, text=True, timeout=TOOL_TIMEOUT_S, check=False
+            command, capture_output=True, timeout=TOOL_TIMEOUT_S, check=False
         ).stdout
-        return int(said.partition("=")[2], 16)
+        return int(said.partition(b"=")[2], 16)
     except (OSError, ValueError, subprocess.TimeoutExpired):
         return None
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from edgerec import kernel
 from edgerec.capture.devices import ALSA_CARDS_FILE, parse_alsa_cards
 from edgerec.capture.sound_server import read_server
 
@@ -67,7 +68,7 @@ def look() -> Machine:
         kind: Kind = "pipewire" if server.is_pipewire else "pulseaudio"
         return Machine(kind, sink=server.default_sink)
     try:
-        return alsa_machine(ALSA_CARDS_FILE.read_text(), PCM_FILE.read_text())
+        return alsa_machine(kernel.read_text(ALSA_CARDS_FILE), kernel.read_text(PCM_FILE))
     except OSError:
         return Machine("none")
 
@@ -76,7 +77,7 @@ def alsa_machine(cards_text: str, pcm_text: str) -> Machine:
     """Read /proc/asound/cards and /proc/asound/pcm."""
     cards = parse_alsa_cards(cards_text)
     speaker = microphone = None
-    for line in pcm_text.splitlines():
+    for line in kernel.lines(pcm_text):
         number, _, rest = line.partition("-")
         card = cards.get(int(number)) if number.isdecimal() else None
         if card is None or card.driver == ALOOP_DRIVER:

@@ -20,6 +20,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from edgerec import kernel
 from edgerec.audio import TRACKS, TrackName
 from edgerec.capture.devices import PULSE_PREFIX
 from edgerec.clock import ClockReading
@@ -127,11 +128,11 @@ def _await_devices(recorder: Recorder) -> None:
 
 def _play(command: Sequence[str]) -> None:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PLAYS_S, check=False)
+        done = subprocess.run(command, capture_output=True, timeout=PLAYS_S, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise SoundCheckError(f"playing with {command[0]}: {error}") from error
     if done.returncode != 0:
-        said = done.stderr.strip().splitlines()
+        said = kernel.lines(kernel.text_of(done.stderr).strip())
         why = said[-1] if said else f"status {done.returncode}"
         raise SoundCheckError(f"playing with {' '.join(command[:-1])}: {why}")
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from edgerec import kernel
+
 PROC: Final = Path("/proc")
 RECENT_NS: Final = 1_000_000_000
 
@@ -67,7 +69,7 @@ def _family(proc: Path, pid: int) -> list[int]:
     for parent in family:  # grows as it goes
         try:
             for thread in (proc / str(parent) / "task").iterdir():
-                family += [int(child) for child in (thread / "children").read_text().split()]
+                family += [int(child) for child in kernel.read_text(thread / "children").split()]
         except OSError:
             continue
     return family
@@ -76,7 +78,7 @@ def _family(proc: Path, pid: int) -> list[int]:
 def _rollup(process: Path) -> tuple[int, int] | None:
     """Return (PSS, RSS) in bytes; None for a process that has ended, or that hides it."""
     try:
-        found = dict(_ROLLUP.findall((process / "smaps_rollup").read_text()))
+        found = dict(_ROLLUP.findall(kernel.read_text(process / "smaps_rollup")))
         return int(found["Pss"]) * 1024, int(found["Rss"]) * 1024
     except (OSError, KeyError):
         return None
@@ -84,7 +86,7 @@ def _rollup(process: Path) -> tuple[int, int] | None:
 
 def _cpu_s(process: Path) -> float:
     try:
-        fields = (process / "stat").read_text().rpartition(")")[2].split()
+        fields = kernel.read_text(process / "stat").rpartition(")")[2].split()
     except OSError:
         return 0.0
     return sum(int(ticks) for ticks in fields[_UTIME : _UTIME + 4]) / _TICKS_PER_S

@@ -7,15 +7,14 @@ does not look fills the boot disk.
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import Final
 
+from edgerec import kernel
 from edgerec.store.disk import StoreError, disk_step
 
 _FSTAB: Final = Path("/etc/fstab")
 _MOUNTS: Final = Path("/proc/self/mounts")
-_OCTAL: Final = re.compile(r"\\([0-7]{3})")  # how both files write a space, fstab(5)
 
 
 def check_mounted(
@@ -54,12 +53,9 @@ def check_mounted(
 def _mount_points(table: Path) -> set[Path]:
     """Return the second column of a table of mounts; one that isn't there has none."""
     with disk_step("reading", table):
-        lines = table.read_text().splitlines() if table.exists() else []
-    rows = [line.split() for line in lines if not line.lstrip().startswith("#")]
-    unescaped = [
-        _OCTAL.sub(lambda octal: chr(int(octal[1], 8)), row[1]) for row in rows if len(row) > 1
-    ]
-    return {Path(point) for point in unescaped if point.startswith("/")}  # others: swap, none
+        text = kernel.read_text(table) if table.exists() else ""
+    points = [row[1] for row in kernel.rows(text) if len(row) > 1]
+    return {Path(point) for point in points if point.startswith("/")}  # others: swap, none
 
 
 def _device(path: Path) -> int:

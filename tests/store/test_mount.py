@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,22 @@ def test_other_disks_may_be_missing(check):
 def test_a_mount_point_may_have_a_space(check):
     with pytest.raises(StoreError, match="two words is in"):
         check(Path("/media/two words/edgerec"), ["/", "/media/usb"])
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9", "S\u00fcd\u2028".encode(), b"a\xc2\x85b", b"a\x0bb"])
+def test_names_in_the_tables_are_bytes(check, tmp_path, name):
+    point = os.fsdecode(b"/media/" + name)
+    with (tmp_path / "fstab").open("wb") as fstab:
+        fstab.write(b"/dev/sda1 /media/" + name + b" ext4 nofail 0 2\n")
+    mounts = tmp_path / "mounts"
+    for mounted in (b"", b"/dev/sdb /media/\xe9 ext4 rw 0 0\n/dev/sda1 /media/" + name + b" x\n"):
+        mounts.write_bytes(mounted)
+        tables = {"fstab": tmp_path / "fstab", "mounts": mounts}
+        if mounted:
+            check_mounted(Path(point) / "edgerec", require_mount=False, **tables)
+        else:
+            with pytest.raises(StoreError, match="not mounted"):
+                check_mounted(Path(point) / "edgerec", require_mount=False, **tables)
 
 
 def test_a_root_on_the_boot_disk_is_refused_where_that_is_asked_for(check):
