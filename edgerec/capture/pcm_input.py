@@ -19,7 +19,7 @@ from edgerec.capture.wav_input import (
     is_wav,
     read_wav_header,
 )
-from edgerec.capture.wire import encode_block_header, encode_stream_header
+from edgerec.capture.wire import device_name, encode_block_header, encode_stream_header
 
 BLOCK_MS: Final = 100
 _READ_BYTES: Final = 1 << 16
@@ -72,7 +72,9 @@ def _blocks(
     file: Readable, track: TrackName, name: str, pcm_format: PcmFormat, size: int | None
 ) -> Iterator[bytes]:
     """Yield the header, then `size` bytes of the file as blocks; None: all of it."""
-    header = StreamHeader(pcm_format.sample_rate, pcm_format.channels, track, name, "monotonic_raw")
+    header = StreamHeader(
+        pcm_format.sample_rate, pcm_format.channels, track, device_name(name), "monotonic_raw"
+    )
     yield encode_stream_header(header)
     frame_bytes = pcm_format.frame_bytes
     block_bytes = max(1, pcm_format.sample_rate * BLOCK_MS // 1000) * frame_bytes

@@ -28,7 +28,7 @@ from edgerec.capture.wav_input import (
     is_wav,
     read_wav_header,
 )
-from edgerec.capture.wire import Decoder, WireError, encode_block, encode_stream_header
+from edgerec.capture.wire import Decoder, WireError, device_name, encode_block, encode_stream_header
 
 DEFAULT_BLOCK_MS: Final = 100
 """As the capture child's: a replay then takes the paths that a recording takes."""
@@ -125,7 +125,7 @@ def read_wav(
     with path.open("rb") as file:
         wav, size = _wav_header(path, file)
         rate = wav.sample_rate
-        yield StreamHeader(rate, wav.channels, track, path.name, "monotonic")
+        yield StreamHeader(rate, wav.channels, track, device_name(path.name), "monotonic")
         block_bytes = max(1, rate * block_ms // 1000) * wav.frame_bytes
         first_frame, left = 0, size
         while data := file.read(block_bytes if left is None else min(block_bytes, left)):

@@ -212,6 +212,11 @@ def _whole(value: object, low: int, high: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 
+def device_name(name: str) -> str:
+    """Return a name such as a file's as a header may have it for its device."""
+    return "".join(one if one.isprintable() else "?" for one in name)[:MAX_NAME_CHARACTERS]
+
+
 def _is_name(value: object) -> bool:
     """Printable: it goes into logs, and into sidecars, where a lone surrogate can't be encoded."""
     return isinstance(value, str) and len(value) <= MAX_NAME_CHARACTERS and value.isprintable()

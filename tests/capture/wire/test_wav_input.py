@@ -1,5 +1,6 @@
 """WAV files as recorders, programs and pipes write them: read right, or refused with a reason."""
 
+import os
 import shutil
 import struct
 import subprocess
@@ -347,6 +348,14 @@ def test_more_channels_are_interleaved_as_they_were(read, tmp_path, channels):
     path.write_bytes(form.encode())
     expected = b"".join(frames[at + 2 : at + 4] for at in range(0, len(frames), 4))
     assert read(path) == (channels, expected)
+
+
+def test_a_file_may_be_called_anything(tmp_path):
+    path = tmp_path / os.fsdecode(b"caf\xe9 \x1b[2J\n" + b"x" * 200 + b".wav")
+    path.write_bytes(Wav().encode())
+    for way in WAYS:
+        header, *_ = way(path)
+        assert header.device == "caf? ?[2J?" + "x" * 200 + ".wav"
 
 
 def test_no_audio_before_tags_is_no_audio(read, tmp_path):
