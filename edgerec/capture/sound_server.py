@@ -11,7 +11,7 @@ import os
 import re
 import subprocess
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 MONITOR_SUFFIX: Final = ".monitor"
@@ -24,6 +24,8 @@ _LIST: Final = ["pactl", "--format=json", "list"]
 # PipeWire without a sink prints @DEFAULT_SINK@, which no sink can be called.
 _DEFAULT_SINK: Final = re.compile(r"^Default Sink: ([^@\s]\S*)$", re.MULTILINE)
 _DEFAULT_SOURCE: Final = re.compile(r"^Default Source: ([^@\s]\S*)$", re.MULTILINE)
+_UNPRINTED: Final = "(null)"  # what pactl up to 17 prints as JSON for text that is not ASCII
+_DESCRIPTION: Final = re.compile(r"^\tName: (.*)\n\tDescription: (.*)$", re.MULTILINE)
 _SAMPLE_SPEC: Final = re.compile(r"(\d+)ch (\d+)Hz")
 _SOURCE_CLASSES: Final = ("Audio/Source", "Audio/Source/Virtual")
 _SINK_CLASS: Final = "Audio/Sink"
@@ -64,12 +66,26 @@ def read_sources() -> list[ServerSource]:
         if printed is None:
             continue
         try:
-            return parse(printed)
+            sources = parse(printed)
         except (ValueError, KeyError, TypeError) as error:
             raise SoundServerError(
                 f"reading what `{' '.join(command)}` printed: {error!r}"
             ) from error
+        return _described(sources)
     return []
+
+
+def _described(sources: list[ServerSource]) -> list[ServerSource]:
+    """Fill in descriptions that pactl can't put into JSON, as they are not ASCII."""
+    if all(source.description != _UNPRINTED for source in sources):
+        return sources
+    descriptions = dict(_DESCRIPTION.findall(_output(["pactl", "list", "sources"]) or ""))
+    return [
+        replace(source, description=descriptions.get(source.name, source.name))
+        if source.description == _UNPRINTED
+        else source
+        for source in sources
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,6 +140,22 @@ def test_pactl_is_asked_first_and_pw_dump_where_there_is_none(tools, tmp_path):
     assert read_sources() == []
 
 
+def test_descriptions_that_pactl_can_t_put_into_json_are_asked_for_as_text(tools, tmp_path):
+    listed = json.loads(PACTL)
+    for source in listed:
+        source["description"] = "(null)"
+    (tmp_path / "json").write_text(json.dumps(listed))
+    (tmp_path / "text").write_text(
+        "Source #0\n\tState: IDLE\n\tName: kiosk_speaker.monitor\n"
+        "\tDescription: Lautsprecher für マイク\n\tDriver: x\n"
+    )
+    tools("pactl", f"[ $1 = list ] && exec /bin/cat {tmp_path}/text; exec /bin/cat {tmp_path}/json")
+    assert [source.description for source in read_sources()] == [
+        "Lautsprecher für マイク",
+        "kiosk_mic",  # of which the text says nothing
+    ]
+
+
 def test_a_server_that_refuses_has_no_sources(tools):
     tools("pactl", "echo '[{}]'; exit 1")
     assert read_sources() == []
