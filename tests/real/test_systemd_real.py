@@ -249,7 +249,7 @@ def test_the_unit_for_a_users_session_records_in_one(kiosk):
         kiosk.run(f"install -m 644 /checkout/systemd/edgerec-user.service {unit}")
         kiosk.write(f"{unit}.d/sound.conf", f"[Service]\n{SOUND}")
         devices = REAL.replace("{group: audio}", f"{{socket: {runtime}/edgerec.sock}}")
-        folder = devices.replace("storage: {", "storage: {root: /home/pi/edgerec, ")
+        folder = devices.replace("storage: {", "storage: {root: /home/pi/recordings, ")
         kiosk.write(CONFIG, folder)
         kiosk.run(f"chgrp edgerec {CONFIG} && chmod 640 {CONFIG}")
         kiosk.run("loginctl enable-linger pi")
@@ -264,7 +264,7 @@ def test_the_unit_for_a_users_session_records_in_one(kiosk):
         status = json.loads(as_pi("edgerec status --json"))
         assert {track["state"] for track in status["tracks"].values()} == {"running"}
         as_pi("systemctl --user disable --now edgerec")
-        as_pi("edgerec verify /home/pi/edgerec")
+        as_pi("edgerec verify /home/pi/recordings")
     finally:
         kiosk.run("loginctl disable-linger pi")
         kiosk.run("systemctl enable edgerec")
