@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from edgerec.capture.devices import PULSE_PREFIX, DeviceInfo
+from edgerec.capture.server_reach import why_no_answer
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -173,7 +174,7 @@ def _plan_served(channels: tuple[int, ...], device: DeviceInfo, source: str) -> 
     if len(positions) != device.channels:
         raise ChannelError(
             f"nothing says where the channels of {device.id} stand",
-            "apt install pulseaudio-utils (for pactl)",
+            str(why_no_answer()),
         )
     if device.is_pipewire and positions == tuple(f"aux{n}" for n in range(len(positions))):
         opening = _opening(max(channels), [channel - 1 for channel in channels])

@@ -24,6 +24,7 @@ from edgerec.capture.findings import Findings, OpenDevice
 from edgerec.capture.hotplug import CardWatch
 from edgerec.capture.right_source import RightSource, is_known
 from edgerec.capture.server_events import ServerEvents
+from edgerec.capture.server_reach import why_no_answer
 from edgerec.capture.sound_server import (
     RecordingStream,
     ServerState,
@@ -44,7 +45,6 @@ the recording would be missing."""
 PIN_SETTLES_NS: Final = 300_000_000
 """Behind the moving of a stream: by then nothing of the other source is on its way any more."""
 
-_NO_ANSWER: Final = "no answer from pactl (package pulseaudio-utils) about who records what"
 _NO_STREAM: Final = "its stream is not among those of the server that the service knows of"
 
 Watched = tuple[str | None, Findings]
@@ -126,7 +126,8 @@ class DeviceWatch:
                 findings.pass_over()
                 self._unwatched.missing(track, None, "")
             elif state is None or child.pid not in state.streams:
-                self._note_missing(track, findings, child, _NO_ANSWER if not state else _NO_STREAM)
+                why = _NO_STREAM if state else f"who records what is unknown: {why_no_answer()}"
+                self._note_missing(track, findings, child, why)
             else:
                 self._judge(track, wanted, findings, child, state)
 

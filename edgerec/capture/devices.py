@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from edgerec import kernel
+from edgerec.capture.pcm_name import resolve_pcm
+from edgerec.capture.server_reach import why_no_answer
 from edgerec.capture.sound_server import ServerSource, SoundServerError, read_sources
 
 ALSA_FOLDER: Final = Path("/proc/asound")
@@ -153,8 +155,17 @@ def resolve(wanted: str | None, devices: Sequence[DeviceInfo]) -> DeviceInfo:
         )
     hint = f"there is: {_ids(devices)}" if devices else "there is no input device at all"
     if wanted is not None and wanted.startswith(PULSE_PREFIX):
-        hint += "; pulse: devices need the packages pulseaudio-utils and libasound2-plugins"
+        hint += _why_not_served(devices)
     raise DeviceError(what, hint)
+
+
+def _why_not_served(devices: Sequence[DeviceInfo]) -> str:
+    """Return why no sound server's device is among these; empty: some are."""
+    if any(device.is_served for device in devices):
+        return ""
+    if resolve_pcm(_PULSE_PCM) is None:  # PortAudio doesn't list it without a server either
+        return "; ALSA has no device `pulse`: apt install libasound2-plugins"
+    return f"; {why_no_answer()}"
 
 
 def _best_matches(wanted: str, devices: Sequence[DeviceInfo]) -> list[DeviceInfo]:

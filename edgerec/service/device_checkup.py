@@ -5,15 +5,19 @@ Nothing is opened but what listing opens; every finding that is no good news say
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final
 
 from edgerec.audio import TrackName
 from edgerec.capture.channels import ChannelError, plan_opening
-from edgerec.capture.devices import PULSE_PREFIX, DeviceError, DeviceInfo, resolve
+from edgerec.capture.devices import ALSA_PREFIX, PULSE_PREFIX, DeviceError, DeviceInfo, resolve
 from edgerec.config import Config, TrackConfig
 from edgerec.service.checkup import Finding
 from edgerec.service.parts import track_configs
 from edgerec.service.source_check import SourceCheck, check_source
+
+_NUMBERED: Final = re.compile(r":(?:CARD=)?\d")  # hw:1,0, plughw:1, sysdefault:CARD=1
 
 
 def check_devices(
@@ -57,6 +61,7 @@ def _check_device(name: TrackName, track: TrackConfig, device: DeviceInfo) -> It
             f"{name}: no device is named, and what is the default changes with every plug",
             f"set tracks.{name}.device to {PULSE_PREFIX + default if default else device.id!r}",
         )
+    yield from _check_number(name, track, device)
     yield from _check_channels(name, track, device)
     if track.sample_rate not in (None, device.sample_rate):
         yield Finding(
@@ -65,6 +70,20 @@ def _check_device(name: TrackName, track: TrackConfig, device: DeviceInfo) -> It
             f"{name}: opened at {track.sample_rate} Hz, its own rate is {device.sample_rate} Hz",
             f"set tracks.{name}.sample_rate to null",
         )
+
+
+def _check_number(name: TrackName, track: TrackConfig, device: DeviceInfo) -> Iterator[Finding]:
+    if track.device is None or not _NUMBERED.search(track.device):
+        return
+    stable = device.id.startswith((ALSA_PREFIX, PULSE_PREFIX))
+    yield Finding(
+        "device",
+        "warning",
+        f"{name}: {track.device!r} goes by the number of a card, which others may have tomorrow",
+        f"set tracks.{name}.device to {device.id!r}"
+        if stable
+        else "name it by an id that begins with alsa: or pulse:, see `edgerec devices`",
+    )
 
 
 def _check_source(name: TrackName, source: SourceCheck) -> Iterator[Finding]:
@@ -99,7 +118,7 @@ def _check_channels(name: TrackName, track: TrackConfig, device: DeviceInfo) -> 
             "signal on one of them",
             "list those of the microphones, such as tracks.user.channels: [1]",
         )
-    known = device.id.startswith(("alsa:", PULSE_PREFIX))
+    known = device.id.startswith((ALSA_PREFIX, PULSE_PREFIX))
     if opening.taken is not None and not known:
         yield Finding(
             "device",

@@ -8,12 +8,13 @@ the sink. On bare ALSA what is played goes to the loudspeaker and to a snd-aloop
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
 from edgerec import kernel
 from edgerec.capture.devices import ALSA_CARDS_FILE, parse_alsa_cards
+from edgerec.capture.server_reach import why_no_answer
 from edgerec.capture.sound_server import read_server
 
 Kind = Literal["pulseaudio", "pipewire", "alsa", "none"]
@@ -36,6 +37,8 @@ class Machine:
     """ALSA's first card that records and is no loopback."""
     aloop: str | None = None
     """The id of the snd-aloop card; None: the module is not loaded."""
+    unserved: str = ""
+    """Why no sound server answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +71,10 @@ def look() -> Machine:
         kind: Kind = "pipewire" if server.is_pipewire else "pulseaudio"
         return Machine(kind, sink=server.default_sink)
     try:
-        return alsa_machine(kernel.read_text(ALSA_CARDS_FILE), kernel.read_text(PCM_FILE))
+        found = alsa_machine(kernel.read_text(ALSA_CARDS_FILE), kernel.read_text(PCM_FILE))
     except OSError:
-        return Machine("none")
+        found = Machine("none")
+    return replace(found, unserved=str(why_no_answer()))
 
 
 def alsa_machine(cards_text: str, pcm_text: str) -> Machine:
@@ -101,7 +105,8 @@ def recipe(machine: Machine) -> Recipe:
             user=None,
             files=(),
             steps=(
-                "plug the loudspeaker's card in, or start the sound server, and try again",
+                "plug the loudspeaker's card in, or start the sound server, and try again"
+                + (f": {machine.unserved}" if machine.unserved else ""),
                 "an assistant that has its audio in hand can push it instead: "
                 "tracks.bot.source: feed, see `edgerec feed`",
             ),

@@ -6,12 +6,12 @@ The server is asked what is its default; nothing is opened.
 from __future__ import annotations
 
 import os
-import shutil
 from dataclasses import dataclass
 
 from edgerec.audio import TrackName
 from edgerec.capture.devices import DeviceInfo
 from edgerec.capture.right_source import REFUSAL_HINT, is_monitor, refusal
+from edgerec.capture.server_reach import why_no_answer
 from edgerec.capture.server_stream import server_source
 from edgerec.capture.sound_server import read_server
 from edgerec.config import TrackConfig
@@ -35,15 +35,10 @@ def check_source(name: TrackName, track: TrackConfig, device: DeviceInfo) -> Sou
     source = server_source(device, os.environ | dict(track.env))
     if source is None:
         return None
-    if shutil.which("pactl") is None:
-        fix = "apt install pulseaudio-utils (for pactl)"
-        return SourceCheck(unwatched="pactl is not installed", fix=fix)
     server = read_server()
     if server is None:
-        fix = (
-            "install pipewire-pulse where the server is PipeWire, or set PULSE_SERVER to its socket"
-        )
-        return SourceCheck(unwatched="no sound server answers pactl", fix=fix)
+        no_answer = why_no_answer()
+        return SourceCheck(unwatched=no_answer.why, fix=no_answer.hint)
     default = None if source else server.default_source
     if default is not None and name == "user" and is_monitor(default):
         return SourceCheck(default, refused=refusal(default), fix=REFUSAL_HINT)

@@ -1,5 +1,7 @@
 """Devices go by names that survive a reboot, and a wanted one is found or told apart."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +18,7 @@ from edgerec.capture.devices import (
     resolve,
     source_inputs,
 )
+from edgerec.capture.pcm_name import PcmTarget
 from edgerec.capture.sound_server import ServerSource
 
 CARDS = """\
@@ -165,10 +168,25 @@ def test_a_card_that_another_process_records_from_is_busy_and_not_missing(tmp_pa
     assert "process 812" in refused.value.hint
 
 
-def test_a_missing_source_is_refused_with_the_packages_it_takes():
+def test_a_missing_source_is_refused_with_what_is_in_its_way(monkeypatch):
+    monkeypatch.setattr(devices, "why_no_answer", lambda: "the server is off")
+    hints = []
+    for plugin in (None, PcmTarget("pulse")):
+        monkeypatch.setattr(devices, "resolve_pcm", lambda name, plugin=plugin: plugin)
+        with pytest.raises(DeviceError) as refused:
+            resolve("pulse:mic", [device("a")])
+        hints.append(refused.value.hint)
+    assert hints == [
+        "there is: a; ALSA has no device `pulse`: apt install libasound2-plugins",
+        "there is: a; the server is off",
+    ]
+
+
+def test_a_source_that_an_answering_server_has_not_is_just_missing():
+    served = replace(device("pulse:other"), is_served=True)
     with pytest.raises(DeviceError) as refused:
-        resolve("pulse:mic", [device("a")])
-    assert "pulseaudio-utils" in refused.value.hint
+        resolve("pulse:mic", [served])
+    assert refused.value.hint == "there is: pulse:other"
 
 
 def test_a_machine_without_any_input_is_told_so():

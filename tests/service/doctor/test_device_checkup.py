@@ -7,6 +7,7 @@ import pytest
 from edgerec.capture import server_stream
 from edgerec.capture.devices import DeviceError, DeviceInfo
 from edgerec.capture.pcm_name import PcmTarget
+from edgerec.capture.server_reach import NoAnswer
 from edgerec.capture.sound_server import SoundServer
 from edgerec.config import Config, TrackConfig, TracksConfig
 from edgerec.service import source_check
@@ -41,7 +42,7 @@ def found(findings):
 
 @pytest.fixture(autouse=True)
 def _server(monkeypatch):
-    monkeypatch.setattr(source_check.shutil, "which", lambda tool: f"/usr/bin/{tool}")
+    monkeypatch.setattr(source_check, "why_no_answer", lambda: NoAnswer("it is off", "turn it on"))
     serve(monkeypatch, SoundServer(is_pipewire=True, default_sink="spk", default_source="mic"))
 
 
@@ -80,17 +81,36 @@ def test_what_is_wrong_with_devices_is_told(config, severity, says):
 DEFAULT = DeviceInfo("default", "default", "ALSA", 2, 44_100, 64, True)
 
 
-def test_a_sound_server_without_its_tool_can_swap_sources_unnoticed(monkeypatch):
-    monkeypatch.setattr(source_check.shutil, "which", lambda tool: None)
-    told = found(check_devices(devices(), lambda: [MIC, LOOPBACK]))
-    assert ("warning", "bot: nobody would notice a swapped source: pactl is not installed") in told
-
-
-def test_nor_does_anybody_notice_where_no_server_answers(monkeypatch):
+def test_where_no_server_answers_sources_can_be_swapped_unnoticed_and_it_is_said_why(monkeypatch):
     serve(monkeypatch, None)
-    told = found(check_devices(devices(user="default"), lambda: [DEFAULT, LOOPBACK]))
-    missing = "user: nobody would notice a swapped source: no sound server answers pactl"
-    assert ("warning", missing) in told
+    findings = list(check_devices(devices(user="default"), lambda: [DEFAULT, LOOPBACK]))
+    missing = "user: nobody would notice a swapped source: it is off"
+    assert ("warning", missing) in found(findings)
+    assert "turn it on" in [finding.fix for finding in findings if finding.told == missing]
+
+
+@pytest.mark.parametrize(
+    ("device", "warned"),
+    [
+        ("hw:1,0", True),
+        ("(hw:1,0)", True),
+        ("USB Mic (hw:1,0)", True),
+        ("alsa:Mic,0", False),
+        ("USB Mic", False),
+    ],
+)
+def test_a_device_by_the_number_of_its_card_is_warned_of(device, warned):
+    findings = list(check_devices(devices(user=device), lambda: [MIC, LOOPBACK]))
+    told = [finding for finding in findings if "number of a card" in finding.told]
+    assert [finding.fix for finding in told] == (
+        ["set tracks.user.device to 'alsa:Mic,0'"] if warned else []
+    )
+
+
+def test_a_pcm_by_the_number_of_its_card_is_warned_of_too():
+    pcm = DeviceInfo("plughw:CARD=1,DEV=0", "plughw:CARD=1,DEV=0", "ALSA", 3, 48_000, 1, False)
+    told = found(check_devices(devices(user=pcm.id), lambda: [pcm, LOOPBACK]))
+    assert any("number of a card" in text for _, text in told)
 
 
 def test_what_a_default_leads_to_is_told_and_is_what_to_name():
