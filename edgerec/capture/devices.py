@@ -155,17 +155,18 @@ def resolve(wanted: str | None, devices: Sequence[DeviceInfo]) -> DeviceInfo:
         )
     hint = f"there is: {_ids(devices)}" if devices else "there is no input device at all"
     if wanted is not None and wanted.startswith(PULSE_PREFIX):
-        hint += _why_not_served(devices)
+        hint += f"; {why}" if (why := why_not_served(devices)) else ""
     raise DeviceError(what, hint)
 
 
-def _why_not_served(devices: Sequence[DeviceInfo]) -> str:
-    """Return why no sound server's device is among these; empty: some are."""
-    if any(device.is_served for device in devices):
+def why_not_served(devices: Sequence[DeviceInfo]) -> str:
+    """Return why no sound server's device is among these; empty: a server has answered."""
+    # PortAudio lists `pulse` only where it can be opened.
+    if any(device.is_served or device.name == _PULSE_PCM for device in devices):
         return ""
-    if resolve_pcm(_PULSE_PCM) is None:  # PortAudio doesn't list it without a server either
-        return "; ALSA has no device `pulse`: apt install libasound2-plugins"
-    return f"; {why_no_answer()}"
+    if resolve_pcm(_PULSE_PCM) is None:
+        return "ALSA has no device `pulse`: apt install libasound2-plugins"
+    return str(why_no_answer())
 
 
 def _best_matches(wanted: str, devices: Sequence[DeviceInfo]) -> list[DeviceInfo]:

@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from edgerec.audio import TrackName
-from edgerec.capture.devices import DeviceError, DeviceInfo, list_devices, resolve
+from edgerec.capture.devices import DeviceError, DeviceInfo, list_devices, resolve, why_not_served
 from edgerec.cli.exits import Exit
 from edgerec.cli.options import add_json, add_named_config
 from edgerec.cli.output import print_json
@@ -40,6 +40,8 @@ def run(args: argparse.Namespace) -> int:
             say(line)
     else:
         say("no input device")
+    if not args.json and (why := why_not_served(devices)):
+        note(f"edgerec devices: none of a sound server: {why}")
     for problem in missing:
         note(f"edgerec devices: {problem}")
     return Exit.FAILED if missing else Exit.DONE

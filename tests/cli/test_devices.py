@@ -25,6 +25,7 @@ def found(monkeypatch):
             return devices_or_error
 
         monkeypatch.setattr(devices, "list_devices", list_devices)
+        monkeypatch.setattr(devices, "why_not_served", lambda found: "")
 
     return say
 
@@ -36,6 +37,16 @@ def test_each_device_has_a_line_that_begins_with_its_id(found, capsys):
         "alsa:Mic,0       44100 Hz   1 ch  USB Mic: Audio (hw:1,0) [default]\n"
         "kiosk_loopback   48000 Hz   2 ch  [loopback? its name says so]\n"
     )
+
+
+def test_it_is_said_why_none_is_a_sound_servers(found, capsys, monkeypatch):
+    found(FOUND)
+    monkeypatch.setattr(devices, "why_not_served", lambda found: "it is off; turn it on")
+    assert cli.main(["devices"]) == 0
+    told = capsys.readouterr()
+    assert told.err == "edgerec devices: none of a sound server: it is off; turn it on\n"
+    assert cli.main(["devices", "--json"]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_programs_get_every_field_that_is_true_in_their_process_too(found, capsys):

@@ -183,10 +183,10 @@ def test_a_missing_source_is_refused_with_what_is_in_its_way(monkeypatch):
 
 
 def test_a_source_that_an_answering_server_has_not_is_just_missing():
-    served = replace(device("pulse:other"), is_served=True)
-    with pytest.raises(DeviceError) as refused:
-        resolve("pulse:mic", [served])
-    assert refused.value.hint == "there is: pulse:other"
+    for answered in (replace(device("pulse:other"), is_served=True), device("pulse")):
+        with pytest.raises(DeviceError) as refused:
+            resolve("pulse:mic", [answered])
+        assert refused.value.hint == f"there is: {answered.id}"
 
 
 def test_a_machine_without_any_input_is_told_so():
