@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edgerec.audio import TRACKS, TrackName
 from edgerec.store.described import DescribedFile, SidecarError, read_sidecar
-from edgerec.store.disk import StoreError, disk_step, read_regular
+from edgerec.store.disk import StoreError
 from edgerec.store.layout import CHUNK
 from edgerec.store.naming import SIDECAR_SUFFIX, parse_published
 from edgerec.store.tree import length_of, walk
@@ -146,9 +146,7 @@ def _pieces(described: DescribedFile) -> Iterator[tuple[int, NDArray[np.int16]]]
 
 
 def _gaps(file: DescribedFile) -> Iterator[Marked]:
-    sidecar = file.path.with_suffix(SIDECAR_SUFFIX)
-    with disk_step("reading", sidecar):
-        described = json.loads(read_regular(sidecar))
+    described = json.loads(file.path.with_suffix(SIDECAR_SUFFIX).read_bytes())
     for track in TRACKS:
         for gap in described["tracks"].get(track, {}).get("gaps", ()):
             start = gap["start_frame"]
