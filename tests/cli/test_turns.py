@@ -152,6 +152,20 @@ def test_audio_of_another_length_than_its_sidecar_says_is_not_drawn(spoilt, caps
     assert f"is {1 << 40} bytes long, its sidecar says" in capsys.readouterr().err
 
 
+def test_no_more_audio_is_drawn_than_a_sidecar_describes(spoilt, capsys):
+    root, chunk = spoilt
+    for path in root.rglob("*.json"):
+        if path != chunk.with_suffix(".json"):
+            path.unlink()
+    sidecar = chunk.with_suffix(".json")
+    sidecar.chmod(0o640)
+    fields = json.loads(sidecar.read_text())
+    half = fields | {"frames": fields["frames"] // 2, "tracks": {}}
+    sidecar.write_text(json.dumps(half))
+    assert cli.main(["turns", str(root), "--plot", str(root / "b.png")]) == 0
+    assert (pixels_of(root / "b.png")[GUTTER + LANE // 2] != 255).any(axis=1).all()
+
+
 @pytest.mark.parametrize("number", [10**400, 1 << 62, 1 << 48])
 @pytest.mark.parametrize("name", ["frames", "start_frame", "bytes", "missing_before"])
 def test_numbers_that_no_recording_has_are_told_and_fail(spoilt, capsys, name, number):

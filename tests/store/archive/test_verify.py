@@ -6,6 +6,8 @@ import shutil
 import pytest
 
 from edgerec.audio import GapReason
+from edgerec.store import tree
+from edgerec.store import verify as verifying
 from edgerec.store.cutting import Cutting
 from edgerec.store.disk import StoreError
 from edgerec.store.layout import Layout
@@ -196,6 +198,23 @@ def test_files_that_are_taken_away_while_they_are_looked_at_are_no_error(tmp_pat
     report = verify(tmp_path, take_all)
     assert report.ok
     assert len(report.findings) == 9
+
+
+def test_sidecars_that_are_taken_away_before_they_are_read_are_no_error(
+    tmp_path, published, monkeypatch
+):
+    def walk(top):
+        paths = list(tree.walk(top))
+        delete(top, "*.json")
+        return paths
+
+    monkeypatch.setattr(verifying, "walk", walk)
+    assert verify(tmp_path).ok
+
+
+def test_a_long_value_is_shown_in_part(tmp_path, published):
+    change(published[0].sidecar, schema="x" * 1_000_000)
+    assert max(len(problem) for _, problem in problems(tmp_path)) < 300
 
 
 def test_a_file_of_the_wrong_length_is_not_read_to_its_end(tmp_path, published):
