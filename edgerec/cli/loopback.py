@@ -108,6 +108,8 @@ def _write(found: Recipe, path: Path) -> Path:
     if not found.files:
         raise NotWrittenError("there is nothing to write, see above")
     file = found.files[0]
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise NotWrittenError(f"{path} is not a regular file")
     before = kernel.read_text(path) if path.exists() else None
     content = file.content
     if before is not None and file.path.suffix == ".yaml":

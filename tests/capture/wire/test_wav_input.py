@@ -12,12 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from edgerec.audio import Block, StreamHeader
 from edgerec.capture.pcm_input import PcmInputError, block_stream
 from edgerec.capture.trace import TraceError, open_input
 from edgerec.capture.wav_input import START_BYTES, read_wav_header
-from edgerec.capture.wire import Decoder
+from edgerec.capture.wire import Decoder, WireError
 
 RATE = 16_000
 TONE = np.rint(9_000 * np.sin(np.arange(4_001) * 0.17)).astype(np.int16)
@@ -348,6 +350,27 @@ def test_more_channels_are_interleaved_as_they_were(read, tmp_path, channels):
     path.write_bytes(form.encode())
     expected = b"".join(frames[at + 2 : at + 4] for at in range(0, len(frames), 4))
     assert read(path) == (channels, expected)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    name=st.sampled_from(sorted(FORMS)),
+    changes=st.lists(st.tuples(st.integers(0, 120), st.integers(0, 255)), max_size=4),
+    length=st.integers(0, 9_000),
+)
+def test_whatever_a_header_says_it_is_read_or_refused(tmp_path_factory, name, changes, length):
+    data = bytearray(FORMS[name][:length])
+    for at, byte in changes:
+        data[at:at] = b"" if at >= len(data) else bytes([byte])
+        del data[at + 1 : at + 2]
+    path = tmp_path_factory.getbasetemp() / "odd.wav"
+    path.write_bytes(data)
+    for way, error in zip(WAYS, (PcmInputError, TraceError), strict=True):
+        try:
+            blocks = [message for message in way(path) if isinstance(message, Block)]
+        except (error, WireError):
+            continue
+        assert sum(len(block.pcm) for block in blocks) <= 2 * len(data)
 
 
 def test_a_file_may_be_called_anything(tmp_path):

@@ -1,6 +1,7 @@
 """What makes which machine's loudspeaker recordable."""
 
 import json
+import os
 
 import pytest
 
@@ -141,6 +142,17 @@ def test_a_file_that_can_not_be_extended_is_left_alone(loopback, tmp_path, befor
     assert str(file) in complaint
     assert file.read_text() == before
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_file_of_any_bytes_is_kept_and_a_pipe_is_not_waited_for(loopback, tmp_path):
+    file = tmp_path / "asound.conf"
+    file.write_bytes(b"# caf\xe9\r\n")
+    assert loopback(ALSA, "--write", file)[0] == 0
+    (backup,) = tmp_path.glob("asound.conf.bak-*")
+    assert backup.read_bytes() == b"# caf\xe9\r\n"
+    os.mkfifo(tmp_path / "pipe")
+    status, _, complaint = loopback(ALSA, "--write", tmp_path / "pipe")
+    assert (status, "pipe is not a regular file" in complaint) == (1, True)
 
 
 def test_a_file_that_can_not_be_written_is_named(loopback):
