@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import queue
 import sys
-import threading
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -43,21 +44,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Ask the service again and again, and draw."""
     path = socket_path(args)
-    stopped = threading.Event()
-    Interruption().stops(lambda number: stopped.set())
+    # Not an Event: a signal handler that sets it while we are waiting for it locks up.
+    stopped: queue.SimpleQueue[int] = queue.SimpleQueue()
+    Interruption().stops(stopped.put)
     drawn = not args.json and sys.stdout.isatty()
     period_s = REDRAW_S if drawn else LINE_S
     until_ns = None if args.seconds is None else raw_now_ns() + round(args.seconds * 1e9)
     try:
         with ServiceConnection(path) as service:
             first = True
-            while not stopped.is_set():
+            while True:
                 status = service.request("status", {})
                 _show(status, json_lines=args.json, drawn=drawn, first=first)
                 first = False
                 if until_ns is not None and raw_now_ns() >= until_ns:
                     break
-                stopped.wait(period_s)
+                with contextlib.suppress(queue.Empty):
+                    stopped.get(timeout=period_s)
+                    break
     except ServiceError as error:
         note(f"edgerec meter: {error}")
         return Exit.FAILED

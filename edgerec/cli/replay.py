@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,8 +50,8 @@ def run(args: argparse.Namespace) -> int:
         return Exit.USAGE
     published: list[Published] = []
     failure: str | None = None
-    stopped = threading.Event()
-    Interruption().stops(lambda _: stopped.set())
+    signals: list[int] = []  # not an Event, which a second signal would lock up
+    Interruption().stops(signals.append)
     with Progress("replayed") as progress:
         try:
             replay(
@@ -60,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
                 inputs,
                 on_published=published.append,
                 on_progress=progress.seconds,
-                stopped=stopped.is_set,
+                stopped=lambda: bool(signals),
             )
         except (ReplayError, TraceError, StoreError) as error:
             failure = str(error)
@@ -77,5 +76,5 @@ def run(args: argparse.Namespace) -> int:
         print_published(published, config.storage.root)
     if failure is not None:
         note(f"edgerec replay: {failure}")
-        return Exit.INTERRUPTED if stopped.is_set() else Exit.FAILED
+        return Exit.INTERRUPTED if signals else Exit.FAILED
     return Exit.DONE
