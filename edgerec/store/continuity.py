@@ -33,7 +33,7 @@ def absence(path: Path, problem: str, *, picked_up: bool) -> Finding:
         It was here, and sync jobs take files away.
     """
     if picked_up:
-        return Finding(path, f"{problem}: picked up", "info")
+        return Finding(path, f"{problem}: picked up, or deleted by retention", "info")
     return Finding(path, problem)
 
 
