@@ -106,7 +106,7 @@ def rtc_trouble(utc_ns: int, folder: Path = RTC_FOLDER) -> str | None:
     for clock in clocks:
         name = clock.parent.name
         try:
-            ahead_s = int(clock.read_text()) - utc_s
+            ahead_s = int(kernel.read_text(clock)) - utc_s
         except (OSError, ValueError):
             trouble = f"{name} can't be read"
             continue
