@@ -11,6 +11,7 @@ from typing import Final, Literal, get_args
 
 from edgerec.audio import TrackName
 from edgerec.capture.source_state import SourceState
+from edgerec.service.backlog import Backlog
 from edgerec.service.writer_loop import WritingState
 from edgerec.store.cleanup import Space
 
@@ -35,17 +36,40 @@ class Reason:
 
 
 @dataclass(frozen=True, slots=True)
+class Writing:
+    """How audio reaches the disk."""
+
+    state: WritingState
+    """What the writer thread says of it."""
+    backlog: Backlog
+    """What frame counts say of it."""
+    usual_lag_s: float
+    """Up to here `Backlog.lag_s` is nothing unusual."""
+
+    @property
+    def trouble(self) -> str | None:
+        """Why audio does not reach the disk; None: it does."""
+        if self.state.trouble is not None:
+            return self.state.trouble
+        lag_s = self.backlog.lag_s
+        if lag_s <= self.usual_lag_s and not self.backlog.losing:
+            return None
+        return f"the disk does not answer, {lag_s:.0f} s of audio are in memory only"
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     """How the service is."""
 
     state: HealthName
-    """`degraded`: something is wrong, and it records. `failed`: nothing of it reaches the disk."""
+    """`degraded`: something is wrong, and it records. `failed`: no track delivers, or audio is
+    being lost because it does not reach the disk."""
     reasons: tuple[Reason, ...]
 
 
 def judge(
     sources: Mapping[TrackName, SourceState],
-    writing: WritingState,
+    writing: Writing,
     space: Space | None,
     warnings: tuple[Reason, ...],
     now_ns: int,
@@ -66,7 +90,7 @@ def judge(
     silent = list(_silent_tracks(sources, now_ns))
     reasons = (*silent, *_storage(writing, space), *warnings, *_turns(turns_trouble))
     nothing_comes = bool(sources) and len(silent) == len(sources)
-    if nothing_comes or (writing.trouble is not None and writing.lost_frames > 0):
+    if nothing_comes or writing.backlog.losing:
         return Health("failed", reasons)
     return Health("degraded" if reasons else "ok", reasons)
 
@@ -87,13 +111,15 @@ def _silent_tracks(sources: Mapping[TrackName, SourceState], now_ns: int) -> Ite
         )
 
 
-def _storage(writing: WritingState, space: Space | None) -> Iterator[Reason]:
+def _storage(writing: Writing, space: Space | None) -> Iterator[Reason]:
     if writing.trouble is not None:
+        lost = f", {writing.backlog.lost_frames} frames are lost" if writing.backlog.losing else ""
         yield Reason(
             "disk",
             None,
-            f"nothing can be written: {writing.trouble}",
-            "it goes on in memory for storage.stall_seconds; then audio is lost",
+            f"nothing can be written: {writing.trouble}{lost}",
+            "see the kernel log and the free space and inodes of storage.root; memory holds "
+            "storage.stall_seconds of audio, what comes after that is lost",
         )
     if space is not None and space.hours_left < LEAST_HOURS_LEFT:
         yield Reason(

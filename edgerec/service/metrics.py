@@ -152,11 +152,21 @@ def _storage(status: Document) -> Iterator[Family]:
         "Of audio in memory only.",
         _bare(storage["writer_lag_seconds"]),
     )
+    yield _gauge(
+        "edgerec_captured_age_seconds",
+        "Since the newest audio was captured.",
+        _bare(storage["captured_age_seconds"]),
+    )
+    yield _gauge(
+        "edgerec_durable_age_seconds",
+        "Since the oldest audio was captured that is not durable.",
+        _bare(storage["durable_age_seconds"]),
+    )
     if rate:
         yield Family(
             "edgerec_lost_seconds_total",
             "counter",
-            "Of the session, that the disk did not take.",
+            "Of the session, that the disk did not take, as soon as it is certain.",
             (_bare(storage["lost_frames"] / rate),),
         )
     ago = None if last is None else last["ago_seconds"]

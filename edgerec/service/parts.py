@@ -14,10 +14,11 @@ from edgerec.capture.sender import PIPE_BYTES
 from edgerec.capture.simulate import simulate_command
 from edgerec.clock import Clock
 from edgerec.config import Config, TrackConfig
+from edgerec.service.backlog import USUAL_LAG_S
 from edgerec.service.capture_loop import PACE_MS, TURNS_PACE_MS
 from edgerec.service.recovery import recover_and_tell
 from edgerec.service.timeline import SessionTimeline, stamp_now
-from edgerec.service.turn_parts import turn_history_s
+from edgerec.service.turn_parts import gate_patience_s, turn_history_s
 from edgerec.service.writer_loop import LAST_RETRY_S
 from edgerec.store.cleanup import Cleanup
 from edgerec.store.cutting import Cutting
@@ -151,6 +152,12 @@ def build_history(config: Config, rate: int) -> History:
     storage = config.storage
     keep_s = storage.stall_seconds + LAST_RETRY_S + storage.sync_seconds + turn_history_s(config)
     return History(history_frames(rate, keep_s))
+
+
+def usual_lag_s(config: Config) -> float:
+    """Return how much captured audio may not be durable while all is well."""
+    undecided_s = gate_patience_s(config) if config.speech_only else 0.0
+    return config.storage.sync_seconds + undecided_s + USUAL_LAG_S
 
 
 def build_cleanup(config: Config, root: StorageRoot, clock: Clock) -> Cleanup:

@@ -16,8 +16,9 @@ from edgerec.capture.answers import RefusedError
 from edgerec.capture.feed import FeedSource
 from edgerec.clock import Clock, SystemClock
 from edgerec.config import Changes, Config
+from edgerec.service import parts
 from edgerec.service.announcements import Announcer
-from edgerec.service.health import Reason
+from edgerec.service.health import Reason, Writing
 from edgerec.service.pipeline import Pipeline
 from edgerec.service.status import Facts, LastPublished, describe
 from edgerec.service.supervisor import Vitals
@@ -184,7 +185,11 @@ class Recorder:
                 timeline=built.sessions.timeline,
                 sources=built.sources.states(),
                 heard=built.monitor.heard(),
-                writing=built.writer.state,
+                writing=Writing(
+                    built.writer.state,
+                    built.writer.backlog(),
+                    parts.usual_lag_s(built.config),
+                ),
                 space=built.cleanup.space,
                 last_published=self._last_published,
                 clock=self._clock.read(),

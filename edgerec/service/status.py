@@ -17,12 +17,11 @@ from edgerec.capture.source_state import SourceState
 from edgerec.clock import ClockReading
 from edgerec.service.announcements import RecorderState
 from edgerec.service.echo_history import EchoKnown
-from edgerec.service.health import Health, Reason, judge
+from edgerec.service.health import Health, Reason, Writing, judge
 from edgerec.service.hooks import HookCounts
 from edgerec.service.monitor import Heard
 from edgerec.service.timeline import SessionTimeline
 from edgerec.service.usage import Usage
-from edgerec.service.writer_loop import WritingState
 from edgerec.store.cleanup import Space
 from edgerec.store.publish import Published
 
@@ -59,7 +58,7 @@ class Facts:
     """Of the session; None while there is none."""
     sources: Mapping[TrackName, SourceState]
     heard: Heard
-    writing: WritingState
+    writing: Writing
     space: Space | None
     last_published: LastPublished | None
     clock: ClockReading
@@ -172,22 +171,46 @@ def _turn(name: TrackName, timeline: SessionTimeline | None) -> int | None:
 
 
 def _storage(facts: Facts, *, recording: bool) -> dict[str, object]:
-    writing, space, timeline = facts.writing, facts.space, facts.timeline
-    lag_s = 0.0
-    if recording and timeline is not None:
-        lag_s = max(timeline.history.committed - writing.written, 0) / timeline.rate
+    writing, space = facts.writing, facts.space
+    state, backlog = writing.state, writing.backlog
     hours_left = None if space is None else round(space.hours_left, 1)
     return {
         "free_bytes": space.free_bytes if space else None,
         "stored_bytes": space.stored_bytes if space else None,
         "unacknowledged_bytes": space.unacknowledged_bytes if space else None,
         "hours_left": hours_left,
-        "unpublished": writing.unpublished,
-        "writer_lag_seconds": round(lag_s, 3),
-        "lost_frames": writing.lost_frames,
+        "unpublished": state.unpublished,
+        "writer_lag_seconds": round(backlog.lag_s, 3),
+        "captured_age_seconds": _captured_age_s(facts) if recording else None,
+        "durable_age_seconds": _age_s(backlog.waits_since_ns, facts),
+        "lost_frames": backlog.lost_frames,
         "trouble": writing.trouble,
-        "trouble_for_seconds": _seconds_since(writing.since_ns, facts) if writing.trouble else None,
+        "trouble_for_seconds": _trouble_for_s(facts),
     }
+
+
+def _captured_age_s(facts: Facts) -> float | None:
+    """Return how long ago the newest frame of the session was captured."""
+    timeline = facts.timeline
+    if timeline is None:
+        return None
+    return _age_s(timeline.stamp_of(timeline.history.committed).monotonic_ns, facts)
+
+
+def _trouble_for_s(facts: Facts) -> float | None:
+    """Return since when the disk takes nothing."""
+    if facts.writing.state.trouble is not None:
+        return _seconds_since(facts.writing.state.since_ns, facts)
+    if facts.writing.trouble is not None:
+        return _age_s(facts.writing.backlog.waits_since_ns, facts)
+    return None
+
+
+def _age_s(monotonic_ns: int | None, facts: Facts) -> float | None:
+    """Return how long ago an instant on CLOCK_MONOTONIC was."""
+    if monotonic_ns is None:
+        return None
+    return round(max(facts.clock.monotonic_ns - monotonic_ns, 0) / _SECOND_NS, 1)
 
 
 def _last_published(facts: Facts) -> dict[str, object] | None:

@@ -11,12 +11,13 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from edgerec.audio import Span, TimelineFrame
 from edgerec.clock import Clock
 from edgerec.service.announcements import Event, SessionStarted, SessionStopped, StateChanged
+from edgerec.service.backlog import Backlog, Progress, backlog_of
 from edgerec.service.gap_watch import GapWatch
 from edgerec.service.history_writing import write_committed
 from edgerec.service.timeline import SessionTimeline
@@ -41,10 +42,8 @@ class WritingState:
     """Why nothing can be written at the moment; None: it can."""
     since_ns: int = 0
     """When that changed last, on CLOCK_MONOTONIC_RAW."""
-    lost_frames: int = 0
-    """Of the session, that the disk did not take in time."""
-    written: int = 0
-    """Every timeline frame before it is in files, or lost."""
+    progress: Progress = field(default_factory=Progress)
+    """How far the session that is being written has come."""
     unpublished: int = 0
     """Finished chunks that wait for the wall clock, or for the disk."""
 
@@ -105,6 +104,11 @@ class WriterLoop:
         recording = self._recording
         return self._rounds + (0 if recording is None else recording.position)
 
+    def backlog(self) -> Backlog:
+        """Return what is captured and not durable; for any thread, and while the disk hangs."""
+        progress = self._state.progress  # first, see `backlog_of`
+        return backlog_of(tuple(self._timelines), progress)
+
     @property
     def unwritten(self) -> int:
         """How many sessions are not complete on the disk; for any thread."""
@@ -116,7 +120,7 @@ class WriterLoop:
 
     def committed(self, timeline: SessionTimeline) -> None:
         """Say that a session's timeline has gone on, or has ended; for the recorder thread."""
-        ahead = timeline.history.committed - self._state.written
+        ahead = timeline.history.committed - self._state.progress.written
         begins_or_ends = self._recording is None or timeline.stop is not None
         if begins_or_ends or ahead >= WRITE_S * timeline.rate:
             self._awake.set()
@@ -183,7 +187,7 @@ class WriterLoop:
         recording = self._recording
         last = self._closing  # before the stop, or both: then there will be none
         stop = timeline.stop  # before the rest: what follows reaches up to it
-        write_committed(recording, timeline, self._watch_gaps, last=last or stop is not None)
+        write_committed(recording, timeline, self._note_span, last=last or stop is not None)
         if timeline.turns is not None:
             write_turns(recording, timeline, timeline.turns, last=stop is not None)
         change = self._change
@@ -191,26 +195,25 @@ class WriterLoop:
             change(recording, timeline)
             if self._change is change:  # else there is a newer one already
                 self._change = None
-        self._note_progress(recording)
+        self._note_progress(recording, timeline)
         if stop is not None:
             self._finish(recording, timeline)
-            self._note_progress(recording)
+            self._note_progress(recording, None)
             return
         recording.publish_due()
-        self._note_progress(recording)
+        self._note_progress(recording, timeline)
         to_the_next_ns = now_ns - self._stepped_ns  # as long as from the last one to this
         self._stepped_ns = now_ns
         if now_ns + to_the_next_ns / 2 - self._synced_ns >= self._sync_ns:
             recording.sync()
             self._synced_ns = now_ns
+            self._note_progress(recording, timeline)
 
-    def _note_progress(self, recording: Recording) -> None:
-        self._state = replace(
-            self._state,
-            lost_frames=recording.missing_frames,
-            written=recording.position,
-            unpublished=recording.unpublished,
+    def _note_progress(self, recording: Recording, timeline: SessionTimeline | None) -> None:
+        progress = Progress(
+            timeline, recording.resumes_at, recording.durable, recording.missing_frames
         )
+        self._state = replace(self._state, progress=progress, unpublished=recording.unpublished)
 
     def _open(self, timeline: SessionTimeline) -> Recording:
         recording = self._open_recording(timeline)
@@ -235,7 +238,9 @@ class WriterLoop:
             SessionStopped(session.id, session.number, recording.position, timeline.end_reason)
         )
 
-    def _watch_gaps(self, span: Span) -> None:
+    def _note_span(self, span: Span) -> None:
+        if self._recording is not None:  # after each piece: catching up takes a while
+            self._note_progress(self._recording, self._timelines[0])
         if self._gaps is not None:
             self._gaps.watch(span)
 
@@ -246,6 +251,8 @@ class WriterLoop:
             self._state = replace(self._state, trouble=str(error), since_ns=now_ns)
             self._announce(StateChanged("disk", "failing", str(error)))
         self._failure = error
+        if self._recording is not None:
+            self._note_progress(self._recording, self._timelines[0])
         self._retry_ns = now_ns + round(self._retry_s * _SECOND_NS)
         self._retry_s = min(self._retry_s * 2, LAST_RETRY_S)
 
@@ -256,7 +263,9 @@ class WriterLoop:
         self._retry_ns = 0
         seconds = (now_ns - self._state.since_ns) / _SECOND_NS
         log.warning(
-            "the disk works again after_s=%.1f lost_frames=%d", seconds, self._state.lost_frames
+            "the disk works again after_s=%.1f lost_frames=%d",
+            seconds,
+            self._state.progress.lost_frames,
         )
         self._state = replace(self._state, trouble=None, since_ns=now_ns)
         self._announce(StateChanged("disk", "ok", ""))

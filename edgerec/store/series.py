@@ -79,6 +79,27 @@ class FileSeries:
         """How many finished files are not published."""
         return self._sequence - self._unpublished - (self.current is not None)
 
+    @property
+    def durable_stop(self) -> TimelineFrame:
+        """The frame after the last one that survives a power cut."""
+        file, cut = self.current, self._abandoned
+        if file is not None:
+            return TimelineFrame(file.start + file.durable_frames)
+        if cut is not None and cut.durable_frames:
+            return TimelineFrame(cut.opening.start + cut.durable_frames)
+        return self.held_stop
+
+    def resumes_at(self, position: TimelineFrame) -> TimelineFrame:
+        """Return the frame needed next: `position`, unless a failure has cut a file short."""
+        return position if self._abandoned is None else self.durable_stop
+
+    def missing(self, position: TimelineFrame) -> int:
+        """Return how many frames before `position` no file holds, or will hold after `resume`."""
+        if self.current is not None:
+            return self.current.start - self.held_frames
+        cut_short = 0 if self._abandoned is None else self._abandoned.durable_frames
+        return self.resumes_at(position) - self.held_frames - cut_short
+
     def begin(
         self,
         start: TimelineFrame,

@@ -100,8 +100,17 @@ class Recording:
     @property
     def missing_frames(self) -> int:
         """How many of the session's frames no chunk will hold."""
-        chunk = self._chunks.current
-        return (self._position if chunk is None else chunk.start) - self._chunks.held_frames
+        return self._chunks.missing(self._position)
+
+    @property
+    def durable(self) -> TimelineFrame:
+        """Every frame before it survives a power cut, or is missing."""
+        return self._chunks.durable_stop
+
+    @property
+    def resumes_at(self) -> TimelineFrame:
+        """The frame from which audio is needed next: `position`, unless the disk has failed."""
+        return self._chunks.resumes_at(self._position)
 
     @property
     def unpublished(self) -> int:

@@ -55,6 +55,11 @@ class History:
         """All tracks are final before this frame; readers may read up to it."""
         return TimelineFrame(self._committed)
 
+    @property
+    def oldest(self) -> TimelineFrame:
+        """First frame that is not overwritten; for any thread."""
+        return TimelineFrame(max(self._claimed - self._capacity, 0))
+
     def end(self, track: int) -> TimelineFrame:
         """Return the frame behind the last one appended to a track (index into TRACKS)."""
         return TimelineFrame(self._ends[track])
@@ -112,7 +117,7 @@ class History:
         return Span(start, pcm, reasons)
 
     def _check_kept(self, start: int, frames: int) -> None:
-        lost = self._claimed - self._capacity - start
+        lost = self.oldest - start
         if lost > 0:
             raise OverrunError(min(lost, frames))
 

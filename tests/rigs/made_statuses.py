@@ -5,12 +5,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from edgerec.audio import EchoReport, GapReason, TimelineFrame, TrackReport
+from edgerec.audio import EchoReport, GapReason, Stamp, TimelineFrame, TrackReport
 from edgerec.capture.source_state import SourceState
 from edgerec.clock import ClockReading
+from edgerec.service.backlog import Backlog
 from edgerec.service.commands import status_command
 from edgerec.service.control import Control
 from edgerec.service.control_socket import ControlSocket
+from edgerec.service.health import Writing
 from edgerec.service.monitor import Heard
 from edgerec.service.status import Facts, LastPublished, describe
 from edgerec.service.timeline import SessionTimeline
@@ -22,6 +24,8 @@ from edgerec.store.sidecar import GapTotal
 from edgerec.sync.ring import History
 from tests.rigs.fakes import START_NS, UTC_NS, FakeClock, S
 
+MONOTONIC_NS = 5_000 * S
+
 FACTS = Facts(
     kiosk="k1",
     activity="recording",
@@ -29,13 +33,24 @@ FACTS = Facts(
     timeline=None,
     sources={"user": SourceState("stalled", START_NS, "no frame for 1.2 s", 3)},
     heard=Heard(),
-    writing=WritingState(),
+    writing=Writing(WritingState(), Backlog(), usual_lag_s=6.0),
     space=None,
     last_published=None,
-    clock=ClockReading(START_NS + 90 * S, 0, UTC_NS + 90 * S, True, 0.5),
+    clock=ClockReading(START_NS + 90 * S, MONOTONIC_NS, UTC_NS + 90 * S, True, 0.5),
     usage=Usage(3, 60_000_000, 90_000_000, 1.25),
 )
 """It is to record the user alone, whose device has stalled."""
+
+
+def writing(trouble=None, since_ns=0, unpublished=0, **backlog):
+    """How audio reaches the disk; `backlog` as in `Backlog`."""
+    state = WritingState(trouble, since_ns, unpublished=unpublished)
+    return Writing(state, Backlog(**backlog), usual_lag_s=6.0)
+
+
+def _stamp_of(frame):
+    """Frame 0 was captured when `FACTS` have been recorded for 30 s; clock and zero as there."""
+    return Stamp(UTC_NS, True, 0.5, MONOTONIC_NS - 60 * S + frame * S // 10, "boot")
 
 
 def session(seconds, stop=None, reports=None, echo=None):
@@ -44,7 +59,7 @@ def session(seconds, stop=None, reports=None, echo=None):
     for track in (0, 1):
         history.append(track, np.ones(round(seconds * 10), np.int16))
     history.commit(TimelineFrame(round(seconds * 10)))
-    timeline = SessionTimeline(10, history, lambda frame: None, reports or {}, stop)
+    timeline = SessionTimeline(10, history, _stamp_of, reports or {}, stop)
     timeline.echo = echo or EchoReport()
     return timeline
 

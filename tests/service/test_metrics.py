@@ -10,9 +10,8 @@ from edgerec.service import metrics_file
 from edgerec.service.metrics import exposition
 from edgerec.service.metrics_file import MetricsFile
 from edgerec.service.status import describe
-from edgerec.service.writer_loop import WritingState
 from tests import CHECKOUT
-from tests.rigs.made_statuses import FACTS, WELL
+from tests.rigs.made_statuses import FACTS, WELL, writing
 from tests.rigs.waiting import PATIENCE_S, wait_for
 
 MONITORING = CHECKOUT / "systemd" / "monitoring"
@@ -45,7 +44,7 @@ def test_what_is_not_known_or_off_has_no_sample():
 
 
 def test_what_is_wrong_is_counted_by_code_and_track():
-    facts = replace(FACTS, writing=WritingState(trouble="full", since_ns=0))
+    facts = replace(FACTS, writing=writing("full"))
     told = samples(facts)
     assert told['edgerec_problems{code="device",track="user"}'] == "1"
     assert told['edgerec_problems{code="disk",track=""}'] == "1"
@@ -91,7 +90,7 @@ def test_a_file_that_can_not_be_written_is_told_once_until_it_can(tmp_path, capl
 
 def test_rules_and_dashboard_speak_of_metrics_that_there_are():
     known = set(re.findall(r"edgerec_\w+", exposition(describe(WELL))))
-    facts = replace(FACTS, writing=WritingState(trouble="full", since_ns=0))
+    facts = replace(FACTS, writing=writing("full"))
     known |= set(re.findall(r"edgerec_\w+", exposition(describe(facts))))
     rules = yaml.safe_load((MONITORING / "edgerec-alerts.yaml").read_text())
     dashboard = json.loads((MONITORING / "edgerec-dashboard.json").read_text())

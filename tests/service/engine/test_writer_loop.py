@@ -84,7 +84,7 @@ def test_a_thread_that_is_woken_waits_for_no_timer_and_then_sleeps_again(rig, mo
     rig.loop.begin(rig.timeline)
     rig.record(1)
     rig.loop.committed(rig.timeline)
-    wait_for(lambda: rig.loop.state.written == rig.history.committed)
+    wait_for(lambda: rig.loop.state.progress.written == rig.history.committed)
     wait_for(lambda: not rig.loop._awake.is_set())
     rig.loop.close()
     thread.join(PATIENCE_S)
@@ -143,7 +143,7 @@ def test_reports_and_gaps_reach_the_sidecar(rig):
 class CountingRecording:
     """Counts how often it is made durable."""
 
-    position = missing_frames = unpublished = 0
+    position = missing_frames = unpublished = resumes_at = durable = 0
     session = Session("5e550000", 1, None, "k1")
     syncs = 0
 

@@ -61,7 +61,7 @@ def test_a_disk_that_takes_nothing_for_30_s_costs_nothing(tmp_path, monkeypatch,
         held = np.concatenate([samples(chunk) for chunk in chunks(rig.published)], axis=1)
         assert np.array_equal(held, rig.recorded)
         assert [chunk.end_reason for chunk in chunks(rig.published)] == ["disk", "stop"]
-        assert rig.loop.state.lost_frames == 0
+        assert rig.loop.state.progress.lost_frames == 0
         assert verify(rig.root.path).ok
     said = [record.levelname for record in caplog.records]
     assert said == ["ERROR", "WARNING"]  # once when it fails and once when it works again
@@ -80,7 +80,7 @@ def test_what_the_disk_does_not_take_for_60_s_is_declared_and_nothing_else_is_lo
         least, most = beyond_ring_s, beyond_ring_s + retried_late_s + CATCH_UP_S
         assert least * RATE <= lost <= most * RATE
         assert before["frames"] + lost + after["frames"] == rig.recorded.shape[1]
-        assert rig.loop.state.lost_frames == lost
+        assert rig.loop.state.progress.lost_frames == lost
         assert verify(rig.root.path).ok
 
 

@@ -2,12 +2,12 @@ import pytest
 
 from edgerec.capture.source_state import SourceState
 from edgerec.service.health import LEAST_HOURS_LEFT, STARTS_NS, Reason, judge
-from edgerec.service.writer_loop import WritingState
 from edgerec.store.cleanup import Space
 from tests.rigs.fakes import START_NS, S
+from tests.rigs.made_statuses import writing
 
 NOW_NS = START_NS + 60 * S
-GOOD = WritingState()
+GOOD = writing()
 ROOM = Space(10**9, 0, 0, 2 * LEAST_HOURS_LEFT)
 
 
@@ -19,8 +19,8 @@ def both(user, bot="running"):
     return {"user": source(user), "bot": source(bot)}
 
 
-def judged(sources, writing=GOOD, space=ROOM, warnings=()):
-    health = judge(sources, writing, space, warnings, NOW_NS)
+def judged(sources, disk=GOOD, space=ROOM, warnings=()):
+    health = judge(sources, disk, space, warnings, NOW_NS)
     return health.state, [(reason.code, reason.track) for reason in health.reasons]
 
 
@@ -44,11 +44,22 @@ def test_a_device_is_given_time_to_start():
 
 
 def test_a_disk_that_fails_degrades_and_one_that_loses_audio_is_a_failure():
-    trouble = WritingState(trouble="No space left", since_ns=START_NS)
+    trouble = writing("No space left", START_NS)
     assert judged(both("running"), trouble) == ("degraded", [("disk", None)])
-    losing = WritingState(trouble="No space left", since_ns=START_NS, lost_frames=1)
+    losing = writing("No space left", START_NS, lag_s=36.0, lost_frames=1, losing=True)
     assert judged(both("running"), losing)[0] == "failed"
-    assert judged(both("running"), WritingState(lost_frames=1))[0] == "ok"
+    assert judged(both("running"), writing(lost_frames=1))[0] == "ok"
+
+
+def test_a_disk_that_does_not_answer_is_told_though_no_call_has_failed():
+    usual_s = GOOD.usual_lag_s
+    assert judged(both("running"), writing(lag_s=usual_s)) == ("ok", [])
+    assert judged(both("running"), writing(lag_s=usual_s + 1)) == ("degraded", [("disk", None)])
+    losing = writing(lag_s=36.0, lost_frames=160, losing=True)
+    health = judge(both("running"), losing, ROOM, (), NOW_NS)
+    assert health.state == "failed"
+    assert "36 s" in health.reasons[0].why
+    assert "160 frames" in health.reasons[0].why
 
 
 def test_a_disk_that_will_be_full_tomorrow_is_told_today():
@@ -70,7 +81,7 @@ def test_a_detector_that_failed_degrades():
 
 
 def test_every_reason_says_why_and_what_to_do():
-    trouble = WritingState(trouble="Input/output error", since_ns=START_NS)
+    trouble = writing("Input/output error", START_NS)
     reasons = judge(both("absent"), trouble, Space(0, 0, 0, 0.0), (), NOW_NS).reasons
     assert len(reasons) == 3
     assert "why absent" in reasons[0].why

@@ -7,12 +7,11 @@ from edgerec.service.health import Reason
 from edgerec.service.monitor import Heard
 from edgerec.service.status import LastPublished, describe
 from edgerec.service.turn_board import TurnBoard
-from edgerec.service.writer_loop import WritingState
 from edgerec.store.cleanup import Space
 from edgerec.store.ledger import Levels
 from edgerec.store.sidecar import GapTotal
 from tests.rigs.fakes import START_NS, S
-from tests.rigs.made_statuses import FACTS, session
+from tests.rigs.made_statuses import FACTS, MONOTONIC_NS, session, writing
 
 
 def test_status_tells_how_the_service_is_and_why():
@@ -88,7 +87,14 @@ def test_status_tells_how_writing_goes_and_how_long_it_can():
     facts = replace(
         FACTS,
         timeline=session(8),
-        writing=WritingState("No space left", START_NS + 60 * S, 40, written=20, unpublished=2),
+        writing=writing(
+            "No space left",
+            START_NS + 60 * S,
+            unpublished=2,
+            lag_s=6.0,
+            waits_since_ns=MONOTONIC_NS - 58 * S,
+            lost_frames=40,
+        ),
         space=Space(10**9, 5 * 10**8, 10**8, 99.96),
         last_published=LastPublished("a.wav", "chunk", START_NS + 30 * S),
     )
@@ -100,6 +106,8 @@ def test_status_tells_how_writing_goes_and_how_long_it_can():
         "hours_left": 100.0,
         "unpublished": 2,
         "writer_lag_seconds": 6.0,
+        "captured_age_seconds": 52.0,
+        "durable_age_seconds": 58.0,
         "lost_frames": 40,
         "trouble": "No space left",
         "trouble_for_seconds": 30.0,
@@ -107,9 +115,11 @@ def test_status_tells_how_writing_goes_and_how_long_it_can():
     assert told["last_published"] == {"file": "a.wav", "kind": "chunk", "ago_seconds": 60.0}
 
 
-def test_a_writer_of_the_session_before_is_not_behind():
-    facts = replace(FACTS, timeline=session(1), writing=WritingState(written=500))
-    assert describe(facts)["storage"]["writer_lag_seconds"] == 0.0
+def test_status_tells_since_when_a_disk_does_not_answer_that_has_not_failed():
+    waits = writing(lag_s=24.0, waits_since_ns=MONOTONIC_NS - 26 * S)
+    told = describe(replace(FACTS, timeline=session(8), writing=waits))["storage"]
+    assert "24 s" in told["trouble"]
+    assert told["trouble_for_seconds"] == 26.0
 
 
 def test_the_status_of_a_service_that_has_just_started_is_json():
