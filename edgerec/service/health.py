@@ -75,6 +75,7 @@ def judge(
     now_ns: int,
     *,
     turns_trouble: str | None = None,
+    retention_trouble: str | None = None,
 ) -> Health:
     """Return how the service is.
 
@@ -86,9 +87,17 @@ def judge(
         Of the audio itself, and of what is around the recorder.
     turns_trouble
         Why turns are no longer found; None: they are, or are not looked for.
+    retention_trouble
+        What retention has to leave alone under `ready/`, and why; None: nothing.
     """
     silent = list(_silent_tracks(sources, now_ns))
-    reasons = (*silent, *_storage(writing, space), *warnings, *_turns(turns_trouble))
+    reasons = (
+        *silent,
+        *_storage(writing, space),
+        *_retention(retention_trouble),
+        *warnings,
+        *_turns(turns_trouble),
+    )
     nothing_comes = bool(sources) and len(silent) == len(sources)
     if nothing_comes or writing.backlog.losing:
         return Health("failed", reasons)
@@ -127,6 +136,24 @@ def _storage(writing: Writing, space: Space | None) -> Iterator[Reason]:
             None,
             f"room for {space.hours_left:.1f} more hours of recording",
             "see that the sync job fetches files, or give `retention` less to keep",
+        )
+    if space is not None and space.short_files:
+        yield Reason(
+            "space",
+            None,
+            "the disk has hardly any inodes left, which every file takes (df -i)",
+            "see that the sync job fetches files; make longer chunks, or a file system with more",
+        )
+
+
+def _retention(trouble: str | None) -> Iterator[Reason]:
+    if trouble is not None:
+        yield Reason(
+            "retention",
+            None,
+            f"retention leaves entries under ready/ alone: {trouble}",
+            "move what is not edgerec's elsewhere, and give the rest to the service's user "
+            "(chown); a link to another disk is not followed",
         )
 
 

@@ -199,6 +199,7 @@ class Recorder:
                 taps_lost_blocks=self.taps.lost_blocks,
                 echo=built.echo.known,
                 more=tuple(one for reasons in self._included for one in reasons()),
+                retention_trouble=built.cleanup.trouble,
                 turns_trouble=built.turns.trouble if built.turns is not None else None,
             )
         )

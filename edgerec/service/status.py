@@ -73,6 +73,8 @@ class Facts:
     """What is wrong around the recorder: its configuration file, hooks, metrics."""
     turns_trouble: str | None = None
     """Why turns are no longer found."""
+    retention_trouble: str | None = None
+    """What retention has to leave alone, and why."""
 
 
 def health_of(facts: Facts) -> Health:
@@ -84,6 +86,7 @@ def health_of(facts: Facts) -> Health:
         (*facts.heard.warnings, *facts.echo.reasons, *facts.more),
         facts.clock.raw_ns,
         turns_trouble=facts.turns_trouble,
+        retention_trouble=facts.retention_trouble,
     )
 
 

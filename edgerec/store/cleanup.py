@@ -21,12 +21,15 @@ from edgerec.store.retention import (
     Demand,
     Quota,
     Stored,
+    Usage,
+    deletions,
     demand_of,
     hours_left,
-    plan_deletions,
+    short_of_files,
 )
 from edgerec.store.root import StorageRoot
-from edgerec.store.stock import ACK_SUFFIX, day_folders, stored_in
+from edgerec.store.skipped import Skipped
+from edgerec.store.stock import ACK_SUFFIX, day_folders, kiosk_folders, stored_in
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +49,8 @@ class Space:
     unacknowledged_bytes: int
     hours_left: float
     """Of recording, before what no sync job has fetched is in the way."""
+    short_files: int = 0
+    """Inodes that are missing, see `retention.short_of_files`."""
 
 
 class AgeClock:
@@ -102,7 +107,7 @@ class _Shelf:
         """Whether anything of it may have to go, as far as the folder's name says how old it is."""
         limits = [demand.ended_before_ns, demand.orphans_before_ns if self.orphans else None]
         latest_ns = max((limit for limit in limits if limit is not None), default=None)
-        return demand.bytes > 0 or (
+        return demand.room or (
             latest_ns is not None and self.folder.name <= partition("", latest_ns)[1]
         )
 
@@ -131,11 +136,13 @@ class Cleanup:
         self._age_clock = AgeClock()
         self._sweep: Iterator[None] | None = None
         self._next_ns: int | None = None
-        self._failing = False
+        self._skipped = Skipped()
         self._stored_bytes = 0
         self._kept_bytes = 0
         self.space: Space | None = None
         """None: not everything has been looked at yet."""
+        self.trouble: str | None = None
+        """What the last look at everything had to leave alone; None: nothing."""
 
     def adjust(self, quota: Quota, *, bytes_per_s: float) -> None:
         """Keep to another quota, from the next look at everything on; for any thread."""
@@ -147,32 +154,35 @@ class Cleanup:
         if self._sweep is None:
             if self._next_ns is not None and now_ns < self._next_ns:
                 return
+            self._skipped = Skipped()
             self._sweep = self._look_at_everything()
         try:
             next(self._sweep)
         except StopIteration:
-            self._failing = False
+            pass
         except StoreError as error:
-            if not self._failing:
-                log.error("files can't be deleted why=%r", str(error))  # noqa: TRY400
-            self._failing = True
+            self._skipped.note(error.path, error.problem)
         else:
             return
         self._sweep = None
         self._next_ns = now_ns + SWEEP_NS
+        if self._skipped.told is not None and self.trouble is None:
+            log.error("retention leaves entries alone entries=%r", self._skipped.told)
+        self.trouble = self._skipped.told
 
     def _look_at_everything(self) -> Iterator[None]:
         """Count what there is, then delete what has to go; yields between few files."""
         shelves: dict[tuple[Path, str], _Shelf] = {}
         stored_bytes = kept_bytes = 0
-        for folder in day_folders(self._root.ready):
-            for count, file in enumerate(stored_in(folder), start=1):
-                shelf = _Shelf(folder, file.session, file.session_number, file.sequence)
-                shelves.setdefault((folder, file.session), shelf).add(file)
-                stored_bytes += file.bytes
-                kept_bytes += 0 if file.acknowledged else file.bytes
-                if count % FILES_A_STEP == 0:
-                    yield
+        for folder in day_folders(self._root.ready, self._skipped):
+            with self._skipped.step(folder):
+                for count, file in enumerate(stored_in(folder), start=1):
+                    shelf = _Shelf(folder, file.session, file.session_number, file.sequence)
+                    shelves.setdefault((folder, file.session), shelf).add(file)
+                    stored_bytes += file.bytes
+                    kept_bytes += 0 if file.acknowledged else file.bytes
+                    if count % FILES_A_STEP == 0:
+                        yield
             yield
         self._stored_bytes, self._kept_bytes = stored_bytes, kept_bytes
         in_order = sorted(
@@ -192,13 +202,15 @@ class Cleanup:
             if not shelf.concerns(demand):
                 continue
             files = []
-            for file in stored_in(shelf.folder, shelf.session):
-                files.append(file)
-                if len(files) % FILES_A_STEP == 0:
-                    yield
-            plan = plan_deletions(files, demand, keep_unacknowledged=keep_unacknowledged)
-            for count, file in enumerate(plan, start=1):
-                self._delete_file(file)
+            with self._skipped.step(shelf.folder):
+                for file in stored_in(shelf.folder, shelf.session):
+                    files.append(file)
+                    if len(files) % FILES_A_STEP == 0:
+                        yield
+            tried = deletions(
+                files, demand, keep_unacknowledged=keep_unacknowledged, delete=self._delete_file
+            )
+            for count, _ in enumerate(tried, start=1):
                 if count % FILES_A_STEP == 0:
                     yield
             yield
@@ -221,48 +233,53 @@ class Cleanup:
             yield
 
     def _tell_space(self) -> None:
-        free_bytes = self._free_bytes()
+        usage = self._usage()
         hours = hours_left(
             self._quota,
-            free_bytes,
+            usage.free_bytes,
             self._stored_bytes - self._kept_bytes,
             self._kept_bytes,
             self._bytes_per_s,
         )
-        self.space = Space(free_bytes, self._stored_bytes, self._kept_bytes, hours)
-
-    def _demand(self) -> Demand:
-        return demand_of(
-            self._quota,
-            self._stored_bytes,
-            self._free_bytes(),
-            self._age_clock.utc_ns(self._stamp_now()),
+        self.space = Space(
+            usage.free_bytes, self._stored_bytes, self._kept_bytes, hours, usage.short_files
         )
 
-    def _delete_file(self, file: Stored) -> None:
+    def _demand(self) -> Demand:
+        return demand_of(self._quota, self._usage(), self._age_clock.utc_ns(self._stamp_now()))
+
+    def _delete_file(self, file: Stored) -> bool:
+        """Delete a file, what belongs to it as well; return whether all of it is gone."""
         if not file.acknowledged:
             log.warning(
                 "deleting a recording that no sync job has fetched file=%s bytes=%d",
                 file.path.stem,
                 file.bytes,
             )
-        # The sidecar last: what a crash leaves of the file is then an acknowledged one.
-        for suffix in (*sorted(AUDIO_SUFFIXES), ACK_SUFFIX, SIDECAR_SUFFIX):
-            path = file.path.with_suffix(suffix)
-            with disk_step("deleting", path):
-                path.unlink(missing_ok=True)
-        self._stored_bytes -= file.bytes
-        self._kept_bytes -= 0 if file.acknowledged else file.bytes
+        with self._skipped.step(file.path):
+            # The sidecar last: what a crash leaves of the file is then an acknowledged one.
+            for suffix in (*sorted(AUDIO_SUFFIXES), ACK_SUFFIX, SIDECAR_SUFFIX):
+                path = file.path.with_suffix(suffix)
+                with disk_step("deleting", path):
+                    path.unlink(missing_ok=True)
+            self._stored_bytes -= file.bytes
+            self._kept_bytes -= 0 if file.acknowledged else file.bytes
+            return True
+        return False
 
     def _remove_empty_folders(self) -> None:
         """Remove the folders of days, and of kiosks, in which nothing is left."""
-        ready = self._root.ready
-        for folder in (*day_folders(ready), *sorted(ready.glob("kiosk=*"))):
-            with disk_step("removing", folder):
+        ready, known = self._root.ready, Skipped()  # noted already
+        for folder in (*day_folders(ready, known), *kiosk_folders(ready, known)):
+            with self._skipped.step(folder), disk_step("removing", folder):
                 if not any(folder.iterdir()):
                     folder.rmdir()
 
-    def _free_bytes(self) -> int:
+    def _usage(self) -> Usage:
         with disk_step("asking for the free space of", self._root.path):
             system = os.statvfs(self._root.path)
-        return system.f_bavail * system.f_frsize
+        return Usage(
+            self._stored_bytes,
+            system.f_bavail * system.f_frsize,
+            short_of_files(system.f_files, system.f_favail),
+        )

@@ -28,7 +28,7 @@ _RENAME_NOREPLACE: Final = 1  # linux/fs.h
 _NO_RENAMEAT2: Final = frozenset({errno.ENOSYS, errno.EINVAL})  # old kernel; file system without it
 
 _HINTS: Final = {
-    errno.ENOSPC: "free space on this file system, or give storage.root another",
+    errno.ENOSPC: "free space or inodes on this file system, or give storage.root another",
     errno.EDQUOT: "raise the quota of the service's user",
     errno.EROFS: "remount it read-write; a card that turns read-only is usually worn out",
     errno.EACCES: "the service's user must own storage.root and everything in it",
@@ -47,6 +47,8 @@ class StoreError(Exception):
     ----------
     path
         The file or folder it was asked for.
+    problem
+        What the system said, without the path.
     errno
         The system's error number; None if the system raised none.
     """
@@ -55,6 +57,7 @@ class StoreError(Exception):
         hint = _HINTS.get(number or 0)
         super().__init__(f"{doing} {path}: {problem}" + (f" ({hint})" if hint else ""))
         self.path = path
+        self.problem = problem
         self.errno = number
 
 

@@ -8,12 +8,15 @@ said at the time, and a file of which nobody knows how old it is does not go for
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 _SECOND_NS: Final = 1_000_000_000
+FREE_FILES: Final = 256
+"""Inodes that are kept free, or a twentieth of all where there are few: a minute of chunks of one
+second, with turns and tracks of their own, each with a sidecar."""
 ORPHAN_KEPT_NS: Final = 86_400 * _SECOND_NS
 """A sidecar whose audio was taken away is left for a day: the sync job may come for it too."""
 
@@ -46,6 +49,8 @@ class Stored:
     """Acknowledged by taking the audio away: the sidecar is left."""
     ended_utc_ns: int | None = None
     """When its last frame was recorded; None: the wall clock was not known then."""
+    files: int = 1
+    """How many there are of it, each taking an inode."""
     start_frame: int = 0
     """In its session: chunks and turns are numbered each by themselves."""
     is_record: bool = False
@@ -67,48 +72,84 @@ class Demand:
     """Files that ended before this instant are too old; None: none is."""
     orphans_before_ns: int | None
     """The same of sidecars whose audio was taken away."""
+    files: int = 0
+    """To be freed: inodes."""
+
+    @property
+    def room(self) -> bool:
+        """Whether room is to be made."""
+        return self.bytes > 0 or self.files > 0
 
 
-def demand_of(quota: Quota, stored_bytes: int, free_bytes: int, utc_now_ns: int | None) -> Demand:
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """How full it is."""
+
+    stored_bytes: int
+    """Of all published files."""
+    free_bytes: int
+    """Of the file system, for the service's user."""
+    short_files: int = 0
+    """Inodes that are missing for the service to go on, see `short_of_files`."""
+
+
+def short_of_files(total: int, free: int) -> int:
+    """Return how many inodes are missing for the service to go on.
+
+    Parameters
+    ----------
+    total, free
+        As statvfs(3) has them; a `total` of 0 says that the file system makes them as needed.
+    """
+    return max(min(total // 20, FREE_FILES) - free, 0) if total else 0
+
+
+def demand_of(quota: Quota, usage: Usage, utc_now_ns: int | None) -> Demand:
     """Return what is to be achieved as things stand.
 
     Parameters
     ----------
-    stored_bytes
-        Of all published files.
-    free_bytes
-        Of the file system, for the service's user.
     utc_now_ns
         None: nobody knows, and nothing is too old.
     """
-    short_bytes = quota.min_free_bytes + quota.reserve_bytes - free_bytes
+    short_bytes = quota.min_free_bytes + quota.reserve_bytes - usage.free_bytes
     if quota.max_bytes is not None:
-        short_bytes = max(short_bytes, stored_bytes + quota.reserve_bytes - quota.max_bytes)
+        short_bytes = max(short_bytes, usage.stored_bytes + quota.reserve_bytes - quota.max_bytes)
     ended_before_ns = orphans_before_ns = None
     if utc_now_ns is not None:
         orphans_before_ns = utc_now_ns - ORPHAN_KEPT_NS
         if quota.max_age_ns is not None:
             ended_before_ns = utc_now_ns - quota.max_age_ns
-    return Demand(max(short_bytes, 0), ended_before_ns, orphans_before_ns)
+    return Demand(max(short_bytes, 0), ended_before_ns, orphans_before_ns, usage.short_files)
 
 
-def plan_deletions(
-    files: Iterable[Stored], demand: Demand, *, keep_unacknowledged: bool
-) -> list[Stored]:
-    """Return what is to go: all that is too old, and no more of the rest than is demanded."""
+def deletions(
+    files: Iterable[Stored],
+    demand: Demand,
+    *,
+    keep_unacknowledged: bool,
+    delete: Callable[[Stored], bool],
+) -> Iterator[Stored]:
+    """Delete all that is too old, and no more of the rest than is demanded; yield what was tried.
+
+    Parameters
+    ----------
+    delete
+        Returns whether a file is gone; in place of one that can't be deleted the next one goes.
+    """
     may_go = sorted(
         (file for file in files if file.acknowledged or not keep_unacknowledged),
-        key=lambda file: file.order,
+        key=lambda file: (not _too_old(file, demand), file.order),
     )
-    plan = [file for file in may_go if _too_old(file, demand)]
-    freed_bytes = sum(file.bytes for file in plan)
+    freed_bytes = freed_files = 0
     for file in may_go:
-        if freed_bytes >= demand.bytes:
-            break
-        if not _too_old(file, demand):
-            plan.append(file)
+        enough = freed_bytes >= demand.bytes and freed_files >= demand.files
+        if enough and not _too_old(file, demand):
+            return
+        if delete(file):
             freed_bytes += file.bytes
-    return plan
+            freed_files += file.files
+        yield file
 
 
 def _too_old(file: Stored, demand: Demand) -> bool:

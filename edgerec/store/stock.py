@@ -12,6 +12,7 @@ from typing import Final
 from edgerec.store.disk import disk_step, read_regular
 from edgerec.store.naming import AUDIO_SUFFIXES, SIDECAR_SUFFIX, parse_published
 from edgerec.store.retention import Stored
+from edgerec.store.skipped import Skipped
 
 ACK_SUFFIX: Final = ".ack"
 """A sync job makes `X.ack` beside `X.wav` when it has fetched it."""
@@ -19,10 +20,35 @@ ACK_SUFFIX: Final = ".ack"
 _SECOND_NS: Final = 1_000_000_000
 
 
-def day_folders(ready: Path) -> list[Path]:
-    """Return the folders that hold files, `kiosk=k1/date=2026-11-22`."""
-    with disk_step("listing", ready):
-        return sorted(ready.glob("kiosk=*/date=*"))
+def kiosk_folders(ready: Path, skipped: Skipped) -> list[Path]:
+    """Return the folders of kiosks, `kiosk=k1`; see `day_folders`."""
+    return _folders(ready, "kiosk=", skipped)
+
+
+def day_folders(ready: Path, skipped: Skipped) -> list[Path]:
+    """Return the folders that hold files, `kiosk=k1/date=2026-11-22`.
+
+    Only real folders: what a link leads to is not ours to delete. Anything else of such a name, and
+    a folder that can't be listed, is skipped.
+    """
+    return [
+        day for kiosk in kiosk_folders(ready, skipped) for day in _folders(kiosk, "date=", skipped)
+    ]
+
+
+def _folders(parent: Path, prefix: str, skipped: Skipped) -> list[Path]:
+    """Return the real folders of such a name in another one, in order."""
+    found = []
+    with skipped.step(parent), disk_step("listing", parent), os.scandir(parent) as entries:
+        for entry in entries:
+            if not entry.name.startswith(prefix):
+                continue
+            path = parent / entry.name
+            if entry.is_dir(follow_symlinks=False):
+                found.append(path)
+            else:
+                skipped.note(path, "a link" if entry.is_symlink() else "not a folder")
+    return sorted(found)
 
 
 def stored_in(folder: Path, session: str | None = None) -> Iterator[Stored]:
@@ -57,6 +83,7 @@ def stored_in(folder: Path, session: str | None = None) -> Iterator[Stored]:
             session_number=numbers.get(key.session, 0),
             sequence=key.sequence,
             bytes=sum(held.values()),
+            files=len(held),
             acknowledged=orphan or ACK_SUFFIX in held,
             orphan=orphan,
             ended_utc_ns=_ended(fields),

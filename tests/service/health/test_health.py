@@ -67,6 +67,19 @@ def test_a_disk_that_will_be_full_tomorrow_is_told_today():
     assert judged(both("running"), space=space) == ("degraded", [("space", None)])
 
 
+def test_a_disk_that_runs_out_of_inodes_is_told():
+    space = Space(10**9, 0, 0, 2 * LEAST_HOURS_LEFT, short_files=3)
+    assert judged(both("running"), space=space) == ("degraded", [("space", None)])
+
+
+def test_what_retention_leaves_alone_is_told():
+    health = judge(both("running"), GOOD, ROOM, (), NOW_NS, retention_trouble="'/x': a link")
+    assert health.state == "degraded"
+    (reason,) = health.reasons
+    assert reason.code == "retention"
+    assert "'/x': a link" in reason.why
+
+
 def test_a_warning_of_the_audio_degrades():
     warning = Reason("clipped", "bot", "too loud", "turn it down")
     assert judged(both("running"), warnings=(warning,)) == ("degraded", [("clipped", "bot")])

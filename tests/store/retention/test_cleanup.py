@@ -1,6 +1,7 @@
 import errno
 import logging
 import os
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,6 @@ from edgerec.store.cleanup import FILES_A_STEP, SETTLED_NS, SWEEP_NS, AgeClock, 
 from edgerec.store.cutting import Cutting
 from edgerec.store.naming import Session
 from edgerec.store.retention import ORPHAN_KEPT_NS, Quota
-from tests.rigs.failing_disk import failing_call
 from tests.rigs.made_recordings import REPORTS, START_UTC_NS, quiet_span, recording, stamp_of
 
 S = 1_000_000_000
@@ -269,12 +269,148 @@ def test_space_says_what_there_is_and_for_how_long(root):
     assert space.hours_left == pytest.approx(system.f_bavail * system.f_frsize / 3600, rel=0.1)
 
 
-def test_a_disk_that_deletes_nothing_is_told_once_and_tried_again(root, caplog):
-    acknowledge(record(root))
+@pytest.mark.parametrize("name", ["scandir", "statvfs", "unlink", "rmdir"])
+@pytest.mark.parametrize("number", [errno.EIO, errno.EROFS, errno.EACCES, errno.ESTALE])
+def test_a_disk_that_fails_is_told_once_and_tried_again(root, caplog, monkeypatch, name, number):
+    paths = record(root)
+    acknowledge(paths)
+    next(root.ready.rglob("*_session.json")).unlink()
     cleanup = Cleanup(root, replace(QUOTA, max_bytes=1), bytes_per_s=1.0, stamp_now=Clocks())
-    for attempt in range(2):
-        with failing_call(1, errno.EROFS):
+
+    def failing(*arguments, **how):
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, name, failing)
+        for attempt in range(2):
             finish_sweep(cleanup, attempt * SWEEP_NS)
+            assert os.strerror(number) in cleanup.trouble
     assert len([r for r in caplog.records if r.levelno == logging.ERROR]) == 1
     finish_sweep(cleanup, 2 * SWEEP_NS)
-    assert not list(root.ready.rglob("*.wav"))
+    assert cleanup.trouble is None
+    assert not list(root.ready.iterdir())
+
+
+def link(path, target):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to(target)
+
+
+def kiosk_behind_a_link(ready, aside):
+    shutil.move(ready / "kiosk=k1", aside)
+    link(ready / "kiosk=k1", aside / "kiosk=k1")
+
+
+def day_behind_a_link(ready, aside):
+    day = ready / "kiosk=k1" / "date=2026-11-22"
+    shutil.move(day, aside)
+    link(day, aside / day.name)
+
+
+def unfetched(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"?")
+
+
+ODD = {
+    "an archive of a day": lambda r, a: unfetched(r / "kiosk=k1" / "date=2026-11-19.tar.gz"),
+    "a file named as a kiosk": lambda r, a: unfetched(r / "kiosk=zz"),
+    "a dangling day": lambda r, a: link(r / "kiosk=k1" / "date=2026-11-01", "nowhere"),
+    "a looping day": lambda r, a: link(r / "kiosk=k1" / "date=2026-11-01", "date=2026-11-01"),
+    "a dangling kiosk": lambda r, a: link(r / "kiosk=a", "nowhere"),
+    "a looping kiosk": lambda r, a: link(r / "kiosk=a", "."),
+    "a pipe": lambda r, a: os.mkfifo(r / "kiosk=k1" / "date=2026-11-01"),
+    "a name that is not UTF-8": lambda r, a: unfetched(r / os.fsdecode(b"kiosk=\xff\n\x1b[2J")),
+    "the longest name": lambda r, a: unfetched(r / ("kiosk=" + 249 * "x")),
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_an_odd_entry_is_named_and_everything_else_goes_on(root, tmp_path, odd):
+    paths = record(root)
+    acknowledge(paths)
+    ODD[odd](root.ready, tmp_path / "aside")
+    cleanup = sweep(root, replace(QUOTA, max_bytes=1))
+    assert there(paths) == [False] * len(paths)
+    assert cleanup.space is not None
+    assert cleanup.trouble.isprintable()
+    assert "kiosk=" in cleanup.trouble
+
+
+@pytest.mark.parametrize("elsewhere", [kiosk_behind_a_link, day_behind_a_link])
+def test_nothing_behind_a_link_is_ever_deleted(root, tmp_path, elsewhere):
+    moved = record(root, "aaaaaaaa", 1)
+    acknowledge(moved)
+    aside = tmp_path / "aside"
+    aside.mkdir()
+    elsewhere(root.ready, aside)
+    before = sorted(aside.rglob("*"))
+    cleanup = sweep(root, replace(QUOTA, max_bytes=1, max_age_ns=1, keep_unacknowledged=False))
+    assert sorted(aside.rglob("*")) == before
+    assert "a link" in cleanup.trouble
+    assert cleanup.space.stored_bytes == 0
+
+
+def test_in_place_of_a_file_that_can_not_be_deleted_the_next_one_goes(root):
+    paths = record(root)
+    acknowledge(paths)
+    paths[0].unlink()
+    paths[0].mkdir()
+    (paths[0] / "something").touch()
+    keep = sum(path.stat().st_size for path in root.ready.rglob("*_session.json"))
+    keep += size(paths[0]) + size(paths[3])
+    cleanup = sweep(root, replace(QUOTA, max_bytes=keep), settled=False)
+    assert there(paths) == [True, False, False, True]
+    assert "Is a directory" in cleanup.trouble
+    assert cleanup.space.stored_bytes == keep
+
+
+def test_a_folder_that_another_user_owns_is_left_alone_and_the_rest_is_kept_in_order(
+    root, monkeypatch
+):
+    theirs = record(root, "aaaaaaaa", 1)
+    acknowledge(theirs)
+    [day] = root.ready.glob("*/*")
+    shutil.move(day, day.with_name("date=2026-11-21"))
+    ours = record(root, "bbbbbbbb", 2)
+    acknowledge(ours)
+    unlink = os.unlink
+
+    def refusing(path, **how):
+        if "date=2026-11-21" in os.fspath(path):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        unlink(path, **how)
+
+    monkeypatch.setattr(os, "unlink", refusing)
+    cleanup = sweep(root, replace(QUOTA, max_bytes=1), settled=False)
+    assert there(ours) == [False] * len(ours)
+    assert len(list(root.ready.rglob("*_aaaaaaaa_*.wav"))) == len(theirs)
+    assert "and 1 more" in cleanup.trouble  # of the four
+    assert cleanup.space is not None
+
+
+def test_acknowledged_files_go_for_inodes_too(root, monkeypatch):
+    paths = record(root)
+    acknowledge(paths[1:])
+    real = os.statvfs
+
+    class Full:
+        def __init__(self, path):
+            there = real(path)
+            self.f_bavail, self.f_frsize, self.f_files = there.f_bavail, there.f_frsize, 100
+            self.f_favail = 5 - 4 + 3 * (4 - len(list(root.ready.rglob("*.wav"))))
+
+    monkeypatch.setattr(os, "statvfs", Full)
+    cleanup = sweep(root, QUOTA)
+    assert there(paths) == [True, False, False, True]  # 3 files each; 4 inodes were missing
+    assert cleanup.space.short_files == 0
+
+
+def test_trouble_is_over_when_its_cause_is(root):
+    odd = root.ready / "kiosk=odd"
+    odd.touch()
+    cleanup = sweep(root, QUOTA, settled=False)
+    assert "not a folder" in cleanup.trouble
+    odd.unlink()
+    finish_sweep(cleanup, SWEEP_NS)
+    assert cleanup.trouble is None

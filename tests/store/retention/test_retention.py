@@ -10,9 +10,11 @@ from edgerec.store.retention import (
     Demand,
     Quota,
     Stored,
+    Usage,
+    deletions,
     demand_of,
     hours_left,
-    plan_deletions,
+    short_of_files,
 )
 
 QUOTA = Quota(
@@ -46,8 +48,23 @@ def files(draw):
 
 
 demands = st.builds(
-    Demand, st.integers(0, 300), st.none() | st.integers(0, 100), st.none() | st.integers(0, 100)
+    Demand,
+    st.integers(0, 300),
+    st.none() | st.integers(0, 100),
+    st.none() | st.integers(0, 100),
+    st.integers(0, 12),
 )
+
+
+def plan_deletions(held, demand, *, keep_unacknowledged, stuck=()):
+    """What is gone in the end, in order; `stuck` can't be deleted."""
+    tried = deletions(
+        held,
+        demand,
+        keep_unacknowledged=keep_unacknowledged,
+        delete=lambda file: file not in stuck,
+    )
+    return [file for file in tried if file not in stuck]
 
 
 @given(files(), demands)
@@ -67,10 +84,12 @@ def test_nothing_goes_twice_and_nothing_that_is_not_there(held, demand, keep):
 def test_never_more_goes_than_is_needed(held, demand, keep):
     """Without the last of those that went for room, there is too little of it."""
     plan = plan_deletions(held, demand, keep_unacknowledged=keep)
-    too_old = plan_deletions(held, replace(demand, bytes=0), keep_unacknowledged=keep)
+    too_old = plan_deletions(held, replace(demand, bytes=0, files=0), keep_unacknowledged=keep)
     for_room = [file for file in plan if file not in too_old]
     if for_room:
-        assert sum(file.bytes for file in plan) - for_room[-1].bytes < demand.bytes
+        before = plan[: plan.index(for_room[-1])]
+        freed_bytes, freed_files = sum(f.bytes for f in before), sum(f.files for f in before)
+        assert freed_bytes < demand.bytes or freed_files < demand.files
 
 
 @given(files(), demands, st.booleans())
@@ -84,7 +103,7 @@ def test_as_much_goes_as_is_needed_if_there_is_so_much(held, demand, keep):
 @given(files(), demands, st.booleans())
 def test_what_goes_for_room_was_fetched_before_what_was_not_and_is_the_oldest(held, demand, keep):
     plan = plan_deletions(held, demand, keep_unacknowledged=keep)
-    too_old = plan_deletions(held, replace(demand, bytes=0), keep_unacknowledged=keep)
+    too_old = plan_deletions(held, replace(demand, bytes=0, files=0), keep_unacknowledged=keep)
     for_room = [file.order for file in plan if file not in too_old]
     stay = [file.order for file in held if file not in plan and (file.acknowledged or not keep)]
     assert not for_room or not stay or max(for_room) <= min(stay)
@@ -94,6 +113,23 @@ def test_what_goes_for_room_was_fetched_before_what_was_not_and_is_the_oldest(he
 def test_a_file_of_unknown_age_is_never_too_old(held, size):
     unknown = [replace(file, ended_utc_ns=None) for file in held]
     assert plan_deletions(unknown, Demand(0, 10**19, 10**19), keep_unacknowledged=False) == []
+
+
+@given(files(), demands, st.booleans(), st.data())
+def test_what_can_not_be_deleted_costs_only_the_next_ones(held, demand, keep, data):
+    stuck = data.draw(st.sets(st.sampled_from(held))) if held else set()
+    gone = plan_deletions(held, demand, keep_unacknowledged=keep, stuck=stuck)
+    others = [file for file in held if file not in stuck]
+    assert gone == plan_deletions(others, demand, keep_unacknowledged=keep)
+
+
+@pytest.mark.parametrize(
+    ("total", "free", "short"),
+    [(0, 0, 0), (10**6, 10**6, 0), (10**6, 256, 0), (10**6, 0, 256), (100, 5, 0), (100, 2, 3)],
+)
+def test_inodes_are_kept_free_where_there_is_a_fixed_number(total, free, short):
+    assert short_of_files(total, free) == short
+    assert demand_of(QUOTA, Usage(0, 0, short), None).files == short
 
 
 def test_a_file_is_too_old_when_it_ended_before_the_limit():
@@ -108,7 +144,7 @@ def test_a_sidecar_without_audio_goes_after_a_day_and_other_acknowledged_files_d
 
 
 def test_without_limits_nothing_is_demanded():
-    assert demand_of(QUOTA, 10**12, 0, None) == NOTHING
+    assert demand_of(QUOTA, Usage(10**12, 0), None) == NOTHING
 
 
 @pytest.mark.parametrize(
@@ -126,14 +162,14 @@ def test_without_limits_nothing_is_demanded():
 def test_room_is_demanded_for_both_limits_and_files_in_progress(
     quota, stored_bytes, free_bytes, demanded
 ):
-    assert demand_of(quota, stored_bytes, free_bytes, None).bytes == demanded
+    assert demand_of(quota, Usage(stored_bytes, free_bytes), None).bytes == demanded
 
 
 def test_ages_are_counted_back_from_a_known_time_only():
     quota = replace(QUOTA, max_age_ns=5)
-    assert demand_of(quota, 0, 0, None).ended_before_ns is None
+    assert demand_of(quota, Usage(0, 0), None).ended_before_ns is None
     later = 2 * ORPHAN_KEPT_NS
-    assert demand_of(quota, 0, 0, later) == Demand(0, later - 5, ORPHAN_KEPT_NS)
+    assert demand_of(quota, Usage(0, 0), later) == Demand(0, later - 5, ORPHAN_KEPT_NS)
 
 
 def test_hours_left_is_what_fits_beside_what_must_stay():
