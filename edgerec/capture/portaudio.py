@@ -42,7 +42,7 @@ from edgerec.audio import TRACKS, StreamHeader, TrackName
 from edgerec.capture.channels import ChannelError, Channels, Opening, parse_channels, plan_opening
 from edgerec.capture.dating import pulse_dating
 from edgerec.capture.devices import PULSE_PREFIX, DeviceError, DeviceInfo, find_device
-from edgerec.capture.parent import die_with_parent
+from edgerec.capture.parent import be_killed_first, die_with_parent
 from edgerec.capture.polled import BUFFER_S, PolledCapture
 from edgerec.capture.sender import BlockPipe, BlockSender
 from edgerec.capture.server_stream import as_served, prepare_stream
@@ -343,6 +343,7 @@ def _claim_stdout() -> int:
 def main(arguments: Sequence[str]) -> int:
     """Run the capture child; return its exit status."""
     die_with_parent()
+    be_killed_first()
     request = parse_request(arguments)
     try:
         capture(request, _claim_stdout())

@@ -20,7 +20,7 @@ from typing import BinaryIO
 from edgerec.audio import TRACKS, Block, Delivery, StreamEnded, StreamHeader, TrackName
 from edgerec.capture.conversation import World, conversation
 from edgerec.capture.faults import Faults
-from edgerec.capture.parent import die_with_parent
+from edgerec.capture.parent import be_killed_first, die_with_parent
 from edgerec.capture.sender import make_room
 from edgerec.capture.virtual_device import DeviceModel, Handover, VirtualDevice
 from edgerec.capture.wire import encode_block, encode_stream_header
@@ -131,6 +131,7 @@ def stream(handovers: Iterable[Handover], output: BinaryIO) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one virtual device until a signal or a closed pipe ends the process."""
     die_with_parent()
+    be_killed_first()
     # Nothing here needs an orderly end: like SIGTERM, these end it where it stands, and quietly.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_DFL)

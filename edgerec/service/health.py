@@ -76,6 +76,7 @@ def judge(
     *,
     turns_trouble: str | None = None,
     retention_trouble: str | None = None,
+    hook_trouble: str | None = None,
 ) -> Health:
     """Return how the service is.
 
@@ -89,6 +90,8 @@ def judge(
         Why turns are no longer found; None: they are, or are not looked for.
     retention_trouble
         What retention has to leave alone under `ready/`, and why; None: nothing.
+    hook_trouble
+        Which hooks failed the last time they were run, and why; None: none.
     """
     silent = list(_silent_tracks(sources, now_ns))
     reasons = (
@@ -97,6 +100,7 @@ def judge(
         *_retention(retention_trouble),
         *warnings,
         *_turns(turns_trouble),
+        *_hooks(hook_trouble),
     )
     nothing_comes = bool(sources) and len(silent) == len(sources)
     if nothing_comes or writing.backlog.losing:
@@ -164,4 +168,14 @@ def _turns(trouble: str | None) -> Iterator[Reason]:
             None,
             f"turns are no longer found in this session: {trouble}",
             "`edgerec doctor` says what detectors need; the next session tries again",
+        )
+
+
+def _hooks(trouble: str | None) -> Iterator[Reason]:
+    if trouble is not None:
+        yield Reason(
+            "hooks",
+            None,
+            f"a hook failed the last time it was run: {trouble}",
+            "the log has what it printed: journalctl -u edgerec; it is tried again for its file",
         )

@@ -1,24 +1,27 @@
-"""What does one hook's program do: its output, and its end, which comes in any case.
+"""One hook's program: its output, and its end, which takes with it all that it has started.
 
-Nothing here waits. The program runs without a shell, in a process group of its own that ends with
-it, at a lower priority than the recording, and may print only so much.
+Nothing here waits. The program runs without a shell, below a process of its own (`hook_keeper`), at
+a lower priority than the recording, and may print only so much.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final
+
+from edgerec.service import hook_keeper
 
 MAX_OUTPUT_BYTES: Final = 1 << 20
 """A program that prints more is not at its task any more, and reading it costs CPU."""
 MAX_LINES: Final = 20  # of its output go into the log, the last ones: an error comes at the end
 MAX_LINE_BYTES: Final = 200
-NICE: Final = 10  # of 19: an encoder run by a hook must not compete with the recorder
 _READ_BYTES: Final = 1 << 16
+_KEEPER: Final = str(Path(hook_keeper.__file__))
 _NOT_FOR_HOOKS: Final = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC")
 """What systemd gives the service alone: a hook could say that the service is well, or has ended."""
 
@@ -39,27 +42,29 @@ class HookProcess:
 
     def __init__(self, command: Sequence[str]) -> None:
         self._process = subprocess.Popen(
-            list(command),
-            stdin=subprocess.DEVNULL,
+            [sys.executable, "-I", "-S", _KEEPER, *command],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            bufsize=0,
             start_new_session=True,
             env=environment(os.environ),
         )
+        assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._pipe = self._process.stdout
+        self._leash, self._pipe = self._process.stdin, self._process.stdout
         os.set_blocking(self._pipe.fileno(), False)
         try:
             self._ended = os.pidfd_open(self._process.pid)
         except OSError:  # no descriptor left: nobody would see it end
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+            self._leash.close()
             self._pipe.close()
+            self._process.wait()
             raise
-        with contextlib.suppress(OSError):  # it has ended already
-            os.setpriority(os.PRIO_PROCESS, self._process.pid, NICE)
         self._tail = b""  # of the output; holds MAX_LINES of the longest lines that are shown
         self._bytes = 0
+        self.fault: str | None = None
+        """Why it was stopped."""
         self.silent = False
         """It has closed its output, and may run on."""
 
@@ -84,6 +89,8 @@ class HookProcess:
             data = os.read(self._pipe.fileno(), _READ_BYTES)
         except BlockingIOError:
             return
+        except OSError:
+            data = b""  # as at its end: the program is watched all the same
         self.silent = not data
         self._bytes += len(data)
         self._tail = (self._tail + data)[-MAX_LINES * MAX_LINE_BYTES :]
@@ -93,21 +100,33 @@ class HookProcess:
         lines = self._tail.decode(errors="replace").splitlines()
         return [line[:MAX_LINE_BYTES] for line in lines if line.strip()][-MAX_LINES:]
 
-    def finish(self) -> int:
-        """End it, if it has not ended, with all that it has started.
+    def stop(self, fault: str) -> None:
+        """Have it ended, for this reason, with all that it has started; `end` says when it is."""
+        self.fault = self.fault or fault
+        self._leash.close()
+
+    def finish(self) -> str | None:
+        """Let go of it, killing what should hold its programs should that itself have hung.
 
         Returns
         -------
-        Its exit status; negative: the signal that ended it.
+        Why it has failed; None: it has done its task.
         """
-        # Before it is reaped: until then its number, which is the group's, belongs to nobody else.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        if self._process.poll() is None:
+            self._process.kill()  # not waited for: a driver may hold it
         if not self.silent:
             self.read()
+        self._leash.close()
         self._pipe.close()
         os.close(self._ended)
-        return self._process.wait()
+        status = self._process.poll()
+        if status == hook_keeper.UNENDED:
+            return "it has started programs that can't be ended: are they another user's (sudo)?"
+        if self.fault is not None:
+            return self.fault
+        if status is None or status < 0:
+            return f"the process above it was ended by signal {-(status or -signal.SIGKILL)}"
+        return f"exit status {status}" if status else None
 
 
 def environment(inherited: Mapping[str, str]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Which programs are to run, and when again: the hooks of the configuration.
 
-A thread of its own starts and watches them. Whoever reports an event is never kept waiting: what
+A thread of its own starts and watches them; whatever fails about a hook is that hook's failure,
+counted and logged, and nobody else's. Whoever reports an event is never kept waiting: what
 there is no room for is dropped and counted. A program that fails for a file is tried again until
 it succeeds or a sync job has fetched the file. What waits is in memory only: a restart forgets it.
 """
@@ -14,59 +15,20 @@ import os
 import queue
 import selectors
 import threading
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 from edgerec.clock import Clock
 from edgerec.config import HooksConfig
+from edgerec.service.hook_jobs import HookCounts, HookLimits, Job
 from edgerec.service.hook_process import HookProcess
 from edgerec.service.threads import ThreadMaker
 from edgerec.store.publish import Published
-from edgerec.store.stock import ACK_SUFFIX
 
 log = logging.getLogger(__name__)
 
-_SECOND_NS: Final = 1_000_000_000
 _IDLE_S: Final = 60.0  # between two looks when there is nothing to wait for
-
-
-@dataclass(frozen=True, slots=True)
-class HookLimits:
-    """How much of a kiosk hooks may take."""
-
-    running: int = 2
-    """At once: a Pi has four cores, and the recording needs one of them now and then."""
-    waiting: int = 256
-    """To be run, or run again: two hours of 30 s chunks while an upload fails."""
-    time_ns: int = 300 * _SECOND_NS
-    """For one run: enough to upload 70 MB at 2 Mbit/s."""
-    first_retry_ns: int = 10 * _SECOND_NS
-    last_retry_ns: int = 600 * _SECOND_NS
-    stop_ns: int = 5 * _SECOND_NS
-    """For all that is still to be done when the service ends: systemd waits for 90 s."""
-
-
-@dataclass(frozen=True, slots=True)
-class HookCounts:
-    """What has become of the hooks so far."""
-
-    succeeded: int = 0
-    failed: int = 0
-    """Runs that ended in an exit status other than 0, took too long, or could not begin."""
-    dropped: int = 0
-    """That were never run, or not again, for want of room or time."""
-    waiting: int = 0
-    running: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    hook: str
-    command: tuple[str, ...]
-    file: Path | None = None
-    """The published file it is about."""
-    tries: int = 0
 
 
 class Hooks:
@@ -86,13 +48,14 @@ class Hooks:
         self._config = config
         self._clock = clock
         self._limits = limits or HookLimits()
-        self._incoming: queue.SimpleQueue[_Job] = queue.SimpleQueue()
-        self._waiting: list[tuple[int, int, _Job]] = []  # a heap by the time it is due
+        self._incoming: queue.SimpleQueue[Job] = queue.SimpleQueue()
+        self._waiting: list[tuple[int, int, Job]] = []  # a heap by the time it is due
         self._arrivals = 0
-        self._running: dict[HookProcess, tuple[_Job, int]] = {}  # each with its deadline
+        self._running: dict[HookProcess, tuple[Job, int]] = {}  # each with its deadline
         self._succeeded = self._failed = 0
         self._refused = 0  # by `_submit`, under the lock
         self._given_up = 0
+        self._trouble: dict[str, str] = {}  # by hook, replaced as a whole
         self._submitting = threading.Lock()  # held for a few instructions, never while waiting
         self._stop_ns: int | None = None
         self._woken = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -109,6 +72,7 @@ class Hooks:
             dropped=self._refused + self._given_up,
             waiting=len(self._waiting) + self._incoming.qsize(),
             running=len(self._running),
+            trouble="; ".join(f"{hook}: {why}" for hook, why in self._trouble.items()) or None,
         )
 
     def configure(self, config: HooksConfig) -> None:
@@ -126,14 +90,12 @@ class Hooks:
             "sidecar": str(published.sidecar),
             "kind": published.kind,
         }
-        filled = tuple(argument.format(**named) for argument in command)
-        self._submit(_Job("on_turn" if on_turn else "on_chunk", filled, published.path))
+        self._submit(Job("on_turn" if on_turn else "on_chunk", command, named, published.path))
 
     def state_changed(self, state: str) -> None:
         """Have the hook of the service's state run."""
         if self._config.on_state:
-            filled = tuple(argument.format(state=state) for argument in self._config.on_state)
-            self._submit(_Job("on_state", filled))
+            self._submit(Job("on_state", self._config.on_state, {"state": state}))
 
     def start(self) -> None:
         """Begin to run what is reported."""
@@ -161,8 +123,10 @@ class Hooks:
         while not self._incoming.empty():
             self._wait_until(self._incoming.get_nowait(), now_ns)
         for process, (_, deadline_ns) in list(self._running.items()):
-            if now_ns >= deadline_ns:
-                self._end(process, f"not done after {self._limits.time_ns / 1e9:g} s")
+            if now_ns >= deadline_ns and process.fault is not None:
+                self._finish(process)  # it was told to end long ago
+            elif now_ns >= deadline_ns:
+                self._stop(process, f"not done after {self._limits.time_ns / 1e9:g} s")
         if self._stop_ns is not None:
             self._hurry(self._stop_ns, now_ns)
         self._start_due(now_ns)
@@ -178,12 +142,12 @@ class Hooks:
         due = [deadline_ns for _, deadline_ns in self._running.values()]
         if self._waiting and len(self._running) < self._limits.running:
             due.append(self._waiting[0][0])
-        if self._stop_ns is not None:
+        if self._stop_ns is not None and any(p.fault is None for p in self._running):
             due.append(self._stop_ns)
         left_s = (min(due) - self._clock.now_ns()) / 1e9 if due else _IDLE_S
         return min(max(left_s, 0.0), _IDLE_S)
 
-    def _submit(self, job: _Job) -> None:
+    def _submit(self, job: Job) -> None:
         with self._submitting:
             if self.counts.waiting < self._limits.waiting:
                 self._incoming.put(job)
@@ -192,7 +156,7 @@ class Hooks:
             self._refused += 1
         log.warning("hook dropped, too many are waiting hook=%s file=%s", job.hook, job.file)
 
-    def _wait_until(self, job: _Job, due_ns: int) -> None:
+    def _wait_until(self, job: Job, due_ns: int) -> None:
         self._arrivals += 1
         heapq.heappush(self._waiting, (due_ns, self._arrivals, job))
 
@@ -206,8 +170,9 @@ class Hooks:
             self._waiting = kept
             heapq.heapify(self._waiting)
         if now_ns >= stop_ns:
-            for process in list(self._running):
-                self._end(process, "the service ends")
+            for process in self._running:
+                if process.fault is None:
+                    self._stop(process, "the service ends")
 
     def _start_due(self, now_ns: int) -> None:
         while (
@@ -216,46 +181,62 @@ class Hooks:
             and len(self._running) < self._limits.running
         ):
             _, _, job = heapq.heappop(self._waiting)
-            if job.tries == 0 or _unacknowledged(job):
-                self._start(job, now_ns)
+            with self._at_its_own_cost(job):
+                if job.tries == 0 or job.unacknowledged():
+                    self._start(job, now_ns)
 
-    def _start(self, job: _Job, now_ns: int) -> None:
+    @contextlib.contextmanager
+    def _at_its_own_cost(self, job: Job) -> Iterator[None]:
+        """Count whatever is raised inside as a failure of this hook."""
         try:
-            process = HookProcess(job.command)
-        except (OSError, ValueError) as error:
-            self._fail(job, str(error), [])
-            return
+            yield
+        except Exception as error:
+            self._fail(job, f"{type(error).__name__}: {error}", [])
+
+    def _start(self, job: Job, now_ns: int) -> None:
+        process = HookProcess(job.filled())
         self._running[process] = (job, now_ns + self._limits.time_ns)
         self._ready.register(process.output, selectors.EVENT_READ, process)
         self._ready.register(process.end, selectors.EVENT_READ, process)
 
     def _attend(self, process: HookProcess, *, ended: bool) -> None:
         if ended:
-            self._end(process, None)
+            self._finish(process)
             return
         process.read()
         if process.silent:
             self._ready.unregister(process.output)
         elif process.flooding:
-            self._end(process, "it prints without end")
+            self._stop(process, "it produced more output than allowed")
 
-    def _end(self, process: HookProcess, fault: str | None) -> None:
-        """Take note of how a program has ended, or end it because of a fault."""
+    def _stop(self, process: HookProcess, fault: str) -> None:
+        """Have a program ended because of a fault."""
+        job, _ = self._running[process]
+        self._running[process] = job, self._clock.now_ns() + self._limits.end_ns
+        process.stop(fault)
+
+    def _finish(self, process: HookProcess) -> None:
+        """Take note of how a program has ended."""
         job, _ = self._running.pop(process)
-        if not process.silent:
-            self._ready.unregister(process.output)
-        self._ready.unregister(process.end)
-        status = process.finish()
-        said = process.said()
-        if fault is not None or status != 0:
-            self._fail(job, fault or f"exit status {status}", said)
+        with self._at_its_own_cost(job):
+            if not process.silent:
+                self._ready.unregister(process.output)
+            self._ready.unregister(process.end)
+            fault = process.finish()
+            self._note_end(job, fault, process.said())
+
+    def _note_end(self, job: Job, fault: str | None, said: list[str]) -> None:
+        if fault is not None:
+            self._fail(job, fault, said)
             return
         self._succeeded += 1
+        self._trouble = {hook: why for hook, why in self._trouble.items() if hook != job.hook}
         for line in said:
             log.info("hook said hook=%s line=%r", job.hook, line)
 
-    def _fail(self, job: _Job, why: str, said: list[str]) -> None:
+    def _fail(self, job: Job, why: str, said: list[str]) -> None:
         self._failed += 1
+        self._trouble = {**self._trouble, job.hook: f"{job.command[0]}: {why}"}
         for line in said:
             log.warning("hook said hook=%s line=%r", job.hook, line)
         again = job.file is not None and self._stop_ns is None
@@ -273,10 +254,3 @@ class Hooks:
         if again:
             due_ns = self._clock.now_ns() + delay_ns
             self._wait_until(replace(job, tries=job.tries + 1), due_ns)
-
-
-def _unacknowledged(job: _Job) -> bool:
-    """Tell whether nobody has fetched the file that a hook failed for."""
-    return (
-        job.file is not None and job.file.exists() and not job.file.with_suffix(ACK_SUFFIX).exists()
-    )

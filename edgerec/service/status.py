@@ -18,7 +18,7 @@ from edgerec.clock import ClockReading
 from edgerec.service.announcements import RecorderState
 from edgerec.service.echo_history import EchoKnown
 from edgerec.service.health import Health, Reason, Writing, judge
-from edgerec.service.hooks import HookCounts
+from edgerec.service.hook_jobs import HookCounts
 from edgerec.service.monitor import Heard
 from edgerec.service.timeline import SessionTimeline
 from edgerec.service.usage import Usage
@@ -87,6 +87,7 @@ def health_of(facts: Facts) -> Health:
         facts.clock.raw_ns,
         turns_trouble=facts.turns_trouble,
         retention_trouble=facts.retention_trouble,
+        hook_trouble=facts.hooks.trouble,
     )
 
 

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import subprocess
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
@@ -10,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from edgerec.config import HooksConfig
-from edgerec.service.hooks import HookLimits
+from edgerec.service import hooks
+from edgerec.service.hook_jobs import HookLimits
 from edgerec.service.recorder import Recorder
 from tests.rigs.fakes import S, config
 from tests.rigs.hook_rig import SLEEPY, Service, published, python
@@ -116,6 +118,59 @@ def test_a_file_that_a_sync_job_has_fetched_meanwhile_is_not_tried_again(tmp_pat
     assert service.hooks.counts.waiting == service.hooks.counts.running == 0
 
 
+def refusing(*arguments, **how):
+    raise PermissionError(13, "Permission denied")
+
+
+BROKEN = {
+    "its folder can't be looked into": (
+        lambda patch: patch.setattr(Path, "exists", refusing),
+        python("import sys; sys.exit(1)"),
+    ),
+    "its command can't be filled in": (lambda patch: None, ("/bin/true", "{path.nothing}")),
+    "a name that is not there": (lambda patch: None, ("/bin/true", "{nothing}")),
+    "a zero byte": (lambda patch: None, ("/bin/true", "\0")),
+    "no process left": (lambda patch: patch.setattr(subprocess, "Popen", refusing), ("/bin/true",)),
+    "no descriptor left": (lambda patch: patch.setattr(os, "pidfd_open", refusing), ("/bin/true",)),
+    "what nobody has thought of": (
+        lambda patch: patch.setattr(hooks.HookProcess, "finish", lambda self: 1 / 0),
+        ("/bin/true",),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_whatever_fails_about_a_hook_is_its_own_failure(tmp_path, monkeypatch, kind):
+    breaks, command = BROKEN[kind]
+    told = tmp_path / "told"
+    service = Service(on_chunk=command, on_state=appending(told, "{state}"))
+    service.hooks.published(published(tmp_path / "a.wav"))
+    with monkeypatch.context() as patch:
+        breaks(patch)
+        service.until(lambda counts: counts.failed == 1)
+        service.pass_time(10)
+        service.until(lambda counts: counts.failed == 2)
+    assert service.hooks.counts.trouble.startswith("on_chunk: /bin/") or "python" in command[0]
+    service.hooks.state_changed("paused")
+    service.until(lambda counts: counts.succeeded == 1)
+    assert lines(told) == ["paused"]
+
+
+def test_trouble_with_a_hook_is_over_when_it_succeeds(tmp_path):
+    good = tmp_path / "good"
+    command = python("import os, sys; sys.exit(not os.path.exists(sys.argv[1]))", str(good))
+    service = Service(on_chunk=command, on_state=("/nonexistent/program",))
+    service.hooks.published(published(tmp_path / "a.wav"))
+    service.hooks.state_changed("paused")
+    service.until(lambda counts: counts.failed == 2)
+    assert "exit status 1" in service.hooks.counts.trouble
+    assert "exit status 127" in service.hooks.counts.trouble
+    good.touch()
+    service.pass_time(10)
+    service.until(lambda counts: counts.succeeded == 1)
+    assert service.hooks.counts.trouble == "on_state: /nonexistent/program: exit status 127"
+
+
 def test_a_state_is_not_told_again(tmp_path):
     service = Service(on_state=python("import sys; sys.exit(1)"))
     service.hooks.state_changed("paused")
@@ -163,12 +218,13 @@ def test_the_end_is_held_up_by_no_hook(tmp_path, caplog):
 
 def test_the_status_tells_what_has_become_of_hooks_and_who_listens(tmp_path):
     """Of the whole service: what is counted can be read."""
-    hooks = HooksConfig(on_state=python("import sys; sys.exit(3)"))
-    settings = replace(config(tmp_path / "root", user="feed", bot="feed"), hooks=hooks)
+    failing = HooksConfig(on_state=python("import sys; sys.exit(3)"))
+    settings = replace(config(tmp_path / "root", user="feed", bot="feed"), hooks=failing)
     with Recorder(settings) as recorder:
         ours, theirs = socket.socketpair()
         recorder.taps.offer("user", theirs, b"")
         wait_for(lambda: recorder.status()["hooks"]["failed"] > 0)
+        assert "hooks" in [reason["code"] for reason in recorder.status()["reasons"]]
         assert recorder.status()["taps"] == {"open": 1, "lost_blocks": 0}
         ours.close()
 

@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 
+import pytest
+
 from tests.rigs.waiting import PATIENCE_S
 
 CHILD = """
@@ -31,6 +33,18 @@ def test_the_child_of_a_killed_process_dies_with_it():
         readable, _, _ = select.select([parent.stdout], [], [], PATIENCE_S)
         assert readable, "the child outlived its parent"
         assert os.read(parent.stdout.fileno(), 1) == b""
+
+
+@pytest.mark.parametrize(("before", "after"), [(0, 500), (499, 500), (700, 700)])
+def test_a_child_is_ended_before_the_recorder_where_memory_is_short(before, after):
+    code = (
+        "import sys; from edgerec.capture.parent import be_killed_first\n"
+        "adj = '/proc/self/oom_score_adj'\n"
+        "open(adj, 'w').write(sys.argv[1]); be_killed_first(); print(open(adj).read())"
+    )
+    ran = [sys.executable, "-c", code, str(before)]
+    ended = subprocess.run(ran, check=True, capture_output=True, text=True)
+    assert int(ended.stdout) == after
 
 
 def test_a_child_orphaned_before_it_could_ask_kills_itself():
