@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 PATIENCE_S: Final = 10.0  # for an answer; the service gives them in milliseconds
+RETRY_S: Final = 0.05  # between two tries to get into a queue that is full
 _READ_BYTES: Final = 1 << 16
 
 
@@ -40,13 +42,27 @@ class ServiceConnection:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._received = b""
         try:
-            self._socket.connect(str(path))
+            self._connect(path)
         except OSError as error:
             self._socket.close()
             raise ServiceError(
                 f"no service at {path}: {error.strerror or error}; "
                 "is `edgerec run` running, with this control.socket?"
             ) from error
+
+    def _connect(self, path: Path) -> None:
+        """Connect, waiting a while for a queue that is full: nobody may ever accept."""
+        until_s = time.monotonic() + PATIENCE_S
+        self._socket.setblocking(False)
+        while True:
+            try:
+                self._socket.connect(str(path))
+            except BlockingIOError:
+                if time.monotonic() > until_s:
+                    raise
+                time.sleep(RETRY_S)
+            else:
+                return
 
     def request(self, command: str, args: Mapping[str, object]) -> Mapping[str, object]:
         """Return the result of a command.

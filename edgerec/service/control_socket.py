@@ -94,12 +94,17 @@ def _clear(path: Path) -> None:
             raise ControlSocketError(
                 path, "something else is there", "remove it or set control.socket"
             )
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        # Without blocking: one that listens and never accepts, its queue full, holds nobody up.
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
             probe.connect(str(path))
     except FileNotFoundError:
         return
     except ConnectionRefusedError:
         path.unlink(missing_ok=True)
+    except BlockingIOError:
+        raise ControlSocketError(
+            path, "a process listens there and does not answer", f"end it: fuser -v {path}"
+        ) from None
     except OSError as error:
         raise ControlSocketError(path, *_explained(path, error)) from error
     else:

@@ -212,7 +212,7 @@ class Recorder:
         committed = timeline.history.committed if timeline is not None else 0
         return Vitals(
             seconds=committed / timeline.rate if timeline is not None and recording else None,
-            committed=committed,
+            committed=built.sessions.progress,
             rounds=built.capture.rounds,
             captured=built.captured,
             written=built.writer.progress,

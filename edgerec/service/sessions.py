@@ -77,11 +77,21 @@ class Sessions:
         """There is more to commit than one step took."""
         self.ended = 0
         """How many sessions have."""
+        self._committed_before = 0  # frames of those
 
     @property
     def timeline(self) -> SessionTimeline | None:
         """Of the session that is being recorded; None while there is none. For any thread."""
         return self._timeline
+
+    @property
+    def progress(self) -> int:
+        """Number that changes with every frame committed and every session ended, of all sessions.
+
+        Two looks at sessions of the same length never see the same. For any thread.
+        """
+        timeline, before = self._timeline, self._committed_before + self.ended
+        return before + (0 if timeline is None else timeline.history.committed)
 
     @property
     def state(self) -> RecorderState:
@@ -227,4 +237,5 @@ class Sessions:
             self._synchronizer.leave(stop)
             self._timeline = None
             self._started_ns = None
+            self._committed_before += timeline.history.committed
             self.ended += 1

@@ -41,8 +41,9 @@ class Vitals:
     seconds: float | None
     """Committed in the session that is recorded; None: there is none, so nothing is committed."""
     committed: int
-    """Frames of that session. While there is one, nothing else shows that the recorder thread
-    does its work."""
+    """Frames of all sessions, and one more for each that has ended: sessions of the same length at
+    every look are progress. While there is one, nothing else shows that the recorder thread does
+    its work."""
     rounds: int
     """Of the recorder thread. While there is no session, nothing else shows that it looks for
     the devices."""

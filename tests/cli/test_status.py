@@ -1,11 +1,13 @@
 """`edgerec status` against a control socket that answers what a test says."""
 
 import json
+import socket
 from dataclasses import replace
 
 import pytest
 
 from edgerec import cli
+from edgerec.cli import service_connection
 from edgerec.cli.status_text import duration, lines
 from edgerec.service.chirp_log import Chirp
 from edgerec.service.echo_days import Sample, Usual
@@ -27,6 +29,17 @@ def test_the_exit_status_says_whether_all_is_well(tmp_path, capsys, facts, code,
 
 def test_a_service_that_is_not_there_is_a_failure(tmp_path, capsys):
     assert cli.main(["status", "--socket", str(tmp_path / "absent")]) == 1
+    assert "edgerec status: no service at" in capsys.readouterr().err
+
+
+def test_one_that_listens_and_never_accepts_is_given_up(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(service_connection, "PATIENCE_S", 0.0)
+    path = tmp_path / "control.sock"
+    with socket.socket(socket.AF_UNIX) as silent, socket.socket(socket.AF_UNIX) as first:
+        silent.bind(str(path))
+        silent.listen(0)
+        first.connect(str(path))
+        assert cli.main(["status", "--socket", str(path)]) == 1
     assert "edgerec status: no service at" in capsys.readouterr().err
 
 

@@ -94,6 +94,30 @@ def test_a_running_service_keeps_its_socket(socket_path):
         assert socket_path.is_socket()
 
 
+def test_one_that_listens_and_never_accepts_holds_nobody_up(socket_path):
+    waiting = []
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(socket_path))
+        silent.listen(0)
+        for _ in range(2):  # more than its queue holds
+            waiting.append(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK))
+            waiting[-1].connect_ex(str(socket_path))
+        with pytest.raises(ControlSocketError, match="does not answer"):
+            ControlSocket(socket_path)
+        assert socket_path.is_socket()
+    for client in waiting:
+        client.close()
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_SEQPACKET])
+def test_a_socket_of_another_kind_is_not_touched(socket_path, kind):
+    with socket.socket(socket.AF_UNIX, kind) as other:
+        other.bind(str(socket_path))
+        with pytest.raises(ControlSocketError, match="control socket"):
+            ControlSocket(socket_path)
+        assert socket_path.is_socket()
+
+
 def test_the_socket_of_a_service_that_came_after_us_is_left_alone(socket_path):
     ours = ControlSocket(socket_path)
     socket_path.unlink()

@@ -10,6 +10,7 @@ from edgerec.capture.conversation import tone
 from edgerec.service.announcements import StateChanged
 from edgerec.service.capture_loop import CaptureLoop
 from edgerec.service.sessions import MIN_CHUNK_NS, MIN_PAUSE_NS, Sessions
+from edgerec.service.supervisor import Vitals, Watchdog
 from edgerec.service.wishes import Wishes
 from edgerec.sync.ring import History
 from edgerec.sync.synchronizer import Synchronizer, TrackPlan, history_frames
@@ -289,3 +290,37 @@ def test_no_sound_of_a_pause_is_in_the_history_however_it_is_asked_for():
         inside = slice(first + 1, last - 1)
         assert not span.pcm[:, inside].any()
         assert set(span.reasons[:, inside].ravel().tolist()) == {GapReason.PAUSE}
+
+
+@pytest.mark.parametrize("length_s", [0.5, 1.2, 3.0, 7.0])
+@pytest.mark.parametrize("phase_s", [0.05, 0.45, 1.15, 2.0])
+def test_sessions_of_any_length_feed_the_watchdog_however_they_fall_between_its_looks(
+    length_s, phase_s
+):
+    rig, watchdog, look_s = Rig(), Watchdog(S), 7.5
+
+    def alive():
+        timeline = rig.sessions.timeline
+        vitals = Vitals(
+            seconds=None if timeline is None else 1.0,
+            committed=rig.sessions.progress,
+            rounds=rig.clock.raw_ns,
+            captured=False,
+            written=rig.clock.raw_ns,
+            trouble=None,
+            sources={},
+        )
+        return watchdog.alive(vitals, rig.clock.raw_ns)
+
+    for number in range(6):
+        begin_s = 2 + number * look_s
+        rig.ask_at(begin_s, "start")
+        look_at_s, stop_at_s = begin_s + phase_s, begin_s + length_s
+        if look_at_s < stop_at_s:
+            rig.run_to(look_at_s)
+            assert alive()
+            rig.ask_at(stop_at_s, "stop")
+        else:
+            rig.ask_at(stop_at_s, "stop")
+            rig.run_to(look_at_s)
+            assert alive()
