@@ -18,7 +18,7 @@ from typing import Final
 
 from edgerec.audio import Block, Delivery, GapReason, StreamEnded, StreamHeader, TrackName
 from edgerec.capture.feed_connection import FeedConnection, FeedError
-from edgerec.capture.live_feed import LiveFeed
+from edgerec.capture.live_feed import LiveAllowance, LiveFeed
 from edgerec.capture.loudspeaker import PAUSE, Loudspeaker
 from edgerec.capture.source_state import SourceState, StateName
 from edgerec.clock import Clock
@@ -44,6 +44,7 @@ class FeedSource:
         self.state = SourceState("idle", clock.now_ns(), "nobody is connected", 0)
         self._clock = clock
         self._speaker = Loudspeaker()
+        self._allowance = LiveAllowance()
         self._connection: FeedConnection | None = None
         self._header: StreamHeader | None = None  # of the connection's stream
         self._live: LiveFeed | None = None  # that stream, if it is stamped
@@ -175,7 +176,7 @@ class FeedSource:
 
     def _begin(self, header: StreamHeader, now_ns: int, *, stamped: bool) -> list[Delivery]:
         was_live = self._live is not None
-        self._live = LiveFeed(header, self._clock) if stamped else None
+        self._live = LiveFeed(header, self._clock, self._allowance) if stamped else None
         if not stamped:
             return [PAUSE] if was_live else []
         if self._speaker.playing:

@@ -20,6 +20,40 @@ _SECOND_NS: Final = 1_000_000_000
 MAX_FUTURE_NS: Final = _SECOND_NS // 10  # clocks of one machine agree far better
 MAX_AGE_NS: Final = 10 * _SECOND_NS  # what is older is from another boot, another clock or a file
 FASTEST: Final = 1.001  # of real time: no crystal is 1000 ppm off
+BLOCK_COST_NS: Final = _SECOND_NS // 10_000  # what a block counts at the least, however short
+OPENING_COST_NS: Final = _SECOND_NS // 20  # what a stream counts beside its audio
+_NOT_LIVE: Final = "a stamped stream is a live device; with arrived_ns 0 it is queued and played"
+
+
+class LiveAllowance:
+    """Stamped audio of one track against the time that passes, whatever streams it comes in.
+
+    As much may come at once, after a stall, as is queued of an unstamped stream; from then on, as
+    much as time passes.
+    """
+
+    def __init__(self) -> None:
+        self._used = 0.0  # of all that may come at once
+        self._since_ns: int | None = None
+
+    def take(self, block: Block, header: StreamHeader, now_ns: int, *, opens: bool) -> None:
+        """Count a block; `opens`: it is the first of its stream.
+
+        Raises
+        ------
+        FeedError
+            It is one too many.
+        """
+        byte_rate = header.sample_rate * header.channels * SAMPLE_BYTES
+        burst_ns = min(QUEUE_NS, QUEUE_BYTES * _SECOND_NS // byte_rate)
+        passed_ns = 0 if self._since_ns is None else now_ns - self._since_ns
+        self._since_ns = now_ns
+        left = max(self._used - passed_ns * FASTEST / burst_ns, 0.0)
+        cost_ns = max(block.frames * _SECOND_NS / header.sample_rate, BLOCK_COST_NS)
+        self._used = left + (cost_ns + (OPENING_COST_NS if opens else 0)) / burst_ns
+        if self._used > 1:
+            self._used = left
+            raise FeedError("too_fast", "more audio than time has passed", _NOT_LIVE)
 
 
 class LiveFeed:
@@ -29,9 +63,12 @@ class LiveFeed:
     ----------
     header
         As it came.
+    allowance
+        Of the track.
     """
 
-    def __init__(self, header: StreamHeader, clock: Clock) -> None:
+    def __init__(self, header: StreamHeader, clock: Clock, allowance: LiveAllowance) -> None:
+        self._allowance = allowance
         self._sent = header
         self._clock = clock
         byte_rate = header.sample_rate * header.channels * SAMPLE_BYTES
@@ -49,6 +86,7 @@ class LiveFeed:
         FeedError
             It can't have been handed over when it says it was.
         """
+        self._allowance.take(block, self._sent, now_ns, opens=self._last is None)
         offset_ns = 0
         if self._sent.clock == "monotonic":
             # Measured anew each time: NTP bends CLOCK_MONOTONIC against the raw one.
@@ -84,7 +122,7 @@ class LiveFeed:
             raise FeedError(
                 "too_fast",
                 f"{self._ahead_ns / 1e9:.0f} s of audio more than time has passed",
-                "a stamped stream is a live device; with arrived_ns 0 it is queued and played",
+                _NOT_LIVE,
             )
         return first, block.flags & ~BlockFlags.NEW_STREAM
 

@@ -6,6 +6,7 @@ desk. A WAV file is read as if a perfect device had delivered it. Both come in b
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -153,6 +154,10 @@ def _wav_header(path: Path, file: BinaryIO) -> tuple[PcmFormat, int | None]:
         raise TraceError(path, file.tell(), f"can't read this: {error}") from error
 
 
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
 class TraceWriter:
     """Stores what one source delivers; a context manager.
 
@@ -160,8 +165,9 @@ class TraceWriter:
     """
 
     def __init__(self, path: Path) -> None:
-        # "x": a trace of a fault that comes once a month must not be overwritten.
-        self._file = path.open("xb")
+        # "x": a trace of a fault that comes once a month must not be overwritten. It is raw audio,
+        # for whoever records it and nobody else.
+        self._file = open(path, "xb", opener=_private)  # noqa: SIM115 -- a Path has no opener
         self.frames = 0
         """Written so far, without the lost ones."""
 

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Final
 
 from edgerec.cli.journal import JournalHandler, stderr_is_the_journal
+from edgerec.cli.log_limit import LogLimit
 from edgerec.cli.terminal import escaped
 
 FORMAT: Final = "%(levelname)s %(name)s: %(message)s"
@@ -50,6 +51,17 @@ class DroppingHandler(QueueHandler):
         self._waiting = waiting
         self._room = room
         self._dropped = 0
+        self._limit = LogLimit()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Hand over a record, unless there are too many of its kind."""
+        left_out = self._limit.admit(record)
+        if left_out is None:
+            return
+        if left_out:
+            what = f"log lines of one kind left out lines={left_out} kind={str(record.msg)[:80]!r}"
+            super().emit(_warning(what))
+        super().emit(record)
 
     def enqueue(self, record: logging.LogRecord) -> None:
         """Hand over a record, and first of all how many there was no room for."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import socket
-import time
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 PATIENCE_S: Final = 10.0  # for an answer; the service gives them in milliseconds
-RETRY_S: Final = 0.05  # between two tries to get into a queue that is full
 _READ_BYTES: Final = 1 << 16
+_TIMEVAL: Final = struct.Struct("@ll")  # of socket(7): seconds and microseconds, 0 for ever
 
 
 class ServiceError(Exception):
@@ -52,17 +52,12 @@ class ServiceConnection:
 
     def _connect(self, path: Path) -> None:
         """Connect, waiting a while for a queue that is full: nobody may ever accept."""
-        until_s = time.monotonic() + PATIENCE_S
-        self._socket.setblocking(False)
-        while True:
-            try:
-                self._socket.connect(str(path))
-            except BlockingIOError:
-                if time.monotonic() > until_s:
-                    raise
-                time.sleep(RETRY_S)
-            else:
-                return
+        whole, part = divmod(PATIENCE_S, 1)
+        patience = _TIMEVAL.pack(int(whole), max(round(part * 1e6), int(not whole)))
+        # The kernel's own timeout: it lets in who waits in the order of their coming.
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, patience)
+        self._socket.connect(str(path))
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _TIMEVAL.pack(0, 0))
 
     def request(self, command: str, args: Mapping[str, object]) -> Mapping[str, object]:
         """Return the result of a command.

@@ -20,18 +20,24 @@ from edgerec.clock import Clock
 from edgerec.service.commands import Command, answer
 from edgerec.service.control_client import (
     MAX_LINE_BYTES,
-    REQUESTS_PER_S,
     ControlClient,
     LineTooLongError,
 )
 from edgerec.service.control_socket import ControlSocket
+from edgerec.service.peers import MAX_CLIENTS, REQUESTS_PER_S, Peers, uid_of
 from edgerec.service.threads import ThreadMaker
 
 log = logging.getLogger(__name__)
 
-MAX_CLIENTS: Final = 32
+_TOO_FAST: Final = (
+    f"more than {REQUESTS_PER_S} requests a second",
+    "ask less often, in one connection, or subscribe",
+)
 EVENTS_AT_ONCE: Final = 64  # in one message to a subscriber
 TICK_S: Final = 1.0  # how late an overdue client may be noticed
+RESPITE_NS: Final = 20_000_000
+"""Time without accepting after a user who reconnects too fast: turning one away costs as much as an
+answer."""
 
 
 class Control:
@@ -57,6 +63,9 @@ class Control:
         self._commands = commands
         self._clock = clock
         self._clients: set[ControlClient] = set()
+        self._peers = Peers()
+        self._accepting = True
+        self._respite_ns = 0  # until when nobody is accepted
         self._stopping = False
         self._waking = threading.Lock()  # whoever announces may come late
         self._closed = False
@@ -102,6 +111,9 @@ class Control:
         now_ns = self._clock.now_ns()
         for client in [client for client in self._clients if client.overdue(now_ns)]:
             self._drop(client)
+        if not self._accepting and now_ns >= self._respite_ns:
+            self._accepting = True
+            self._ready.register(self._listening.listener, selectors.EVENT_READ)
 
     def _wake(self) -> None:
         """Have the thread look at what there is; for any thread."""
@@ -111,7 +123,10 @@ class Control:
 
     def _run(self) -> None:
         while not self._stopping:
-            self.step(TICK_S if self._clients else None)
+            if self._accepting:
+                self.step(TICK_S if self._clients else None)
+            else:
+                self.step(RESPITE_NS / 1e9)
 
     def _accept(self) -> None:
         try:
@@ -119,15 +134,32 @@ class Control:
         except OSError as error:  # it is gone again, or we have no descriptor left
             log.warning("control client not accepted why=%r", str(error))
             return
-        client = ControlClient(connection, self._clock.now_ns())
-        if len(self._clients) < MAX_CLIENTS:
-            self._clients.add(client)
-            self._ready.register(connection, selectors.EVENT_READ, client)
+        now_ns = self._clock.now_ns()
+        try:
+            peer = self._peers.of(uid_of(connection), now_ns)
+        except OSError:  # it is gone again
+            connection.close()
             return
-        full = error_line(None, "busy", f"{MAX_CLIENTS} clients are connected", "try again later")
+        told = "busy", f"{MAX_CLIENTS} clients are connected", "try again later"
+        if peer is not None:
+            if not self._peers.may_connect(peer, now_ns):
+                told = "too_fast", *_TOO_FAST
+                self._pause_accepting(now_ns)
+            elif self._peers.seat(peer):
+                allowance = self._peers.allowance(peer, now_ns)
+                client = ControlClient(connection, now_ns, peer, allowance)
+                self._clients.add(client)
+                self._ready.register(connection, selectors.EVENT_READ, client)
+                return
+        connection.setblocking(False)
         with contextlib.suppress(OSError):  # told or not, it has to go
-            client.say(full, self._clock.now_ns())
+            connection.send(error_line(None, *told))
         connection.close()
+
+    def _pause_accepting(self, now_ns: int) -> None:
+        self._accepting = False
+        self._respite_ns = now_ns + RESPITE_NS
+        self._ready.unregister(self._listening.listener)
 
     def _attend(self, client: ControlClient) -> None:
         try:
@@ -153,10 +185,8 @@ class Control:
                 break
             if line is None:
                 break
-            if not client.may_ask(self._clock.now_ns()):
-                told = f"more than {REQUESTS_PER_S} requests a second"
-                hint = "ask less often, or subscribe"
-                client.say(error_line(None, "too_fast", told, hint), self._clock.now_ns())
+            if not client.allowance.take(self._clock.now_ns()):
+                client.say(error_line(None, "too_fast", *_TOO_FAST), self._clock.now_ns())
                 more = False
                 break
             self._answer(client, line)
@@ -184,6 +214,8 @@ class Control:
             self._ready.register(client.connection, selectors.EVENT_READ, client)
             refusal = error_line(answered.request_id, error.code, str(error), error.hint)
             client.say(refusal, self._clock.now_ns())
+        else:
+            self._peers.leave(client.peer)
 
     def _tell_events(self, client: ControlClient) -> bool:
         """Send a subscriber one message of what has come; return whether more may come."""
@@ -210,4 +242,5 @@ class Control:
     def _drop(self, client: ControlClient) -> None:
         if client in self._clients:
             self._forget(client)
+            self._peers.leave(client.peer)
             client.connection.close()

@@ -9,11 +9,10 @@ import socket
 from typing import Final
 
 from edgerec.service.commands import Events
+from edgerec.service.peers import Allowance, Peer
 
 MAX_LINE_BYTES: Final = 64 * 1024  # requests have a hundred bytes
 IDLE_NS: Final = 60 * 1_000_000_000  # between requests, and to finish one
-MAX_REQUESTS: Final = 200  # at once: a script that is written down in full
-REQUESTS_PER_S: Final = 50  # from then on; a Pi answers thousands, but should be recording
 SLOW_NS: Final = 10 * 1_000_000_000  # to take an answer; a program that reads takes none
 
 
@@ -22,16 +21,26 @@ class LineTooLongError(Exception):
 
 
 class ControlClient:
-    """One connection, without blocking; for the control thread."""
+    """One connection, without blocking; for the control thread.
 
-    def __init__(self, connection: socket.socket, now_ns: int) -> None:
+    Parameters
+    ----------
+    peer
+        Whose it is.
+    allowance
+        Counts its requests, perhaps with those of other connections.
+    """
+
+    def __init__(
+        self, connection: socket.socket, now_ns: int, peer: Peer, allowance: Allowance
+    ) -> None:
         connection.setblocking(False)
         self.connection = connection
+        self.peer = peer
+        self.allowance = allowance
         self._received = bytearray()
         self._unsent = b""
         self._deadline_ns = now_ns + IDLE_NS
-        self._allowed = float(MAX_REQUESTS)
-        self._allowed_ns = now_ns
         self.events: Events | None = None
         """What it is told as it comes; such a client need not ask anything."""
 
@@ -43,13 +52,6 @@ class ControlClient:
     def overdue(self, now_ns: int) -> bool:
         """Whether the client was waited for long enough."""
         return now_ns >= self._deadline_ns and (self.owed or self.events is None)
-
-    def may_ask(self, now_ns: int) -> bool:
-        """Whether another request is not one too many; counts it."""
-        earned = (now_ns - self._allowed_ns) / 1e9 * REQUESTS_PER_S
-        self._allowed = min(self._allowed + earned, MAX_REQUESTS) - 1
-        self._allowed_ns = now_ns
-        return self._allowed >= 0
 
     def forget_events(self) -> None:
         """Be told nothing more."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import logging
 import os
 import secrets
 import stat
@@ -18,9 +19,12 @@ from typing import Final
 
 FOLDER_MODE: Final = 0o750
 """Of the folders made here, less the umask: the service's group may read, nobody else."""
+PRIVATE_MODE: Final = 0o700
+"""Of the folders that are nobody's but the service's: who may open its lock file may hold it."""
 FILE_MODE: Final = 0o640
 """Of files in progress, less the umask; publishing takes the write bits away."""
 
+_log = logging.getLogger(__name__)
 _READ_BITS: Final = 0o444
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 _AT_FDCWD: Final = -100  # linux/fcntl.h: paths are relative to the working directory
@@ -172,6 +176,18 @@ def make_folders(top: Path, *names: str) -> Path:
         sync_folder(folder)
         folder /= name
     return folder
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder, as `make_folders` does, that only its owner may look into."""
+    make_folders(folder.parent, folder.name)
+    with disk_step("looking at", folder):
+        mode = stat.S_IMODE(folder.stat().st_mode)
+    if mode & ~PRIVATE_MODE:
+        try:
+            folder.chmod(mode & PRIVATE_MODE)
+        except OSError as error:  # a file system without modes (FAT), whose mount says who may
+            _log.warning("others may look into a folder path=%s why=%r", folder, str(error))
 
 
 def move(source: Path, target: Path) -> None:

@@ -22,6 +22,7 @@ READY: Final = "ready"
 QUARANTINE: Final = "quarantine"
 
 _LOCK: Final = "lock"
+_LOCK_MODE: Final = 0o600
 _COUNTER: Final = "session.json"
 _ID: Final = "root-id"
 _MAX_PID_CHARS: Final = 20  # 64 bits in decimal
@@ -49,7 +50,7 @@ class RootHeldError(StoreError):
 def is_published_here(folder: Path) -> bool:
     """Tell whether a folder is one of a storage root's published ones, and no archive's."""
     return any(
-        ready.name == READY and (ready.parent / STATE / _ID).exists()
+        ready.name == READY and (ready.parent / STATE).is_dir()  # nobody else may look into it
         for path in (folder.absolute(), folder.resolve())
         for ready in (path, *path.parents)
     )
@@ -118,9 +119,10 @@ class StorageRoot:
                 "making the folder", self.path, f"there is no {self.path.parent}; make it first"
             )
         disk.make_folders(self.path.parent, self.path.name)
-        disk.make_folders(self.path, STATE)
+        disk.make_private(self.state)
         self._lock = _lock(self.state / _LOCK)
-        for name in (WORK, READY, QUARANTINE):
+        disk.make_private(self.work)
+        for name in (READY, QUARANTINE):
             disk.make_folders(self.path, name)
         for folder in (self.ready, self.quarantine):
             disk.check_movable(self.work, folder)
@@ -197,7 +199,7 @@ class StorageRoot:
 def _lock(path: Path) -> int:
     """Return a descriptor that holds the lock until it is closed."""
     with disk_step("opening", path):
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, disk.FILE_MODE)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _LOCK_MODE)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

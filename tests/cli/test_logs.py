@@ -4,6 +4,7 @@ import queue
 import subprocess
 import sys
 
+from edgerec.cli.log_limit import LINES_AT_ONCE, LINES_PER_S, MAX_KINDS, LogLimit
 from edgerec.cli.logs import DroppingHandler
 from tests.rigs.waiting import PATIENCE_S
 
@@ -82,3 +83,41 @@ def test_a_full_pipe_on_stderr_does_not_stop_who_logs():
     os.close(writer)
     os.close(reader)
     assert done.stdout == "done\n"
+
+
+def line(sentence, *arguments, name="edgerec.x"):
+    return logging.LogRecord(name, logging.INFO, __file__, 0, sentence, arguments, None)
+
+
+def test_lines_of_one_kind_are_limited_whatever_they_are_about_and_others_are_not():
+    now_s = [100.0]
+    limit = LogLimit(lambda: now_s[0])
+    for number in range(LINES_AT_ONCE):
+        assert limit.admit(line("paused by=%d", number)) == 0
+    assert limit.admit(line("paused by=%d", 1)) is None
+    assert limit.admit(line("paused by=%d", 2)) is None
+    assert limit.admit(line("published file=%s", "a.wav")) == 0
+    now_s[0] += 1.5 / LINES_PER_S
+    assert limit.admit(line("paused by=%d", 3)) == 2
+    assert limit.admit(line("paused by=%d", 4)) is None
+
+
+def test_a_flood_of_one_kind_is_a_few_lines_that_say_how_many_there_were(monkeypatch):
+    waiting = queue.SimpleQueue()
+    handler = DroppingHandler(waiting, 10 * LINES_AT_ONCE)
+    now_s = [0.0]
+    monkeypatch.setattr(handler, "_limit", LogLimit(lambda: now_s[0]))
+    for _ in range(100_000):
+        handler.handle(line("recording is paused"))
+    now_s[0] += 1.0
+    handler.handle(line("recording is paused"))
+    told = [waiting.get().getMessage() for _ in range(waiting.qsize())]
+    assert len(told) == LINES_AT_ONCE + 2
+    assert f"left out lines={100_000 - LINES_AT_ONCE} kind='recording is paused'" in told[-2]
+
+
+def test_no_number_of_kinds_takes_memory():
+    limit = LogLimit(lambda: 0.0)
+    for number in range(10 * MAX_KINDS):
+        limit.admit(line(f"made up {number}"))
+    assert len(limit._kinds) <= MAX_KINDS

@@ -18,6 +18,40 @@ def test_acquiring_makes_the_folders_for_the_owner_and_his_group_only(tmp_path):
             assert stat.S_IMODE(folder.stat().st_mode) & 0o027 == 0
 
 
+@pytest.mark.parametrize("before", [None, 0o755, 0o770, 0o2775])
+def test_only_the_owner_can_reach_the_lock_the_state_and_what_is_in_progress(tmp_path, before):
+    """Who can open the lock file can hold it, and no start would ever succeed."""
+    root = StorageRoot(tmp_path / "root")
+    if before is not None:
+        root.path.mkdir()
+        for folder in (root.state, root.work):
+            folder.mkdir()
+            folder.chmod(before)
+    with root:
+        for folder in (root.state, root.work):
+            assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        assert stat.S_IMODE((root.state / "lock").stat().st_mode) & 0o077 == 0
+        assert stat.S_IMODE(root.ready.stat().st_mode) == 0o750 & ~umask()
+
+
+def umask():
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def test_a_file_system_without_modes_is_used_as_it_is(tmp_path, monkeypatch, caplog):
+    (tmp_path / ".state").mkdir(mode=0o755)
+
+    def chmod(path, mode, **how):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "chmod", chmod)
+    with StorageRoot(tmp_path):
+        pass
+    assert "others may look into a folder" in caplog.text
+
+
 def test_a_second_holder_is_told_who_holds_it_and_harms_nothing(tmp_path):
     with StorageRoot(tmp_path) as root:
         before = (root.state / "lock").read_bytes()

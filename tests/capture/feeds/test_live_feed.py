@@ -2,10 +2,17 @@
 
 import pytest
 
-from edgerec.audio import Block, DeviceFrame, GapReason
+from edgerec.audio import Block, DeviceFrame, GapReason, StreamHeader
 from edgerec.capture.feed import FeedSource
-from edgerec.capture.live_feed import FASTEST, MAX_AGE_NS, MAX_FUTURE_NS
-from edgerec.capture.loudspeaker import PAUSE, QUEUE_NS
+from edgerec.capture.feed_connection import FeedError
+from edgerec.capture.live_feed import (
+    BLOCK_COST_NS,
+    FASTEST,
+    MAX_AGE_NS,
+    MAX_FUTURE_NS,
+    LiveAllowance,
+)
+from edgerec.capture.loudspeaker import PAUSE, QUEUE_BYTES, QUEUE_NS
 from edgerec.capture.wire import encode_block
 from tests.rigs.fakes import START_NS, FakeClock, S
 from tests.rigs.feed_rig import RATE, Application, feeding, holes, level, sounding
@@ -71,7 +78,7 @@ def test_a_live_device_may_catch_up_but_not_run_ahead_of_time():
         pushed += 1
         told = [answer["error"] for answer in capture.answers()[0] if not answer["ok"]]
     assert told[0]["code"] == "too_fast"
-    assert pushed == 1 + QUEUE_NS // S + 1  # the first has no time to be compared with
+    assert pushed == QUEUE_NS // S  # which count a little more than their audio
     assert capture.answers() == ([], True)
     assert kiosk.bot.state.name == "idle"
 
@@ -126,3 +133,45 @@ def test_a_live_count_that_goes_back_is_refused():
     capture.push(level(0.1), kiosk.clock.raw_ns, 1_600)
     kiosk.step()
     assert capture.answers()[0][-1]["error"]["code"] == "malformed"
+
+
+@pytest.mark.parametrize("streams", ["a header line before each block", "a connection each"])
+@pytest.mark.parametrize("block_s", [0.02, 0.5])
+def test_no_more_audio_comes_than_time_passes_whatever_streams_it_comes_in(streams, block_s):
+    kiosk, capture = feeding()
+    capture.open()
+    taken_s, told = 0.0, []
+    while not told or "error" not in told[-1]:
+        capture.push(level(block_s), kiosk.clock.raw_ns)
+        kiosk.step()
+        told += capture.answers()[0]
+        taken_s += block_s
+        if "error" not in told[-1] and streams == "a connection each":
+            capture.finish()
+            kiosk.step()
+            capture = Application(kiosk.bot)
+            capture.open()
+        elif "error" not in told[-1]:
+            capture.open()
+        assert taken_s < 2 * QUEUE_NS / S
+    assert told[-1]["error"]["code"] == "too_fast"
+    assert taken_s > 0.25 * QUEUE_NS / S
+    kiosk.run_to(kiosk.now_s + 2.0)  # as much as has passed may come
+    capture = Application(kiosk.bot)
+    capture.open()
+    capture.push(level(1.0), kiosk.clock.raw_ns)
+    kiosk.step()
+    assert not any("error" in line for line in capture.answers()[0])
+
+
+def test_a_flood_of_single_frames_is_counted_as_more_than_its_audio():
+    header = StreamHeader(384_000, 64, "bot", "tts", "monotonic_raw")
+    block = Block(DeviceFrame(0), 1, START_NS, 0, 0, bytes(128))
+    allowance, blocks = LiveAllowance(), 0
+    with pytest.raises(FeedError, match="more audio than time has passed"):
+        while True:
+            allowance.take(block, header, START_NS, opens=False)
+            blocks += 1
+    byte_rate = 384_000 * 64 * 2
+    assert blocks == pytest.approx(QUEUE_BYTES / byte_rate * S / BLOCK_COST_NS, abs=1)
+    allowance.take(block, header, START_NS + 10 * BLOCK_COST_NS, opens=False)

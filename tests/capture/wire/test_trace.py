@@ -1,6 +1,7 @@
 """What was delivered is delivered again from a file, to the last whole message."""
 
 import dataclasses
+import os
 import tracemalloc
 import wave
 
@@ -211,3 +212,14 @@ def test_a_long_file_is_read_in_fixed_memory(tmp_path):
         tracemalloc.stop()
         # Two reads of 64 KiB, a block, and what the interpreter holds: a tenth of the file.
         assert peak_bytes < path.stat().st_size / 10
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o027])
+def test_a_trace_is_raw_audio_and_for_its_owner_only(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        with TraceWriter(tmp_path / "a.trace"):
+            pass
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.trace").stat().st_mode & 0o777 == 0o600

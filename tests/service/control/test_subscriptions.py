@@ -21,8 +21,9 @@ from edgerec.service.announcements import (
 )
 from edgerec.service.commands import Stream
 from edgerec.service.control import EVENTS_AT_ONCE, Control
-from edgerec.service.control_client import IDLE_NS, MAX_REQUESTS
+from edgerec.service.control_client import IDLE_NS
 from edgerec.service.control_socket import ControlSocket
+from edgerec.service.peers import MAX_REQUESTS
 from edgerec.service.subscriptions import KINDS, describe, subscribe_command
 from edgerec.store.publish import Published
 from tests.rigs.fakes import FakeClock

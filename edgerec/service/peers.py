@@ -1,0 +1,111 @@
+"""Who uses the control socket: seats and requests, shared by user and not by connection.
+
+The kernel says whose a connection is (SO_PEERCRED). Whoever holds connections or reconnects all the
+time takes it from other connections of the same user; root and the service's own user, who can do
+without us anyway, always find a seat.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from dataclasses import dataclass, field
+from typing import Final
+
+MAX_CLIENTS: Final = 32
+KEPT_SEATS: Final = 2  # of these, for root and the service's own user; the last one for root alone
+SEATS_EACH: Final = 15  # of any other user: two of them leave those to others
+MAX_REQUESTS: Final = 200  # at once: a script that is written down in full
+REQUESTS_PER_S: Final = 50  # from then on; a Pi answers thousands, but should be recording
+MAX_PEERS: Final = 64  # users that are remembered, for as long as their requests count
+
+_PEERCRED: Final = struct.Struct("3i")  # pid, uid, gid: struct ucred of unix(7)
+
+
+def uid_of(connection: socket.socket) -> int:
+    """Return whose program has connected.
+
+    Raises
+    ------
+    OSError
+        It is gone.
+    """
+    sent = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEERCRED.size)
+    return int(_PEERCRED.unpack(sent)[1])
+
+
+class Allowance:
+    """Requests that may be made: many at once, then so many a second."""
+
+    def __init__(self, now_ns: int) -> None:
+        self._left = float(MAX_REQUESTS)
+        self._since_ns = now_ns
+
+    def take(self, now_ns: int) -> bool:
+        """Count one request; return whether it is not one too many."""
+        earned = (now_ns - self._since_ns) / 1e9 * REQUESTS_PER_S
+        self._left = max(min(self._left + earned, MAX_REQUESTS) - 1, -1.0)
+        self._since_ns = now_ns
+        return self._left >= 0
+
+    def is_whole(self, now_ns: int) -> bool:
+        """Tell whether it is as if no request had ever been made."""
+        return self._left + (now_ns - self._since_ns) / 1e9 * REQUESTS_PER_S >= MAX_REQUESTS
+
+
+@dataclass(slots=True)
+class Peer:
+    """One user."""
+
+    uid: int
+    allowance: Allowance
+    """Of all the user's connections."""
+    seats: int = field(default=0)
+    """How many those are."""
+
+
+class Peers:
+    """The users who are connected, or were until a moment ago; for the control thread."""
+
+    def __init__(self) -> None:
+        self._peers: dict[int, Peer] = {}
+        self._taken = 0
+
+    def of(self, uid: int, now_ns: int) -> Peer | None:
+        """Return a user; None: more users than are remembered come and go."""
+        if uid not in self._peers:
+            for known in list(self._peers.values()):
+                if not known.seats and known.allowance.is_whole(now_ns):
+                    del self._peers[known.uid]
+            if len(self._peers) >= MAX_PEERS and not _is_ours(uid):
+                return None
+            self._peers[uid] = Peer(uid, Allowance(now_ns))
+        return self._peers[uid]
+
+    def may_connect(self, peer: Peer, now_ns: int) -> bool:
+        """Count a connection as a request; return whether it is not one too many."""
+        return _is_ours(peer.uid) or peer.allowance.take(now_ns)
+
+    def allowance(self, peer: Peer, now_ns: int) -> Allowance:
+        """Return what counts the requests of a new connection."""
+        return Allowance(now_ns) if _is_ours(peer.uid) else peer.allowance
+
+    def seat(self, peer: Peer) -> bool:
+        """Take a seat for a connection; return whether there is one."""
+        kept = 0 if peer.uid == 0 else 1 if _is_ours(peer.uid) else KEPT_SEATS
+        full = self._taken >= MAX_CLIENTS - kept
+        if full or (not _is_ours(peer.uid) and peer.seats >= SEATS_EACH):
+            return False
+        peer.seats += 1
+        self._taken += 1
+        return True
+
+    def leave(self, peer: Peer) -> None:
+        """Give a seat back."""
+        peer.seats -= 1
+        self._taken -= 1
+
+
+def _is_ours(uid: int) -> bool:
+    return uid in (0, os.geteuid())
