@@ -1,6 +1,7 @@
 """The pickup kit: what it says agrees with edgerec, and what it lists is what there is to fetch."""
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -100,9 +101,51 @@ def test_units_name_only_files_that_the_kit_has(unit):
     text = (KIT / unit).read_text()
     named = re.findall(r"\$\{KIT\}/([\w.-]+)", text)
     named += re.findall(r"^EnvironmentFile=/etc/edgerec/pickup/(.+)$", text, re.MULTILINE)
-    assert len(named) == 3
+    assert len(named) == {"edgerec-rsync.service": 5, "edgerec-rclone.service": 3}[unit]
     assert all((KIT / name).is_file() for name in named)
     assert (KIT / unit).with_suffix(".timer").is_file()
+
+
+def settings(unit, name):
+    return re.findall(f"^{name}=(.*)$", (KIT / unit).read_text(), re.MULTILINE)
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="there is no systemd here")
+@pytest.mark.parametrize(
+    ("unit", "at_most"),
+    [*((KIT / unit, 3.0) for unit in UNITS), (ROOT / "systemd" / "edgerec.service", 2.0)],
+)
+def test_units_are_as_hardened_as_is_said(unit, at_most):
+    command = ["systemd-analyze", "security", "--offline=true", "--no-pager", unit]
+    rated = subprocess.run(command, check=False, capture_output=True, text=True).stdout
+    assert float(re.search(r"Overall exposure level for \S+: ([\d.]+)", rated)[1]) <= at_most
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_what_a_job_may_write_is_finished_recordings_and_nothing_that_it_runs(unit):
+    assert settings(unit, "ReadWritePaths") == [f"-{Config().storage.root}/ready"]
+    assert settings(unit, "ProtectSystem") == ["strict"]
+    assert settings(unit, "ProtectHome") == ["yes"]
+    assert "HOME=/nonexistent" in settings(unit, "Environment")
+
+
+def test_rclone_reads_roots_configuration():
+    (told,) = [s for s in settings(UNITS[1], "Environment") if s.startswith("RCLONE_CONFIG=")]
+    assert told == "RCLONE_CONFIG=/etc/edgerec/pickup/rclone.conf"
+
+
+@pytest.mark.skipif(not shutil.which("ssh"), reason="there is no ssh here")
+def test_ssh_reads_nothing_of_a_home(tmp_path):
+    first, _ = settings(UNITS[0], "ExecStart")
+    assert '"--rsh=/usr/bin/ssh -F ${KIT}/ssh_config"' in first
+    command = ["ssh", "-G", "-F", KIT / "ssh_config", "archive.example"]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    told = dict(line.split(" ", 1) for line in said.splitlines() if " " in line)
+    assert told["identityfile"] == "/etc/edgerec/pickup/ssh_key"
+    assert told["userknownhostsfile"] == "/etc/edgerec/pickup/known_hosts"
+    assert told["identitiesonly"] == told["batchmode"] == "yes"
+    assert told["stricthostkeychecking"] in ("yes", "true")
+    assert "~/" not in said.replace("controlpath", "")
 
 
 def test_no_job_removes_folders_into_which_edgerec_may_be_publishing():
