@@ -19,7 +19,8 @@ from edgerec import kernel
 from edgerec.clock import SystemClock, kernel_clock_state, rtc_trouble
 from edgerec.config import Config
 from edgerec.service.parts import track_configs
-from edgerec.store.disk import StoreError
+from edgerec.store.disk import StoreError, check_movable
+from edgerec.store.medium import Medium, medium_of
 from edgerec.store.mount import check_mounted
 from edgerec.turns.neural import is_installed as silero_is_installed
 
@@ -97,8 +98,31 @@ def check_disk(config: Config, now_s: Callable[[], float] = time.monotonic) -> I
         yield Finding("disk", "warning", told, fix)
     else:
         yield Finding("disk", "ok", told)
+    medium = medium_of(folder)
+    yield from _check_medium(folder, medium)
     if os.access(folder, os.W_OK | os.X_OK):
-        yield _disk_speed(folder, now_s)
+        yield from _check_publishing(folder)
+        if medium != "memory":
+            yield _disk_speed(folder, now_s)
+
+
+def _check_medium(folder: Path, medium: Medium) -> Iterator[Finding]:
+    fix = (
+        "give storage.root a disk; on a Raspberry Pi switch the overlay file system off "
+        "(raspi-config, Performance), or record on another partition"
+    )
+    if medium == "memory":
+        yield Finding("disk", "warning", f"{folder} is in memory, gone at the next boot", fix)
+    elif medium == "unknown":
+        told = f"{folder} is on an overlay whose upper layer can't be seen: it may be in memory"
+        yield Finding("disk", "note", told, f"if everything there is gone after a boot, {fix}")
+
+
+def _check_publishing(folder: Path) -> Iterator[Finding]:
+    try:
+        check_movable(folder, folder)
+    except StoreError as error:
+        yield Finding("disk", "failure", str(error), "give storage.root another file system")
 
 
 def _disk_speed(folder: Path, now_s: Callable[[], float]) -> Finding:

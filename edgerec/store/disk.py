@@ -12,7 +12,7 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 from typing import Final
@@ -29,7 +29,14 @@ _READ_BITS: Final = 0o444
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 _AT_FDCWD: Final = -100  # linux/fcntl.h: paths are relative to the working directory
 _RENAME_NOREPLACE: Final = 1  # linux/fs.h
-_NO_RENAMEAT2: Final = frozenset({errno.ENOSYS, errno.EINVAL})  # old kernel; file system without it
+_NO_RENAMEAT2: Final = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP})
+"""An old kernel, or a file system without it."""
+_CAN_NOT_LINK: Final = _NO_RENAMEAT2 | {errno.EPERM, errno.EMLINK}  # link(2)
+_NO_WAY_TO_PUBLISH: Final = (
+    "its file system can neither rename without overwriting nor make hard links, so nothing could "
+    "ever be published; give storage.root another (ext4), not a bucket or exFAT mounted by FUSE"
+)
+_PROBE: Final = ".edgerec-probe-"
 
 _HINTS: Final = {
     errno.ENOSPC: "free space or inodes on this file system, or give storage.root another",
@@ -196,33 +203,55 @@ def move(source: Path, target: Path) -> None:
     Where the file system can't do that in one step, a crash may leave both names, for one file.
     """
     with disk_step(f"moving {source} to", target):
-        try:
-            _rename_noreplace(source, target)
-        except OSError as error:
-            if error.errno not in _NO_RENAMEAT2:
-                raise
-            os.link(source, target)
-            os.unlink(source)  # noqa: PTH108 -- tests fail this call by name
+        _move(source, target)
+
+
+def _move(source: Path, target: Path) -> None:
+    try:
+        _rename_noreplace(source, target)
+    except OSError as error:
+        if error.errno not in _NO_RENAMEAT2:
+            raise
+        os.link(source, target)
+        os.unlink(source)  # noqa: PTH108 -- tests fail this call by name
 
 
 def check_movable(source: Path, target: Path) -> None:
-    """Make sure that files can be moved from one folder to another, by moving one that isn't there.
+    """Make sure that files can be published from one folder to another, by doing it with a probe.
 
-    Only the kernel can tell: a mount is in the way even on the same disk.
+    Only the kernel can tell: a mount is in the way even on the same disk, and some file systems
+    can give a file another name only by overwriting whatever has it.
 
     Raises
     ------
     StoreError
-        They are on two file systems.
+        They are on two file systems, or on one that can neither rename without overwriting nor
+        make hard links.
     """
-    nothing = secrets.token_hex(8)
+    for folder in (source, target):
+        for left in folder.glob(f"{_PROBE}*"):  # by a crash halfway through here
+            with suppress(OSError):
+                left.unlink()
+    name = _PROBE + secrets.token_hex(8)
+    probe, moved = source / name, target / (name + "-moved")
+    # What else may be wrong is told where it matters: a full disk, or a folder of somebody else's,
+    # is no reason not to start.
     try:
-        os.rename(source / nothing, target / nothing)  # noqa: PTH104 -- no path comes of it
+        os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE))
+    except OSError:
+        probe = source / (name + "-none")  # nothing to move, but two disks are noticed all the same
+    try:
+        _move(probe, moved)
     except OSError as error:
         if error.errno == errno.EXDEV:
             problem = f"it is on another file system than {source}; mount one for both, above them"
             raise StoreError("moving files to", target, problem, error.errno) from error
-        # Nothing was moved, as it should be; what else may be wrong is told where it matters.
+        if error.errno in _CAN_NOT_LINK:
+            raise StoreError("publishing to", target, _NO_WAY_TO_PUBLISH) from error
+    finally:
+        for left in (probe, moved):
+            with suppress(OSError):
+                left.unlink()
 
 
 def _rename_noreplace(source: Path, target: Path) -> None:

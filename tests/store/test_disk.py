@@ -100,6 +100,48 @@ def test_syncing_keeps_nothing_open(tmp_path):
     assert open_files(tmp_path) == []
 
 
+def refuses(number):
+    def refuse(*arguments, **how):
+        raise OSError(number, os.strerror(number))
+
+    return refuse
+
+
+@pytest.mark.parametrize("rename", [errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP])
+@pytest.mark.parametrize("link", [errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK])
+def test_a_file_system_on_which_nothing_can_be_published_is_refused(
+    tmp_path, monkeypatch, rename, link
+):
+    """exFAT through FUSE, and buckets mounted by rclone: neither way to publish is there."""
+    monkeypatch.setattr(disk, "_rename_noreplace", refuses(rename))
+    disk.check_movable(tmp_path, tmp_path)  # one of the two is enough
+    monkeypatch.setattr(os, "link", refuses(link))
+    with pytest.raises(StoreError, match="nothing could ever be published"):
+        disk.check_movable(tmp_path, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EIO])
+@pytest.mark.parametrize("call", ["open", "rename"])
+def test_other_trouble_with_a_probe_refuses_nothing(tmp_path, monkeypatch, number, call):
+    if call == "open":
+        monkeypatch.setattr(os, "open", refuses(number))
+    else:
+        monkeypatch.setattr(disk, "_rename_noreplace", refuses(number))
+    disk.check_movable(tmp_path, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_probe_that_a_crash_has_left_behind_is_removed_by_the_next(tmp_path):
+    ready = tmp_path / "ready"
+    ready.mkdir()
+    for folder in (tmp_path, ready):
+        (folder / ".edgerec-probe-1234").touch()
+    disk.check_movable(tmp_path, ready)
+    assert list(tmp_path.iterdir()) == [ready]
+    assert list(ready.iterdir()) == []
+
+
 def test_moving_does_not_try_another_way_after_a_real_error(tmp_path, monkeypatch):
     monkeypatch.setattr(disk, "_rename_noreplace", without_renameat2(errno.EIO))
     (tmp_path / "source").write_bytes(b"new")

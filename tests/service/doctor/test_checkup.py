@@ -21,6 +21,7 @@ from edgerec.service.checkup import (
     read_throttled,
 )
 from edgerec.service.status import describe
+from edgerec.store import disk
 from tests.rigs.made_statuses import FACTS, WELL
 
 
@@ -64,6 +65,39 @@ def test_a_disk_with_little_room_is_a_warning(tmp_path):
     severity, told = found(check_disk(config))[0]
     assert severity == "warning"
     assert "GB free" in told
+
+
+@pytest.mark.parametrize(
+    ("medium", "severity", "told"),
+    [
+        ("memory", "warning", "is in memory, gone at the next boot"),
+        ("unknown", "note", "is on an overlay whose upper layer can't be seen"),
+    ],
+)
+def test_a_root_in_memory_is_told_and_its_speed_not_praised(
+    tmp_path, monkeypatch, medium, severity, told
+):
+    monkeypatch.setattr(checkup, "medium_of", lambda folder: medium)
+    findings = found(check_disk(stored(tmp_path, min_free_bytes=0)))
+    assert any(s == severity and told in t for s, t in findings)
+    assert any("durable writing" in t for _, t in findings) is (medium == "unknown")
+
+
+def test_a_disk_on_which_nothing_can_be_published_is_a_failure(tmp_path, monkeypatch):
+    def refuse(*arguments):
+        raise OSError(1, "Operation not permitted")
+
+    monkeypatch.setattr(disk, "_rename_noreplace", without_renameat2(38))
+    monkeypatch.setattr(disk.os, "link", refuse)
+    findings = found(check_disk(stored(tmp_path, min_free_bytes=0)))
+    assert any(s == "failure" and "nothing could ever be published" in t for s, t in findings)
+
+
+def without_renameat2(number):
+    def rename(source, target):
+        raise OSError(number, "not here")
+
+    return rename
 
 
 def test_a_disk_that_fails_is_told_and_not_raised(tmp_path, monkeypatch):
