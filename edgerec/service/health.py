@@ -54,7 +54,7 @@ class Writing:
         lag_s = self.backlog.lag_s
         if lag_s <= self.usual_lag_s and not self.backlog.losing:
             return None
-        return f"the disk does not answer, {lag_s:.0f} s of audio are in memory only"
+        return f"the disk does not answer, {lag_s:.0f} s of audio are not on it"
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,7 +149,7 @@ def _storage(status: Document) -> Iterator[Family]:
     yield _gauge("edgerec_unpublished_chunks", "That wait.", _bare(storage["unpublished"]))
     yield _gauge(
         "edgerec_writer_lag_seconds",
-        "Of audio in memory only.",
+        "Of captured audio that is not durable.",
         _bare(storage["writer_lag_seconds"]),
     )
     yield _gauge(
