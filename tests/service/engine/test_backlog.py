@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from edgerec.service.backlog import Backlog, Progress, backlog_of
+from edgerec.store.writer import Recording
 from tests.rigs.fakes import S
 from tests.rigs.turn_rig import RATE, stamp_of
 from tests.rigs.waiting import PATIENCE_S, wait_for
@@ -155,3 +156,34 @@ def test_two_sessions_count_together_and_the_older_says_since_when(rig, root):
     both = [rig.timeline, other.timeline]
     progress = Progress(rig.timeline, written=2 * RATE, durable=RATE)
     assert backlog_of(both, progress) == Backlog(4.0, stamp_of(RATE).monotonic_ns)
+
+
+def test_after_a_failure_what_was_written_and_never_durable_is_needed_again(rig, monkeypatch):
+    rig.loop.change(lambda recording, timeline: None, sync_s=1000.0)
+    rig.loop.begin(rig.timeline)
+    steps(rig, 1)  # the first step is made durable
+    steps(rig, 10)
+    with monkeypatch.context() as patch:
+        fail(patch, *FAILURES["broken"])
+        steps(rig, RING_S - 5)
+        behind = rig.loop.backlog()
+    overwritten_s = 1 + 10 + RING_S - 5 - RING_S
+    assert behind.lost_frames == (overwritten_s - 1) * RATE
+    assert behind.losing
+
+
+def test_catching_up_is_progress_piece_by_piece(rig, monkeypatch):
+    lags = []
+    write = Recording.write
+
+    def watched(recording, span, reports):
+        lags.append(rig.history.committed - rig.loop.state.progress.written)
+        write(recording, span, reports)
+
+    rig.loop.begin(rig.timeline)
+    steps(rig, 1)
+    rig.record(RING_S - 5)
+    monkeypatch.setattr(Recording, "write", watched)
+    rig.loop.step()
+    assert len(lags) > 3
+    assert lags == sorted(set(lags), reverse=True)
