@@ -43,7 +43,7 @@ class Backlog:
     lost_frames: int = 0
     """Frames that no file holds or will hold, declared or already overwritten in memory."""
     losing: bool = False
-    """Frames are being overwritten in memory that no file holds."""
+    """Frames are being overwritten in memory that no file holds, or not recorded for want of it."""
 
 
 def backlog_of(unwritten: Sequence[SessionTimeline], progress: Progress) -> Backlog:

@@ -126,7 +126,8 @@ def _silent_tracks(sources: Mapping[TrackName, SourceState], now_ns: int) -> Ite
 
 def _storage(writing: Writing, space: Space | None) -> Iterator[Reason]:
     if writing.trouble is not None:
-        lost = f", {writing.backlog.lost_frames} frames are lost" if writing.backlog.losing else ""
+        frames = writing.backlog.lost_frames
+        lost = f"; audio is being lost, {frames} frames so far" if writing.backlog.losing else ""
         yield Reason(
             "disk",
             None,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -18,6 +19,7 @@ from edgerec.clock import Clock
 from edgerec.config import Changes, Config
 from edgerec.service import parts
 from edgerec.service.announcements import Announcer, Event, FilePublished, Level, StateChanged
+from edgerec.service.backlog import Backlog
 from edgerec.service.capture_loop import CaptureLoop
 from edgerec.service.drift_memory import FILE as DRIFT_FILE
 from edgerec.service.drift_memory import DriftMemory
@@ -209,6 +211,11 @@ class Pipeline:
         self.writer.change(
             partial(parts.reshape_recording, config), sync_s=config.storage.sync_seconds
         )
+
+    def backlog(self) -> Backlog:
+        """Return what is captured and not durable; for any thread, and while the disk hangs."""
+        backlog = self.writer.backlog()
+        return replace(backlog, losing=True) if self.sessions.held_up else backlog
 
     @property
     def captured(self) -> bool:

@@ -187,7 +187,7 @@ class Recorder:
                 heard=built.monitor.heard(),
                 writing=Writing(
                     built.writer.state,
-                    built.writer.backlog(),
+                    built.backlog(),
                     parts.usual_lag_s(built.config),
                 ),
                 space=built.cleanup.space,

@@ -94,6 +94,11 @@ class Sessions:
         return before + (0 if timeline is None else timeline.history.committed)
 
     @property
+    def held_up(self) -> bool:
+        """Whether a session that should be recorded has no room for its history. For any thread."""
+        return self._started_ns is not None and self._timeline is None and not self._may_begin()
+
+    @property
     def state(self) -> RecorderState:
         """What is being done. For any thread."""
         if self._started_ns is None:

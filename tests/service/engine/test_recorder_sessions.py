@@ -140,3 +140,20 @@ def test_devices_are_read_at_once_and_levels_told_while_somebody_hears_them(runn
     with ours:
         recorder.taps.offer("user", theirs, b"")
         assert recorder._pipeline._is_heard()
+
+
+def test_a_session_that_finds_no_room_is_a_failure_for_nothing_of_it_is_recorded(
+    running, monkeypatch
+):
+    rig = running(auto_start=False)
+    rig.let_pass(2.0)
+    sessions = rig.recorder._pipeline.sessions
+    with monkeypatch.context() as patch:
+        patch.setattr(sessions, "_may_begin", lambda: False)
+        assert rig.recorder.start_recording()
+        rig.let_pass(2.0)
+        told = rig.recorder.status()
+        assert told["state"] == "failed"
+        assert "audio is being lost" in told["reasons"][0]["why"]
+    rig.let_pass(2.0)
+    assert rig.recorder.status()["state"] == "ok"

@@ -324,3 +324,18 @@ def test_sessions_of_any_length_feed_the_watchdog_however_they_fall_between_its_
             rig.ask_at(stop_at_s, "stop")
             rig.run_to(look_at_s)
             assert alive()
+
+
+def test_a_session_without_room_for_its_history_is_held_up_until_there_is():
+    rig = Rig()
+    rig.run_to(3.0)
+    rig.room = False
+    assert not rig.sessions.held_up
+    rig.ask_at(3.0, "start")
+    rig.run_to(6.0)
+    assert rig.sessions.held_up
+    rig.room = True
+    assert not rig.sessions.held_up
+    rig.run_to(7.0)
+    rig.room = False
+    assert not rig.sessions.held_up
