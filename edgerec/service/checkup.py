@@ -98,7 +98,12 @@ def check_disk(config: Config, now_s: Callable[[], float] = time.monotonic) -> I
         yield Finding("disk", "warning", told, fix)
     else:
         yield Finding("disk", "ok", told)
-    medium = medium_of(folder)
+    try:
+        medium = medium_of(folder)
+    except OSError as error:
+        told = f"looking at {folder}: {error.strerror}"
+        yield Finding("disk", "failure", told, "see the kernel log: dmesg")
+        return
     yield from _check_medium(folder, medium)
     if os.access(folder, os.W_OK | os.X_OK):
         yield from _check_publishing(folder)

@@ -4,29 +4,32 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
+
+from edgerec.kernel import read_text, rows
 
 MOUNTS: Final = Path("/proc/self/mountinfo")
 COMMAND_LINE: Final = Path("/proc/cmdline")
 
 Medium = Literal["disk", "memory", "unknown"]
 
-_IN_MEMORY: Final = frozenset({b"tmpfs", b"ramfs", b"rootfs", b"devtmpfs"})
-_MEMORY_DEVICE: Final = b"/dev/zram"
-_MEMORY_OVERLAYS: Final = (b"boot=overlay", b"overlayroot=tmpfs")
+_IN_MEMORY: Final = frozenset({"tmpfs", "ramfs", "rootfs", "devtmpfs"})
+_MEMORY_DEVICE: Final = "/dev/zram"
+_MEMORY_OVERLAYS: Final = ("boot=overlay", "overlayroot=tmpfs")
 """How raspi-config and Debian's overlayroot tell the kernel that what is written goes to memory."""
-_OCTAL: Final = re.compile(rb"\\([0-7]{3})")  # how a blank in a name is written, proc(5)
 
 
 @dataclass(frozen=True, slots=True)
 class _Mount:
-    device: bytes
+    device: str
     """Major and minor number, as in 8:1."""
-    kind: bytes
-    source: bytes
-    options: bytes
+    kind: str
+    source: str
+    options: str
 
 
 def medium_of(folder: Path, mounts: Path = MOUNTS, command_line: Path = COMMAND_LINE) -> Medium:
@@ -46,13 +49,13 @@ def medium_of(folder: Path, mounts: Path = MOUNTS, command_line: Path = COMMAND_
         return "disk"
     if mount.kind in _IN_MEMORY or mount.source.startswith(_MEMORY_DEVICE):
         return "memory"
-    if mount.kind != b"overlay":
+    if mount.kind != "overlay":
         return "disk"
-    upper = re.search(rb"(?:^|,)upperdir=([^,]*)", mount.options)
-    layer = Path(os.fsdecode(_unescaped(upper[1]))) if upper else None
-    if layer is not None and layer.is_absolute() and layer.is_dir():
-        below = _mount_of(layer, mounts)
-        if below is not None and below.kind != b"overlay":
+    upper = re.search(r"(?:^|,)upperdir=([^,]*)", mount.options)
+    layer = Path(upper[1]) if upper else None
+    with suppress(OSError):  # out of sight, or nothing that this user may look at
+        below = _mount_of(layer, mounts) if layer is not None and layer.is_absolute() else None
+        if layer is not None and below is not None and below.kind != "overlay":
             return medium_of(layer, mounts, command_line)
     said = _read(command_line).split()
     return "memory" if any(word.startswith(_MEMORY_OVERLAYS) for word in said) else "unknown"
@@ -60,27 +63,20 @@ def medium_of(folder: Path, mounts: Path = MOUNTS, command_line: Path = COMMAND_
 
 def _mount_of(folder: Path, mounts: Path) -> _Mount | None:
     number = folder.stat().st_dev
-    device = b"%d:%d" % (os.major(number), os.minor(number))
+    device = f"{os.major(number)}:{os.minor(number)}"
     return next((mount for mount in _mounts(mounts) if mount.device == device), None)
 
 
-def _mounts(table: Path) -> list[_Mount]:
-    """Return the table's rows, in bytes: names in it may be in any encoding."""
-    found = []
-    for line in _read(table).split(b"\n"):
-        place, _, what = line.partition(b" - ")
-        before, after = place.split(b" "), what.split(b" ")
-        if len(before) > 2 and len(after) > 2:
-            found.append(_Mount(before[2], after[0], _unescaped(after[1]), after[2]))
-    return found
+def _mounts(table: Path) -> Iterator[_Mount]:
+    for fields in rows(_read(table)):
+        if "-" in fields[3:]:  # behind any number of optional fields, proc(5)
+            kind, *rest = fields[fields.index("-", 3) + 1 :] or [""]
+            if len(rest) > 1:
+                yield _Mount(fields[2], kind, rest[0], rest[1])
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path) -> str:
     try:
-        return path.read_bytes()
+        return read_text(path)
     except OSError:
-        return b""  # where there is no /proc nothing is known
-
-
-def _unescaped(name: bytes) -> bytes:
-    return _OCTAL.sub(lambda octal: bytes([int(octal[1], 8) & 0xFF]), name)
+        return ""  # where there is no /proc nothing is known

@@ -69,6 +69,18 @@ def test_an_overlay_whose_upper_layer_is_out_of_sight_is_what_the_boot_says(
     assert overlay(folder, "/upper/data", command_line) == medium
 
 
+def test_an_upper_layer_that_this_user_may_not_look_at_is_out_of_sight(folder, monkeypatch):
+    real = type(folder).stat
+
+    def stat(path, **how):
+        if path == folder.parent / "docker":
+            raise PermissionError(13, "Permission denied")
+        return real(path, **how)
+
+    monkeypatch.setattr(type(folder), "stat", stat)
+    assert overlay(folder, folder.parent / "docker") == "unknown"
+
+
 @pytest.mark.parametrize(("below", "medium"), [("ext4", "disk"), ("tmpfs", "memory")])
 def test_an_overlay_is_what_its_upper_layer_is(folder, monkeypatch, below, medium):
     upper = folder.parent / "upper layer"
