@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass
 from typing import Final
 
 MAX_CLIENTS: Final = 32
@@ -54,15 +55,53 @@ class Allowance:
         return self._left + (now_ns - self._since_ns) / 1e9 * REQUESTS_PER_S >= MAX_REQUESTS
 
 
-@dataclass(slots=True)
+class Seats:
+    """A number of places, shared by user.
+
+    Parameters
+    ----------
+    total
+        How many there are.
+    kept
+        Of these, for root and the service's own user; the last one for root alone.
+    each
+        How many any other user may have.
+    """
+
+    def __init__(self, total: int, *, kept: int, each: int) -> None:
+        self._total = total
+        self._kept = kept
+        self._each = each
+        self._taken: Counter[int] = Counter()
+
+    def taken_by(self, uid: int) -> int:
+        """Return how many a user has."""
+        return self._taken[uid]
+
+    def take(self, uid: int) -> bool:
+        """Take one; return whether there is one for this user."""
+        kept = 0 if uid == 0 else 1 if _is_ours(uid) else self._kept
+        if self._taken.total() >= self._total - kept:
+            return False
+        if not _is_ours(uid) and self._taken[uid] >= self._each:
+            return False
+        self._taken[uid] += 1
+        return True
+
+    def leave(self, uid: int) -> None:
+        """Give one back."""
+        self._taken[uid] -= 1
+        if not self._taken[uid]:
+            del self._taken[uid]
+
+
+@dataclass(frozen=True, slots=True)
 class Peer:
     """One user."""
 
     uid: int
     allowance: Allowance
     """Of all the user's connections."""
-    seats: int = field(default=0)
-    """How many those are."""
 
 
 class Peers:
@@ -70,13 +109,13 @@ class Peers:
 
     def __init__(self) -> None:
         self._peers: dict[int, Peer] = {}
-        self._taken = 0
+        self._seats = Seats(MAX_CLIENTS, kept=KEPT_SEATS, each=SEATS_EACH)
 
     def of(self, uid: int, now_ns: int) -> Peer | None:
         """Return a user; None: more users than are remembered come and go."""
         if uid not in self._peers:
             for known in list(self._peers.values()):
-                if not known.seats and known.allowance.is_whole(now_ns):
+                if not self._seats.taken_by(known.uid) and known.allowance.is_whole(now_ns):
                     del self._peers[known.uid]
             if len(self._peers) >= MAX_PEERS and not _is_ours(uid):
                 return None
@@ -93,18 +132,11 @@ class Peers:
 
     def seat(self, peer: Peer) -> bool:
         """Take a seat for a connection; return whether there is one."""
-        kept = 0 if peer.uid == 0 else 1 if _is_ours(peer.uid) else KEPT_SEATS
-        full = self._taken >= MAX_CLIENTS - kept
-        if full or (not _is_ours(peer.uid) and peer.seats >= SEATS_EACH):
-            return False
-        peer.seats += 1
-        self._taken += 1
-        return True
+        return self._seats.take(peer.uid)
 
     def leave(self, peer: Peer) -> None:
         """Give a seat back."""
-        peer.seats -= 1
-        self._taken -= 1
+        self._seats.leave(peer.uid)
 
 
 def _is_ours(uid: int) -> bool:

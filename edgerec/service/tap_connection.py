@@ -28,12 +28,15 @@ class TapConnection:
         Ours from here on.
     reply
         To be sent first: the answer to the request that made it a tap.
+    uid
+        Whose it is.
     """
 
-    def __init__(self, connection: socket.socket, reply: bytes) -> None:
+    def __init__(self, connection: socket.socket, reply: bytes, uid: int) -> None:
         connection.setblocking(False)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BYTES)
         self._socket = connection
+        self.uid = uid
         self._waiting: deque[bytes | memoryview] = deque([reply])
         self._waiting_bytes = len(reply)
         self._gone_ns: int | None = None

@@ -31,6 +31,7 @@ from edgerec.audio import (
 from edgerec.capture.answers import RefusedError
 from edgerec.capture.wire import encode_block, encode_stream_header
 from edgerec.clock import Clock
+from edgerec.service.peers import Seats, uid_of
 from edgerec.service.tap_connection import TapConnection
 from edgerec.service.threads import ThreadMaker
 from edgerec.service.timeline import SessionTimeline
@@ -40,6 +41,8 @@ from edgerec.sync.ring import OverrunError
 log = logging.getLogger(__name__)
 
 MAX_TAPS: Final = 64
+KEPT_TAPS: Final = 2  # of these, for root and the service's own user
+TAPS_EACH: Final = 31  # of any other user
 QUEUE_BLOCKS: Final = 1000  # 50 s of two devices; only a starved machine leaves so many waiting
 IDLE_S: Final = 1.0  # how late a reader that takes no last line may be closed
 
@@ -61,6 +64,7 @@ class Taps:
         self._queue = queue.SimpleQueue()
         self._offered: queue.SimpleQueue[tuple[StreamName, TapConnection]] = queue.SimpleQueue()
         self._seats = threading.Lock()  # held for a few instructions
+        self._places = Seats(MAX_TAPS, kept=KEPT_TAPS, each=TAPS_EACH)  # under the same lock
         self.count = 0
         """How many listen."""
         self.lost_blocks = 0
@@ -86,11 +90,12 @@ class Taps:
         with self._seats:
             if self._closed:
                 raise RefusedError("stopped", "the service ends", "try again when it runs")
-            if self.count >= MAX_TAPS:
+            uid = uid_of(connection)
+            if not self._places.take(uid):
                 raise RefusedError("busy", f"{MAX_TAPS} taps are open", "close one of them")
             self.count += 1
             self._heard |= {what}
-            self._offered.put((what, TapConnection(connection, reply)))
+            self._offered.put((what, TapConnection(connection, reply, uid)))
             os.eventfd_write(self._woken, 1)
 
     def take(self, track: TrackName, delivery: Delivery) -> None:
@@ -202,6 +207,7 @@ class Taps:
         with self._seats:
             self._listening[what].remove(tap)
             self.count -= 1
+            self._places.leave(tap.uid)
             if self._offered.empty():  # else one of those may be about to hear it
                 self._heard = frozenset(name for name, taps in self._listening.items() if taps)
 

@@ -1,14 +1,16 @@
 """Live audio out of the service: readers that read, that don't, that go away; fifty at once."""
 
+import os
 import socket
 
 import pytest
 
 from edgerec.audio import Block, GapReason, StreamEnded, StreamHeader
 from edgerec.capture.answers import RefusedError
+from edgerec.service import taps
 from edgerec.service.commands import tap_command
 from edgerec.service.tap_connection import MAX_WAITING_BYTES
-from edgerec.service.taps import MAX_TAPS, QUEUE_BLOCKS
+from edgerec.service.taps import KEPT_TAPS, MAX_TAPS, QUEUE_BLOCKS, TAPS_EACH
 from tests.rigs.fakes import S
 from tests.rigs.tap_rig import BLOCK, BOT, RATE, REPLY, USER, Reader, Service, noise
 from tests.rigs.waiting import wait_for
@@ -173,7 +175,8 @@ def test_fifty_readers_of_which_half_never_read_keep_memory_bounded(service):
 
 def test_more_than_there_are_seats_for_are_refused_and_keep_their_connection(service):
     tap = tap_command(service.taps)({"track": "mix"})
-    ours = [socket.socketpair() for _ in range(MAX_TAPS + 1)]
+    seats = MAX_TAPS if os.geteuid() == 0 else MAX_TAPS - 1  # the last one is for root
+    ours = [socket.socketpair() for _ in range(seats + 1)]
     for _, theirs in ours[:-1]:
         tap.take(theirs, b"", REPLY)
     with pytest.raises(RefusedError, match=f"{MAX_TAPS} taps are open") as refused:
@@ -183,6 +186,32 @@ def test_more_than_there_are_seats_for_are_refused_and_keep_their_connection(ser
     ours[0][0].close()
     service.step()
     tap.take(ours[-1][1], b"", REPLY)  # a seat is free again
+
+
+def test_a_user_who_taps_all_the_time_leaves_seats_to_others_and_to_the_operator(
+    service, monkeypatch
+):
+    users = []
+    monkeypatch.setattr(taps, "uid_of", lambda connection: users[-1])
+    monkeypatch.setattr(os, "geteuid", lambda: 4711)
+    tap, ours = tap_command(service.taps)({"track": "mix"}), []
+
+    def taken(uid):
+        users.append(uid)
+        ours.append(socket.socketpair())
+        try:
+            tap.take(ours[-1][1], b"", REPLY)
+        except RefusedError:
+            return False
+        return True
+
+    assert sum(taken(1001) for _ in range(MAX_TAPS)) == TAPS_EACH
+    assert sum(taken(1002) for _ in range(MAX_TAPS)) == MAX_TAPS - KEPT_TAPS - TAPS_EACH
+    assert not taken(1003)
+    assert [taken(4711), taken(4711), taken(0), taken(0)] == [True, False, True, False]
+    ours[0][0].close()
+    service.step()
+    assert taken(0)  # the seat is given back
 
 
 @pytest.mark.parametrize("args", [{}, {"track": "both"}, {"track": 1}, {"trak": "user"}])
