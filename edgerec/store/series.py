@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgerec.audio import TimelineFrame, TrackName, TrackReport
+from edgerec.audio import Stamp, TimelineFrame, TrackName, TrackReport
 from edgerec.store.chunk import OpenChunk
 from edgerec.store.cutting import StampOf
 from edgerec.store.described import SidecarError
@@ -64,9 +64,9 @@ class FileSeries:
         """Of the next file that begins."""
         self._stamp_of = stamp_of
         self._abandoned: Abandoned | None = None
-        self._failed = False  # once: what is published may have been begun before
         self._sequence = 0
         self._unpublished = 0  # the first sequence number that still is
+        self._begun: Stamp | None = None  # when its publishing was begun, which has failed since
         self.current: OpenChunk | None = None
         """The file in progress."""
         self.held_stop = TimelineFrame(0)
@@ -139,7 +139,6 @@ class FileSeries:
         -------
         Whether there was such a file, and something of it is kept.
         """
-        self._failed = True
         abandoned = self._abandoned
         if abandoned is None:
             return False
@@ -151,7 +150,7 @@ class FileSeries:
         content = close_leftover(self._root, journal, cut) if abandoned.durable_frames else None
         kept = None if content is None else content.closing
         if kept is None:
-            delete_leftover(self._root, journal)
+            delete_leftover(self._root, opening)
             self._sequence = opening.sequence
         else:
             self._hold(opening.start, kept.frames)
@@ -173,14 +172,16 @@ class FileSeries:
             return
         key = FileKey(self._session.id, self._unpublished, self.layout.main)
         journal = self._root.work / work_name(key, JOURNAL_SUFFIX)
-        stamp = self._stamp_of(now)
+        begun_before, stamp = self._begun is not None, self._begun or self._stamp_of(now)
+        self._begun = stamp  # under the same name the next time: there it is found
         try:
-            settled = publish_leftover(self._root, journal, stamp, begun_before=self._failed)
+            settled = publish_leftover(self._root, journal, stamp, begun_before=begun_before)
         except (JournalError, SidecarError) as error:
             raise StoreError("publishing", journal, str(error)) from error
         count(settled)
-        delete_leftover(self._root, journal)
+        delete_leftover(self._root, settled.opening)
         self._unpublished += 1
+        self._begun = None
 
     def _hold(self, start: TimelineFrame, frames: int) -> None:
         """Count a finished file."""

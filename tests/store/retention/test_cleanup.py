@@ -2,6 +2,7 @@ import errno
 import logging
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +10,6 @@ from edgerec.store.cleanup import FILES_A_STEP, SETTLED_NS, SWEEP_NS, AgeClock, 
 from edgerec.store.cutting import Cutting
 from edgerec.store.naming import Session
 from edgerec.store.retention import ORPHAN_KEPT_NS, Quota
-from tests.rigs.failing_disk import failing_call
 from tests.rigs.made_recordings import REPORTS, START_UTC_NS, quiet_span, recording, stamp_of
 
 S = 1_000_000_000
@@ -257,11 +257,15 @@ def test_space_says_what_there_is_and_for_how_long(root):
     assert space.hours_left == pytest.approx(system.f_bavail * system.f_frsize / 3600, rel=0.1)
 
 
-def test_a_disk_that_deletes_nothing_is_told_once_and_tried_again(root, caplog):
+def test_a_disk_that_deletes_nothing_is_told_once_and_tried_again(root, monkeypatch, caplog):
+    def refuse(path, **how):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
     acknowledge(record(root))
     cleanup = Cleanup(root, replace(QUOTA, max_bytes=1), bytes_per_s=1.0, stamp_now=Clocks())
     for attempt in range(2):
-        with failing_call(1, errno.EROFS):
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "unlink", refuse)
             finish_sweep(cleanup, attempt * SWEEP_NS)
     assert len([r for r in caplog.records if r.levelno == logging.ERROR]) == 1
     finish_sweep(cleanup, 2 * SWEEP_NS)
