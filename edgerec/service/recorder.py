@@ -44,7 +44,7 @@ class Recorder:
     length_s
         The first session ends by itself after this long, and the recorder with it.
     on_published
-        Called in the writer thread with every file as soon as it is published.
+        Called with every file as soon as it is published, in the thread that does that.
     announcer
         Given by who wants to hear everything from the very beginning on.
 
@@ -182,6 +182,8 @@ class Recorder:
                 taps_lost_blocks=self.taps.lost_blocks,
                 echo=built.echo.known,
                 turns_trouble=built.turns.trouble if built.turns is not None else None,
+                recovery=built.recovery.state,
+                chores=built.house.reasons(),
             )
         )
 

@@ -6,7 +6,7 @@ replace as a whole; nobody is waited for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Final
@@ -20,6 +20,7 @@ from edgerec.service.echo_history import EchoKnown
 from edgerec.service.health import Health, Reason, judge
 from edgerec.service.hooks import HookCounts
 from edgerec.service.monitor import Heard
+from edgerec.service.recovery import RecoveryState
 from edgerec.service.timeline import SessionTimeline
 from edgerec.service.usage import Usage
 from edgerec.service.writer_loop import WritingState
@@ -72,6 +73,10 @@ class Facts:
     """What the microphone hears of the bot, over weeks."""
     turns_trouble: str | None = None
     """Why turns are no longer found."""
+    recovery: RecoveryState = field(default_factory=RecoveryState)
+    """What has become of what crashes have left."""
+    chores: tuple[Reason, ...] = ()
+    """Those that fail."""
 
 
 def health_of(facts: Facts) -> Health:
@@ -80,7 +85,13 @@ def health_of(facts: Facts) -> Health:
         facts.sources,
         facts.writing,
         facts.space,
-        (*facts.heard.warnings, *facts.echo.reasons),
+        (
+            *_unpublishable(facts.writing),
+            *facts.recovery.reasons(),
+            *facts.chores,
+            *facts.heard.warnings,
+            *facts.echo.reasons,
+        ),
         facts.clock.raw_ns,
         turns_trouble=facts.turns_trouble,
     )
@@ -118,6 +129,17 @@ def describe(facts: Facts) -> dict[str, object]:
         "hooks": asdict(facts.hooks),
         "taps": {"open": facts.taps, "lost_blocks": facts.taps_lost_blocks},
     }
+
+
+def _unpublishable(writing: WritingState) -> Iterator[Reason]:
+    if writing.unpublishable is not None:
+        yield Reason(
+            "publish",
+            None,
+            f"nothing can be published: {writing.unpublishable}",
+            "recording goes on, files wait in .work; `ready` and all in it must belong to the "
+            "service's user, on the same file system",
+        )
 
 
 def _reason(reason: Reason) -> dict[str, object]:
@@ -181,6 +203,8 @@ def _storage(facts: Facts, *, recording: bool) -> dict[str, object]:
         "unacknowledged_bytes": space.unacknowledged_bytes if space else None,
         "hours_left": hours_left,
         "unpublished": writing.unpublished,
+        "unpublishable": writing.unpublishable,
+        "leftovers": facts.recovery.describe(),
         "writer_lag_seconds": round(lag_s, 3),
         "lost_frames": writing.lost_frames,
         "trouble": writing.trouble,

@@ -116,7 +116,7 @@ def replace(path: Path, data: bytes) -> None:
 
 def is_there(path: Path) -> bool:
     """Tell whether a folder has this name in it, whatever it is the name of."""
-    with disk_step("looking at", path), suppress(FileNotFoundError):
+    with disk_step("looking at", path), suppress(FileNotFoundError, NotADirectoryError):
         path.lstat()
         return True
     return False

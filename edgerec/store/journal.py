@@ -227,8 +227,10 @@ def _check(content: JournalContent) -> None:
     if closing is None:
         return
     tracks = set(opening.layout.tracks)
-    if closing.frames < 1 or not set(closing.files) <= set(opening.layout.files):
-        raise ValueError("a closing without frames, or with other files")
+    if closing.frames < 1 or not set() < set(closing.files) <= set(opening.layout.files):
+        raise ValueError("a closing without frames or files, or with other files")
+    if not set(closing.files.values()) <= {"wav", opening.layout.format}:
+        raise ValueError("a closing with files of another form")
     if not (set(closing.levels) == set(closing.late_frames) == tracks <= set(closing.reports)):
         raise ValueError("a closing of other tracks")
 

@@ -7,7 +7,7 @@ published. Each step can be interrupted anywhere and done again.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -176,8 +176,13 @@ class Settled:
     files: Mapping[What, Format]
     published: tuple[Published, ...]
     """Those that were published now."""
-    completed: tuple[Path, ...]
+    completed: Mapping[What, Path]
     """Those of which only the last name was missing."""
+
+    @property
+    def placed(self) -> frozenset[What]:
+        """Those that have got their last name now: nothing else of them is needed."""
+        return frozenset(self.completed) | {one.what for one in self.published}
 
 
 def publish_leftover(
@@ -213,7 +218,7 @@ def publish_leftover(
     if content.closing is None:
         raise JournalError(f"{journal} does not say how its chunk ends")
     chunk = finished_chunk(content, content.closing, now)
-    completed = []
+    completed = {}
     left: dict[What, Format] = dict(chunk.files)
     if begun_before:
         search = (lambda key: None) if content.closing.stamp.utc_trusted else find
@@ -221,14 +226,14 @@ def publish_leftover(
             audio = root.work / work_name(chunk.opening.key(what), FORMS[form].suffix)
             path = _published_before(root, chunk, what, audio, search)
             if path is not None:
-                completed.append(path)
+                completed[what] = path
             if not disk.is_there(audio):
                 del left[what]
     for what in left:
         if left[what] == "wav":
             _check_length(root.work / work_name(chunk.opening.key(what), WAV_SUFFIX), chunk.facts)
     published = FinishedChunk(chunk.opening, chunk.facts, left).publish(root)
-    return Settled(chunk.opening, chunk.facts, chunk.files, tuple(published), tuple(completed))
+    return Settled(chunk.opening, chunk.facts, chunk.files, tuple(published), completed)
 
 
 def _check_length(audio: Path, facts: ChunkFacts) -> None:
@@ -272,16 +277,23 @@ def _complete(audio: Path, sidecar: Path) -> Path:
     return described.path
 
 
-def delete_leftover(root: StorageRoot, opening: Opening) -> list[Path]:
-    """Delete what a journal describes and nothing else, the journal last.
+def delete_leftover(
+    root: StorageRoot, opening: Opening, files: Collection[What] | None = None
+) -> list[Path]:
+    """Delete what is left of a chunk, the journal last.
 
     What lies beside it under a like name may be the only copy of something.
+
+    Parameters
+    ----------
+    files
+        Those of its files that have just been published; None: on none of it can be relied.
     """
     layout = opening.layout
     suffixes = {WAV_SUFFIX, FORMS[layout.format].suffix}
     rest = [
         root.work / work_name(opening.key(what), suffix)
-        for what in layout.files
+        for what in (layout.files if files is None else files)
         for suffix in sorted(suffixes)
     ]
     deleted = [path for path in (*rest, root.work / opening.journal_name) if disk.is_there(path)]

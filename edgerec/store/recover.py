@@ -11,6 +11,7 @@ published, or its own journal says that it can't be relied upon.
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 from collections.abc import Iterator
@@ -121,27 +122,28 @@ class _Recovering:
         """Sessions, and kinds of files in them, of which something is left for another time."""
 
     def run(self) -> Iterator[None]:
-        for path in self._leftovers():
-            with self._costing_no_other(path):
-                if not _is_regular(path):
-                    # A link leads anywhere, and whoever opens a pipe waits for its writer.
+        for name in self._leftovers():
+            path, regular = self._root.work / name, True
+            with self._costing_no_other(path, name[:_ID_CHARS]):
+                regular = _is_regular(path)
+            if not regular:
+                # A link leads anywhere, and whoever opens a pipe waits for its writer.
+                with self._costing_no_other(path):
                     self._quarantine(path, "not a regular file")
-        journals = [path for path in self._leftovers() if path.suffix == JOURNAL_SUFFIX]
-        names = {path.name: _JOURNAL.fullmatch(path.name) for path in journals}
-        self._published = PublishedNames(
-            self._root.ready,
-            self._totals.keys() | {match["session"] for match in names.values() if match},
-        )
-        for path in sorted(journals, key=lambda path: _order(names[path.name], path)):
-            match = names[path.name]
-            series = f"{match['session']} {match['what']}" if match else path.name
+        journals = [name for name in self._leftovers() if name.endswith(JOURNAL_SUFFIX)]
+        sessions = {name[:_ID_CHARS] for name in journals} | self._totals.keys()
+        self._published = PublishedNames(self._root.ready, sessions)
+        for name in sorted(journals, key=_order):
+            path, match = self._root.work / name, _JOURNAL.fullmatch(name)
+            series = f"{match['session']} {match['what']}" if match else name
             if series in self._unfinished:
                 continue  # they are published, and counted, in their order
-            with self._costing_no_other(path, series, match["session"] if match else ""):
+            with self._costing_no_other(path, series, name[:_ID_CHARS]):
                 self._recover_chunk(path)
             yield
-        for path in self._leftovers():
-            if path.name[:_ID_CHARS] in self._unfinished:
+        for name in self._leftovers():
+            path = self._root.work / name
+            if name[:_ID_CHARS] in self._unfinished:
                 continue  # of a journal that is left for another time
             with self._costing_no_other(path):
                 if _may_matter(path):
@@ -161,15 +163,19 @@ class _Recovering:
                     self._quarantine(path, f"totals that can't be: {error}")
             yield
 
-    def _leftovers(self) -> list[Path]:
-        """Return what is in the work folder, of no session that goes on, and was not left alone."""
+    def _leftovers(self) -> list[str]:
+        """Return what is in the work folder, of no session that goes on, and was not left alone.
+
+        By name: after a day without `ready/` there are a hundred thousand.
+        """
         with disk_step("listing", self._root.work):
-            paths = sorted(self._root.work.iterdir())
-        sessions, left = tuple(self._root.open_sessions), {path for path, _ in self._done.left}
+            names = sorted(os.listdir(self._root.work))  # noqa: PTH208 -- a Path is five times that
+        sessions = tuple(self._root.open_sessions)
+        left = {path.name for path, _ in self._done.left}
         return [
-            path
-            for path in paths
-            if path not in left and not any(session in path.name for session in sessions)
+            name
+            for name in names
+            if name not in left and not any(session in name for session in sessions)
         ]
 
     @contextmanager
@@ -200,18 +206,20 @@ class _Recovering:
         """Publish what there is of a chunk; what is left of it then holds no audio."""
         cut = Cut("crash", recovered=True, now=self._now)
         content = close_leftover(self._root, journal, cut)
+        placed = None
         if content.closing is not None:
             settled = publish_leftover(
                 self._root, journal, self._now, begun_before=True, find=self._published.find
             )
             self._done.published += settled.published
-            self._done.completed += settled.completed
+            self._done.completed += settled.completed.values()
+            placed = settled.placed
             facts, totals = settled.facts, self._totals.get(settled.facts.session.id)
             if totals is not None and not totals.counts(facts):
                 totals = totals.plus(facts, settled.files)
                 remember(self._root, totals)  # before its journal goes
                 self._totals[facts.session.id] = totals
-        self._done.deleted += delete_leftover(self._root, content.opening)
+        self._done.deleted += delete_leftover(self._root, content.opening, placed)
 
     def _close_session(self, totals: Totals) -> None:
         session, start = totals.session, retimed(totals.start, self._now)
@@ -245,8 +253,10 @@ class _Recovering:
         self._done.deleted.append(path)
 
 
-def _order(name: re.Match[str] | None, path: Path) -> tuple[str, int, str]:
-    return (name["session"], int(name["sequence"]), path.name) if name else ("", 0, path.name)
+def _order(name: str) -> str:
+    """Return what sorts a session's journals by their numbers, however long these are."""
+    match = _JOURNAL.fullmatch(name)
+    return f"{match['session']} {match['sequence']:0>18} {name}" if match else name
 
 
 def _is_regular(path: Path) -> bool:

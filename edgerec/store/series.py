@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 from edgerec.audio import Stamp, TimelineFrame, TrackName, TrackReport
 from edgerec.store.chunk import OpenChunk
 from edgerec.store.cutting import StampOf
-from edgerec.store.described import SidecarError
 from edgerec.store.disk import StoreError
-from edgerec.store.journal import JournalError, Opening
+from edgerec.store.journal import Opening
 from edgerec.store.layout import Layout
 from edgerec.store.leftover import (
     Cut,
@@ -176,10 +175,12 @@ class FileSeries:
         self._begun = stamp  # under the same name the next time: there it is found
         try:
             settled = publish_leftover(self._root, journal, stamp, begun_before=begun_before)
-        except (JournalError, SidecarError) as error:
-            raise StoreError("publishing", journal, str(error)) from error
+        except StoreError:
+            raise
+        except Exception as error:  # whatever is under ready/: it keeps no audio from being written
+            raise StoreError("publishing", journal, str(error) or repr(error)) from error
         count(settled)
-        delete_leftover(self._root, settled.opening)
+        delete_leftover(self._root, settled.opening, settled.placed)
         self._unpublished += 1
         self._begun = None
 

@@ -88,6 +88,8 @@ class Recording:
         }
         """The turns of each speaker; empty without `turn_audio`."""
         self._series = (self._chunks, *(files.series for files in self.turns.values()))
+        self.closed = False
+        """Complete: all is published."""
         self._position = TimelineFrame(0)
         self._reports: Mapping[TrackName, TrackReport] = dict.fromkeys(TRACKS, TrackReport())
         self._told_to_wait = False
@@ -196,7 +198,7 @@ class Recording:
         """Publish finished chunks, a few, unless they have to wait for the wall clock."""
         if not self._remembered:
             self._remember()
-        if self._utc_known() or self._totals.ended is not None:
+        if self._utc_known() or self.ended:
             for series in self._series:
                 for _ in range(PUBLISHED_AT_ONCE):
                     series.publish_next(self._position, self._count)
@@ -211,9 +213,14 @@ class Recording:
             self.publish_due()
         self.close()
 
+    @property
+    def ended(self) -> bool:
+        """All of its files are whole, and only to be published."""
+        return self._totals.ended is not None
+
     def end(self, reason: EndReason) -> None:
         """End the session here: all of its files are whole, and only to be published."""
-        if self._totals.ended is not None:
+        if self.ended:
             return
         self.rotate(reason)
         for turns in self.turns.values():
@@ -233,6 +240,14 @@ class Recording:
         self._on_published(
             close_session(self._root, totals, ended.frames, ended.stamp, ended.reason)
         )
+        self.closed = True
+        self._root.leave_session(self._session)
+
+    def leave(self) -> None:
+        """Leave to recovery what is to be published of a session that has ended."""
+        if not self._remembered:
+            with suppress(StoreError):  # costs what its record says of its end
+                self._remember()
         self._root.leave_session(self._session)
 
     def _open_chunk(self) -> OpenChunk:

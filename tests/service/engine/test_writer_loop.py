@@ -144,6 +144,7 @@ class CountingRecording:
     """Counts how often it is made durable."""
 
     position = missing_frames = unpublished = 0
+    ended = False
     session = Session("5e550000", 1, None, "k1")
     syncs = 0
 

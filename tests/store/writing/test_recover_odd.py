@@ -336,3 +336,28 @@ def test_recordings_stay_private_in_quarantine(root):
     recover(root, NOW)
     for path in root.quarantine.iterdir():
         assert stat.S_IMODE(path.stat().st_mode) & 0o027 == 0
+
+
+def test_a_file_that_its_journal_has_forgotten_is_kept(root, monkeypatch):
+    monkeypatch.setattr("edgerec.store.writer.Recording.publish_due", lambda session: None)
+    crash(root, [quiet_span(0, 40)], layout=TRACKS_TOO, cutting=Cutting(40, FOREVER))
+    [journal] = root.work.glob("*.journal")
+    lines = read_journal_lines(journal)
+    del lines[-1]["closing"]["files"]["user"]
+    write_journal_lines(journal, lines)
+    done = recover(root, NOW)
+    assert [one.what for one in done.published] == ["chunk", "bot", "session"]
+    assert [path.name for path, _ in done.quarantined] == ["9f3a01c2_000000_user.wav"]
+
+
+def test_audio_in_place_of_which_nothing_was_published_is_kept(root, monkeypatch):
+    """Its compressed form, which the journal speaks of, may have been fetched; who knows."""
+    monkeypatch.setattr("edgerec.store.writer.Recording.publish_due", lambda session: None)
+    crash(root, [quiet_span(0, 40)], layout=replace(TRACKS_TOO, format="flac"),
+          cutting=Cutting(40, FOREVER))  # fmt: skip
+    for path in root.work.glob("*.flac"):
+        path.with_suffix(".wav").write_bytes(b"x" * (HEADER_BYTES + 100))
+        path.unlink()
+    done = recover(root, NOW)
+    assert len(done.quarantined) == 3
+    assert [one.what for one in done.published] == ["session"]
