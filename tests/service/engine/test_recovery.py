@@ -153,3 +153,25 @@ def test_a_full_disk_at_the_start_is_waited_out(root, loop, monkeypatch):
     assert left_in(root.quarantine) == []
     loop.step()
     assert [one.kind for one in loop.published] == ["chunk", "session"]
+
+
+def test_no_two_files_are_told_of_at_a_time(tmp_path, sources):
+    """Whoever is told may rely on it, though two threads publish."""
+    with StorageRoot(tmp_path / "root") as root:
+        crash(root, [quiet_span(0, 40)], synced=1)
+    recorders, told = [], []
+
+    def note(published):
+        wait_for(lambda: recorders)
+        told.append((threading.current_thread().name, recorders[0]._pipeline._telling.locked()))
+
+    recorders.append(
+        Recorder(
+            config(tmp_path / "root", chunk_seconds=1.0),
+            clock=RunningClock(),
+            length_s=5.0,
+            on_published=note,
+        )
+    )
+    wait_for_end(recorders[0])
+    assert set(told) == {("writer", True), ("recovery", True)}

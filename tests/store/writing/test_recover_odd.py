@@ -361,3 +361,13 @@ def test_audio_in_place_of_which_nothing_was_published_is_kept(root, monkeypatch
     done = recover(root, NOW)
     assert len(done.quarantined) == 3
     assert [one.what for one in done.published] == ["session"]
+
+
+def test_audio_longer_than_a_file_of_ours_can_be_is_quarantined_unread(root, monkeypatch):
+    """A sparse terabyte would take a day to be measured."""
+    crash(root, [quiet_span(0, 40)])
+    os.truncate(root.work / "9f3a01c2_000000_chunk.wav", 1 << 40)
+    monkeypatch.setattr("edgerec.store.leftover._measure", lambda *_: pytest.fail("it is read"))
+    done = recover(root, NOW)
+    assert [path.suffix for path, _ in done.quarantined] == [".wav", ".journal"]
+    assert "longer than a WAV file can be" in done.quarantined[0][1]
