@@ -48,7 +48,11 @@ class FinishedChunk:
 
     def publish(self, root: StorageRoot) -> list[Published]:
         """Publish its files, the chunk itself first; its journal stays."""
-        root.make_folders(*partition(self.facts.session.kiosk, self.facts.stamp.utc_ns))
+        folder = root.make_folders(*partition(self.facts.session.kiosk, self.facts.stamp.utc_ns))
+        # Before each file is read to its end: an hour's would be, again and again.
+        disk.check_writable(folder)
+        for what, form in self.files.items():
+            disk.check_free(self.sidecar(what, root).with_suffix(FORMS[form].suffix))
         return [self._publish(what, root) for what in self.files]
 
     def sidecar(self, what: What, root: StorageRoot) -> Path:

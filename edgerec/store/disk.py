@@ -129,6 +129,18 @@ def is_folder(path: Path) -> bool:
     return False
 
 
+def check_writable(folder: Path) -> None:
+    """Make sure that this process may give names in a folder."""
+    if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
+        raise StoreError("publishing into", folder, os.strerror(errno.EACCES), errno.EACCES)
+
+
+def check_free(path: Path) -> None:
+    """Make sure that a name is not taken."""
+    if is_there(path):
+        raise StoreError("publishing", path, os.strerror(errno.EEXIST), errno.EEXIST)
+
+
 def put_aside(path: Path) -> Path:
     """Give what stands in the way another name in its folder, and return that."""
     aside = path.with_name(f"aside-{secrets.token_hex(4)}")

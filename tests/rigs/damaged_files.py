@@ -57,21 +57,25 @@ def damage(value, random, times):
     for _ in range(times):
         places = list(_places(value))
         if not places:
-            return random.choice(ODD_VALUES)
+            return _any_of(ODD_VALUES, random)
         holder, key = random.choice(places)
         how = random.randrange(6)
         if how == 0:
             del holder[key]
         elif how == 1 and isinstance(holder, dict):
-            holder["newer"] = random.choice(ODD_VALUES)
+            holder["newer"] = _any_of(ODD_VALUES, random)
         elif how == 2:
             other_holder, other_key = random.choice(places)
             holder[key] = json.loads(json.dumps(other_holder[other_key]))
         elif isinstance(holder[key], int) and how == 3:
             holder[key] += random.choice((-1, 1, 1000, 2**40))
         else:
-            holder[key] = random.choice(ODD_VALUES)
+            holder[key] = _any_of(ODD_VALUES, random)
     return value
+
+
+def _any_of(values, random):
+    return json.loads(json.dumps(random.choice(values)))  # it will be changed
 
 
 def _places(value):
@@ -102,7 +106,7 @@ def damage_journal(path, random, times):
         place = random.randrange(len(lines)) if lines else 0
         how = random.randrange(6)
         if how == 0:
-            lines.insert(place, random.choice(NEW_LINES))
+            lines.insert(place, _any_of(NEW_LINES, random))
         elif how == 1 and len(lines) > 1:
             lines.append(lines.pop(place))
         elif lines:

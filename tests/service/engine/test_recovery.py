@@ -50,7 +50,7 @@ def test_what_is_left_is_named_once_and_published_when_it_can_be(root, loop, cap
     taken.rmdir()
     loop.step()
     assert (loop.state.left, loop.state.reasons()) == ((), ())
-    assert [one.kind for one in loop.published] == ["session"]  # the chunk's name was all
+    assert [one.kind for one in loop.published] == ["chunk", "session"]
     assert verify(root.path).ok
 
 

@@ -276,7 +276,7 @@ def test_a_disk_that_deletes_nothing_is_told_once_and_tried_again(root, monkeypa
     assert not list(root.ready.rglob("*.wav"))
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(random=st.randoms(use_true_random=False), times=st.integers(1, 6))
 def test_sidecars_that_say_anything_end_no_look_at_what_is_stored(tmp_path_factory, random, times):
     with StorageRoot(tmp_path_factory.mktemp("root")) as root:

@@ -48,7 +48,7 @@ def interrupt_publishing(monkeypatch, nth):
     monkeypatch.setattr("edgerec.store.publish.place", fail)
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(
     random=st.randoms(use_true_random=False),
     layout=st.sampled_from([STEREO, TRACKS_TOO, FLAC]),
@@ -78,7 +78,7 @@ def test_a_journal_that_says_anything_costs_no_audio_and_no_session(
         assert_a_session_can_be_recorded(root)
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(
     random=st.randoms(use_true_random=False),
     nth=st.integers(0, 3),

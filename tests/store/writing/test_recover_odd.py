@@ -263,7 +263,7 @@ def test_a_name_that_is_taken_is_waited_for(root):
     assert "File exists" in done.left[0][1]
     assert len(left_in(root.work)) == 2
     taken.rmdir()
-    assert [path.name for path in recover(root, NOW).completed] == [taken.name]
+    assert [one.what for one in recover(root, NOW).published] == ["chunk", "session"]
     assert verify(root.path).ok
 
 
