@@ -249,6 +249,7 @@ class WriterLoop:
             recording.publish_due()
             while recording.ended and recording.unpublished and len(self._timelines) == 1:
                 recording.publish_due()
+                self._rounds += 1  # there may be a day of them: it is seen to get on
             if recording.ended and not recording.unpublished:
                 recording.close()
         finally:

@@ -17,7 +17,7 @@ from edgerec.store.disk import StoreError
 from edgerec.store.layout import Layout
 from edgerec.store.recover import recover
 from edgerec.store.verify import verify
-from edgerec.store.writer import Recording
+from edgerec.store.writer import PUBLISHED_AT_ONCE, Recording
 from edgerec.sync.ring import History
 from tests.rigs.fakes import S
 from tests.rigs.leftovers import NOW
@@ -191,6 +191,20 @@ def test_a_session_that_can_not_be_published_makes_way_for_the_next(rig, root, m
     rig.stop()
     rig.idle(40)
     assert list(root.work.iterdir()) == []
+
+
+def test_the_rest_of_a_session_is_published_at_once_and_seen_to_get_on(rig, root):
+    shutil.rmtree(root.ready)
+    root.ready.touch()
+    rig.run(60)
+    root.ready.unlink()
+    rig.stop()
+    rig.clock.raw_ns += round(LAST_PUBLISH_RETRY_S) * S
+    rounds = rig.loop._rounds
+    rig.loop.step()
+    assert rig.loop.unwritten == 0
+    assert len(chunks(rig.published)) == 30
+    assert rig.loop._rounds - rounds > 30 / PUBLISHED_AT_ONCE
 
 
 def test_a_session_that_can_not_be_published_to_the_end_is_told_then(rig, root):
