@@ -37,12 +37,12 @@ class RecoveryState:
     quarantined: tuple[str, ...] = ()
     """The latest names in `quarantine/`."""
 
-    def describe(self) -> dict[str, object]:
-        """Return it as JSON values."""
+    def describe(self, quarantined_too: tuple[str, ...] = ()) -> dict[str, object]:
+        """Return it as JSON values, with what the session itself had to quarantine."""
         return {
             "waiting": len(self.left),
             "files": [{"file": name, "why": why} for name, why in self.left[:MAX_TOLD]],
-            "quarantined": list(self.quarantined),
+            "quarantined": [*self.quarantined, *quarantined_too],
         }
 
     def reasons(self) -> tuple[Reason, ...]:

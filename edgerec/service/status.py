@@ -204,7 +204,7 @@ def _storage(facts: Facts, *, recording: bool) -> dict[str, object]:
         "hours_left": hours_left,
         "unpublished": writing.unpublished,
         "unpublishable": writing.unpublishable,
-        "leftovers": facts.recovery.describe(),
+        "leftovers": facts.recovery.describe(writing.quarantined),
         "writer_lag_seconds": round(lag_s, 3),
         "lost_frames": writing.lost_frames,
         "trouble": writing.trouble,

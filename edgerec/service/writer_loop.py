@@ -51,6 +51,8 @@ class WritingState:
     """Every timeline frame before it is in files, or lost."""
     unpublished: int = 0
     """Finished chunks that wait for the wall clock, or to be published."""
+    quarantined: tuple[str, ...] = ()
+    """The latest names in `quarantine/` of what could not be published."""
     unpublishable: str | None = None
     """Why nothing can be published at the moment; None: it can."""
 
@@ -226,6 +228,7 @@ class WriterLoop:
             lost_frames=recording.missing_frames,
             written=recording.position,
             unpublished=recording.unpublished,
+            quarantined=recording.quarantined,
         )
 
     def _open(self, timeline: SessionTimeline) -> Recording:

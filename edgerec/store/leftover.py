@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from edgerec.audio import TRACKS, Stamp, TimelineFrame, TrackName
+from edgerec.audio import Stamp, TimelineFrame, TrackName
 from edgerec.store import disk
 from edgerec.store.chunk import FinishedChunk, finished_chunk
 from edgerec.store.described import DescribedFile, SidecarError, read_sidecar
@@ -28,11 +28,8 @@ from edgerec.store.journal import (
     append_closing,
     read_journal,
 )
-from edgerec.store.layout import CHUNK
 from edgerec.store.ledger import Levels, TrackLedger, gaps_between
 from edgerec.store.naming import (
-    AUDIO_SUFFIXES,
-    JOURNAL_SUFFIX,
     What,
     work_name,
 )
@@ -301,13 +298,3 @@ def delete_leftover(
         with disk_step("deleting", path):
             path.unlink()  # if a power cut brings it back, recovery sees what has become of it
     return deleted
-
-
-def group_of(root: StorageRoot, journal: Path) -> list[Path]:
-    """Return what there is of a journal's chunk in the work folder by its name, itself included."""
-    stem = journal.name.removesuffix(JOURNAL_SUFFIX)
-    # A chunk's tracks lie beside it, and turns are counted by themselves.
-    stems = {stem, *(stem.removesuffix(CHUNK) + track for track in TRACKS)}
-    names = {one + suffix for one in stems for suffix in AUDIO_SUFFIXES}
-    paths = [root.work / name for name in sorted(names)]
-    return [path for path in (*paths, journal) if disk.is_there(path)]

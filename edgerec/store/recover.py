@@ -21,16 +21,10 @@ from pathlib import Path
 from typing import Final
 
 from edgerec.audio import Stamp
+from edgerec.store.beyond_repair import group_of, holds_audio, is_at_fault, set_aside
 from edgerec.store.chunk import retimed
-from edgerec.store.disk import StoreError, disk_step, is_no_room
-from edgerec.store.formats import WAV_SUFFIX
-from edgerec.store.leftover import (
-    Cut,
-    close_leftover,
-    delete_leftover,
-    group_of,
-    publish_leftover,
-)
+from edgerec.store.disk import StoreError, disk_step
+from edgerec.store.leftover import Cut, close_leftover, delete_leftover, publish_leftover
 from edgerec.store.naming import (
     AUDIO_SUFFIXES,
     JOURNAL_SUFFIX,
@@ -49,7 +43,6 @@ from edgerec.store.totals import (
     remember,
     totals_file,
 )
-from edgerec.store.wav import HEADER_BYTES
 
 _SECOND_NS: Final = 1_000_000_000
 _ID_CHARS: Final = 8  # of a session, with which its names in the work folder begin
@@ -190,17 +183,17 @@ class _Recovering:
     def _recover_chunk(self, journal: Path) -> None:
         try:
             self._publish_chunk(journal)
-        except MemoryError:
-            raise
         except Exception as error:
             group = group_of(self._root, journal)
-            if isinstance(error, StoreError) and (is_no_room(error) or error.path not in group):
-                raise  # not this chunk's fault: a later try can do better
-            if not any(map(_holds_audio, group)):
+            if not is_at_fault(error, group):
+                raise
+            if not any(map(holds_audio, group)):
                 self._delete(journal)
                 return
-            for path in group:  # its journal last: without it nobody knows what the rest is
-                self._quarantine(path, str(error) or repr(error))
+            reason = str(error) or repr(error)
+            self._done.quarantined += [
+                (path, reason) for path in set_aside(self._root, group, reason)
+            ]
 
     def _publish_chunk(self, journal: Path) -> None:
         """Publish what there is of a chunk; what is left of it then holds no audio."""
@@ -268,12 +261,4 @@ def _may_matter(path: Path) -> bool:
     """Whether a file that belongs to no journal could hold what somebody wants back."""
     if path.suffix == SIDECAR_SUFFIX and parse_published(path.stem):
         return False  # a draft; publishing makes it anew
-    return path.suffix not in AUDIO_SUFFIXES or _holds_audio(path)
-
-
-def _holds_audio(path: Path) -> bool:
-    if path.suffix not in AUDIO_SUFFIXES:
-        return False
-    with disk_step("reading", path):
-        size_bytes = path.lstat().st_size
-    return size_bytes > (HEADER_BYTES if path.suffix == WAV_SUFFIX else 0)
+    return path.suffix not in AUDIO_SUFFIXES or holds_audio(path)

@@ -6,14 +6,18 @@ leaves of the one in progress is kept, as far as it is durable.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgerec.audio import Stamp, TimelineFrame, TrackName, TrackReport
+from edgerec.store.beyond_repair import group_of, is_at_fault, set_aside
 from edgerec.store.chunk import OpenChunk
 from edgerec.store.cutting import StampOf
 from edgerec.store.disk import StoreError
@@ -29,6 +33,11 @@ from edgerec.store.leftover import (
 from edgerec.store.naming import JOURNAL_SUFFIX, FileKey, Session, work_name
 from edgerec.store.root import StorageRoot
 from edgerec.store.sidecar import EndReason, TurnFacts
+
+log = logging.getLogger(__name__)
+
+MAX_TRIES: Final = 10  # two minutes, as the writer thread waits in between
+MAX_TOLD: Final = 10  # names
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +75,9 @@ class FileSeries:
         self._sequence = 0
         self._unpublished = 0  # the first sequence number that still is
         self._begun: Stamp | None = None  # when its publishing was begun, which has failed since
+        self._tries = 0  # that have failed
+        self.quarantined: tuple[str, ...] = ()
+        """The latest names in `quarantine/` of what could not be published."""
         self.current: OpenChunk | None = None
         """The file in progress."""
         self.held_stop = TimelineFrame(0)
@@ -175,14 +187,26 @@ class FileSeries:
         self._begun = stamp  # under the same name the next time: there it is found
         try:
             settled = publish_leftover(self._root, journal, stamp, begun_before=begun_before)
-        except StoreError:
-            raise
         except Exception as error:  # whatever is under ready/: it keeps no audio from being written
-            raise StoreError("publishing", journal, str(error) or repr(error)) from error
-        count(settled)
-        delete_leftover(self._root, settled.opening, settled.placed)
+            reason = str(error) or repr(error)
+            self._tries += 1
+            group = group_of(self._root, journal)
+            if self._tries < MAX_TRIES or not is_at_fault(error, (journal, *group)):
+                if isinstance(error, StoreError):
+                    raise
+                raise StoreError("publishing", journal, reason) from error
+            self._set_aside(group, reason)
+        else:
+            count(settled)
+            delete_leftover(self._root, settled.opening, settled.placed)
         self._unpublished += 1
-        self._begun = None
+        self._begun, self._tries = None, 0
+
+    def _set_aside(self, group: Sequence[Path], reason: str) -> None:
+        """Put what is itself in the way in quarantine: the session's record counts it as lost."""
+        for path in set_aside(self._root, group, reason):
+            log.error("beyond repair, kept in quarantine file=%s why=%r", path.name, reason)
+            self.quarantined = (*self.quarantined, path.name)[-MAX_TOLD:]
 
     def _hold(self, start: TimelineFrame, frames: int) -> None:
         """Count a finished file."""

@@ -115,6 +115,11 @@ class Recording:
         return (self._position if chunk is None else chunk.start) - self._chunks.held_frames
 
     @property
+    def quarantined(self) -> tuple[str, ...]:
+        """The latest names in `quarantine/` of what could not be published."""
+        return tuple(name for series in self._series for name in series.quarantined)
+
+    @property
     def unpublished(self) -> int:
         """How many finished chunks and turns are not published yet."""
         return sum(series.waiting for series in self._series)

@@ -145,6 +145,7 @@ class CountingRecording:
 
     position = missing_frames = unpublished = 0
     ended = False
+    quarantined = ()
     session = Session("5e550000", 1, None, "k1")
     syncs = 0
 

@@ -1,6 +1,7 @@
 """Publishing that fails costs no audio: what is whole waits in the work folder, and is said."""
 
 import errno
+import json
 import os
 import shutil
 from pathlib import Path
@@ -11,11 +12,12 @@ import pytest
 from edgerec.service.retrying import FIRST_RETRY_S
 from edgerec.service.timeline import SessionTimeline
 from edgerec.service.writer_loop import LAST_PUBLISH_RETRY_S
-from edgerec.store import disk
+from edgerec.store import chunk, disk
 from edgerec.store.cutting import Cutting
 from edgerec.store.disk import StoreError
 from edgerec.store.layout import Layout
 from edgerec.store.recover import recover
+from edgerec.store.series import MAX_TRIES
 from edgerec.store.verify import verify
 from edgerec.store.writer import PUBLISHED_AT_ONCE, Recording
 from edgerec.sync.ring import History
@@ -165,6 +167,70 @@ def test_an_error_of_any_kind_is_one_of_publishing(rig, monkeypatch):
     rig.run(10)
     assert "date value out of range" in rig.loop.state.unpublishable
     assert rig.loop.state.written == rig.history.committed
+
+
+def test_a_chunk_with_a_bad_sector_holds_up_the_others_for_minutes_only(
+    rig, root, monkeypatch, caplog
+):
+    bad = []
+
+    def fingerprint_of(audio, real=chunk.fingerprint):
+        if audio.name.endswith("_000001_chunk.wav"):
+            bad.append(audio)
+            raise StoreError("reading", audio, "Input/output error", errno.EIO)
+        return real(audio)
+
+    monkeypatch.setattr(chunk, "fingerprint", fingerprint_of)
+    rig.run(200)
+    assert len(bad) == MAX_TRIES
+    assert rig.loop.state.unpublishable is None
+    names = [name.split("_", 1)[1] for name in rig.loop.state.quarantined]
+    assert names == ["000001_chunk.journal", "000001_chunk.wav"]
+    assert "beyond repair, kept in quarantine" in caplog.text
+    rig.stop()
+    rig.loop.step()
+    assert [one.sequence for one in chunks(rig.published)] == [0, *range(2, 100)]
+    (record,) = root.ready.rglob("*_session.json")
+    assert json.loads(record.read_text())["losses"] == {"disk": 2 * RATE}
+    assert list(root.work.iterdir()) == []
+
+
+def test_a_chunk_of_which_a_part_can_not_be_moved_yet_is_set_aside_later_and_never_counted(
+    rig, root, monkeypatch
+):
+    def fingerprint_of(audio):
+        raise StoreError("reading", audio, "Input/output error", errno.EIO)
+
+    def rename(source, target, real=disk._rename_noreplace):
+        if source.suffix == ".wav":
+            refused(source)
+        real(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(chunk, "fingerprint", fingerprint_of)
+        with monkeypatch.context() as inner:
+            inner.setattr(disk, "_rename_noreplace", rename)
+            rig.run(200)
+            assert "Permission denied" in rig.loop.state.unpublishable
+            assert len(list(root.quarantine.glob("*.journal"))) == 1
+        rig.run(40)
+        assert len(list(root.quarantine.glob("*.wav"))) == 1
+    rig.stop()
+    rig.idle(60)
+    (record,) = root.ready.rglob("*_session.json")
+    assert json.loads(record.read_text())["losses"] == {"disk": 2 * RATE}
+
+
+def test_what_is_not_a_chunk_s_own_fault_never_quarantines_it(rig, root, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    rig.run(900)
+    assert rig.loop.state.quarantined == ()
+    assert rig.loop.state.unpublished == 450
+    monkeypatch.undo()
+    rig.idle(30)
+    rig.stop()
+    rig.loop.step()
+    assert len(chunks(rig.published)) == 450
 
 
 def test_a_session_that_can_not_be_published_makes_way_for_the_next(rig, root, monkeypatch):

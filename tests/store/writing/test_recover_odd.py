@@ -369,5 +369,5 @@ def test_audio_longer_than_a_file_of_ours_can_be_is_quarantined_unread(root, mon
     os.truncate(root.work / "9f3a01c2_000000_chunk.wav", 1 << 40)
     monkeypatch.setattr("edgerec.store.leftover._measure", lambda *_: pytest.fail("it is read"))
     done = recover(root, NOW)
-    assert [path.suffix for path, _ in done.quarantined] == [".wav", ".journal"]
+    assert [path.suffix for path, _ in done.quarantined] == [".journal", ".wav"]
     assert "longer than a WAV file can be" in done.quarantined[0][1]
