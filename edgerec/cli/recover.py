@@ -19,8 +19,8 @@ from edgerec.store.root import StorageRoot
 
 HELP = (
     "Repair and publish what a crash left in the work folder of storage.root, or move it to "
-    "quarantine; `edgerec run` does so before it records. Exit status 1 if another process holds "
-    "the folder or the disk fails: then nothing is lost, and it can be done again."
+    "quarantine; `edgerec run` does so while it records. Exit status 1 if another process holds "
+    "the folder or something is left: then nothing is lost, and it can be done again."
 )
 
 
@@ -44,7 +44,9 @@ def run(args: argparse.Namespace) -> int:
         print_json(_as_json(path, recovery))
     else:
         _print_text(path, recovery)
-    return Exit.DONE
+    for left, reason in recovery.left:
+        note(f"left as it is, {left.relative_to(path)!s}: {reason}")
+    return Exit.FAILED if recovery.left else Exit.DONE
 
 
 def _print_text(path: Path, recovery: Recovery) -> None:
@@ -60,7 +62,7 @@ def _print_text(path: Path, recovery: Recovery) -> None:
         say(f"beyond repair, kept as {quarantined.relative_to(path)}: {reason}")
     if recovery.published:
         print_published(recovery.published, path)
-    if not (recovery.published or recovery.completed or recovery.quarantined):
+    if not (recovery.published or recovery.completed or recovery.quarantined or recovery.left):
         say(f"{path}: nothing to recover")
 
 
@@ -75,6 +77,7 @@ def _as_json(path: Path, recovery: Recovery) -> dict[str, object]:
             for quarantined, reason in recovery.quarantined
         ],
         "deleted": [str(deleted) for deleted in recovery.deleted],
+        "left": [{"path": str(left), "reason": reason} for left, reason in recovery.left],
     }
 
 

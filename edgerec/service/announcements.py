@@ -1,7 +1,8 @@
 """What happens in the service, for whoever wants to know: events, and the way to their readers.
 
-The recorder and writer threads announce; readers (handlers, hooks, `subscribe`) have a bounded
-queue each. A reader that does not keep up loses events and is told how many; nobody waits for it.
+The recorder, writer and recovery threads announce; readers (handlers, hooks, `subscribe`) have a
+bounded queue each. A reader that does not keep up loses events and is told how many; nobody waits
+for it.
 """
 
 from __future__ import annotations
@@ -38,7 +39,10 @@ class SessionStarted:
 
 @dataclass(frozen=True, slots=True)
 class SessionStopped:
-    """A session is complete: all its files are published, this was the last of it."""
+    """A session is complete: all its files are published, this was the last of it.
+
+    Where they can't be, and another session waits, they are left to recovery and come later.
+    """
 
     session: str
     number: int

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from edgerec.store import disk
+from edgerec.store.bounded_json import JsonError, read_json
 
 log = logging.getLogger(__name__)
 
@@ -40,11 +41,10 @@ class Chirp:
 def read_chirps(path: Path) -> tuple[Chirp, ...]:
     """Return the measurements in a file, the last one last; none where it can't be read."""
     try:
-        return _read(path)
-    except FileNotFoundError:
-        return ()
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        log.warning("earlier chirps can't be read path=%s why=%r", path, str(error))
+        return read_json(path, _parse, max_bytes=MAX_BYTES)
+    except JsonError as error:
+        if not error.missing:
+            log.warning("earlier chirps can't be read path=%s why=%r", path, str(error))
         return ()
 
 
@@ -61,11 +61,8 @@ def add_chirp(path: Path, chirp: Chirp) -> None:
     disk.replace(path, json.dumps(document).encode() + b"\n")
 
 
-def _read(path: Path) -> tuple[Chirp, ...]:
-    if path.stat().st_size > MAX_BYTES:
-        raise ValueError(f"it has more than {MAX_BYTES} bytes")
-    chirps = json.loads(disk.read_regular(path))["chirps"]
-    return tuple(map(_chirp, chirps[-MAX_CHIRPS:]))
+def _parse(fields: Mapping[str, Any]) -> tuple[Chirp, ...]:
+    return tuple(map(_chirp, fields["chirps"][-MAX_CHIRPS:]))
 
 
 def _chirp(fields: Mapping[str, Any]) -> Chirp:

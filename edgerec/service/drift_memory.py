@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from edgerec.store import disk
+from edgerec.store.bounded_json import JsonError, read_json
 from edgerec.store.disk import StoreError
 from edgerec.sync.device_clock import MAX_DRIFT_PPM
 
@@ -65,14 +67,15 @@ class DriftMemory:
 
 def _read(path: Path) -> dict[str, float]:
     try:
-        with path.open("rb") as file:
-            fields = json.loads(file.read(MAX_BYTES))
-        return {str(device): _drift(ppm) for device, ppm in fields.items()}
-    except FileNotFoundError:
+        return read_json(path, _parse, max_bytes=MAX_BYTES)
+    except JsonError as error:
+        if not error.missing:
+            log.warning("remembered drift can't be read path=%s why=%r", path, str(error))
         return {}
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        log.warning("remembered drift can't be read path=%s why=%r", path, str(error))
-        return {}
+
+
+def _parse(fields: Mapping[str, object]) -> dict[str, float]:
+    return {device: _drift(ppm) for device, ppm in fields.items()}
 
 
 def _drift(value: object) -> float:

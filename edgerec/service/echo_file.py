@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from edgerec.service.echo_days import Day, Sample, Spread
 from edgerec.store import disk
+from edgerec.store.bounded_json import read_json
 
 FORMAT: Final = "edgerec-echo/1"
 MAX_SAMPLES: Final = 288  # of a day, one each five minutes
@@ -41,14 +42,13 @@ def read_echo(path: Path) -> Remembered:
 
     Raises
     ------
-    FileNotFoundError
-        There is none.
-    OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError
-        It can't be read, or is another's.
+    JsonError
+        There is none, or it can't be read, or is another's.
     """
-    if path.stat().st_size > MAX_BYTES:
-        raise ValueError(f"it has more than {MAX_BYTES} bytes")
-    fields = json.loads(disk.read_regular(path))
+    return read_json(path, _parse, max_bytes=MAX_BYTES)
+
+
+def _parse(fields: Mapping[str, Any]) -> Remembered:
     if fields["format"] != FORMAT:
         raise ValueError(f"its format is not {FORMAT}")
     return Remembered(

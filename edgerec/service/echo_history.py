@@ -31,6 +31,7 @@ from edgerec.service.echo_file import (
 )
 from edgerec.service.health import Reason
 from edgerec.service.timeline import SessionTimeline
+from edgerec.store.bounded_json import JsonError
 from edgerec.store.disk import StoreError
 
 log = logging.getLogger(__name__)
@@ -253,9 +254,9 @@ def _read(path: Path) -> tuple[Remembered, str | None]:
     """Return what a file remembers, and why it can't be read; None: it can, or is not there."""
     try:
         return read_echo(path), None
-    except FileNotFoundError:
-        return Remembered(), None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except JsonError as error:
+        if error.missing:
+            return Remembered(), None
         log.warning("echo history is started again path=%s why=%r", path, str(error))
         return Remembered(), f"the history of the echo was started again: {path}: {error}"
 

@@ -16,7 +16,6 @@ from edgerec.clock import Clock
 from edgerec.config import Config, TrackConfig
 from edgerec.service.backlog import USUAL_LAG_S
 from edgerec.service.capture_loop import PACE_MS, TURNS_PACE_MS
-from edgerec.service.recovery import recover_and_tell
 from edgerec.service.timeline import SessionTimeline, stamp_now
 from edgerec.service.turn_parts import gate_patience_s, turn_history_s
 from edgerec.service.writer_loop import LAST_RETRY_S
@@ -208,17 +207,16 @@ def open_recording(
     timeline: SessionTimeline,
     on_published: Callable[[Published], None],
     *,
-    clock: Clock,
     utc_wait_s: float,
+    publishes: bool,
 ) -> Recording:
-    """Recover what a crash has left, and open the files of a session under the next number.
+    """Open the files of a session under the next number.
 
-    Raises
-    ------
-    StoreError
-        The disk fails; do it again.
+    Parameters
+    ----------
+    publishes
+        As soon as a chunk ends; see `Recording`.
     """
-    recover_and_tell(root, stamp_now(clock), on_published)
     session = root.open_session(config.kiosk)
     return Recording(
         root,
@@ -229,6 +227,7 @@ def open_recording(
         on_published,
         utc_wait_s=utc_wait_s,
         turn_audio=config.recording.enable_turn_audio,
+        publishes=publishes,
     )
 
 

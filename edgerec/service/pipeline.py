@@ -25,7 +25,9 @@ from edgerec.service.drift_memory import FILE as DRIFT_FILE
 from edgerec.service.drift_memory import DriftMemory
 from edgerec.service.echo_history import EchoHistory, observe
 from edgerec.service.hooks import Hooks
+from edgerec.service.housekeeping import Housekeeping
 from edgerec.service.monitor import Monitor
+from edgerec.service.recovery import RecoveryLoop
 from edgerec.service.sessions import Sessions
 from edgerec.service.signal_quality import SignalQuality
 from edgerec.service.sources import Sources
@@ -52,7 +54,8 @@ class Pipeline:
     length_s
         The first session ends by itself after this long, and the threads with it.
     on_published
-        Called in the writer thread with every file, before anybody else is told of it.
+        Called with every file, before anybody else is told of it; in the writer thread or that of
+        recovery, but never in both at a time.
     on_change
         Called whenever something has changed that may be waited for, in the thread that changed it.
     """
@@ -77,6 +80,7 @@ class Pipeline:
         self._clock = clock
         self._announcer = announcer
         self._make_thread = threads.make
+        self._telling = threading.Lock()  # two threads publish, and each file is told of at once
         self._on_published = on_published
         self._on_change = on_change
         self._build_capture(length_s)
@@ -120,6 +124,15 @@ class Pipeline:
         self.cleanup = parts.build_cleanup(self.config, self._root, self._clock)
         self._spare_memory = SpareMemory()
         self.echo = EchoHistory(self._root.state, self._clock)
+        self.house = Housekeeping(
+            {
+                "remembering drift": self._drift.save_now_and_then,
+                "remembering echo": self._observe_echo,
+                "retention": self.cleanup.step,
+                "giving memory back": self._spare_memory.step,
+            }
+        )
+        self.recovery = RecoveryLoop(self._root, self._clock, self._note_published)
         self.writer = WriterLoop(
             self._clock,
             open_recording=lambda timeline: parts.open_recording(
@@ -127,17 +140,19 @@ class Pipeline:
                 self._root,
                 timeline,
                 self._note_published,
-                clock=self._clock,
                 utc_wait_s=self.config.storage.utc_wait_s,
+                publishes=False,
             ),
             sync_s=self.config.storage.sync_seconds,
-            housekeeping=self._keep_house,
+            housekeeping=self.house.step,
             announce=self._tell,
+            on_left=self.recovery.wake,
         )
         self.hooks = Hooks(self.config.hooks, self._clock, make_thread=self._make_thread)
         self._threads = [
             self._make_thread(target=self._run_capture, name="recorder"),
             self._make_thread(target=self._run_writer, name="writer"),
+            self._make_thread(target=self.recovery.run, name="recovery"),
         ]
         if self.turns is not None:
             self._threads.append(self._make_thread(target=self.turns.run, name="turns"))
@@ -178,8 +193,9 @@ class Pipeline:
         self.monitor.close()
         self.taps.close()
         self.hooks.close()
-        self._drift.save()
-        self.echo.save()
+        now_ns = self._clock.now_ns()
+        self.house.finish("remembering drift", self._drift.save, now_ns)
+        self.house.finish("remembering echo", self.echo.save, now_ns)
 
     def apply(self, config: Config, changes: Changes) -> None:
         """Go on with another configuration; a track that does not change loses nothing.
@@ -247,22 +263,21 @@ class Pipeline:
         try:
             self.writer.run()
         finally:
+            self.recovery.close()
             self.wishes.close()  # before the loop that they wake is closed
             self.ended.set()
             self._on_change()
 
-    def _keep_house(self, now_ns: int) -> None:
-        self._drift.save_now_and_then(now_ns)
+    def _observe_echo(self, now_ns: int) -> None:
         self.echo.step(
             now_ns, lambda: observe(self.config, self.sessions.timeline, self.sources.states())
         )
-        self.cleanup.step(now_ns)
-        self._spare_memory.step(now_ns)
 
     def _note_published(self, published: Published) -> None:
-        self._on_published(published)  # first: who is told of it may want to have it opened here
-        self._announcer.announce(FilePublished(published))
-        self.hooks.published(published)
+        with self._telling:
+            self._on_published(published)  # first: who is told may want to have it opened here
+            self._announcer.announce(FilePublished(published))
+            self.hooks.published(published)
 
     def _tell(self, event: Event) -> None:
         self._announcer.announce(event)

@@ -46,7 +46,7 @@ class Recorder:
     length_s
         The first session ends by itself after this long, and the recorder with it.
     on_published
-        Called in the writer thread with every file as soon as it is published.
+        Called with every file as soon as it is published, in the thread that does that.
     announcer
         Given by who wants to hear everything from the very beginning on.
 
@@ -201,6 +201,8 @@ class Recorder:
                 more=tuple(one for reasons in self._included for one in reasons()),
                 retention_trouble=built.cleanup.trouble,
                 turns_trouble=built.turns.trouble if built.turns is not None else None,
+                recovery=built.recovery.state,
+                chores=built.house.reasons(),
             )
         )
 

@@ -20,9 +20,10 @@ from edgerec.clock import SystemClock
 from edgerec.config import Config, TrackConfig
 from edgerec.service import parts
 from edgerec.service.history_writing import write_committed
+from edgerec.service.recovery import recover_and_tell
 from edgerec.service.session_turns import SessionTurns
 from edgerec.service.spare_memory import SpareMemory
-from edgerec.service.timeline import ReplayStamps, SessionTimeline
+from edgerec.service.timeline import ReplayStamps, SessionTimeline, stamp_now
 from edgerec.service.turn_parts import build_session_turns
 from edgerec.service.turn_writing import write_turns
 from edgerec.store.described import DescribedSession, read_sidecar
@@ -260,13 +261,14 @@ class _ReplayedSession:
         stamps = ReplayStamps(epoch_ns, rate, header, first_ns, fallback_utc_ns=clock.read().utc_ns)
         self._synchronizer.begin(epoch_ns, rate, history)
         self._timeline = SessionTimeline(rate, history, stamps, self._synchronizer.report())
+        recover_and_tell(self._root, stamp_now(clock), self._note)
         self._recording = parts.open_recording(
             self._config,
             self._root,
             self._timeline,
             self._note,
-            clock=clock,
             utc_wait_s=0,  # a trace's clock will not be known any better
+            publishes=True,
         )
         if self._config.finds_turns:
             self._turns = turns = build_session_turns(self._config, self._timeline)

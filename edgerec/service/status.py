@@ -6,7 +6,7 @@ replace as a whole; nobody is waited for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Final
@@ -20,8 +20,10 @@ from edgerec.service.echo_history import EchoKnown
 from edgerec.service.health import Health, Reason, Writing, judge
 from edgerec.service.hook_jobs import HookCounts
 from edgerec.service.monitor import Heard
+from edgerec.service.recovery import RecoveryState
 from edgerec.service.timeline import SessionTimeline
 from edgerec.service.usage import Usage
+from edgerec.service.writer_loop import WritingState
 from edgerec.store.cleanup import Space
 from edgerec.store.publish import Published
 
@@ -73,6 +75,10 @@ class Facts:
     """What is wrong around the recorder: its configuration file, hooks, metrics."""
     turns_trouble: str | None = None
     """Why turns are no longer found."""
+    recovery: RecoveryState = field(default_factory=RecoveryState)
+    """What has become of what crashes have left."""
+    chores: tuple[Reason, ...] = ()
+    """Those that fail."""
     retention_trouble: str | None = None
     """What retention has to leave alone, and why."""
 
@@ -83,7 +89,14 @@ def health_of(facts: Facts) -> Health:
         facts.sources,
         facts.writing,
         facts.space,
-        (*facts.heard.warnings, *facts.echo.reasons, *facts.more),
+        (
+            *_unpublishable(facts.writing.state),
+            *facts.recovery.reasons(),
+            *facts.chores,
+            *facts.heard.warnings,
+            *facts.echo.reasons,
+            *facts.more,
+        ),
         facts.clock.raw_ns,
         turns_trouble=facts.turns_trouble,
         retention_trouble=facts.retention_trouble,
@@ -123,6 +136,17 @@ def describe(facts: Facts) -> dict[str, object]:
         "hooks": asdict(facts.hooks),
         "taps": {"open": facts.taps, "lost_blocks": facts.taps_lost_blocks},
     }
+
+
+def _unpublishable(writing: WritingState) -> Iterator[Reason]:
+    if writing.unpublishable is not None:
+        yield Reason(
+            "publish",
+            None,
+            f"nothing can be published: {writing.unpublishable}",
+            "recording goes on, files wait in .work; `ready` and all in it must belong to the "
+            "service's user, on the same file system",
+        )
 
 
 def _reason(reason: Reason) -> dict[str, object]:
@@ -184,6 +208,8 @@ def _storage(facts: Facts, *, recording: bool) -> dict[str, object]:
         "unacknowledged_bytes": space.unacknowledged_bytes if space else None,
         "hours_left": hours_left,
         "unpublished": state.unpublished,
+        "unpublishable": state.unpublishable,
+        "leftovers": facts.recovery.describe(state.quarantined),
         "writer_lag_seconds": round(backlog.lag_s, 3),
         "captured_age_seconds": _captured_age_s(facts) if recording else None,
         "durable_age_seconds": _age_s(backlog.waits_since_ns, facts),

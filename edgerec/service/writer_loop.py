@@ -3,6 +3,9 @@
 A disk that fails does not end the recording. What can't be written stays in the ring, as long as
 that holds it, and is written when the disk works again; what the ring no longer holds is declared
 lost. Nothing here grows meanwhile.
+
+Publishing fails by itself: what is whole waits in the work folder, which alone decides whether
+audio is lost. A session that ends meanwhile is left to recovery as soon as another one begins.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from edgerec.service.announcements import Event, SessionStarted, SessionStopped,
 from edgerec.service.backlog import Backlog, Progress, backlog_of
 from edgerec.service.gap_watch import GapWatch
 from edgerec.service.history_writing import write_committed
+from edgerec.service.retrying import Retrying
 from edgerec.service.timeline import SessionTimeline
 from edgerec.service.turn_writing import write_turns
 from edgerec.store.disk import StoreError
@@ -30,8 +34,8 @@ log = logging.getLogger(__name__)
 _SECOND_NS: Final = 1_000_000_000
 WRITE_S: Final = 0.25  # of audio that is worth a step: what is not written yet dies with a process
 IDLE_S: Final = 1.5  # between two steps, when nothing is committed
-FIRST_RETRY_S: Final = 0.5
 LAST_RETRY_S: Final = 5.0  # a sixth of the ring: what comes back late is still in it
+LAST_PUBLISH_RETRY_S: Final = 30.0  # nothing is lost by waiting; each try is an error in a log
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,11 @@ class WritingState:
     progress: Progress = field(default_factory=Progress)
     """How far the session that is being written has come."""
     unpublished: int = 0
-    """Finished chunks that wait for the wall clock, or for the disk."""
+    """Finished chunks that wait for the wall clock, or to be published."""
+    quarantined: tuple[str, ...] = ()
+    """The latest names in `quarantine/` of what could not be published."""
+    unpublishable: str | None = None
+    """Why nothing can be published at the moment; None: it can."""
 
 
 class WriterLoop:
@@ -63,6 +71,8 @@ class WriterLoop:
         Called with the time before every step, for what else waits for the disk.
     announce
         Told of each session's begin and end, of its gaps, and of a disk that fails.
+    on_left
+        Called when a session is left to recovery: it has ended, and can't be published.
     """
 
     def __init__(
@@ -73,6 +83,7 @@ class WriterLoop:
         sync_s: float,
         housekeeping: Callable[[int], None] = lambda now_ns: None,
         announce: Callable[[Event], None] = lambda event: None,
+        on_left: Callable[[], None] = lambda: None,
     ) -> None:
         self._clock = clock
         self._open_recording = open_recording
@@ -80,14 +91,14 @@ class WriterLoop:
         self._change: Callable[[Recording, SessionTimeline], None] | None = None
         self._housekeeping = housekeeping
         self._announce = announce
+        self._on_left = on_left
         self._timelines: deque[SessionTimeline] = deque()  # the first is being written
         self._recording: Recording | None = None
         self._gaps: GapWatch | None = None  # of that recording
         self._synced_ns = 0
         self._stepped_ns = 0  # the last time
-        self._failure: StoreError | None = None
-        self._retry_s = FIRST_RETRY_S
-        self._retry_ns = 0
+        self._writing = Retrying(LAST_RETRY_S)
+        self._publishing = Retrying(LAST_PUBLISH_RETRY_S)
         self._state = WritingState()
         self._rounds = 0
         self._awake = threading.Event()
@@ -157,32 +168,41 @@ class WriterLoop:
             self._awake.clear()
             self.step()
         for _ in range(2 + len(self._timelines)):  # a failure that is over by now costs nothing
-            self._retry_ns = 0
+            self._writing.hurry()
+            self._publishing.hurry()
             self.step()
-        if self._failure is not None:
-            raise self._failure
+        failure = self._writing.failure or self._publishing.failure
+        if failure is not None:
+            raise failure
 
     def step(self) -> None:
         """Write what is committed; publish what is complete. Try again what has failed."""
         self._rounds += 1
         now_ns = self._clock.now_ns()
         self._housekeeping(now_ns)  # first, and in trouble too: it may be what makes room
-        if now_ns < self._retry_ns:
-            return
-        try:
-            self._advance(now_ns)
-        except StoreError as error:
-            self._note_failure(error, now_ns)
-        else:
-            self._note_success(now_ns)
+        if self._writing.is_due(now_ns):
+            try:
+                self._advance(now_ns)
+            except StoreError as error:
+                self._note_failure(error, now_ns)
+            else:
+                self._note_success(now_ns)
+        if self._publishing.is_due(now_ns):
+            try:
+                self._publish()
+            except StoreError as error:
+                self._note_unpublishable(error, now_ns)
+            else:
+                self._note_publishable()
+        self._leave_ended()
 
     def _advance(self, now_ns: int) -> None:
-        if not self._timelines:
+        if not self._timelines or (self._recording is not None and self._recording.ended):
             return
         timeline = self._timelines[0]
         if self._recording is None:
             self._recording = self._open(timeline)
-        elif self._failure is not None:
+        elif self._writing.failure is not None:
             self._recording.resume()
         recording = self._recording
         last = self._closing  # before the stop, or both: then there will be none
@@ -197,11 +217,9 @@ class WriterLoop:
                 self._change = None
         self._note_progress(recording, timeline)
         if stop is not None:
-            self._finish(recording, timeline)
-            self._note_progress(recording, None)
+            recording.end(timeline.end_reason)
+            self._note_progress(recording, timeline)
             return
-        recording.publish_due()
-        self._note_progress(recording, timeline)
         to_the_next_ns = now_ns - self._stepped_ns  # as long as from the last one to this
         self._stepped_ns = now_ns
         if now_ns + to_the_next_ns / 2 - self._synced_ns >= self._sync_ns:
@@ -213,7 +231,12 @@ class WriterLoop:
         progress = Progress(
             timeline, recording.resumes_at, recording.durable, recording.missing_frames
         )
-        self._state = replace(self._state, progress=progress, unpublished=recording.unpublished)
+        self._state = replace(
+            self._state,
+            progress=progress,
+            unpublished=recording.unpublished,
+            quarantined=recording.quarantined,
+        )
 
     def _open(self, timeline: SessionTimeline) -> Recording:
         recording = self._open_recording(timeline)
@@ -227,12 +250,36 @@ class WriterLoop:
         )
         return recording
 
-    def _finish(self, recording: Recording, timeline: SessionTimeline) -> None:
-        recording.finish(timeline.end_reason)
+    def _publish(self) -> None:
+        """Publish what is complete; of a session that has ended all, unless another one waits."""
+        recording = self._recording
+        if recording is None:
+            return
+        try:
+            recording.publish_due()
+            while recording.ended and recording.unpublished and len(self._timelines) == 1:
+                recording.publish_due()
+                self._rounds += 1  # there may be a day of them: it is seen to get on
+            if recording.ended and not recording.unpublished:
+                recording.close()
+        finally:
+            self._note_progress(recording, self._timelines[0])
+
+    def _leave_ended(self) -> None:
+        """Go on to the next session when this one is complete, or can't be while that waits."""
+        recording = self._recording
+        if recording is None or not recording.ended:
+            return
+        if not recording.closed:
+            if len(self._timelines) == 1:
+                return
+            recording.leave()
+            self._on_left()
         if self._gaps is not None:
             self._gaps.finish(recording.position)
         self._recording = self._gaps = None
-        self._timelines.popleft()
+        timeline = self._timelines.popleft()
+        self._note_progress(recording, None)
         session = recording.session
         self._announce(
             SessionStopped(session.id, session.number, recording.position, timeline.end_reason)
@@ -245,23 +292,18 @@ class WriterLoop:
             self._gaps.watch(span)
 
     def _note_failure(self, error: StoreError, now_ns: int) -> None:
-        if self._failure is None:
+        if self._writing.failed(error, now_ns):
             log.error("the disk fails, recording goes on in memory why=%r", str(error))
-            self._retry_s = FIRST_RETRY_S
             self._state = replace(self._state, trouble=str(error), since_ns=now_ns)
             self._announce(StateChanged("disk", "failing", str(error)))
-        self._failure = error
         if self._recording is not None:
             self._note_progress(self._recording, self._timelines[0])
-        self._retry_ns = now_ns + round(self._retry_s * _SECOND_NS)
-        self._retry_s = min(self._retry_s * 2, LAST_RETRY_S)
 
     def _note_success(self, now_ns: int) -> None:
-        if self._failure is None:
+        since_ns = self._writing.since_ns
+        if not self._writing.worked():
             return
-        self._failure = None
-        self._retry_ns = 0
-        seconds = (now_ns - self._state.since_ns) / _SECOND_NS
+        seconds = (now_ns - since_ns) / _SECOND_NS
         log.warning(
             "the disk works again after_s=%.1f lost_frames=%d",
             seconds,
@@ -269,3 +311,17 @@ class WriterLoop:
         )
         self._state = replace(self._state, trouble=None, since_ns=now_ns)
         self._announce(StateChanged("disk", "ok", ""))
+
+    def _note_unpublishable(self, error: StoreError, now_ns: int) -> None:
+        self._publishing.failed(error, now_ns)
+        if self._writing.failure is not None:
+            return  # of which that is a part
+        if self._state.unpublishable is None:
+            log.error("nothing can be published, files wait in .work why=%r", str(error))
+        self._state = replace(self._state, unpublishable=str(error))
+
+    def _note_publishable(self) -> None:
+        self._publishing.worked()
+        if self._state.unpublishable is not None:
+            log.warning("files can be published again")
+            self._state = replace(self._state, unpublishable=None)

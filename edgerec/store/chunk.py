@@ -16,8 +16,8 @@ from edgerec.store.compressed import CompressedWriter, tag_date
 from edgerec.store.formats import FORMS, WAV_SUFFIX, Format
 from edgerec.store.journal import Closing, Journal, JournalContent, Opening
 from edgerec.store.ledger import Levels, TrackLedger, gaps_between
-from edgerec.store.naming import What, partition, published_stem, work_name
-from edgerec.store.publish import Published, fingerprint, publish
+from edgerec.store.naming import What, partition, work_name
+from edgerec.store.publish import Published, fingerprint, publish, sidecar_path
 from edgerec.store.root import StorageRoot
 from edgerec.store.sidecar import (
     ChunkFacts,
@@ -48,23 +48,31 @@ class FinishedChunk:
 
     def publish(self, root: StorageRoot) -> list[Published]:
         """Publish its files, the chunk itself first; its journal stays."""
-        folder = disk.make_folders(
-            root.ready, *partition(self.facts.session.kiosk, self.facts.stamp.utc_ns)
-        )
-        return [self._publish(what, root, folder) for what in self.files]
+        folder = root.make_folders(*partition(self.facts.session.kiosk, self.facts.stamp.utc_ns))
+        # Before each file is read to its end: an hour's would be, again and again.
+        disk.check_writable(folder)
+        for what, form in self.files.items():
+            disk.check_free(self.sidecar(what, root).with_suffix(FORMS[form].suffix))
+        return [self._publish(what, root) for what in self.files]
 
-    def _publish(self, what: What, root: StorageRoot, folder: Path) -> Published:
+    def sidecar(self, what: What, root: StorageRoot) -> Path:
+        """Return where the sidecar of one of its files goes."""
+        facts = self.facts
+        return sidecar_path(
+            root.ready, facts.session.kiosk, facts.stamp.utc_ns, self.opening.key(what)
+        )
+
+    def _publish(self, what: What, root: StorageRoot) -> Published:
         facts = self.facts
         key = self.opening.key(what)
         form = FORMS[self.files[what]]
         audio = root.work / work_name(key, form.suffix)
         self._tag(what, audio)
-        stem = published_stem(facts.stamp.utc_ns, key)
-        final = folder / (stem + form.suffix)
+        final = self.sidecar(what, root).with_suffix(form.suffix)
         sidecar = describe_file(facts, what, FileFacts(final.name, form, *fingerprint(audio)))
         return Published(
             path=final,
-            sidecar=publish(audio, encode(sidecar), root.work, folder, stem),
+            sidecar=publish(audio, encode(sidecar), root.work, final.parent, final.stem),
             session=facts.session.id,
             kind=kind_of(what),
             what=what,

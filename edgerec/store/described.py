@@ -6,20 +6,21 @@ before it was looked at.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from edgerec.audio import GapReason, TrackName
-from edgerec.store.disk import read_regular
+from edgerec.store.bounded_json import JsonError, read_object
 from edgerec.store.formats import FORMS
 from edgerec.store.naming import SIDECAR_SUFFIX, TURN_OF, FileKey, What, parse_published
 from edgerec.store.sidecar import SCHEMA, Kind, TurnFacts, kind_of
 
 _TOO_LARGE: Final = 1 << 48  # 20 years of frames at 384 kHz, 280 TB: arithmetic stays exact
 _SUFFIXES: Final = {form.container: form.suffix for form in FORMS.values()}
+MAX_BYTES: Final = 4 << 20
+"""Of a sidecar: with as many gaps of both tracks as one may list it has 1 MB."""
 REASONS: Final = frozenset(reason.label for reason in GapReason if reason)
 
 Totals = Mapping[TrackName, Mapping[str, int]]
@@ -180,14 +181,10 @@ def _described_turn(fields: Mapping[str, Any]) -> TurnFacts:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        fields = json.loads(read_regular(path))
-    except OSError as error:
-        raise SidecarError([f"can't be read: {error.strerror}"]) from error
-    except (ValueError, RecursionError) as error:
-        raise SidecarError([f"is not JSON: {error}"]) from error
-    if not isinstance(fields, dict):
-        raise SidecarError(["is not a JSON object"])
-    return fields
+        return read_object(path, max_bytes=MAX_BYTES)
+    except JsonError as error:
+        what = "is not JSON" if error.errno is None else "can't be read"
+        raise SidecarError([f"{what}: {error}"]) from error
 
 
 Check = Callable[[object], list[str]]

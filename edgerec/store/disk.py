@@ -48,7 +48,8 @@ _HINTS: Final = {
 }
 
 
-_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+"""The disk takes nothing at the moment, whichever file it is asked for."""
 
 
 class StoreError(Exception):
@@ -74,7 +75,7 @@ class StoreError(Exception):
 
 def is_no_room(error: StoreError) -> bool:
     """Whether the disk takes nothing at the moment, whichever file it is asked for."""
-    return error.errno in _NO_ROOM
+    return error.errno in NO_ROOM
 
 
 @contextmanager
@@ -84,21 +85,6 @@ def disk_step(doing: str, path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StoreError(doing, path, error.strerror or str(error), error.errno) from error
-
-
-def read_regular(path: Path) -> bytes:
-    """Return what a file holds that somebody else may have put there.
-
-    Whoever opens a pipe waits for its writer, and might do so for ever.
-
-    Raises
-    ------
-    OSError
-        It is no regular file, or can't be read.
-    """
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise OSError(errno.EINVAL, "not a regular file", str(path))
-    return path.read_bytes()
 
 
 def write_all(file: FileIO, data: bytes | memoryview) -> None:
@@ -131,12 +117,49 @@ def write_new(path: Path, data: bytes) -> None:
 def replace(path: Path, data: bytes) -> None:
     """Give `path` a new content, durably: at any moment it holds the old one or the new one."""
     fresh = path.with_name(path.name + ".new")
+    for place in (fresh, path):
+        if is_folder(place):
+            put_aside(place)  # no file can replace it
     with disk_step("clearing", fresh):
         fresh.unlink(missing_ok=True)  # left by a crash halfway through here
     write_new(fresh, data)
     with disk_step("replacing", path):
         os.replace(fresh, path)  # noqa: PTH105 -- tests fail this call by name
     sync_folder(path.parent)
+
+
+def is_there(path: Path) -> bool:
+    """Tell whether a folder has this name in it, whatever it is the name of."""
+    with disk_step("looking at", path), suppress(FileNotFoundError, NotADirectoryError):
+        path.lstat()
+        return True
+    return False
+
+
+def is_folder(path: Path) -> bool:
+    """Tell whether a folder is there, and no link to one."""
+    with disk_step("looking at", path), suppress(FileNotFoundError, NotADirectoryError):
+        return stat.S_ISDIR(path.lstat().st_mode)
+    return False
+
+
+def check_writable(folder: Path) -> None:
+    """Make sure that this process may give names in a folder."""
+    if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
+        raise StoreError("publishing into", folder, os.strerror(errno.EACCES), errno.EACCES)
+
+
+def check_free(path: Path) -> None:
+    """Make sure that a name is not taken."""
+    if is_there(path):
+        raise StoreError("publishing", path, os.strerror(errno.EEXIST), errno.EEXIST)
+
+
+def put_aside(path: Path) -> Path:
+    """Give what stands in the way another name in its folder, and return that."""
+    aside = path.with_name(f"aside-{secrets.token_hex(4)}")
+    move(path, aside)
+    return aside
 
 
 def make_read_only(path: Path) -> None:

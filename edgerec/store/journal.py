@@ -19,15 +19,18 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, Final
 
-from edgerec.audio import TRACKS, EchoReport, Stamp, TimelineFrame, TrackName, TrackReport
-from edgerec.store.disk import create, disk_step, write_all
+from edgerec.audio import TRACKS, GapReason, Stamp, TimelineFrame, TrackName, TrackReport
+from edgerec.store.bounded_json import parse_object, read_bounded
+from edgerec.store.disk import StoreError, create, disk_step, write_all
 from edgerec.store.formats import Format
 from edgerec.store.layout import Layout
 from edgerec.store.ledger import Change, Levels
 from edgerec.store.naming import JOURNAL_SUFFIX, FileKey, Session, What, work_name
 from edgerec.store.sidecar import SOFTWARE, EndReason, TurnFacts
+from edgerec.store.typed_json import build
 
 VERSION: Final = 1
+MAX_BYTES: Final = 4 << 20  # with as many changes of both tracks as a chunk may have, 1 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,36 +160,85 @@ class JournalError(Exception):
 
 
 def read_journal(path: Path) -> JournalContent:
-    """Read a journal back, as far as it got: a crash may have cut its last line short.
+    """Read a journal back, up to the first damaged line.
+
+    What a newer version says besides is passed over: fields, and lines of other kinds.
 
     Raises
     ------
     JournalError
-        The first line is missing or malformed.
+        It does not say what its chunk is, or says what can't be, or is another chunk's.
     StoreError
-        The disk fails.
+        It can't be read.
     """
+    try:
+        content = _content(path)
+    except (JournalError, StoreError):
+        raise
+    except Exception as error:
+        raise JournalError(f"{path} says what can't be: {error}") from error
+    if content.opening.journal_name != path.name:
+        # Its audio lies elsewhere, and what lies here is of nobody knows what.
+        raise JournalError(f"{path} is the journal of {content.opening.journal_name}")
+    return content
+
+
+def _content(path: Path) -> JournalContent:
     opening: Opening | None = None
     changes: dict[TrackName, list[Change]] = {track: [] for track in TRACKS}
-    closing = durable_frames = None
+    closing: Closing | None = None
+    durable_frames = None
     for fields in _whole_lines(path):
         if opening is None:
-            opening = _opening(path, fields)
+            if fields.get("edgerec_journal") != VERSION:
+                raise JournalError(f"{path} is not a journal of version {VERSION}")
+            opening = build(Opening, fields)
         elif "closing" in fields:
-            closing = _closing(fields["closing"])
+            closing = build(Closing, fields["closing"])
         elif "durable_frames" in fields:
-            durable_frames = fields["durable_frames"]
-        else:
-            changes[fields["track"]].append(Change(fields["frame"], fields["code"]))
+            durable_frames = build(_Durable, fields).durable_frames
+        elif "track" in fields:
+            changes[fields["track"]].append(build(Change, fields))
     if opening is None:
         raise JournalError(f"{path} does not say what its chunk is")
-    return JournalContent(opening, changes, closing, durable_frames)
+    content = JournalContent(opening, changes, closing, durable_frames)
+    _check(content)
+    return content
+
+
+@dataclass(frozen=True, slots=True)
+class _Durable:
+    durable_frames: int
+
+
+def _check(content: JournalContent) -> None:
+    """Make sure that the numbers and names of a journal go together."""
+    opening, closing = content.opening, content.closing
+    if min(opening.sequence, opening.start, opening.missing_before) < 0:
+        raise ValueError("a negative number")
+    if set(opening.reports) != set(TRACKS):
+        raise ValueError("reports of other tracks")
+    for changes in content.changes.values():
+        frames = [opening.start, *(change.frame for change in changes)]
+        if frames != sorted(frames):
+            raise ValueError("changes out of order")
+        for change in changes:
+            GapReason(change.code)
+    if closing is None:
+        return
+    tracks = set(opening.layout.tracks)
+    if closing.frames < 1 or not set() < set(closing.files) <= set(opening.layout.files):
+        raise ValueError("a closing without frames or files, or with other files")
+    if not set(closing.files.values()) <= {"wav", opening.layout.format}:
+        raise ValueError("a closing with files of another form")
+    if not (set(closing.levels) == set(closing.late_frames) == tracks <= set(closing.reports)):
+        raise ValueError("a closing of other tracks")
 
 
 def append_closing(path: Path, closing: Closing) -> None:
     """Close the chunk of a journal that a crash cut short, durably; all audio must be durable."""
     with disk_step("writing", path), path.open("r+b", buffering=0) as file:
-        whole = takewhile(lambda line: _decode(line) is not None, _lines(path))
+        whole = takewhile(_is_whole, _lines(path))
         size_bytes = sum(len(line) + 1 for line in whole)
         file.truncate(size_bytes)  # behind a damaged line nothing would be believed
         file.seek(size_bytes)
@@ -196,55 +248,15 @@ def append_closing(path: Path, closing: Closing) -> None:
 
 def _lines(path: Path) -> list[bytes]:
     with disk_step("reading", path):
-        return path.read_bytes().split(b"\n")
+        return read_bounded(path, MAX_BYTES).split(b"\n")
 
 
 def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the lines up to the first that is damaged: what follows it is not believed either."""
-    for fields in map(_decode, _lines(path)):
-        if fields is None:
+    for line in _lines(path):
+        if not _is_whole(line):
             return
-        yield fields
-
-
-def _opening(path: Path, fields: Mapping[str, Any]) -> Opening:
-    if fields.get("edgerec_journal") != VERSION:
-        raise JournalError(f"{path} is no journal of version {VERSION}")
-    return Opening(
-        session=Session(**fields["session"]),
-        sequence=fields["sequence"],
-        layout=Layout(**fields["layout"]),
-        start=fields["start"],
-        missing_before=fields["missing_before"],
-        stamp=Stamp(**fields["stamp"]),
-        reports=_reports(fields["reports"]),
-        turn=_turn(fields.get("turn")),
-    )
-
-
-def _closing(fields: Mapping[str, Any]) -> Closing:
-    return Closing(
-        end_reason=fields["end_reason"],
-        recovered=fields["recovered"],
-        frames=fields["frames"],
-        stamp=Stamp(**fields["stamp"]),
-        files=fields["files"],
-        reports=_reports(fields["reports"]),
-        late_frames=fields["late_frames"],
-        levels={track: Levels(**levels) for track, levels in fields["levels"].items()},
-        turn=_turn(fields.get("turn")),
-    )
-
-
-def _reports(fields: Mapping[str, Any]) -> dict[TrackName, TrackReport]:
-    return {
-        track: TrackReport(**{**fields[track], "echo": EchoReport(**fields[track].get("echo", {}))})
-        for track in TRACKS
-    }
-
-
-def _turn(fields: Mapping[str, Any] | None) -> TurnFacts | None:
-    return None if fields is None else TurnFacts(**fields)
+        yield parse_object(line.partition(b" ")[2])
 
 
 def _encode(line: Mapping[str, object]) -> bytes:
@@ -252,10 +264,6 @@ def _encode(line: Mapping[str, object]) -> bytes:
     return b"%08x %s\n" % (zlib.crc32(body), body)
 
 
-def _decode(line: bytes) -> dict[str, Any] | None:
-    """Return what was written, or None if it is not whole."""
+def _is_whole(line: bytes) -> bool:
     crc, _, body = line.partition(b" ")
-    if crc != b"%08x" % zlib.crc32(body) or not body:
-        return None
-    fields: dict[str, Any] = json.loads(body)
-    return fields
+    return bool(body) and crc == b"%08x" % zlib.crc32(body)

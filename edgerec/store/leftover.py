@@ -7,14 +7,14 @@ published. Each step can be interrupted anywhere and done again.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from edgerec.audio import TRACKS, Stamp, TimelineFrame, TrackName
+from edgerec.audio import Stamp, TimelineFrame, TrackName
 from edgerec.store import disk
 from edgerec.store.chunk import FinishedChunk, finished_chunk
 from edgerec.store.described import DescribedFile, SidecarError, read_sidecar
@@ -24,27 +24,30 @@ from edgerec.store.journal import (
     Closing,
     JournalContent,
     JournalError,
+    Opening,
     append_closing,
     read_journal,
 )
-from edgerec.store.layout import CHUNK
 from edgerec.store.ledger import Levels, TrackLedger, gaps_between
 from edgerec.store.naming import (
-    JOURNAL_SUFFIX,
-    FileKey,
     What,
     work_name,
 )
 from edgerec.store.publish import (
+    Find,
     Published,
-    delete_drafts,
-    find_sidecar,
     fingerprint,
     place,
 )
 from edgerec.store.root import StorageRoot
 from edgerec.store.sidecar import ChunkFacts, EndReason
-from edgerec.store.wav import HEADER_BYTES, SAMPLE_BYTES, parse_wav_header, repair_wav
+from edgerec.store.wav import (
+    HEADER_BYTES,
+    SAMPLE_BYTES,
+    max_wav_frames,
+    parse_wav_header,
+    repair_wav,
+)
 
 _PIECE_FRAMES: Final = 65536  # read at once to measure levels: 256 KiB of stereo
 
@@ -83,7 +86,7 @@ def close_leftover(root: StorageRoot, journal: Path, cut: Cut) -> JournalContent
     left = {
         what: root.work / work_name(opening.key(what), WAV_SUFFIX) for what in opening.layout.files
     }
-    left = {what: path for what, path in left.items() if path.exists()}
+    left = {what: path for what, path in left.items() if disk.is_there(path)}
     frames = min((_frames(content, what, left[what], cut) for what in left), default=0)
     if frames == 0:
         return content
@@ -100,6 +103,8 @@ def _frames(content: JournalContent, what: What, audio: Path, cut: Cut) -> int:
         head = file.read(HEADER_BYTES)
         size_bytes = file.seek(0, os.SEEK_END)
     frames = max(0, size_bytes - HEADER_BYTES) // frame_bytes
+    if frames > max_wav_frames(len(opening.layout.channels(what))):
+        raise JournalError(f"{audio} is longer than a WAV file can be")
     for limit in (content.durable_frames, cut.durable_frames):
         frames = frames if limit is None else min(frames, limit)
     if opening.stamp.boot_id == cut.now.boot_id:
@@ -163,16 +168,27 @@ def _measure(path: Path, channels: int, channel: int) -> TrackLedger:
 class Settled:
     """What became of a closed chunk: it is published, and only its journal is left."""
 
+    opening: Opening
     facts: ChunkFacts
     files: Mapping[What, Format]
     published: tuple[Published, ...]
     """Those that were published now."""
-    completed: tuple[Path, ...]
+    completed: Mapping[What, Path]
     """Those of which only the last name was missing."""
+
+    @property
+    def placed(self) -> frozenset[What]:
+        """Those that have got their last name now: nothing else of them is needed."""
+        return frozenset(self.completed) | {one.what for one in self.published}
 
 
 def publish_leftover(
-    root: StorageRoot, journal: Path, now: Stamp, *, begun_before: bool
+    root: StorageRoot,
+    journal: Path,
+    now: Stamp,
+    *,
+    begun_before: bool,
+    find: Find = lambda key: None,
 ) -> Settled:
     """Publish a closed chunk.
 
@@ -182,6 +198,9 @@ def publish_leftover(
         Of this moment: the wall clock may be better known than when the chunk was recorded.
     begun_before
         Some of it may be published already.
+    find
+        Asked where that is, if the wall clock was not known then: it may have been named by
+        another time. Not asked where it can only be in one place.
 
     Raises
     ------
@@ -196,25 +215,46 @@ def publish_leftover(
     if content.closing is None:
         raise JournalError(f"{journal} does not say how its chunk ends")
     chunk = finished_chunk(content, content.closing, now)
-    completed = []
+    completed = {}
     left: dict[What, Format] = dict(chunk.files)
     if begun_before:
+        search = (lambda key: None) if content.closing.stamp.utc_trusted else find
         for what, form in chunk.files.items():
             audio = root.work / work_name(chunk.opening.key(what), FORMS[form].suffix)
-            path = _published_before(root, chunk.opening.key(what), audio)
+            path = _published_before(root, chunk, what, audio, search)
             if path is not None:
-                completed.append(path)
-            if not audio.exists():
+                completed[what] = path
+            if not disk.is_there(audio):
                 del left[what]
+    for what in left:
+        if left[what] == "wav":
+            _check_length(root.work / work_name(chunk.opening.key(what), WAV_SUFFIX), chunk.facts)
     published = FinishedChunk(chunk.opening, chunk.facts, left).publish(root)
-    return Settled(chunk.facts, chunk.files, tuple(published), tuple(completed))
+    return Settled(chunk.opening, chunk.facts, chunk.files, tuple(published), completed)
 
 
-def _published_before(root: StorageRoot, key: FileKey, audio: Path) -> Path | None:
+def _check_length(audio: Path, facts: ChunkFacts) -> None:
+    with disk_step("reading", audio), audio.open("rb") as file:
+        head = file.read(HEADER_BYTES)
+    try:
+        frames = parse_wav_header(head).frames
+    except ValueError as error:
+        raise JournalError(f"{audio}: {error}") from error
+    if frames != facts.frames:
+        raise JournalError(f"{audio} has {frames} frames, its journal {facts.frames}")
+
+
+def _published_before(
+    root: StorageRoot, chunk: FinishedChunk, what: What, audio: Path, find: Find
+) -> Path | None:
     """Finish a publish that was interrupted; return where the audio is, if that was just moved."""
-    delete_drafts(root.work, key)
-    sidecar = find_sidecar(root.ready, key)
-    return _complete(audio, sidecar) if sidecar is not None and audio.exists() else None
+    final = chunk.sidecar(what, root)
+    draft = root.work / final.name
+    if disk.is_there(draft):
+        with disk_step("deleting", draft):
+            draft.unlink()  # it is begun again
+    sidecar = final if disk.is_there(final) else find(chunk.opening.key(what))
+    return _complete(audio, sidecar) if sidecar is not None and disk.is_there(audio) else None
 
 
 def _complete(audio: Path, sidecar: Path) -> Path:
@@ -226,7 +266,7 @@ def _complete(audio: Path, sidecar: Path) -> Path:
     disk.sync_folder(sidecar.parent)
     # A move between folders may leave both names: one by link and unlink that was interrupted, or
     # one of which a power cut has brought back the half that was not synced.
-    if described.path.exists() and fingerprint(described.path) == held:
+    if disk.is_there(described.path) and fingerprint(described.path) == held:
         with disk_step("deleting", audio):
             audio.unlink()
     else:
@@ -234,20 +274,27 @@ def _complete(audio: Path, sidecar: Path) -> Path:
     return described.path
 
 
-def delete_leftover(root: StorageRoot, journal: Path) -> list[Path]:
-    """Delete what there is of a journal's chunk in the work folder, the journal last."""
-    rest = [path for path in group_of(root, journal) if path != journal]
-    deleted = [path for path in (*rest, journal) if path.exists()]
+def delete_leftover(
+    root: StorageRoot, opening: Opening, files: Collection[What] | None = None
+) -> list[Path]:
+    """Delete what is left of a chunk, the journal last.
+
+    What lies beside it under a like name may be the only copy of something.
+
+    Parameters
+    ----------
+    files
+        Those of its files that have just been published; None: on none of it can be relied.
+    """
+    layout = opening.layout
+    suffixes = {WAV_SUFFIX, FORMS[layout.format].suffix}
+    rest = [
+        root.work / work_name(opening.key(what), suffix)
+        for what in (layout.files if files is None else files)
+        for suffix in sorted(suffixes)
+    ]
+    deleted = [path for path in (*rest, root.work / opening.journal_name) if disk.is_there(path)]
     for path in deleted:
         with disk_step("deleting", path):
             path.unlink()  # if a power cut brings it back, recovery sees what has become of it
     return deleted
-
-
-def group_of(root: StorageRoot, journal: Path) -> list[Path]:
-    """Return what there is of a journal's chunk in the work folder, itself included."""
-    stem = journal.name.removesuffix(JOURNAL_SUFFIX)
-    # A chunk's tracks lie beside it, and turns are counted by themselves.
-    stems = {stem, *(stem.removesuffix(CHUNK) + track for track in TRACKS)}
-    with disk_step("listing", root.work):
-        return sorted(path for path in root.work.iterdir() if path.name.split(".")[0] in stems)

@@ -7,14 +7,19 @@ import json
 import logging
 import os
 import secrets
+import stat
+import threading
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from edgerec.store import disk
+from edgerec.store.bounded_json import JsonError, read_bounded, read_json
 from edgerec.store.disk import StoreError, disk_step
 from edgerec.store.mount import check_mounted
 from edgerec.store.naming import Session
+from edgerec.store.owner import check_owner
 
 WORK: Final = ".work"
 STATE: Final = ".state"
@@ -26,6 +31,10 @@ _LOCK_MODE: Final = 0o600
 _COUNTER: Final = "session.json"
 _ID: Final = "root-id"
 _MAX_PID_CHARS: Final = 20  # 64 bits in decimal
+_MAX_ID_BYTES: Final = 64
+_MAX_COUNTER_BYTES: Final = 4096
+_MAX_NUMBER: Final = 10**12  # a session a second for as long as there were people
+_LOCK_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 _log = logging.getLogger(__name__)
 
@@ -81,8 +90,13 @@ class StorageRoot:
         self.state = path / STATE
         self.ready = path / READY
         self.quarantine = path / QUARANTINE
+        self.open_sessions: set[str] = set()
+        """Ids of those that are being recorded: what the work folder has of them is no leftover.
+        Written by one thread; `in` is for any."""
         self._lock: int | None = None
+        self._checking = threading.Lock()
         self._id = b""
+        self._counter: tuple[int, str | None] | None = None
 
     def __enter__(self) -> Self:
         """Acquire."""
@@ -106,8 +120,8 @@ class StorageRoot:
         RootHeldError
             Another process has the lock; nothing was touched.
         StoreError
-            The folders can't be made or written, or their disk is not mounted, or they are on two;
-            or there is none.
+            The folders can't be made or written, or their disk is not mounted, or they are on two,
+            or are another user's and this is root; or there is none.
         """
         check_mounted(self.path, require_mount=self._require_mount)
         if self._must_exist and not self.state.is_dir():
@@ -119,17 +133,17 @@ class StorageRoot:
                 "making the folder", self.path, f"there is no {self.path.parent}; make it first"
             )
         disk.make_folders(self.path.parent, self.path.name)
+        check_owner(self.path)
         disk.make_private(self.state)
         self._lock = _lock(self.state / _LOCK)
         disk.make_private(self.work)
-        for name in (READY, QUARANTINE):
-            disk.make_folders(self.path, name)
         for folder in (self.ready, self.quarantine):
+            try:
+                disk.make_folders(self.path, folder.name)
+            except StoreError as error:  # recording takes no more than the work folder
+                _log.error("a folder can't be made yet why=%r", str(error))
             disk.check_movable(self.work, folder)
-
-        if not (self.state / _ID).exists():
-            disk.replace(self.state / _ID, secrets.token_hex(8).encode() + b"\n")
-        self._id = self._read_id()
+        self._id = self._read_id() or self._new_id()
 
     def check(self) -> None:
         """Make sure that the folder at `path` is still the one that was acquired.
@@ -142,6 +156,35 @@ class StorageRoot:
         StoreError
             It is not, or another process has taken the lock.
         """
+        with self._checking:
+            self._check()
+
+    def make_folders(self, *names: str) -> Path:
+        """Make a folder of `ready/`, and that itself if somebody has taken it away; durably.
+
+        Raises
+        ------
+        StoreError
+            It can't be made, or the folder at `path` is not the one that was acquired.
+        """
+        if not _is_folder(self.ready):
+            self.check()  # or the disk below a mount point is filled
+            disk.make_folders(self.path, READY)
+        return disk.make_folders(self.ready, *names)
+
+    def make_quarantine(self) -> None:
+        """Make the folder for what is beyond repair, if somebody has taken it away; durably.
+
+        Raises
+        ------
+        StoreError
+            It can't be made, or the folder at `path` is not the one that was acquired.
+        """
+        if not _is_folder(self.quarantine):
+            self.check()
+            disk.make_folders(self.path, QUARANTINE)
+
+    def _check(self) -> None:
         assert self._lock is not None
         path = self.state / _LOCK
         with disk_step("looking at", path):
@@ -157,9 +200,15 @@ class StorageRoot:
         self._lock = anew
 
     def _read_id(self) -> bytes:
-        path = self.state / _ID
-        with disk_step("reading", path):
-            return path.read_bytes()
+        """Return what tells this storage root from others; nothing where that is not to be read."""
+        with suppress(OSError):
+            return read_bounded(self.state / _ID, _MAX_ID_BYTES)
+        return b""
+
+    def _new_id(self) -> bytes:
+        fresh = secrets.token_hex(8).encode() + b"\n"
+        disk.replace(self.state / _ID, fresh)
+        return fresh
 
     def release(self) -> None:
         """Let the next process in; the lock also ends with the process."""
@@ -167,39 +216,76 @@ class StorageRoot:
             os.close(self._lock)
             self._lock = None
 
+    def leave_session(self, session: Session) -> None:
+        """Leave to recovery what the work folder still has of a session."""
+        self.open_sessions.discard(session.id)
+
     def open_session(self, kiosk: str) -> Session:
-        """Return the next session of this storage root, its number durably used up."""
+        """Return the next session of this storage root, its number durably used up.
+
+        Where that can't be written down, a later session may have the same number, though never
+        the same id.
+        """
         last, previous = self._last_session()
         session = Session(secrets.token_hex(4), last + 1, previous, kiosk)
-        counter = json.dumps({"number": session.number, "session": session.id})
-        disk.replace(self.state / _COUNTER, counter.encode() + b"\n")
+        self._counter = (session.number, session.id)
+        self.open_sessions.add(session.id)
+        try:
+            counter = json.dumps({"number": session.number, "session": session.id})
+            disk.replace(self.state / _COUNTER, counter.encode() + b"\n")
+        except StoreError as error:
+            _log.error("the number of a session is not remembered why=%r", str(error))
         return session
 
     def _last_session(self) -> tuple[int, str | None]:
+        if self._counter is not None:
+            return self._counter
         path = self.state / _COUNTER
         try:
-            with disk_step("reading", path):
-                text = path.read_bytes()
-            fields = json.loads(text)
-            return int(fields["number"]), str(fields["session"])
-        except StoreError as error:
-            if isinstance(error.__cause__, FileNotFoundError):
-                return 0, None
-            raise
-        except (ValueError, KeyError, TypeError) as error:
-            # Its loss costs a number; refusing to start would cost the recordings.
-            aside = self.quarantine / f"{_COUNTER}.{secrets.token_hex(4)}"
-            disk.move(path, aside)
-            _log.warning(
-                "session counter is malformed, counting from 1 again path=%s error=%s", aside, error
-            )
+            return read_json(path, _parse_counter, max_bytes=_MAX_COUNTER_BYTES)
+        except JsonError as error:
+            if not error.missing:
+                # Its loss costs a number; refusing to start would cost the recordings.
+                aside = self._set_aside(path)
+                _log.warning(
+                    "session counter is malformed, counting from 1 again path=%s error=%s",
+                    aside,
+                    error,
+                )
             return 0, None
+
+    def _set_aside(self, path: Path) -> Path:
+        """Move what can't be understood to quarantine, or at least out of the way."""
+        aside = self.quarantine / f"{path.name}.{secrets.token_hex(4)}"
+        try:
+            disk.move(path, aside)
+        except StoreError:  # such as a folder that is not ours
+            with suppress(StoreError):
+                return disk.put_aside(path)
+            return path
+        return aside
+
+
+def _is_folder(path: Path) -> bool:
+    """Tell whether a folder is there, or a link to one."""
+    with disk_step("looking at", path):
+        return path.is_dir()
+
+
+def _parse_counter(fields: Any) -> tuple[int, str | None]:
+    number, session = fields["number"], fields["session"]
+    known = isinstance(number, int) and 0 < number < _MAX_NUMBER and isinstance(session, str)
+    if not known:
+        raise ValueError(f"{number!r} and {session!r} are not the number and id of a session")
+    return number, session
 
 
 def _lock(path: Path) -> int:
     """Return a descriptor that holds the lock until it is closed."""
+    if disk.is_there(path) and not stat.S_ISREG(path.lstat().st_mode):
+        disk.put_aside(path)
     with disk_step("opening", path):
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _LOCK_MODE)
+        fd = os.open(path, _LOCK_FLAGS, _LOCK_MODE)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

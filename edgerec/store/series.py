@@ -6,19 +6,22 @@ leaves of the one in progress is kept, as far as it is durable.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgerec.audio import TimelineFrame, TrackName, TrackReport
+from edgerec.audio import Stamp, TimelineFrame, TrackName, TrackReport
+from edgerec.store.beyond_repair import group_of, is_at_fault, set_aside
 from edgerec.store.chunk import OpenChunk
 from edgerec.store.cutting import StampOf
-from edgerec.store.described import SidecarError
 from edgerec.store.disk import StoreError
-from edgerec.store.journal import JournalError, Opening
+from edgerec.store.journal import Opening
 from edgerec.store.layout import Layout
 from edgerec.store.leftover import (
     Cut,
@@ -30,6 +33,11 @@ from edgerec.store.leftover import (
 from edgerec.store.naming import JOURNAL_SUFFIX, FileKey, Session, work_name
 from edgerec.store.root import StorageRoot
 from edgerec.store.sidecar import EndReason, TurnFacts
+
+log = logging.getLogger(__name__)
+
+MAX_TRIES: Final = 10  # two minutes, as the writer thread waits in between
+MAX_TOLD: Final = 10  # names
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +72,12 @@ class FileSeries:
         """Of the next file that begins."""
         self._stamp_of = stamp_of
         self._abandoned: Abandoned | None = None
-        self._failed = False  # once: what is published may have been begun before
         self._sequence = 0
         self._unpublished = 0  # the first sequence number that still is
+        self._begun: Stamp | None = None  # when its publishing was begun, which has failed since
+        self._tries = 0  # that have failed
+        self.quarantined: tuple[str, ...] = ()
+        """The latest names in `quarantine/` of what could not be published."""
         self.current: OpenChunk | None = None
         """The file in progress."""
         self.held_stop = TimelineFrame(0)
@@ -160,7 +171,6 @@ class FileSeries:
         -------
         Whether there was such a file, and something of it is kept.
         """
-        self._failed = True
         abandoned = self._abandoned
         if abandoned is None:
             return False
@@ -172,7 +182,7 @@ class FileSeries:
         content = close_leftover(self._root, journal, cut) if abandoned.durable_frames else None
         kept = None if content is None else content.closing
         if kept is None:
-            delete_leftover(self._root, journal)
+            delete_leftover(self._root, opening)
             self._sequence = opening.sequence
         else:
             self._hold(opening.start, kept.frames)
@@ -194,14 +204,30 @@ class FileSeries:
             return
         key = FileKey(self._session.id, self._unpublished, self.layout.main)
         journal = self._root.work / work_name(key, JOURNAL_SUFFIX)
-        stamp = self._stamp_of(now)
+        begun_before, stamp = self._begun is not None, self._begun or self._stamp_of(now)
+        self._begun = stamp  # under the same name the next time: there it is found
         try:
-            settled = publish_leftover(self._root, journal, stamp, begun_before=self._failed)
-        except (JournalError, SidecarError) as error:
-            raise StoreError("publishing", journal, str(error)) from error
-        count(settled)
-        delete_leftover(self._root, journal)
+            settled = publish_leftover(self._root, journal, stamp, begun_before=begun_before)
+        except Exception as error:  # whatever is under ready/: it keeps no audio from being written
+            reason = str(error) or repr(error)
+            self._tries += 1
+            group = group_of(self._root, journal)
+            if self._tries < MAX_TRIES or not is_at_fault(error, (journal, *group)):
+                if isinstance(error, StoreError):
+                    raise
+                raise StoreError("publishing", journal, reason) from error
+            self._set_aside(group, reason)
+        else:
+            count(settled)
+            delete_leftover(self._root, settled.opening, settled.placed)
         self._unpublished += 1
+        self._begun, self._tries = None, 0
+
+    def _set_aside(self, group: Sequence[Path], reason: str) -> None:
+        """Put what is itself in the way in quarantine: the session's record counts it as lost."""
+        for path in set_aside(self._root, group, reason):
+            log.error("beyond repair, kept in quarantine file=%s why=%r", path.name, reason)
+            self.quarantined = (*self.quarantined, path.name)[-MAX_TOLD:]
 
     def _hold(self, start: TimelineFrame, frames: int) -> None:
         """Count a finished file."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from edgerec.store.disk import disk_step, read_regular
+from edgerec.store.bounded_json import JsonError, read_object
+from edgerec.store.described import MAX_BYTES
+from edgerec.store.disk import disk_step
 from edgerec.store.naming import AUDIO_SUFFIXES, SIDECAR_SUFFIX, parse_published
 from edgerec.store.retention import Stored
 from edgerec.store.skipped import Skipped
@@ -102,10 +103,9 @@ def _size(entry: os.DirEntry[str]) -> int:
 def _fields(sidecar: Path) -> dict[str, object]:
     """Return what a sidecar says, nothing if it does not say it any more."""
     try:
-        fields = json.loads(read_regular(sidecar))
-    except (OSError, ValueError):
+        return read_object(sidecar, max_bytes=MAX_BYTES)
+    except JsonError:
         return {}
-    return fields if isinstance(fields, dict) else {}
 
 
 def _whole(fields: dict[str, object], name: str) -> int:

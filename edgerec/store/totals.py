@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import json
 import logging
-import secrets
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from edgerec.audio import TRACKS, GapReason, Stamp, TimelineFrame, TrackName
 from edgerec.store import disk
-from edgerec.store.disk import StoreError, disk_step
-from edgerec.store.naming import FileKey, Session, What, partition, published_stem
-from edgerec.store.publish import Published, delete_drafts, find_sidecar, publish
+from edgerec.store.bounded_json import JsonError, read_json
+from edgerec.store.disk import NO_ROOM, StoreError, disk_step
+from edgerec.store.naming import FileKey, Session, What, partition
+from edgerec.store.publish import Find, Published, publish, sidecar_path
+from edgerec.store.quarantine import quarantine
 from edgerec.store.root import StorageRoot
 from edgerec.store.sidecar import (
     ChunkFacts,
@@ -29,11 +33,25 @@ from edgerec.store.sidecar import (
     describe_session,
     encode,
 )
+from edgerec.store.typed_json import build
 
-FILE: Final = "open-session.json"
+PREFIX: Final = "open-session"
+MAX_BYTES: Final = 1 << 16  # it has 2 KB
 EPOCH: Final = TimelineFrame(0)
 
+_NAME: Final = re.compile(rf"{PREFIX}(-(?P<id>[0-9a-f]{{8}}))?\.json")
+
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a session has ended."""
+
+    frames: int
+    """From its epoch, missing ones included."""
+    stamp: Stamp
+    reason: EndReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +72,13 @@ class Totals:
     gaps: Mapping[TrackName, Mapping[GapReason, GapTotal]] = field(
         default_factory=lambda: {track: {} for track in TRACKS}
     )
+    ended: Ended | None = None
+    """None: it goes on, or a crash has ended it."""
+
+    def __post_init__(self) -> None:
+        """Refuse what can't be counted on with."""
+        if set(self.gaps) != set(TRACKS) or self.sample_rate < 1:
+            raise ValueError("totals of other tracks, or without a rate")
 
     def counts(self, facts: ChunkFacts) -> bool:
         """Whether a chunk or turn is among what was counted, or of another session."""
@@ -81,37 +106,58 @@ class Totals:
 
 
 def remember(root: StorageRoot, totals: Totals) -> None:
-    """Keep the totals of the session that goes on, durably."""
-    disk.replace(root.state / FILE, json.dumps(asdict(totals)).encode() + b"\n")
+    """Keep the totals of a session that goes on, durably."""
+    disk.replace(totals_file(root, totals.session.id), json.dumps(asdict(totals)).encode() + b"\n")
 
 
-def recall(root: StorageRoot) -> Totals | None:
-    """Return the totals of a session that was never closed; None if the last one was.
+def recall(root: StorageRoot) -> list[Totals]:
+    """Return the totals of the sessions that were never closed, but for those that go on.
 
     What can't be understood goes to quarantine: its loss costs a closing record.
+
+    Raises
+    ------
+    StoreError
+        The disk takes nothing; do it again.
     """
-    path = root.state / FILE
-    try:
-        with disk_step("reading", path):
-            text = path.read_bytes()
-        return _parse(json.loads(text))
-    except StoreError as error:
-        if isinstance(error.__cause__, FileNotFoundError):
-            return None
-        raise
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        aside = root.quarantine / f"{FILE}.{secrets.token_hex(4)}"
-        disk.move(path, aside)
-        _log.warning("totals of a session are malformed path=%s error=%r", aside, error)
-        return None
+    with disk_step("listing", root.state):
+        names = sorted(path.name for path in root.state.iterdir())
+    recalled = {}
+    for name in names:
+        session = _NAME.fullmatch(name)
+        if session is None or session["id"] in root.open_sessions:
+            continue
+        path = root.state / name
+        try:
+            totals = read_json(path, partial(build, Totals), max_bytes=MAX_BYTES)
+        except JsonError as error:
+            if error.errno in NO_ROOM:
+                raise StoreError("reading", path, str(error), error.errno) from error
+            _log.warning("totals of a session are malformed path=%s error=%s", path, error)
+            with suppress(StoreError):
+                quarantine(root, path, str(error))
+            continue
+        recalled[totals.session.id] = totals
+        if path != totals_file(root, totals.session.id):
+            remember(root, totals)  # of an earlier version, which could only have one
+            _delete(path)
+    return sorted(recalled.values(), key=lambda totals: totals.session.number)
 
 
-def forget(root: StorageRoot) -> None:
+def forget(root: StorageRoot, session: Session) -> None:
     """Forget the totals of a session that is closed."""
-    path = root.state / FILE
+    _delete(totals_file(root, session.id))
+    disk.sync_folder(root.state)
+
+
+def _delete(path: Path) -> None:
     with disk_step("deleting", path):
         path.unlink(missing_ok=True)
-    disk.sync_folder(root.state)
+
+
+def totals_file(root: StorageRoot, session: str) -> Path:
+    """Return where the totals of a session are kept."""
+    return root.state / f"{PREFIX}-{session}.json"
 
 
 def close_session(
@@ -122,10 +168,16 @@ def close_session(
     end_reason: EndReason,
     *,
     recovered: bool = False,
+    find: Find = lambda key: None,
 ) -> Published:
     """Publish the record that closes a session of so many frames, and forget its totals.
 
     Can be interrupted anywhere, and done again.
+
+    Parameters
+    ----------
+    find
+        See `find_record`.
     """
     missing = frames - totals.frames
     facts = SessionFacts(
@@ -140,24 +192,38 @@ def close_session(
         gaps=totals.gaps,
         recovered=recovered,
     )
-    record = _publish_record(root, facts)
-    forget(root)
+    record = _publish_record(root, facts, find)
+    forget(root, facts.session)
     return record
 
 
-def find_record(root: StorageRoot, session: Session) -> Path | None:
-    """Return the record that closes a session; None if it is not there (any more)."""
-    return find_sidecar(root.ready, _key(session))
+def find_record(
+    root: StorageRoot, session: Session, start: Stamp, find: Find = lambda key: None
+) -> Path | None:
+    """Return the record that closes a session; None if it is not there (any more).
+
+    Parameters
+    ----------
+    start
+        Of the session.
+    find
+        Asked where it is, if the wall clock was not known then: it may have been named by another
+        time. Not asked where it can only be in one place.
+    """
+    record = sidecar_path(root.ready, session.kiosk, start.utc_ns, _key(session))
+    if disk.is_there(record):
+        return record
+    return None if start.utc_trusted else find(_key(session))
 
 
-def _publish_record(root: StorageRoot, facts: SessionFacts) -> Published:
+def _publish_record(root: StorageRoot, facts: SessionFacts, find: Find) -> Published:
     session, start = facts.session, facts.start
-    record = find_record(root, session)
+    record = find_record(root, session, start, find)
     if record is None:
-        delete_drafts(root.work, _key(session))
-        folder = disk.make_folders(root.ready, *partition(session.kiosk, start.utc_ns))
-        stem = published_stem(start.utc_ns, _key(session))
-        record = publish(None, encode(describe_session(facts)), root.work, folder, stem)
+        record = sidecar_path(root.ready, session.kiosk, start.utc_ns, _key(session))
+        _delete(root.work / record.name)  # a draft, left by one that was interrupted
+        folder = root.make_folders(*partition(session.kiosk, start.utc_ns))
+        publish(None, encode(describe_session(facts)), root.work, folder, record.stem)
     return Published(
         path=record,
         sidecar=record,
@@ -173,22 +239,3 @@ def _publish_record(root: StorageRoot, facts: SessionFacts) -> Published:
 
 def _key(session: Session) -> FileKey:
     return FileKey(session.id, 0, "session")
-
-
-def _parse(fields: Mapping[str, Any]) -> Totals:
-    return Totals(
-        session=Session(**fields["session"]),
-        sample_rate=int(fields["sample_rate"]),
-        start=Stamp(**fields["start"]),
-        stop=TimelineFrame(int(fields["stop"])),
-        frames=int(fields["frames"]),
-        next_sequence=dict(fields["next_sequence"]),
-        files=fields["files"],
-        gaps={
-            track: {
-                GapReason(int(reason)): GapTotal(**total)
-                for reason, total in fields["gaps"][track].items()
-            }
-            for track in TRACKS
-        },
-    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgerec.audio import TRACKS, TrackName
-from edgerec.store.described import DescribedFile, SidecarError, read_sidecar
+from edgerec.store.bounded_json import JsonError, read_object
+from edgerec.store.described import MAX_BYTES, DescribedFile, SidecarError, read_sidecar
 from edgerec.store.disk import StoreError
 from edgerec.store.layout import CHUNK
 from edgerec.store.naming import SIDECAR_SUFFIX, parse_published
@@ -146,7 +146,11 @@ def _pieces(described: DescribedFile) -> Iterator[tuple[int, NDArray[np.int16]]]
 
 
 def _gaps(file: DescribedFile) -> Iterator[Marked]:
-    described = json.loads(file.path.with_suffix(SIDECAR_SUFFIX).read_bytes())
+    sidecar = file.path.with_suffix(SIDECAR_SUFFIX)
+    try:
+        described = read_object(sidecar, max_bytes=MAX_BYTES)
+    except JsonError as error:
+        raise StoreError("reading", sidecar, str(error), error.errno) from error
     for track in TRACKS:
         for gap in described["tracks"].get(track, {}).get("gaps", ()):
             start = gap["start_frame"]

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
 from edgerec.audio import TRACKS, Span, TimelineFrame, TrackName, TrackReport
 from edgerec.store.chunk import OpenChunk, settle
 from edgerec.store.cutting import Cutting, StampOf, chunk_stop
+from edgerec.store.disk import StoreError
 from edgerec.store.layout import Layout
 from edgerec.store.leftover import Settled
 from edgerec.store.naming import Session
@@ -22,7 +24,7 @@ from edgerec.store.publish import Published
 from edgerec.store.root import StorageRoot
 from edgerec.store.series import FileSeries
 from edgerec.store.sidecar import EndReason
-from edgerec.store.totals import Totals, close_session, remember
+from edgerec.store.totals import Ended, Totals, close_session, remember
 from edgerec.store.turn_files import TurnFiles
 from edgerec.store.wav import max_wav_frames
 
@@ -47,6 +49,9 @@ class Recording:
         trusted.
     turn_audio
         Turns become files too.
+    publishes
+        What ends a chunk publishes it. False: that is left to `publish_due`, so that publishing
+        can fail without keeping audio from being written.
 
     Raises
     ------
@@ -66,6 +71,7 @@ class Recording:
         *,
         utc_wait_s: float = 0.0,
         turn_audio: bool = False,
+        publishes: bool = True,
     ) -> None:
         self._root = root
         self._session = session
@@ -73,6 +79,7 @@ class Recording:
         self._cutting = _below_ceiling(cutting, layout)
         self._stamp_of = stamp_of
         self._on_published = on_published
+        self._publishes = publishes
         self._utc_wait_frames = round(utc_wait_s * layout.sample_rate)
         self._chunks = FileSeries(root, session, layout, stamp_of)
         self.turns: Mapping[TrackName, TurnFiles] = {
@@ -81,11 +88,15 @@ class Recording:
         }
         """The turns of each speaker; empty without `turn_audio`."""
         self._series = (self._chunks, *(files.series for files in self.turns.values()))
+        self.closed = False
+        """Complete: all is published."""
         self._position = TimelineFrame(0)
         self._reports: Mapping[TrackName, TrackReport] = dict.fromkeys(TRACKS, TrackReport())
         self._told_to_wait = False
         self._totals = Totals(session, layout.sample_rate, stamp_of(TimelineFrame(0)))
-        remember(root, self._totals)
+        self._remembered = False
+        with suppress(StoreError):  # recording takes no more than the work folder
+            self._remember()
 
     @property
     def session(self) -> Session:
@@ -111,6 +122,11 @@ class Recording:
     def resumes_at(self) -> TimelineFrame:
         """The frame from which audio is needed next: `position`, unless the disk has failed."""
         return self._chunks.resumes_at(self._position)
+
+    @property
+    def quarantined(self) -> tuple[str, ...]:
+        """The latest names in `quarantine/` of what could not be published."""
+        return tuple(name for series in self._series for name in series.quarantined)
 
     @property
     def unpublished(self) -> int:
@@ -194,7 +210,9 @@ class Recording:
 
     def publish_due(self) -> None:
         """Publish finished chunks, a few, unless they have to wait for the wall clock."""
-        if self._utc_known():
+        if not self._remembered:
+            self._remember()
+        if self._utc_known() or self.ended:
             for series in self._series:
                 for _ in range(PUBLISHED_AT_ONCE):
                     series.publish_next(self._position, self._count)
@@ -204,16 +222,47 @@ class Recording:
 
     def finish(self, reason: EndReason) -> None:
         """Publish everything, and the record that closes the session."""
+        self.end(reason)
+        while self.unpublished:
+            self.publish_due()
+        self.close()
+
+    @property
+    def ended(self) -> bool:
+        """All of its files are whole, and only to be published."""
+        return self._totals.ended is not None
+
+    def end(self, reason: EndReason) -> None:
+        """End the session here: all of its files are whole, and only to be published."""
+        if self.ended:
+            return
         self.rotate(reason)
         for turns in self.turns.values():
             turns.stop(self._reports)
-        for series in self._series:
-            while series.waiting:
-                series.publish_next(self._position, self._count)
         start = settle(self._totals.start, self._stamp_of(TimelineFrame(0)))
-        totals = replace(self._totals, start=start)
-        end = self._stamp_of(self._position)
-        self._on_published(close_session(self._root, totals, self._position, end, reason))
+        ended = Ended(self._position, self._stamp_of(self._position), reason)
+        self._totals = replace(self._totals, start=start, ended=ended)
+        self._remembered = False
+
+    def close(self) -> None:
+        """Publish the record that closes a session that has ended, and been published."""
+        totals = self._totals
+        assert totals.ended is not None
+        ended = totals.ended
+        if not self._remembered:
+            self._remember()  # under which name the record is begun
+        self._on_published(
+            close_session(self._root, totals, ended.frames, ended.stamp, ended.reason)
+        )
+        self.closed = True
+        self._root.leave_session(self._session)
+
+    def leave(self) -> None:
+        """Leave to recovery what is to be published of a session that has ended."""
+        if not self._remembered:
+            with suppress(StoreError):  # costs what its record says of its end
+                self._remember()
+        self._root.leave_session(self._session)
 
     def _open_chunk(self) -> OpenChunk:
         missing = self._position - self._chunks.held_stop
@@ -221,7 +270,8 @@ class Recording:
 
     def _end_chunk(self, reason: EndReason) -> None:
         self._chunks.end(self._reports, reason)
-        self.publish_due()
+        if self._publishes:
+            self.publish_due()
 
     def _utc_known(self) -> bool:
         return self._position >= self._utc_wait_frames or self._stamp_of(self._position).utc_trusted
@@ -231,7 +281,13 @@ class Recording:
             self._on_published(published)
         if not self._totals.counts(settled.facts):
             self._totals = self._totals.plus(settled.facts, settled.files)
-            remember(self._root, self._totals)  # before its journal goes
+            self._remembered = False
+        if not self._remembered:
+            self._remember()  # before its journal goes
+
+    def _remember(self) -> None:
+        remember(self._root, self._totals)
+        self._remembered = True
 
 
 def _below_ceiling(cutting: Cutting, layout: Layout) -> Cutting:

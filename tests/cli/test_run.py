@@ -198,16 +198,21 @@ def test_a_root_that_can_not_be_written_is_named(tmp_path):
     assert "making the folder /proc/edgerec: " in said
 
 
-def test_a_file_in_the_way_of_the_root_is_named(tmp_path):
+def test_a_file_in_the_way_of_what_is_published_is_named_and_costs_nothing(tmp_path):
     root = tmp_path / "root"
     root.mkdir()
     (root / "ready").write_text("a file")
     run = Run(tmp_path, root=root)
     run.start()
-    status, said = run.finish()
-    assert status == 1
-    assert f"making the folder {root / 'ready'}: File exists" in said
+    run.wait_to_hear(f"making the folder {root / 'ready'}: File exists")
+    run.wait_to_hear("nothing can be published, files wait in .work")
     assert (root / "ready").read_text() == "a file"
+    (root / "ready").unlink()
+    run.process.terminate()
+    status, _ = run.finish()
+    assert status == 0
+    assert verify(root).ok
+    assert list((root / ".work").iterdir()) == []
 
 
 def test_a_configuration_that_can_not_be_read_ends_with_status_78(tmp_path, run):
@@ -266,6 +271,7 @@ def test_what_a_kill_has_left_is_published_by_the_next_start_which_says_what_was
     run.start()
     run.wait_to_hear("the session before was cut short")
     run.wait_for("ready/**/*_session.json")
+    run.wait_for(".work/*_chunk.wav")  # beside which the next session has begun
     run.process.terminate()
     status, _ = run.finish()
     assert status == 0

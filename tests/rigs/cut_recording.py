@@ -16,7 +16,7 @@ from edgerec.clock import SystemClock, monotonic_now_ns
 from edgerec.service.timeline import stamp_now
 from edgerec.store.recover import recover
 from edgerec.store.root import StorageRoot
-from edgerec.store.totals import FILE as TOTALS_FILE
+from edgerec.store.totals import PREFIX
 from edgerec.store.verify import verify
 from tests.rigs.waiting import PATIENCE_S, wait_for
 
@@ -82,7 +82,7 @@ class Service:
 
         def is_begun():
             assert self.process.poll() is None, self.said()
-            return (self.root / ".state" / TOTALS_FILE).exists()
+            return any((self.root / ".state").glob(f"{PREFIX}-*.json"))
 
         wait_for(is_begun, why=self.said)
         time.sleep(rng.uniform(0, RECORDING_S))

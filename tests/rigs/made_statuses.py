@@ -42,9 +42,9 @@ FACTS = Facts(
 """It is to record the user alone, whose device has stalled."""
 
 
-def writing(trouble=None, since_ns=0, unpublished=0, **backlog):
+def writing(trouble=None, since_ns=0, unpublished=0, unpublishable=None, **backlog):
     """How audio reaches the disk; `backlog` as in `Backlog`."""
-    state = WritingState(trouble, since_ns, unpublished=unpublished)
+    state = WritingState(trouble, since_ns, unpublished=unpublished, unpublishable=unpublishable)
     return Writing(state, Backlog(**backlog), usual_lag_s=6.0)
 
 

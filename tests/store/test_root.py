@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import shutil
@@ -9,7 +10,7 @@ import pytest
 
 from edgerec.store.disk import StoreError
 from edgerec.store.root import RootHeldError, StorageRoot
-from tests.rigs.failing_disk import open_files, recorded_calls
+from tests.rigs.failing_disk import failing_call, open_files, recorded_calls
 
 
 def test_acquiring_makes_the_folders_for_the_owner_and_his_group_only(tmp_path):
@@ -114,11 +115,50 @@ def test_a_malformed_counter_is_set_aside_and_stops_nothing(tmp_path, text, capl
     assert "session counter is malformed" in caplog.text
 
 
-def test_a_counter_that_the_disk_can_not_read_stops_the_start(tmp_path):
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+@pytest.mark.parametrize("name", ["session.json", "session.json.new", "root-id", "lock"])
+def test_whatever_stands_in_the_state_folder_stops_no_start(tmp_path, name, make):
+    (tmp_path / ".state").mkdir()
+    make(tmp_path / ".state" / name)
     with StorageRoot(tmp_path) as root:
-        (root.state / "session.json").mkdir()
-        with pytest.raises(StoreError, match=r"reading .*session\.json: Is a directory"):
-            root.open_session("k1")
+        root.check()
+        assert root.open_session("k1").number == 1
+        assert root.open_session("k1").number == 2
+    with StorageRoot(tmp_path) as root:
+        assert root.open_session("k1").number == 3
+
+
+def test_a_state_folder_that_takes_nothing_costs_a_number_and_no_session(tmp_path, caplog):
+    with StorageRoot(tmp_path) as root:
+        first = root.open_session("k1")
+        with failing_call(1, errno.EACCES):
+            second = root.open_session("k1")
+    assert (second.number, second.previous) == (2, first.id)
+    assert "number of a session is not remembered" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["ready", "quarantine"])
+def test_a_folder_that_can_not_be_made_stops_no_start(tmp_path, name, caplog):
+    (tmp_path / name).touch()
+    with StorageRoot(tmp_path) as root:
+        root.open_session("k1")
+        with pytest.raises(StoreError, match=name):
+            root.make_folders("kiosk=k1") if name == "ready" else root.make_quarantine()
+        (tmp_path / name).unlink()
+        root.make_quarantine()
+        root.make_folders("kiosk=k1", "date=2026-11-22")
+        assert (root.ready / "kiosk=k1" / "date=2026-11-22").is_dir()
+    assert "a folder can't be made yet" in caplog.text
+
+
+def test_no_folder_is_made_again_in_the_mount_point_of_a_disk_that_was_taken_away(tmp_path):
+    (tmp_path / "other").mkdir()
+    with StorageRoot(tmp_path / "root") as root:
+        swap(root.path, tmp_path / "other")
+        for make in (root.make_folders, root.make_quarantine):
+            with pytest.raises(StoreError):
+                make()
+        assert list(root.path.iterdir()) == []
 
 
 def test_the_lock_names_its_holder_and_nothing_of_the_one_before(tmp_path):

@@ -1,5 +1,6 @@
 """What the doctor's sweeps have measured is kept, and shown by the service."""
 
+import errno
 import json
 import os
 import stat
@@ -12,6 +13,7 @@ from edgerec.service.chirp import HeardSweep
 from edgerec.service.chirp_log import FILE, MAX_BYTES, MAX_CHIRPS, Chirp, add_chirp, read_chirps
 from edgerec.service.echo_history import SAMPLE_NS, EchoHistory
 from edgerec.service.sound_check import SoundCheck, log_chirp
+from tests.rigs.failing_disk import failing_call
 from tests.rigs.fakes import FakeClock
 
 CHIRP = Chirp("2026-11-22T10:15:00Z", True, 61.5, -20.0, -9.0)
@@ -61,8 +63,8 @@ def test_nothing_is_made_where_nothing_records(tmp_path):
 
 
 def test_a_disk_that_does_not_take_it_is_a_note(root):
-    (root / ".state" / f"{FILE}.new").mkdir()  # in the way of what is written
-    (finding,) = logged(root, heard(3.01, -20.0))
+    with failing_call(3, errno.ENOSPC):  # after both looks at what is there
+        (finding,) = logged(root, heard(3.01, -20.0))
     assert (finding.severity, finding.told.startswith("not remembered")) == ("note", True)
 
 

@@ -144,6 +144,8 @@ class CountingRecording:
     """Counts how often it is made durable."""
 
     position = missing_frames = unpublished = resumes_at = durable = 0
+    ended = False
+    quarantined = ()
     session = Session("5e550000", 1, None, "k1")
     syncs = 0
 

@@ -5,13 +5,14 @@ from edgerec import __version__
 from edgerec.audio import EchoReport, GapReason, TimelineFrame, TrackReport, TurnPart
 from edgerec.service.health import Reason
 from edgerec.service.monitor import Heard
+from edgerec.service.recovery import RecoveryState
 from edgerec.service.status import LastPublished, describe
 from edgerec.service.turn_board import TurnBoard
 from edgerec.store.cleanup import Space
 from edgerec.store.ledger import Levels
 from edgerec.store.sidecar import GapTotal
 from tests.rigs.fakes import START_NS, S
-from tests.rigs.made_statuses import FACTS, MONOTONIC_NS, session, writing
+from tests.rigs.made_statuses import FACTS, MONOTONIC_NS, WELL, session, writing
 
 
 def test_status_tells_how_the_service_is_and_why():
@@ -105,6 +106,8 @@ def test_status_tells_how_writing_goes_and_how_long_it_can():
         "unacknowledged_bytes": 10**8,
         "hours_left": 100.0,
         "unpublished": 2,
+        "unpublishable": None,
+        "leftovers": {"waiting": 0, "files": [], "quarantined": []},
         "writer_lag_seconds": 6.0,
         "captured_age_seconds": 52.0,
         "durable_age_seconds": 58.0,
@@ -113,6 +116,27 @@ def test_status_tells_how_writing_goes_and_how_long_it_can():
         "trouble_for_seconds": 30.0,
     }
     assert told["last_published"] == {"file": "a.wav", "kind": "chunk", "ago_seconds": 60.0}
+
+
+def test_what_can_not_be_published_is_a_reason_and_no_failure():
+    facts = replace(
+        WELL,
+        writing=writing(unpublishable="ready: Permission denied", unpublished=7),
+        recovery=RecoveryState((("a.journal", "File exists"), ("b", "EIO")), ("c",)),
+        chores=(Reason("housekeeping", None, "retention failed", "report it"),),
+    )
+    told = describe(facts)
+    assert told["state"] == "degraded"
+    reasons = {reason["code"]: reason["why"] for reason in told["reasons"]}
+    assert list(reasons) == ["publish", "recovery", "housekeeping"]
+    assert reasons["publish"] == "nothing can be published: ready: Permission denied"
+    assert "a.journal: File exists (and 1 more)" in reasons["recovery"]
+    assert told["storage"]["unpublishable"] == "ready: Permission denied"
+    assert told["storage"]["leftovers"] == {
+        "waiting": 2,
+        "files": [{"file": "a.journal", "why": "File exists"}, {"file": "b", "why": "EIO"}],
+        "quarantined": ["c"],
+    }
 
 
 def test_status_tells_since_when_a_disk_does_not_answer_that_has_not_failed():

@@ -5,11 +5,15 @@ import shutil
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from edgerec.store.cleanup import FILES_A_STEP, SETTLED_NS, SWEEP_NS, AgeClock, Cleanup
 from edgerec.store.cutting import Cutting
 from edgerec.store.naming import Session
 from edgerec.store.retention import ORPHAN_KEPT_NS, Quota
+from edgerec.store.root import StorageRoot
+from tests.rigs.damaged_files import damage_json
 from tests.rigs.made_recordings import REPORTS, START_UTC_NS, quiet_span, recording, stamp_of
 
 S = 1_000_000_000
@@ -289,6 +293,22 @@ def test_a_disk_that_fails_is_told_once_and_tried_again(root, caplog, monkeypatc
     finish_sweep(cleanup, 2 * SWEEP_NS)
     assert cleanup.trouble is None
     assert not list(root.ready.iterdir())
+
+
+@settings(max_examples=40)
+@given(random=st.randoms(use_true_random=False), times=st.integers(1, 6))
+def test_sidecars_that_say_anything_end_no_look_at_what_is_stored(tmp_path_factory, random, times):
+    with StorageRoot(tmp_path_factory.mktemp("root")) as root:
+        paths = record(root)
+        for path in root.ready.rglob("*.json"):
+            damage_json(path, random, times)
+        path.write_bytes(b"[" * 200_000)
+        os.truncate(path, random.choice([0, 200_000, 1 << 38]))
+        acknowledge(paths)
+        cleanup = Cleanup(root, replace(QUOTA, max_bytes=1), bytes_per_s=1.0, stamp_now=Clocks())
+        finish_sweep(cleanup, 0)
+        assert cleanup.space is not None
+        assert not list(root.ready.rglob("*.wav"))
 
 
 def link(path, target):

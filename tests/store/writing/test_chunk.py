@@ -1,4 +1,5 @@
 import errno
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -167,3 +168,20 @@ def test_a_clock_that_is_set_later_stamps_what_was_recorded_before_in_the_same_b
 )
 def test_a_stamp_stays_where_it_was_known_or_nothing_better_is(then, now):
     assert retimed(then, now) == then
+
+
+@pytest.mark.parametrize("why", ["Permission denied", "File exists"])
+def test_audio_is_not_read_where_it_can_not_be_published(root, monkeypatch, why):
+    """It is tried again and again, and an hour of audio takes the writer thread seconds."""
+    chunk = OpenChunk(root, OPENING)
+    chunk.write(PCM, AUDIO)
+    finished = chunk.finish(stamp_of(100), REPORTS, "rotate")
+    monkeypatch.setattr("edgerec.store.chunk.fingerprint", lambda audio: pytest.fail("it is read"))
+    if why == "Permission denied":
+        monkeypatch.setattr(os, "access", lambda *_, **__: False)  # root may write anywhere
+    else:
+        folder = root.make_folders("kiosk=k1", "date=2026-11-22")
+        (folder / "20261122T101500.223Z_9f3a01c2_000003_bot.wav").symlink_to("/nowhere")
+    with pytest.raises(StoreError, match=why):
+        finished.publish(root)
+    assert not list(root.ready.rglob("*.json"))

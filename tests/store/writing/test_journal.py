@@ -1,7 +1,11 @@
+import json
+import os
+
 import pytest
 
 from edgerec.audio import GapReason, TrackReport
 from edgerec.store import journal as journal_module
+from edgerec.store.disk import StoreError
 from edgerec.store.journal import (
     Closing,
     Journal,
@@ -142,3 +146,75 @@ def test_a_journal_is_synced_only_when_it_has_something_new(tmp_path):
         journal.sync()
         assert len(calls) == 2
     journal.abandon(None)
+
+
+def rewrite(path, change):
+    """Change what the lines of a journal say, their checksums right."""
+    lines = [json.loads(line.partition(b" ")[2]) for line in path.read_bytes().splitlines()]
+    path.write_bytes(b"".join(map(journal_module._encode, change(lines))))
+
+
+def with_news(value):
+    """A newer version's: every object has one field more."""
+    if isinstance(value, dict):
+        named = value.keys() <= {"user", "bot", "chunk"}  # of what, not of which field
+        fields = {name: with_news(inner) for name, inner in value.items()}
+        return fields if named else {**fields, "newer": {"a": [1]}}
+    return [with_news(inner) for inner in value] if isinstance(value, list) else value
+
+
+def test_what_a_newer_version_says_besides_is_passed_over(path):
+    """As after a version that was rolled back."""
+    append_closing(path, CLOSING)
+    content = read_journal(path)
+    rewrite(path, lambda lines: [*with_news(lines[:2]), {"newer": 1}, *with_news(lines[2:])])
+    assert read_journal(path) == content
+
+
+def test_a_journal_under_another_name_is_not_believed(path):
+    other = path.with_name("9f3a01c2_000013_chunk.journal")
+    path.rename(other)
+    with pytest.raises(JournalError, match=r"is the journal of 9f3a01c2_000012_chunk\.journal"):
+        read_journal(other)
+
+
+@pytest.mark.parametrize(
+    ("line", "place", "value"),
+    [
+        (0, ("layout", "format"), "aac"),
+        (0, ("layout", "sample_rate"), 0),
+        (0, ("sequence",), -1),
+        (0, ("start",), "0"),
+        (0, ("stamp", "utc_ns"), None),
+        (0, ("reports",), {"user": {}}),
+        (0, ("session",), []),
+        (1, ("code",), 99),
+        (1, ("frame",), -5),
+        (1, ("track",), "third"),
+        (1, ("track",), ["user"]),
+        (-1, ("closing",), None),
+        (-1, ("closing", "frames"), 0),
+        (-1, ("closing", "files"), {"turn-bot": "wav"}),
+        (-1, ("closing", "levels"), {}),
+        (-1, ("closing", "end_reason"), 17),
+    ],
+)
+def test_a_journal_that_says_what_can_not_be_is_an_error_of_its_own(path, line, place, value):
+    append_closing(path, CLOSING)
+
+    def change(lines):
+        fields = lines[line]
+        for name in place[:-1]:
+            fields = fields[name]
+        fields[place[-1]] = value
+        return lines
+
+    rewrite(path, change)
+    with pytest.raises(JournalError, match=r"9f3a01c2_000012_chunk\.journal"):
+        read_journal(path)
+
+
+def test_a_journal_larger_than_any_of_ours_is_not_read(path):
+    os.truncate(path, 2 << 30)
+    with pytest.raises(StoreError, match="larger than"):
+        read_journal(path)

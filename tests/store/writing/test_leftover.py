@@ -1,6 +1,6 @@
 import pytest
 
-from edgerec.store.journal import JournalError
+from edgerec.store.journal import JournalError, read_journal
 from edgerec.store.leftover import Cut, close_leftover, delete_leftover, publish_leftover
 from tests.rigs.failing_disk import recorded_calls
 from tests.rigs.made_recordings import REPORTS, quiet_span, recording, stamp_of
@@ -42,7 +42,7 @@ def test_a_leftover_is_deleted_with_its_journal_last(root, journal):
     """Without its journal nobody knows what the rest is."""
     (root.work / "9f3a01c2_000001_chunk.journal").touch()
     with recorded_calls() as calls:
-        delete_leftover(root, journal)
+        delete_leftover(root, read_journal(journal).opening)
     assert calls == [
         ("unlink", "9f3a01c2_000000_chunk.wav"),
         ("unlink", "9f3a01c2_000000_chunk.journal"),

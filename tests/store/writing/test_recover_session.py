@@ -7,12 +7,13 @@ import pytest
 from edgerec.store.cutting import Cutting
 from edgerec.store.naming import Session
 from edgerec.store.recover import CutShort, recover
-from edgerec.store.totals import FILE
+from edgerec.store.totals import totals_file
 from edgerec.store.verify import verify
 from tests.rigs.leftovers import NEXT_BOOT, NOW, crash, left_in
 from tests.rigs.made_recordings import (
     FOREVER,
     REPORTS,
+    SESSION,
     chunks,
     quiet_span,
     recording,
@@ -39,12 +40,12 @@ def test_a_session_that_had_just_ended_was_not_cut_short(root):
     published = []
     session = recording(root, published)
     session.write(quiet_span(0, 40), REPORTS)
-    totals = (root.state / FILE).read_bytes()
+    totals = totals_file(root, SESSION.id).read_bytes()
     session.finish("stop")
-    (root.state / FILE).write_bytes(totals)  # killed before it was forgotten
+    totals_file(root, SESSION.id).write_bytes(totals)  # killed before it was forgotten
     done = recover(root, NOW)
     assert (done.cut_short, done.published) == (None, [])
-    assert not (root.state / FILE).exists()
+    assert not totals_file(root, SESSION.id).exists()
 
 
 def test_what_is_lost_of_a_session_lies_behind_its_last_frame(root):
@@ -68,9 +69,9 @@ def test_a_session_that_began_before_the_wall_clock_was_known_is_dated_by_it_lat
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"\0" * 99, b'{"session": 1}'])
 def test_totals_that_nobody_can_read_cost_a_closing_record_and_no_more(root, content):
     crash(root, [quiet_span(0, 40)])
-    (root.state / FILE).write_bytes(content)
+    totals_file(root, SESSION.id).write_bytes(content)
     assert [one.what for one in recover(root, NOW).published] == ["chunk"]
-    assert len(left_in(root.quarantine)) == 1
+    assert len(left_in(root.quarantine)) == 2  # with the reason
 
 
 def test_chunks_that_waited_for_the_wall_clock_are_published_as_they_ended(root):

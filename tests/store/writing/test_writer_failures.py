@@ -1,6 +1,7 @@
 """A disk that fails under a recording: what was durable stays, and the rest is written again."""
 
 import errno
+from dataclasses import replace
 
 import pytest
 
@@ -18,6 +19,7 @@ from tests.rigs.made_recordings import (
     quiet_span,
     recording,
     sidecar,
+    stamp_of,
     stream,
 )
 
@@ -150,3 +152,31 @@ def test_resuming_that_fails_too_is_done_again(root):
     assert calls() < nth
     session.finish("stop")
     assert [one.frames for one in chunks(published)] == [50]
+
+
+def test_a_publish_that_was_interrupted_goes_on_under_its_first_name(root, monkeypatch):
+    """Though the wall clock has become known since: it would give another name each time."""
+    known = []
+
+    def stamps(frame):
+        stamp = stamp_of(frame, trusted=bool(known))
+        return stamp if known else replace(stamp, utc_ns=17_000_000_000)
+
+    published = []
+    session = recording(root, published, cutting=Cutting(40, FOREVER), stamps=stamps)
+    with monkeypatch.context() as patch:
+        patch.setattr("edgerec.store.publish.place", interrupted)
+        with pytest.raises(StoreError, match="interrupted"):
+            session.write(quiet_span(0, 40), REPORTS)
+    known.append(True)
+    session.publish_due()
+    session.finish("stop")
+    (audio_file,) = root.ready.rglob("*.wav")
+    assert audio_file.name.startswith("19700101T000017")
+    assert len(list(root.ready.rglob("*_chunk.json"))) == 1
+    assert verify(root.path).ok
+    assert not list(root.work.iterdir())
+
+
+def interrupted(audio, final):
+    raise StoreError("moving", final, "interrupted")
