@@ -85,8 +85,6 @@ class StreamHeader:
     """Wall clock at the first block's `arrived_ns`; 0 if unknown."""
     boot_id: str = ""
     """The boot whose clock this is; empty if unknown."""
-    error_us: int = 0
-    """Bound on an error of its stamps that nothing in them shows; 0 where none is known."""
     dated: bool = False
     """Whether its blocks carry dates: `Block.adc_ns` with a bound on its error."""
     source: str | None = None

@@ -47,6 +47,10 @@ class Reading:
 class Dating(Protocol):
     """What dates a stream's frames."""
 
+    @property
+    def is_eager(self) -> bool:
+        """Whether it is to be asked all the time, as long as it takes to find its way."""
+
     def read(self, count: Callable[[], int]) -> Reading | None:
         """Count the frames and date the last one; None: not known just now.
 
@@ -71,6 +75,8 @@ class PulseDating:
         self._pid = pid
         self._stream: ServerStream | None = None
         self._sink: int | None = None
+
+    is_eager: Final = False
 
     def read(self, count: Callable[[], int]) -> Reading | None:
         """As `Dating.read`; within `libpulse.ANSWER_S`."""

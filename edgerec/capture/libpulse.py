@@ -22,6 +22,14 @@ ANSWER_S: Final = 0.1
 MAX_MASTERS: Final = 8
 """Virtual sources one upon the other; a longer chain is not followed."""
 
+_STREAMS: Final = 0x0C
+"""Streams that play and that record, in a mask of what events are about."""
+_DEVICES: Final = 0x03
+_FACILITY: Final = 0x0F
+_KIND: Final = 0x30
+_CHANGE: Final = 0x10
+_FIRST_STREAM_FACILITY: Final = 2
+
 _READY: Final = 4
 _NO_AUTOSPAWN: Final = 1
 _INVALID: Final = 2**32 - 1
@@ -93,6 +101,7 @@ class _DeviceInfo(Structure):
 
 
 _Callback = ctypes.CFUNCTYPE(None, c_void_p, c_void_p, c_int, c_void_p)
+_EventCallback = ctypes.CFUNCTYPE(None, c_void_p, c_int, c_uint32, c_void_p)
 _FUNCTIONS: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
     "pa_mainloop_new": (c_void_p, ()),
     "pa_mainloop_free": (None, (c_void_p,)),
@@ -110,6 +119,8 @@ _FUNCTIONS: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
     "pa_context_get_source_info_by_index": (c_void_p, (c_void_p, c_uint32, _Callback, c_void_p)),
     "pa_context_get_source_info_by_name": (c_void_p, (c_void_p, c_char_p, _Callback, c_void_p)),
     "pa_context_get_sink_info_by_index": (c_void_p, (c_void_p, c_uint32, _Callback, c_void_p)),
+    "pa_context_set_subscribe_callback": (None, (c_void_p, _EventCallback, c_void_p)),
+    "pa_context_subscribe": (c_void_p, (c_void_p, c_int, c_void_p, c_void_p)),
     "pa_operation_unref": (None, (c_void_p,)),
     "pa_proplist_gets": (c_char_p, (c_void_p, c_char_p)),
 }
@@ -157,6 +168,8 @@ class PulseConnection:
         api = self._library.pa_mainloop_get_api(self._loop)
         self._context = self._library.pa_context_new(api, name.encode())
         self._unanswered: list[_Question] = []
+        self._has_changed = False
+        self._event_callback = _EventCallback(self._take_event)
         self._library.pa_context_connect(self._context, None, _NO_AUTOSPAWN, None)
         self._await(lambda: self._state() >= _READY, CONNECT_S)
         if self._state() != _READY:
@@ -168,6 +181,28 @@ class PulseConnection:
         self._library.pa_context_disconnect(self._context)
         self._library.pa_context_unref(self._context)
         self._library.pa_mainloop_free(self._loop)
+
+    def follow(self) -> None:
+        """Have the server send events about its streams and devices; see `take_changes`."""
+        library = self._library
+        library.pa_context_set_subscribe_callback(self._context, self._event_callback, None)
+        operation = library.pa_context_subscribe(self._context, _STREAMS | _DEVICES, None, None)
+        if operation:
+            library.pa_operation_unref(operation)
+
+    def take_changes(self) -> bool:
+        """Return whether a stream or device came, went, or a stream changed since the last call.
+
+        True, too, where the server has gone: what it would have said is not known.
+        """
+        while self._state() == _READY and self._turn(0) > 0:
+            pass
+        changed, self._has_changed = self._has_changed or self._state() != _READY, False
+        return changed
+
+    def _take_event(self, _context: Any, event: int, _index: int, _data: Any) -> None:
+        is_stream = event & _FACILITY >= _FIRST_STREAM_FACILITY
+        self._has_changed = self._has_changed or is_stream or event & _KIND != _CHANGE
 
     def stream_of(self, pid: int) -> ServerStream | None:
         """Return the stream from which a process records; None if it has none."""
@@ -283,16 +318,15 @@ class PulseConnection:
     def _await(self, is_done: Callable[[], bool], limit_s: float) -> None:
         give_up_ns = raw_now_ns() + round(limit_s * 1e9)
         while not is_done() and (left_ns := give_up_ns - raw_now_ns()) > 0:
-            if self._state() > _READY or not self._turn(left_ns // 1000):
+            if self._state() > _READY or self._turn(left_ns // 1000) < 0:
                 break
 
-    def _turn(self, wait_us: int) -> bool:
+    def _turn(self, wait_us: int) -> int:
+        """Take in what has come within a time; return how much, negative where that failed."""
         library, loop = self._library, self._loop
-        return bool(
-            library.pa_mainloop_prepare(loop, wait_us) >= 0
-            and library.pa_mainloop_poll(loop) >= 0
-            and library.pa_mainloop_dispatch(loop) >= 0
-        )
+        if library.pa_mainloop_prepare(loop, wait_us) < 0 or library.pa_mainloop_poll(loop) < 0:
+            return -1
+        return int(library.pa_mainloop_dispatch(loop))
 
 
 def _sink(answers: list[tuple[int, int, int]]) -> Callable[[_DeviceInfo], None]:

@@ -99,6 +99,8 @@ class PolledCapture:
     @property
     def pause_s(self) -> float:
         """Time until the next poll."""
+        if self._dating is not None and self._dating.is_eager:
+            return TRY_AGAIN_S
         if self._refused and self._wanted and self._tries:
             return TRY_AGAIN_S
         pause_s = self._block_frames / self._rate
@@ -107,7 +109,9 @@ class PolledCapture:
     def poll(self) -> None:
         """Send all frames that there are, dated if a reading is due."""
         now_ns = raw_now_ns()
-        if self._dating is not None and (self._wanted or now_ns >= self._due_ns):
+        if self._dating is not None and (
+            self._wanted or self._dating.is_eager or now_ns >= self._due_ns
+        ):
             self._refused = not self._take_reading(self._dating, now_ns)
             self._tries = max(self._tries - 1, 0)
         available = self._stream.read_available

@@ -5,9 +5,10 @@ block stream of `capture.wire` to its standard output until it is killed. It is 
 own because an unplugged device can hang or spin inside PortAudio for ever, and because
 PortAudio's list of devices is frozen while it runs.
 
-A source of PulseAudio is polled and dated by the server (`polled`, `dating`). Any other device has
-a callback, which stamps, copies and writes to the pipe without waiting. When the pipe is full a
-block is dropped and its frames are counted, so that the next `first_frame` tells what is missing.
+A sound server's source is polled and dated (`polled`, `dating`, `pipewire_dating`). Any other
+device has a callback, which stamps, copies and writes to the pipe without waiting. When the pipe is
+full a block is dropped and its frames are counted, so that the next `first_frame` tells what is
+missing.
 
 The one line of JSON on standard error, ``{"error": ..., "hint": ...}``, says why the child ended;
 its exit status is one of
@@ -40,9 +41,10 @@ from typing import Any, Final, NoReturn
 
 from edgerec.audio import TRACKS, StreamHeader, TrackName
 from edgerec.capture.channels import ChannelError, Channels, Opening, parse_channels, plan_opening
-from edgerec.capture.dating import pulse_dating
+from edgerec.capture.dating import Dating, pulse_dating
 from edgerec.capture.devices import PULSE_PREFIX, DeviceError, DeviceInfo, find_device
 from edgerec.capture.parent import be_killed_first, die_with_parent
+from edgerec.capture.pipewire_dating import graph_rate, lump_ms, pipewire_dating
 from edgerec.capture.polled import BUFFER_S, PolledCapture
 from edgerec.capture.sender import BlockPipe, BlockSender
 from edgerec.capture.server_stream import as_served, prepare_stream
@@ -57,19 +59,7 @@ DEFAULT_BLOCK_MS: Final = 100
 """Each block wakes two processes: 5 ms blocks cost 28 CPU seconds an hour for the pipe alone."""
 SERVER_BLOCK_MS: Final = 250
 """Of a sound server's device: it hands on what it has in its own time, and every time costs a
-wake-up of its library's thread too. Four such blocks decide within a second on a loss that is
-reported."""
-
-PIPEWIRE_SENDS_BYTES: Final = 1 << 16
-"""At most at once: a pair of blocks that is larger waits for the next time, so that two, three or
-four come together, and the earliest of them only every 2 s."""
-PIPEWIRE_QUANTUM: Final = 2048
-"""Frames, at most, by which its time goes on. Pairs of whole ones come on time, within 1 ms; others
-up to 43 ms later."""
-
-PIPEWIRE_ERROR_US: Final = PIPEWIRE_QUANTUM * 1_000_000 // 48_000
-"""A quantum: the monitor of the sink that drives PipeWire's graph is that much late, and the others
-are not. Which one drives, and how long its quantum is, no stream is told."""
+wake-up of its library's thread too."""
 
 LATENCY_BLOCKS: Final = 5
 """Host buffer in blocks. At 100 ms through PulseAudio PortAudio's own "high" latency makes it two:
@@ -78,9 +68,7 @@ and blocks in pairs, of which the second is on time."""
 
 LUMP_BLOCKS: Final = 2
 """What PulseAudio is asked to collect before it hands it on. Smaller lumps cost the server more,
-and its dates are as exact in long ones."""
-
-SAMPLE_BYTES: Final = 2
+and its dates are as exact in long ones. For PipeWire see `pipewire_dating.lump_ms`."""
 
 SPIN_S: Final = 2.5
 """CPU time without a frame. ALSA's plugin for PulseAudio has PortAudio turn in circles until the
@@ -172,16 +160,10 @@ def adc_to_raw_ns(adc_s: float, monotonic_ns: int, raw_ns: int) -> int:
     return raw_ns - age_ns if 0 <= age_ns <= MAX_ADC_AGE_NS else 0
 
 
-def block_frames(
-    device: DeviceInfo, sample_rate: int, channels: int, block_ms: float | None
-) -> int:
-    """Return how many frames a block is to have: at most what is asked, or what suits it."""
+def block_frames(device: DeviceInfo, sample_rate: int, block_ms: float | None) -> int:
+    """Return how many frames a block is to have: what is asked, or what suits the device."""
     block_ms = block_ms or (SERVER_BLOCK_MS if device.is_served else DEFAULT_BLOCK_MS)
-    frames = max(1, round(sample_rate * block_ms / 1000))
-    if not device.is_pipewire:
-        return frames
-    frames = min(frames, PIPEWIRE_SENDS_BYTES // (2 * channels * SAMPLE_BYTES))
-    return frames - frames % PIPEWIRE_QUANTUM or frames
+    return max(1, round(sample_rate * block_ms / 1000))
 
 
 def capture(request: CaptureRequest, fd: int) -> NoReturn:
@@ -198,23 +180,21 @@ def capture(request: CaptureRequest, fd: int) -> NoReturn:
         os.environ["ALSA_CONFIG_PATH"] = str(PULSE_ONLY)
     device, source = _find(request)
     sample_rate = request.sample_rate or device.sample_rate
+    if device.is_pipewire and request.sample_rate is None:
+        sample_rate = graph_rate(device.sample_rate)
     opening = _plan(request.channels, device)
-    channels = opening.opened
-    blocksize = block_frames(device, sample_rate, channels, request.block_ms)
+    blocksize = block_frames(device, sample_rate, request.block_ms)
     header = StreamHeader(
-        sample_rate,
-        opening.sent,
-        request.track,
-        device.id,
-        "monotonic_raw",
-        source=source,
-        error_us=PIPEWIRE_ERROR_US if device.is_pipewire else 0,
+        sample_rate, opening.sent, request.track, device.id, "monotonic_raw", source=source
     )
     if device.pulse_source is not None:
         # Read by libpulse in this process when PortAudio opens ALSA's `pulse` device.
         os.environ["PULSE_SOURCE"] = device.pulse_source
-    if device.is_served and not device.is_pipewire:
-        os.environ["PULSE_LATENCY_MSEC"] = str(LUMP_BLOCKS * blocksize * 1000 // sample_rate)
+    if device.is_served:
+        asked_ms = LUMP_BLOCKS * blocksize * 1000 // sample_rate
+        if device.is_pipewire:
+            asked_ms = lump_ms(opening.opened, sample_rate)
+        os.environ["PULSE_LATENCY_MSEC"] = str(asked_ms)
         _capture_polled(device, header, opening, blocksize, fd)
     _capture_called_back(device, header, opening, blocksize, fd)
 
@@ -225,7 +205,10 @@ def _capture_polled(
     import sounddevice
 
     stream = _open(device, header, opening, blocksize=0, latency=BUFFER_S)
-    dating = pulse_dating(os.getpid())
+    pid = os.getpid()
+    dating: Dating | None = (
+        pipewire_dating(pid, header.sample_rate) if device.is_pipewire else pulse_dating(pid)
+    )
     sender = BlockSender(BlockPipe(fd), replace(header, dated=dating is not None), SystemClock())
     try:
         PolledCapture(stream, sender, dating, header.sample_rate, blocksize, opening.take).run()

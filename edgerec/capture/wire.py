@@ -55,7 +55,6 @@ def encode_stream_header(header: StreamHeader) -> bytes:
         "utc_ns": header.utc_ns,
         "boot_id": header.boot_id,
         **({"dated": header.dated} if header.dated else {}),
-        **({"error_us": header.error_us} if header.error_us else {}),
     }
     if header.source is not None:
         line["source"] = header.source
@@ -203,7 +202,6 @@ def _parse_stream_header(line: bytes, offset: int) -> StreamHeader:
         utc_ns=fields.get("utc_ns") or 0,
         boot_id=fields.get("boot_id") or "",
         dated=fields.get("dated") or False,
-        error_us=fields.get("error_us") or 0,
         source=fields.get("source"),
     )
 
@@ -237,6 +235,5 @@ _HEADER_FIELDS: Final = (
     ("utc_ns", lambda v: v is None or _whole(v, 0, 2**63 - 1), "nanoseconds since 1970"),
     ("boot_id", lambda v: v is None or _is_name(v), "a boot's id"),
     ("dated", lambda v: v is None or isinstance(v, bool), "true or false"),
-    ("error_us", lambda v: v is None or _whole(v, 0, 2**31), "microseconds"),
     ("source", lambda v: v is None or _is_name(v), "a source of a sound server"),
 )

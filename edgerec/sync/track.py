@@ -197,7 +197,7 @@ class TrackTimeline:
         return TrackReport(
             device=device,
             drift_ppm=round(clock.drift_ppm, 3),
-            residual_us=round((clock.error_s + astray_s) * 1e6 + self._stream.header.error_us, 1),
+            residual_us=round((clock.error_s + astray_s) * 1e6, 1),
             late_frames=late_frames,
             fold_gain_db=self._fold.gain_db,
         )

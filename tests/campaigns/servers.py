@@ -27,6 +27,7 @@ import numpy as np
 from edgerec.audio import TRACKS
 from tests.rigs.alignment import find
 from tests.rigs.dated_player import RATE, DatedPlayer, instants_of, played_noise
+from tests.rigs.linked_player import LinkedPlayer
 from tests.rigs.made_recordings import audio
 from tests.rigs.sound_server import SoundServer
 from tests.rigs.waiting import PATIENCE_S
@@ -39,6 +40,8 @@ PAUSES = "play:3,pause:1,play:2,pause:0.1,play:2,pause:2"
 COMINGS = 5
 SINKS = {"user": "kiosk_mic_feed", "bot": "kiosk_speaker"}
 DEVICES = {"user": "pulse:kiosk_mic", "bot": "pulse:kiosk_speaker.monitor"}
+PCMS = {"user": "kiosk_mic", "bot": "kiosk_loopback"}
+SAME = {"user": "pulse:kiosk_mic", "bot": "pulse:kiosk_mic_feed.monitor"}
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ class Condition:
     devices: dict[str, str] = field(default_factory=lambda: DEVICES)
     comings: bool = False
     is_busy: bool = False
+    is_pipewire: bool = False
+    """One player of `bot_ms` into both sinks, or, for `same`, into the microphone's."""
 
 
 LOOPBACK = (
@@ -68,10 +73,16 @@ CONDITIONS = {
     "comings": Condition(500, 100, comings=True),
     "suspend": Condition(2000, 2000, modules=("module-suspend-on-idle timeout=1",)),
     "loopback": Condition(500, 500, modules=LOOPBACK),
-    "same": Condition(
-        500, 500, devices={"user": "pulse:kiosk_mic", "bot": "pulse:kiosk_mic_feed.monitor"}
-    ),
+    "same": Condition(500, 500, devices=SAME),
     "busy": Condition(2000, 2000, is_busy=True),
+    "pipewire 2000": Condition(0, 2000, is_pipewire=True),
+    "pipewire 500": Condition(0, 500, is_pipewire=True),
+    "pipewire 100": Condition(0, 100, is_pipewire=True),
+    "pipewire 20": Condition(0, 20, is_pipewire=True),
+    "pipewire PCMs": Condition(0, 100, devices=PCMS, is_pipewire=True),
+    "pipewire comings": Condition(0, 500, comings=True, is_pipewire=True),
+    "pipewire same": Condition(0, 500, devices=SAME, is_pipewire=True),
+    "pipewire busy": Condition(0, 100, is_busy=True, is_pipewire=True),
 }
 
 
@@ -113,19 +124,11 @@ def measure(folder: Path, condition: Condition, seconds: float, seed: str) -> St
     """Start everything once, and look at what was recorded."""
     choice = random.Random(seed)
     with ExitStack() as stack:
-        server = SoundServer(folder / "sound")
+        server = SoundServer(folder / "sound", is_pipewire=condition.is_pipewire)
         stack.callback(server.close)
         for module in condition.modules:
             server.pactl("load-module", *module.split())
-        script = f"{condition.script},play:{seconds}" if condition.script else f"play:{seconds + 8}"
-        latencies = {"user": condition.user_ms, "bot": condition.bot_ms}
-        players = {}
-        for number, track in enumerate(TRACKS):
-            log = folder / f"{track}.log"
-            players[track] = DatedPlayer(
-                server, log, SINKS[track], latencies[track], number, script
-            )
-            stack.callback(players[track].close)
+        players = _play(stack, server, folder, condition, seconds)
         if condition.is_busy:
             for _ in range(os.cpu_count() or 1):
                 spinner = subprocess.Popen([sys.executable, "-c", "while True: pass"])
@@ -144,10 +147,27 @@ def measure(folder: Path, condition: Condition, seconds: float, seed: str) -> St
         recorder.send_signal(signal.SIGTERM)
         assert recorder.wait(PATIENCE_S) == 0
         logs = {track: player.finish() for track, player in players.items()}
-    if condition.devices["bot"].startswith("pulse:kiosk_mic"):
-        logs["bot"] = logs["user"]
-    heard = {"user": 0, "bot": 0 if logs["bot"] is logs["user"] else 1}
+    if condition.devices is SAME:
+        logs["bot"] = logs.get("user")
+    heard = {"user": 0, "bot": 0 if condition.is_pipewire or condition.devices is SAME else 1}
     return _read(folder / "root", logs, heard)
+
+
+def _play(
+    stack: ExitStack, server: SoundServer, folder: Path, condition: Condition, seconds: float
+) -> dict[str, DatedPlayer]:
+    """Start the players; return those that note what is played when."""
+    if condition.is_pipewire:
+        stack.callback(LinkedPlayer(server, folder, condition.bot_ms, SINKS["user"]).close)
+        return {}
+    script = f"{condition.script},play:{seconds}" if condition.script else f"play:{seconds + 8}"
+    latencies = {"user": condition.user_ms, "bot": condition.bot_ms}
+    players = {}
+    for number, track in enumerate(TRACKS):
+        log = folder / f"{track}.log"
+        players[track] = DatedPlayer(server, log, SINKS[track], latencies[track], number, script)
+        stack.callback(players[track].close)
+    return players
 
 
 def _record(folder: Path, server: SoundServer, devices: dict[str, str]) -> subprocess.Popen[bytes]:
@@ -164,14 +184,15 @@ def _record(folder: Path, server: SoundServer, devices: dict[str, str]) -> subpr
         return subprocess.Popen(command, env=os.environ | server.env, stderr=log)
 
 
-def _read(root: Path, logs: dict[str, np.ndarray], heard: dict[str, int]) -> Start:
+def _read(root: Path, logs: dict[str, np.ndarray | None], heard: dict[str, int]) -> Start:
     chunks = sorted(root.glob("ready/**/*_chunk.wav"))
     pcm = np.concatenate([np.frombuffer(audio(chunk), "<i2") for chunk in chunks]).reshape(-1, 2)
     sidecars = [json.loads(chunk.with_suffix(".json").read_text()) for chunk in chunks]
     errors = {}
     for index, track in enumerate(TRACKS):
         at, played = locate(pcm[:, index].astype(float), played_noise(heard[track]))
-        true_ns = instants_of(logs[track], played)
+        log = logs.get(track)  # none: both sinks play the same frames in the same cycles
+        true_ns = played * 1e9 / RATE if log is None else instants_of(log, played)
         errors[track] = dict(zip(at.tolist(), at * 1e9 / RATE - true_ns, strict=True))
     both = sorted(errors["user"].keys() & errors["bot"].keys())
     apart = np.array([errors["user"][at] - errors["bot"][at] for at in both]) / 1e6

@@ -5,7 +5,15 @@ import pytest
 from edgerec.audio import StreamHeader
 from edgerec.capture import polled
 from edgerec.capture.dating import Reading
-from edgerec.capture.polled import BEGINNING, ENOUGH, READING_S, STEP_NS, TRIES, PolledCapture
+from edgerec.capture.polled import (
+    BEGINNING,
+    ENOUGH,
+    READING_S,
+    STEP_NS,
+    TRIES,
+    TRY_AGAIN_S,
+    PolledCapture,
+)
 
 RATE = 48_000
 BLOCK = RATE // 10
@@ -36,6 +44,7 @@ class FakeDating:
         self.off_ns = 0
         self.silent = False
         self.asked = 0
+        self.is_eager = False
 
     def read(self, count):
         self.asked += 1
@@ -172,3 +181,15 @@ def test_what_happens_at_the_beginning_does_not_cut_it_short(clock):
     for _ in range(BEGINNING):
         rig.poll(BLOCK)
     assert len(dates_of(rig)) >= BEGINNING
+
+
+def test_a_dating_that_has_to_find_its_way_is_asked_all_the_time(clock):
+    rig = Rig(clock)
+    for _ in range(2 * BEGINNING):
+        rig.poll(BLOCK)
+    asked = rig.dating.asked
+    rig.dating.is_eager = True
+    for _ in range(10):
+        rig.poll(BLOCK)
+        assert rig.capture.pause_s == TRY_AGAIN_S
+    assert rig.dating.asked == asked + 10

@@ -10,8 +10,6 @@ from edgerec.capture.devices import DeviceInfo
 from edgerec.capture.portaudio import (
     DEFAULT_BLOCK_MS,
     EXIT_ABSENT,
-    PIPEWIRE_QUANTUM,
-    PIPEWIRE_SENDS_BYTES,
     SERVER_BLOCK_MS,
     SPIN_S,
     CaptureRequest,
@@ -95,37 +93,17 @@ def test_a_sampling_instant_on_another_clock_is_unknown(adc_s):
     assert adc_to_raw_ns(adc_s, 5_000 * S, 4_999 * S) == 0
 
 
-def device(*, is_served=False, is_pipewire=False):
-    return DeviceInfo(
-        "d", "d", "ALSA", 0, 48_000, 8, False, is_served=is_served, is_pipewire=is_pipewire
-    )
+def device(*, is_served=False):
+    return DeviceInfo("d", "d", "ALSA", 0, 48_000, 8, False, is_served=is_served)
 
 
-@pytest.mark.parametrize("rate", [8_000, 16_000, 44_100, 48_000, 96_000])
-@pytest.mark.parametrize("channels", [1, 2, 3, 4, 8, 16, 32])
-@pytest.mark.parametrize("asked_ms", [None, 20.0, 100.0, 400.0])
-def test_pipewire_sends_a_pair_of_blocks_at_once_and_of_whole_quanta(rate, channels, asked_ms):
-    frames = block_frames(device(is_served=True, is_pipewire=True), rate, channels, asked_ms)
-
-    def fits(frames):
-        wanted = rate * (asked_ms or SERVER_BLOCK_MS) / 1000
-        return frames <= wanted and 2 * frames * channels * 2 <= PIPEWIRE_SENDS_BYTES
-
-    assert fits(frames)
-    if frames < PIPEWIRE_QUANTUM:  # where no whole one fits
-        assert not fits(frames + 1)
-    else:
-        assert frames % PIPEWIRE_QUANTUM == 0
-        assert not fits(frames + PIPEWIRE_QUANTUM)
-
-
-def test_blocks_of_other_devices_are_as_long_as_is_asked_or_suits_them():
+def test_blocks_are_as_long_as_is_asked_or_suits_them():
     pulseaudio = device(is_served=True)
-    assert block_frames(pulseaudio, 48_000, 8, None) == 48 * SERVER_BLOCK_MS
-    assert block_frames(device(), 48_000, 8, None) == 48 * DEFAULT_BLOCK_MS
+    assert block_frames(pulseaudio, 48_000, None) == 48 * SERVER_BLOCK_MS
+    assert block_frames(device(), 48_000, None) == 48 * DEFAULT_BLOCK_MS
     for one in (pulseaudio, device()):
-        assert block_frames(one, 48_000, 8, 300.0) == 14_400
-        assert block_frames(one, 8_000, 1, 0.01) == 1
+        assert block_frames(one, 48_000, 300.0) == 14_400
+        assert block_frames(one, 8_000, 0.01) == 1
 
 
 class Beginning:

@@ -146,7 +146,6 @@ def test_a_block_before_any_header_line_is_refused():
         ("utc_ns", -1),
         ("utc_ns", 2**63),
         ("dated", 1),
-        ("error_us", -1),
         ("source", 7),
     ],
 )
@@ -187,7 +186,7 @@ def test_a_name_that_no_log_or_sidecar_could_take_is_refused(field, name):
 
 
 def test_a_date_and_its_error_come_through_and_a_header_says_that_there_are_some():
-    header = dataclasses.replace(HEADER, dated=True, error_us=42_666)
+    header = dataclasses.replace(HEADER, dated=True)
     block = dataclasses.replace(BLOCK, adc_error_us=1000)
     sent = encode_stream_header(header) + encode_block(block)
     assert list(Decoder().feed(sent)) == [header, block]
