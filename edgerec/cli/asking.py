@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping
 
 from edgerec.cli.exits import Exit
-from edgerec.cli.options import add_config, add_json, add_socket, socket_path
+from edgerec.cli.options import add_config, add_json, add_socket, socket_paths
 from edgerec.cli.output import print_json
 from edgerec.cli.service_connection import ServiceConnection, ServiceError
 from edgerec.cli.terminal import note, say
@@ -28,7 +28,7 @@ def ask(args: argparse.Namespace, command: str, *, done: str, unchanged: str) ->
         What to tell people when the service has begun to do it, and when it was so already.
     """
     try:
-        with ServiceConnection(socket_path(args)) as service:
+        with ServiceConnection(socket_paths(args)) as service:
             result = service.request(command, {})
     except ServiceError as error:
         return fail(args, command, error)

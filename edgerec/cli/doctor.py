@@ -25,6 +25,7 @@ from edgerec.service.checkup import (
     check_service,
     check_turns,
 )
+from edgerec.service.control_place import sockets_to_try
 from edgerec.service.device_checkup import check_devices
 from edgerec.store.disk import StoreError
 
@@ -99,7 +100,8 @@ def _examine(named: Path | None, socket: Path | None) -> Iterator[Finding]:
     yield from check_turns(config)
     yield from check_clock(trust_rtc=config.storage.trust_rtc)
     yield from check_power()
-    status, why_not = _ask(socket or config.control.socket)
+    configured = socket or config.control.socket
+    status, why_not = _ask((configured,) if configured else sockets_to_try())
     yield from check_service(status, why_not)
 
 
@@ -125,9 +127,9 @@ def _chirp(file: Path | None, output: str | None) -> list[Finding]:
         return [Finding("chirp", "failure", str(error), fix)]
 
 
-def _ask(socket: Path) -> tuple[dict[str, Any] | None, str]:
+def _ask(sockets: Sequence[Path]) -> tuple[dict[str, Any] | None, str]:
     try:
-        with ServiceConnection(socket) as service:
+        with ServiceConnection(sockets) as service:
             return dict(service.request("status", {})), ""
     except ServiceError as error:
         return None, str(error)

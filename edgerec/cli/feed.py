@@ -14,7 +14,7 @@ from edgerec.capture.pcm_input import PcmInputError, block_stream
 from edgerec.capture.wav_input import PcmFormat
 from edgerec.capture.wire import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ
 from edgerec.cli.exits import Exit
-from edgerec.cli.options import add_config, add_socket, socket_path
+from edgerec.cli.options import add_config, add_socket, socket_paths
 from edgerec.cli.output import os_failure
 from edgerec.cli.service_connection import ServiceConnection, ServiceError
 from edgerec.cli.terminal import note
@@ -52,9 +52,9 @@ def run(args: argparse.Namespace) -> int:
         note("edgerec feed: --channels is for raw PCM, which needs --rate too")
         return Exit.USAGE
     raw = PcmFormat(args.rate, args.channels or DEFAULT_CHANNELS) if args.rate else None
-    path = socket_path(args)
+    paths = socket_paths(args)
     try:
-        with _opened(args.file) as file, ServiceConnection(path) as service:
+        with _opened(args.file) as file, ServiceConnection(paths) as service:
             service.request("feed", {"track": args.track})
             for data in block_stream(file, args.track, Path(args.file).name, raw):
                 service.send(data)

@@ -8,7 +8,7 @@ from typing import Final
 from edgerec.audio import TRACKS
 from edgerec.cli import asking
 from edgerec.cli.exits import Exit
-from edgerec.cli.options import socket_path
+from edgerec.cli.options import socket_paths
 from edgerec.cli.service_connection import ServiceConnection, ServiceError
 
 HELP: Final = """Mark where a turn of the user or the bot begins or ends, for an application that
@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     """Ask the service."""
     request = {"track": args.track, "state": args.state, "at_ns": args.at_ns}
     try:
-        with ServiceConnection(socket_path(args)) as service:
+        with ServiceConnection(socket_paths(args)) as service:
             result = service.request("mark", request)
     except ServiceError as error:
         return asking.fail(args, "mark", error)

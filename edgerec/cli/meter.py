@@ -13,7 +13,7 @@ from typing import Any, Final
 from edgerec.audio import TRACKS
 from edgerec.cli.exits import Exit
 from edgerec.cli.interruption import Interruption
-from edgerec.cli.options import add_config, add_json, add_socket, parse_seconds, socket_path
+from edgerec.cli.options import add_config, add_json, add_socket, parse_seconds, socket_paths
 from edgerec.cli.service_connection import ServiceConnection, ServiceError
 from edgerec.cli.status_text import level
 from edgerec.cli.terminal import draw, escaped, note, say
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Ask the service again and again, and draw."""
-    path = socket_path(args)
+    paths = socket_paths(args)
     # Not an Event: a signal handler that sets it while we are waiting for it locks up.
     stopped: queue.SimpleQueue[int] = queue.SimpleQueue()
     Interruption().stops(stopped.put)
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     period_s = REDRAW_S if drawn else LINE_S
     until_ns = None if args.seconds is None else raw_now_ns() + round(args.seconds * 1e9)
     try:
-        with ServiceConnection(path) as service:
+        with ServiceConnection(paths) as service:
             first = True
             while True:
                 status = service.request("status", {})

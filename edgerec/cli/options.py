@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from edgerec.config import DEFAULT_FILE, FILE_VARIABLE, load_config
+from edgerec.service.control_place import sockets_to_try
 
 MAX_SECONDS: Final = 366 * 86_400  # who wants more leaves it out
 
@@ -34,17 +35,18 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 
 def add_socket(parser: argparse.ArgumentParser) -> None:
-    """Let a command take `--socket PATH`; see `socket_path`."""
+    """Let a command take `--socket PATH`; see `socket_paths`."""
     parser.add_argument(
         "--socket",
         metavar="PATH",
         type=Path,
-        help="the service's control socket (default: as configured)",
+        help="the service's control socket (default: as configured, else that of this user's own "
+        "recorder, else of the system's service)",
     )
 
 
-def socket_path(args: argparse.Namespace) -> Path:
-    """Return where the service listens; a given `--socket` needs no valid configuration.
+def socket_paths(args: argparse.Namespace) -> tuple[Path, ...]:
+    """Return where the service may listen, in order; `--socket` needs no valid configuration.
 
     Raises
     ------
@@ -52,9 +54,9 @@ def socket_path(args: argparse.Namespace) -> Path:
         Only the configuration could say so, and it is wrong.
     """
     if args.socket is not None:
-        path: Path = args.socket
-        return path
-    return load_config(args.config, records=False).control.socket
+        return (args.socket,)
+    configured = load_config(args.config, records=False).control.socket
+    return sockets_to_try() if configured is None else (configured,)
 
 
 def add_tree(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from edgerec.cli.asking import add_arguments, fail, tell
 from edgerec.cli.exits import Exit
-from edgerec.cli.options import socket_path
+from edgerec.cli.options import socket_paths
 from edgerec.cli.service_connection import ServiceConnection, ServiceError
 
 __all__ = ["HELP", "add_arguments", "run"]
@@ -20,7 +20,7 @@ anything in it is wrong or can't change while the service runs, none; then every
 def run(args: argparse.Namespace) -> int:
     """Ask the service."""
     try:
-        with ServiceConnection(socket_path(args)) as service:
+        with ServiceConnection(socket_paths(args)) as service:
             result = service.request("reload", {})
     except ServiceError as error:
         return fail(args, "reload", error)

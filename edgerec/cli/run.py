@@ -17,6 +17,7 @@ from edgerec.clock import SystemClock
 from edgerec.config import Config, file_to_record_by, load_config
 from edgerec.service.command_list import commands_of
 from edgerec.service.control import Control
+from edgerec.service.control_place import socket_to_make
 from edgerec.service.control_socket import ControlSocket, ControlSocketError
 from edgerec.service.metrics_file import ConfiguredMetrics
 from edgerec.service.recorder import Recorder
@@ -93,12 +94,14 @@ def _control_socket(config: Config) -> ControlSocket | None:
     A kiosk that can't be asked how it is should record all the same.
     """
     try:
-        return ControlSocket(config.control.socket, config.control.group)
+        made = ControlSocket(config.control.socket or socket_to_make(), config.control.group)
     except ControlSocketError as error:
         if "feed" in (config.tracks.user.source, config.tracks.bot.source):
             raise
         log.error("no command can reach the service why=%r", str(error))  # noqa: TRY400
         return None
+    log.info("listening socket=%s", made.path)
+    return made
 
 
 def _wait(recorder: Recorder, interruption: Interruption) -> int:

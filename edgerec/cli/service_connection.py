@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -32,23 +32,35 @@ class ServiceError(Exception):
 class ServiceConnection:
     """A connection to the control socket; a context manager.
 
+    Parameters
+    ----------
+    paths
+        Where it may be: the first at which a service listens that lets us in.
+
     Raises
     ------
     ServiceError
-        Nobody listens there.
+        None does, or one does not answer; says which were tried.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    def __init__(self, paths: Sequence[Path]) -> None:
         self._received = b""
-        try:
-            self._connect(path)
-        except OSError as error:
-            self._socket.close()
-            raise ServiceError(
-                f"no service at {path}: {error.strerror or error}; "
-                "is `edgerec run` running, with this control.socket?"
-            ) from error
+        tried = []
+        for path in paths:
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                self._connect(path)
+            except OSError as error:
+                self._socket.close()
+                tried.append(f"{path}: {error.strerror or error}")
+                if isinstance(error, BlockingIOError):
+                    break  # it is busy, and the request is not another service's
+            else:
+                return
+        raise ServiceError(
+            f"no service at {', nor at '.join(tried)}; "
+            "is `edgerec run` running, with this control.socket?"
+        )
 
     def _connect(self, path: Path) -> None:
         """Connect, waiting a while for a queue that is full: nobody may ever accept."""

@@ -7,7 +7,7 @@ from typing import Final
 
 from edgerec.cli import status_text
 from edgerec.cli.exits import Exit
-from edgerec.cli.options import add_config, add_json, add_socket, socket_path
+from edgerec.cli.options import add_config, add_json, add_socket, socket_paths
 from edgerec.cli.output import print_json
 from edgerec.cli.service_connection import ServiceConnection, ServiceError
 from edgerec.cli.terminal import note, say
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Ask the service."""
     try:
-        with ServiceConnection(socket_path(args)) as service:
+        with ServiceConnection(socket_paths(args)) as service:
             status = service.request("status", {})
     except ServiceError as error:
         note(f"edgerec status: {error}")

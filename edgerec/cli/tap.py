@@ -14,7 +14,7 @@ from edgerec.audio import STREAMS, Block, StreamHeader
 from edgerec.capture.pcm_output import PcmOutput, PcmOutputError
 from edgerec.capture.wire import Decoder, WireError
 from edgerec.cli.exits import Exit
-from edgerec.cli.options import add_config, add_socket, parse_seconds, socket_path
+from edgerec.cli.options import add_config, add_socket, parse_seconds, socket_paths
 from edgerec.cli.service_connection import ServiceConnection, ServiceError, result_of
 from edgerec.cli.terminal import note
 
@@ -50,11 +50,11 @@ def run(args: argparse.Namespace) -> int:
     if sys.stdout.isatty():
         note("edgerec tap: this is audio; redirect it: > FILE, or | PROGRAM")
         return Exit.USAGE
-    path = socket_path(args)
+    paths = socket_paths(args)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the same end as Ctrl-C
     output = PcmOutput(out, args.form, seekable=_is_new_file(out))
     try:
-        with ServiceConnection(path) as service:
+        with ServiceConnection(paths) as service:
             service.request("tap", {"track": args.track})
             _write(service, output, args.seconds, out)
     except KeyboardInterrupt:

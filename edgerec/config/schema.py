@@ -179,7 +179,8 @@ class RetentionConfig:
 class ControlConfig:
     """The socket that commands talk to."""
 
-    socket: Annotated[Path, AbsolutePath(SOCKET_PATH_BYTES)] = Path("/run/edgerec/control.sock")
+    socket: Annotated[Path, AbsolutePath(SOCKET_PATH_BYTES)] | None = None
+    """None: where the recorder's user may have it, see `service.control_place`."""
     group: _Group | None = None
     """None: the service's own."""
 

@@ -86,13 +86,53 @@ def test_a_reload_without_its_file_changes_nothing_and_is_told_in_the_status(run
     run.file.unlink() if text is None else run.file.write_text(text)
     run.process.send_signal(signal.SIGHUP)
     run.wait_to_hear("the configuration is refused, the one before stays")
-    with ServiceConnection(run.file.parent / "control.sock") as service:
+    with ServiceConnection([run.file.parent / "control.sock"]) as service:
         assert "config" in {one["code"] for one in service.request("status", {})["reasons"]}
         run.file.write_text(whole)
         service.request("reload", {})
         assert "config" not in {one["code"] for one in service.request("status", {})["reasons"]}
     assert "reloaded changed=nothing" in run.end()
     assert {Path(path).parts[-3] for path in files(run.root, "ready/**/*.wav")} == {"kiosk=k1"}
+
+
+def test_two_recorders_on_one_machine_are_each_reached_by_their_own_commands(tmp_path):
+    """Each with a folder of its user's, as the README's walk-through; no socket is named."""
+    ones = []
+    try:
+        for name in ("one", "other"):
+            (tmp_path / name).mkdir()
+            ones.append(Run(tmp_path / name))
+            ones[-1].start()
+        for one in ones:
+            one.wait_for("ready/**/*_000000_chunk.wav")
+        assert edgerec(ones[0], "pause") == (0, "paused\n")
+        assert [edgerec(one, "status")[1].partition(" for")[0] for one in ones] == [
+            "k1: ok, paused",
+            "k1: ok, recording",
+        ]
+        for one in ones:
+            one.end()
+        status, said = edgerec(ones[0], "status")
+        assert status == 1
+        assert f"no service at {tmp_path}/one/edgerec/control.sock" in said
+        assert "nor at /run/edgerec/control.sock" in said
+    finally:
+        for one in ones:
+            one.kill()
+
+
+def edgerec(run, command):
+    """Give a command as the user of a recorder; return its status and what it says."""
+    done = subprocess.run(
+        [sys.executable, "-m", "edgerec", command, "--config", str(run.file)],
+        env=run.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    return done.returncode, done.stdout
 
 
 FAILING = """

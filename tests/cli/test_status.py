@@ -9,6 +9,8 @@ import pytest
 from edgerec import cli
 from edgerec.cli import service_connection
 from edgerec.cli.status_text import duration, lines
+from edgerec.config import load
+from edgerec.service import control_place
 from edgerec.service.chirp_log import Chirp
 from edgerec.service.echo_days import Sample, Usual
 from edgerec.service.echo_history import EchoKnown
@@ -30,6 +32,61 @@ def test_the_exit_status_says_whether_all_is_well(tmp_path, capsys, facts, code,
 def test_a_service_that_is_not_there_is_a_failure(tmp_path, capsys):
     assert cli.main(["status", "--socket", str(tmp_path / "absent")]) == 1
     assert "edgerec status: no service at" in capsys.readouterr().err
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    """A user's own folder, and the system's, where no configuration names a socket."""
+    folders = tmp_path / "own" / "edgerec", tmp_path / "system"
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folders[0].parent))
+    monkeypatch.setattr(control_place, "SYSTEM_FOLDER", folders[1])
+    monkeypatch.delenv("EDGEREC_CONFIG", raising=False)
+    monkeypatch.setattr(load, "DEFAULT_FILE", tmp_path / "none.yaml")
+    for folder in folders:
+        folder.mkdir(parents=True)
+    return [folder / "control.sock" for folder in folders]
+
+
+def test_without_a_name_the_users_own_service_is_asked_and_else_the_systems(places, capsys):
+    own, system = places
+    with serving(system, FACTS):
+        assert cli.main(["status"]) == 3
+        with serving(own, WELL):
+            assert cli.main(["status"]) == 0
+    assert cli.main(["status"]) == 1
+    absent = "No such file or directory"
+    said = f"edgerec status: no service at {own}: {absent}, nor at {system}: {absent}; "
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("how", ["configured", "named"])
+def test_where_a_socket_is_named_no_other_is_asked(places, tmp_path, how):
+    file = tmp_path / "kiosk.yaml"
+    file.write_text(f"control: {{socket: {tmp_path}/absent.sock}}\n")
+    named = {
+        "configured": ["--config", str(file)],
+        "named": ["--socket", str(tmp_path / "absent.sock")],
+    }
+    with serving(places[0], WELL), serving(places[1], WELL):
+        assert cli.main(["status", *named[how]]) == 1
+
+
+def test_a_socket_that_a_dead_service_left_is_passed_by(places):
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(places[0]))
+    with serving(places[1], WELL):
+        assert cli.main(["status"]) == 0
+
+
+def test_a_request_to_a_service_that_is_busy_goes_to_no_other(places, monkeypatch):
+    monkeypatch.setattr(service_connection, "PATIENCE_S", 0.0)
+    with socket.socket(socket.AF_UNIX) as silent, socket.socket(socket.AF_UNIX) as first:
+        silent.bind(str(places[0]))
+        silent.listen(0)
+        first.connect(str(places[0]))
+        with serving(places[1], WELL):
+            assert cli.main(["pause"]) == 1
+            assert cli.main(["status"]) == 1
 
 
 def test_one_that_listens_and_never_accepts_is_given_up(tmp_path, capsys, monkeypatch):

@@ -19,6 +19,7 @@ from edgerec.cli import COMMANDS, demo
 from edgerec.cli.exits import Exit
 from edgerec.config import Config, load_config
 from edgerec.config.build import build, leaves
+from edgerec.service.control_place import SYSTEM_FOLDER
 from edgerec.store.sidecar import EndReason, Kind
 from tests import CHECKOUT
 
@@ -112,7 +113,7 @@ def test_unit_s_folders_are_the_configuration_s_defaults():
     state = re.search(r"^StateDirectory=(.+)$", unit, re.MULTILINE)[1]
     runtime = re.search(r"^RuntimeDirectory=(.+)$", unit, re.MULTILINE)[1]
     assert Path("/var/lib") / state == Config().storage.root
-    assert Path("/run") / runtime == Config().control.socket.parent
+    assert Path("/run") / runtime == SYSTEM_FOLDER
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)

@@ -248,7 +248,7 @@ def test_the_unit_for_a_users_session_records_in_one(kiosk):
         unit = "/etc/systemd/user/edgerec.service"
         kiosk.run(f"install -m 644 /checkout/systemd/edgerec-user.service {unit}")
         kiosk.write(f"{unit}.d/sound.conf", f"[Service]\n{SOUND}")
-        devices = REAL.replace("{group: audio}", f"{{socket: {runtime}/edgerec.sock}}")
+        devices = REAL.replace("{group: audio}", "{}")
         folder = devices.replace("storage: {", "storage: {root: /home/pi/recordings, ")
         kiosk.write(CONFIG, folder)
         kiosk.run(f"chgrp edgerec {CONFIG} && chmod 640 {CONFIG}")

@@ -117,7 +117,7 @@ class Service:
         """Wait until so much is recorded that its disk does not have."""
 
         def is_behind():
-            with ServiceConnection(self._socket) as connection:
+            with ServiceConnection([self._socket]) as connection:
                 storage = connection.request("status", {})["storage"]
             return storage["writer_lag_seconds"] >= seconds
 

@@ -1,5 +1,6 @@
 """`edgerec run` as a process, on simulated devices."""
 
+import os
 import subprocess
 import sys
 
@@ -19,11 +20,14 @@ class Run:
             "tracks: {user: {source: simulated}, bot: {source: simulated}}\n"
             f"storage: {{root: {self.root}, utc_wait_s: 0}}\n{more}"
         )
+        self.environment = os.environ | {"XDG_RUNTIME_DIR": str(folder)}  # for its control socket
         self.process = None
 
     def start(self):
         command = [sys.executable, "-m", "edgerec", "run", "--config", str(self.file)]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            command, stderr=subprocess.PIPE, text=True, env=self.environment
+        )
         deaths.watch_process("edgerec run", self.process)
 
     def kill(self):
