@@ -51,6 +51,11 @@ def sweep(rate: int = RATE_HZ) -> NDArray[np.float64]:
     return LEVEL * fade * np.sin(phase)
 
 
+def played_dbfs() -> float:
+    """Return the level at which the sweeps are played, as `HeardSweep.rms_dbfs` counts it."""
+    return 20 * math.log10(float(np.sqrt(np.mean(sweep() ** 2))))
+
+
 def write_sweeps(path: Path) -> None:
     """Write the sweeps that are to be played as a mono WAV file, silence before and behind."""
     sound = np.zeros(round((LEAD_S + SWEEPS * PERIOD_S) * RATE_HZ))

@@ -32,6 +32,7 @@ from edgerec.service.chirp import (
     HeardSweep,
     delay,
     find_sweeps,
+    played_dbfs,
     write_sweeps,
 )
 from edgerec.service.chirp_log import FILE, Chirp, add_chirp, read_chirps
@@ -48,6 +49,8 @@ SAME: Final = 0.98  # of a microphone, that no room allows
 WORTH_MS: Final = 5.0  # of delay: less is no more than a metre or two of air
 LOUD_DBFS: Final = -6.0
 FAINT_DBFS: Final = -55.0
+# A third of a sound server's volume; at a tenth, 60 dB, speech has 6 of 16 bits left.
+FAINT_LOOPBACK_DB: Final = 30.0
 _MONITOR: Final = ".monitor"
 
 
@@ -165,7 +168,7 @@ def judge_sound(config: Config, check: SoundCheck) -> Iterator[Finding]:
         )
         return
     level = float(np.median([one.rms_dbfs for one in user]))
-    yield _judge_level(level)
+    yield _judge_microphone(level)
     if "bot" in tracks:
         yield from _judge_delay(config, user, bot)
 
@@ -208,17 +211,35 @@ def _judge_loopback(bot: Sequence[HeardSweep]) -> Finding:
             "failure",
             f"the bot track does not record the loudspeaker: {len(bot)} of {SWEEPS} sweeps are "
             f"in it, and make up {clarity**2:.0%} of what it hears",
-            "set tracks.bot.device as `edgerec loopback` shows; is the sound played there at all?",
+            "set tracks.bot.device as `edgerec loopback` shows; is the sound played there at all, "
+            "and at full volume?",
         )
-    return Finding("chirp", "ok", f"the bot track records the loudspeaker ({clarity**2:.0%} of it)")
+    told = f"the bot track records the loudspeaker ({clarity**2:.0%} of it)"
+    below_db = round(played_dbfs() - float(np.median([one.rms_dbfs for one in bot])))
+    told += f", {abs(below_db)} dB {'below' if below_db >= 0 else 'above'} what was played"
+    if below_db < FAINT_LOOPBACK_DB:
+        return Finding("chirp", "ok", told)
+    return Finding(
+        "chirp",
+        "warning",
+        told,
+        "set the volume of the loudspeaker, of its monitor and of what plays to 100 % (`pactl "
+        "set-sink-volume`, `set-source-volume`, `alsamixer`) and turn the amplifier down instead",
+    )
 
 
-def _judge_level(level: float) -> Finding:
+def _judge_microphone(level: float) -> Finding:
     told = f"the microphone hears the loudspeaker at {level:.0f} dBFS"
     if level > LOUD_DBFS:
         return Finding("chirp", "warning", told, "turn the microphone's gain down: it will clip")
     if level < FAINT_DBFS:
-        return Finding("chirp", "note", told, "very faint: turn up the loudspeaker or the gain")
+        return Finding(
+            "chirp",
+            "note",
+            told,
+            "very faint: turn up the loudspeaker, or the "
+            "microphone's volume (`pactl set-source-volume`, `alsamixer` F4)",
+        )
     return Finding("chirp", "ok", told)
 
 

@@ -2,12 +2,14 @@
 
 import shutil
 import sys
+import wave
 
+import numpy as np
 import pytest
 
 from edgerec.config import Config, StorageConfig, TrackConfig, TracksConfig
 from edgerec.service import sound_check
-from edgerec.service.chirp import HeardSweep
+from edgerec.service.chirp import RATE_HZ, HeardSweep, find_sweeps, write_sweeps
 from edgerec.service.sound_check import (
     SoundCheck,
     SoundCheckError,
@@ -25,6 +27,9 @@ def kiosk(user="alsa:Mic,0", bot="pulse:spk.monitor", **bot_settings):
             bot=TrackConfig(device=bot, channels=2, **bot_settings),
         )
     )
+
+
+PLAYED_DBFS = -15.1  # 0.25 of full scale, and a fade
 
 
 def heard(first_s=3.0, clarity=1.0, rms_dbfs=-20.0, count=3):
@@ -61,6 +66,33 @@ def test_a_loopback_that_does_not_hear_the_loudspeaker_clearly_is_a_failure(bot)
     first = judged(bot=bot)[0]
     assert first.severity == "failure"
     assert "edgerec loopback" in first.fix
+
+
+@pytest.mark.parametrize(
+    ("below_db", "severity", "said"),
+    [
+        (0.0, "ok", "0 dB below"),
+        (-6.0, "ok", "6 dB above"),
+        (29.0, "ok", "29 dB below"),
+        (31.0, "warning", "31 dB below"),
+        (59.8, "warning", "60 dB below"),  # 10 % of PulseAudio's volume, measured
+    ],
+)
+def test_a_loopback_that_is_turned_down_is_told_with_how_much(below_db, severity, said):
+    first = judged(bot=heard(rms_dbfs=PLAYED_DBFS - below_db))[0]
+    assert first.severity == severity
+    assert f"{said} what was played" in first.told
+    assert ("set-sink-volume" in first.fix) == (severity == "warning")
+
+
+def test_sweeps_at_a_tenth_of_a_servers_volume_are_found_with_their_level(tmp_path):
+    """They have 6 of 16 bits left: clear enough to say that it is the volume."""
+    write_sweeps(tmp_path / "sweeps.wav")
+    with wave.open(str(tmp_path / "sweeps.wav"), "rb") as file:
+        loud = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+    for percent, below_db in ((100, 0), (10, 60)):
+        bot = find_sweeps(np.rint(loud * (percent / 100) ** 3).astype(np.int16), RATE_HZ)
+        assert f", {below_db} dB below what was played" in judged(bot=bot)[0].told
 
 
 def test_a_microphone_that_hears_nothing_is_told():
