@@ -142,6 +142,35 @@ def test_every_test_that_a_document_names_exists(document):
         assert tests.exists() and f"def {name}(" in tests.read_text(), f"{file}::{name}"
 
 
+def test_every_failure_has_an_answer_and_names_a_test():
+    """That it exists is tested with all tests that documents name."""
+    rows = failures()
+    assert len(rows) > 50
+    for row in rows:
+        cells = [cell.strip() for cell in row.strip("|").split(" | ")]
+        assert len(cells) == 5 and all(cells[n] for n in (0, 2, 3)), row
+        named = re.fullmatch(r"`[\w/]+\.py::test_\w+`(, `[\w/]+\.py::test_\w+`)*", cells[4])
+        assert named, row
+
+
+def test_failures_have_every_reason_of_the_status_and_no_other():
+    (row,) = re.findall(
+        r"^\| `reasons` \|.*$", (ROOT / "docs/contract.md").read_text(), re.MULTILINE
+    )
+    reasons = set(re.findall(r"`(\w+)`", row)) - {"reasons", "code"}
+    told = {
+        word for row in failures() for word in re.findall(r"`(?:degraded|failed)` `(\w+)`", row)
+    }
+    assert told == reasons
+
+
+def failures():
+    """Return the rows of the tables of failures, without their heads."""
+    text = (ROOT / "docs" / "failures.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    return [row for row in rows if not row.startswith(("| what |", "|---"))]
+
+
 def test_architecture_lists_every_module_and_no_other():
     tree = blocks(ROOT / "docs" / "architecture.md", "")
     listed = set(modules_in(next(block for block in tree if block.startswith("edgerec/\n"))))
