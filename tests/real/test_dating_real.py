@@ -1,4 +1,4 @@
-"""Dates of a real PulseAudio: what is asked, and where both tracks stand by the answers."""
+"""Dates of real sound servers: what is asked, and where both tracks stand by the answers."""
 
 import os
 import signal
@@ -69,14 +69,33 @@ def test_without_a_server_the_connection_is_refused(monkeypatch, tmp_path):
         PulseConnection("test")
 
 
-def test_one_sink_heard_by_its_monitor_and_through_a_remap_is_one_sound(tmp_path, machine):
-    """Over 12 s of real time: one start, as `scripts/campaign servers` makes many."""
+def test_a_stream_that_comes_or_goes_is_a_change_once(server):
+    connection = PulseConnection("test")
+    connection.follow()
+    wait_for(lambda: not connection.take_changes(), look_s=0.1)
+    with subprocess.Popen(["parec", "-d", "kiosk_mic", "--raw"], stdout=subprocess.DEVNULL) as it:
+        wait_for(connection.take_changes, look_s=0.1)
+        wait_for(lambda: not connection.take_changes(), look_s=0.1)
+        it.kill()
+        it.wait()
+        wait_for(connection.take_changes, look_s=0.1)
+    server.signal(signal.SIGKILL)
+    wait_for(connection.take_changes, look_s=0.1)
+    connection.close()
+
+
+@pytest.mark.parametrize("condition", ["same", "pipewire same", "pipewire 100"])
+def test_one_sound_that_is_heard_twice_comes_out_together(condition, tmp_path, machine):
+    """Over 12 s of real time: one start, as `scripts/campaign servers` makes many.
+
+    One sink by its monitor and through a remap source; or one player that is linked to two sinks.
+    """
     began_ns = raw_now_ns()
-    start = measure(tmp_path, CONDITIONS["same"], SECONDS, "gate")
+    start = measure(tmp_path, CONDITIONS[condition], SECONDS, "gate")
     for what, first_s, last_s in (("first second", 0.0, FIRST_S), ("rest", FIRST_S, 60.0)):
         apart_ms = start.most_ms(first_s, last_s)
         machine.note(
-            f"one sink twice: apart, {what}", apart_ms, "ms", limit=APART_MS, since_ns=began_ns
+            f"{condition}: apart, {what}", apart_ms, "ms", limit=APART_MS, since_ns=began_ns
         )
     if start.uncovered():
         machine.explain("an error that was not stated", began_ns, raw_now_ns(), stall_s=0.5)
