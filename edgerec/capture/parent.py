@@ -12,6 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from edgerec import kernel
+
 OOM_SCORE: Final = 500
 """Of 1000: where memory is short a hook goes first (1000), then a capture child, which is started
 again at once, and the recorder last."""
@@ -45,5 +47,5 @@ def be_killed_first() -> None:
     """Have the kernel end this process before the recorder where memory is short."""
     score = Path("/proc/self/oom_score_adj")
     with suppress(OSError):  # where there is no /proc: it captures all the same
-        if int(score.read_text()) < OOM_SCORE:
+        if int(kernel.read_text(score)) < OOM_SCORE:
             score.write_text(str(OOM_SCORE))

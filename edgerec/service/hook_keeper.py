@@ -43,6 +43,8 @@ def main(command: list[str]) -> int:
     if _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         print(f"hooks need a subreaper: {os.strerror(ctypes.get_errno())}", file=sys.stderr)
         return NOT_STARTED
+    # Blocked signals are inherited from the thread that started this: no program expects that.
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     with suppress(OSError):  # edgerec.service's filter forbids it (setpriority is of @resources)
         os.nice(NICE)
     prefer_to_kill(KEEPER_OOM_SCORE)

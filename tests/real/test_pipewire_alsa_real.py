@@ -53,7 +53,10 @@ def test_no_other_source_than_its_own_is_recorded_as_the_user(
     follows = device in (None, "default", "pulse")
     sound_server.pactl("set-default-source", "kiosk_mic")
     devices = {"user": device, "bot": "pulse:kiosk_speaker.monitor"}
-    settings = {track: {"device": name, "channels": 1} for track, name in devices.items()}
+    settings = {
+        track: {"source": "portaudio", "device": name, "channels": 1}
+        for track, name in devices.items()
+    }
     servers = dict.fromkeys(devices, sound_server)
     kiosk = Kiosk(tmp_path, machine, servers, settings, is_patient=False, late_seconds=LATE_S)
     try:

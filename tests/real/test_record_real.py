@@ -17,6 +17,7 @@ pytestmark = pytest.mark.real
 PLAYED_S = 5.0
 KNOWN_S = 40.0  # by then the devices' clocks are known as well as a sound server lets them be
 WHOLE_S = 2.0
+LATE_S = 0.1  # more than any date of a sound server is off by
 
 
 @pytest.fixture
@@ -45,6 +46,7 @@ def test_a_device_that_stalls_is_a_gap_as_long_as_what_is_missing_and_the_other_
     """A child that is stopped is given up after 1.2 s, and the next one needs seconds to begin."""
     kiosk.settle()
     kiosk.play(WHOLE_S)
+    began_ns = raw_now_ns()
     os.kill(kiosk.child_of("user"), signal.SIGSTOP)  # what it will be killed for
     kiosk.wait_for_fault("stalled", restarts=0)
     kiosk.wait_until(user="running")
@@ -52,7 +54,9 @@ def test_a_device_that_stalls_is_a_gap_as_long_as_what_is_missing_and_the_other_
     tracks = kiosk.finish()
     kiosk.expect_no_gap(tracks["bot"])
     user = tracks["user"]
-    assert {reason for _, _, reason in user.gaps} <= {"stall", "absent"}
+    others = {reason for _, _, reason in user.gaps} - {"stall", "absent"}
+    if others:  # frames that a busy machine has lost or dated late
+        machine.explain(f"gaps for {others}", began_ns, raw_now_ns(), stall_s=LATE_S)
     ((start, stop),) = user.outages()
     assert not user.samples[start:stop].any()
     frames = round(WHOLE_S * RATE)

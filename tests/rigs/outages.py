@@ -115,7 +115,10 @@ class Rig:
         servers = {"user": self.server, "bot": self.server if same_server else self._peaceful}
         self._microphone(servers["bot"], "other", RIGHT)
         names = {"user": device, "bot": "pulse:other"}
-        devices = {track: {"device": name, "channels": 1} for track, name in names.items()}
+        devices = {
+            track: {"source": "portaudio", "device": name, "channels": 1}
+            for track, name in names.items()
+        }
         kiosk = Kiosk(self._folder, self._machine, servers, devices, is_patient=is_patient)
         self._stack.callback(kiosk.close)
         kiosk.settle()

@@ -185,6 +185,17 @@ def test_how_a_program_ended_is_told_as_shells_tell_it(tmp_path, script, why):
     assert why in service.hooks.counts.trouble
 
 
+def test_signals_that_whoever_starts_hooks_has_blocked_are_not_blocked_in_them(tmp_path):
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGPIPE, signal.SIGCHLD))
+    try:
+        service = Service(on_chunk=("/bin/sh", "-c", "kill -PIPE $$"))
+        service.hooks.published(published(tmp_path / "a.wav"))
+        service.until(lambda counts: counts.failed == 1)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    assert "exit status 141" in service.hooks.counts.trouble
+
+
 def test_a_sandbox_that_forbids_priorities_forbids_no_hook():
     code = (
         "import os, sys\n"
