@@ -24,7 +24,6 @@ BATCH_S: Final = 0.24  # worth a call, when no more is at hand: a sound server's
 SEGMENT_S: Final = 10.0  # of one line, when all is known; of 20 s a warming crystal bends too much
 FIRST_SEGMENT_S: Final = 1.0
 MAX_WRITE_S: Final = 1.0  # at once into the resampler: more than one look at a pipe brings
-CROSSFADE_S: Final = 0.3  # into a new line: 0.25 at 4 kHz, with what soxr holds back
 KNOWN_PER_SEGMENT: Final = 4  # a line reaches no further ahead than a quarter of what is known
 JOINT_SEARCH_SHARE: Final = 0.4  # of a segment, in which the best joint is looked for
 JOINTS_TRIED: Final = 1000  # the best of so many is a thousandth of a frame from the clock's line
@@ -126,13 +125,13 @@ class Run:
         self._placement = placement
         self._fold = fold
         placement.silence_to(start[1], before)
-        self._joint = guide.next_joint(start)
+        self._start, self._joint = start, guide.next_joint(start)
         self.resampler = Resampler(placement.rate, line_between(start, self._joint))
         self._batch: list[bytes] = []
         self._batch_frames = 0
         self._device_rate = placement.rate * self.resampler.line.ratio
         self._worth_frames = round(BATCH_S * self._device_rate)
-        self._max_write_frames = self._least_apart_frames()
+        self._max_write_frames = round(MAX_WRITE_S * self._device_rate)
 
     @property
     def astray_s(self) -> float:
@@ -168,26 +167,34 @@ class Run:
         self._batch_frames = 0
         first = 0
         while first < len(batch):
-            stop = first + self._max_write_frames  # of now: it grows with the segments
+            if self.resampler.fed == self._joint[0]:
+                self._turn()
+            # No write passes a joint, however far apart they are: a line can be left only there.
+            stop = first + min(self._max_write_frames, self._joint[0] - self.resampler.fed)
             self._resample(batch[first:stop])
             first = stop
 
     def _resample(self, samples: Samples) -> None:
         self._mute_pauses(samples)
-        if self.resampler.fed + len(samples) > self._joint[0] and not self.resampler.bending:
-            start, self._joint = self._joint, self._guide.next_joint(self._joint)
-            self._max_write_frames = self._least_apart_frames()
-            self.resampler.bend(line_between(start, self._joint))
         self._put(self.resampler.next, self.resampler.write(samples))
 
-    def _least_apart_frames(self) -> int:
-        """Return how much may be resampled at once, so that no two bends come between.
+    def _turn(self) -> None:
+        """Leave the line at its joint, which has been reached, or stay on it for as long again.
 
-        They are as far apart as the joints just chosen are at least, less the crossfade into the
-        first.
+        soxr holds back up to half a second at 4 kHz, so the crossfade into this line may not be
+        over yet. As far behind the joint as that is behind the line's start, a whole device frame
+        lies on a whole timeline frame again.
         """
-        apart_s = self._guide.segment_s * (1 - JOINT_SEARCH_SHARE / 2) - CROSSFADE_S
-        return round(min(apart_s, MAX_WRITE_S) * self._device_rate)
+        start, joint = self._start, self._joint
+        if self.resampler.bending:
+            self._start = joint
+            self._joint = (
+                DeviceFrame(2 * joint[0] - start[0]),
+                TimelineFrame(2 * joint[1] - start[1]),
+            )
+            return
+        self._start, self._joint = joint, self._guide.next_joint(joint)
+        self.resampler.bend(line_between(self._start, self._joint))
 
     def _mute_pauses(self, samples: Samples) -> None:
         """Silence what was sampled in a pause: the resampler would spread it over its edges."""

@@ -134,3 +134,26 @@ def test_blocks_of_any_length_are_placed_along_lines_that_bend_every_second(rate
     written = frames * math.ceil(30 / seconds)
     assert place.end == pytest.approx(guide.timeline_at(written), abs=2 * RATE / rate)
     assert run.astray_s < 1 / rate
+
+
+def test_a_joint_reached_in_a_crossfade_is_moved_on_along_its_line():
+    """A fade as long as any that soxr made at 4 kHz, at every other joint."""
+    place = placement(capacity=60 * RATE)
+    guide = Guide(punctual_clock(4_000, 150, 1), place)
+    run = Run(guide, place, guide.first_joint(DeviceFrame(0), None), Fold(1), GapReason.STALL)
+    bends, write = [], run.resampler.bend
+
+    def slow_bend(line):
+        write(line)
+        bends.append(line.timeline / RATE)
+        run.resampler._bend.fade_start += RATE
+
+    run.resampler.bend = slow_bend
+    pcm = np.full(400, 5_000, dtype="<i2").tobytes()
+    for nth in range(200):
+        run.write(Piece(DeviceFrame(nth * 400), 400, pcm, None, arrived_ns=0))
+        run.go_on()
+    run.finish()
+    assert place.end == pytest.approx(guide.timeline_at(80_000), abs=8)
+    assert run.astray_s < 1 / 4_000
+    assert min(np.diff(bends)) > 1.2  # a fade lasts longer than a line of a second
