@@ -61,7 +61,7 @@ class GapReason(IntEnum):
     OFF = 7
     """The track is configured as `none`."""
     RESYNC = 8
-    """The track was found to stand in the wrong place, and was placed again."""
+    """The track stood in the wrong place, or its synchronisation failed; it was placed again."""
 
     @property
     def label(self) -> str:

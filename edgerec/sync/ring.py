@@ -26,6 +26,10 @@ class OverrunError(Exception):
         self.lost = lost
 
 
+class HistoryError(Exception):
+    """The writer asked for what the ring can't hold: the engine itself is broken, not a track."""
+
+
 class History:
     """The last `capacity` timeline frames of all tracks.
 
@@ -83,11 +87,11 @@ class History:
 
         Raises
         ------
-        ValueError
+        HistoryError
             A track does not reach that far.
         """
         if stop > min(self._ends):
-            raise ValueError(f"commit of {stop} past the end of a track ({self._ends})")
+            raise HistoryError(f"commit of {stop} past the end of a track ({self._ends})")
         self._committed = max(self._committed, stop)
 
     def read(self, start: TimelineFrame, frames: int) -> Span:
@@ -124,7 +128,7 @@ class History:
     def _claim(self, track: int, frames: int) -> Iterator[slice]:
         start = self._ends[track]
         if start + frames - self._committed > self._capacity:
-            raise ValueError(
+            raise HistoryError(
                 f"track {track} would run {start + frames - self._committed} frames ahead of "
                 f"the commit; the ring holds {self._capacity}"
             )

@@ -2,12 +2,14 @@
 
 The commit is the common watermark: everything before it is final on every track. A track that
 is quiet is waited for `late_s`, then its silence is committed; it never holds the other back.
+A track whose synchronisation fails starts over behind a gap, and the other one does not notice.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,7 +24,7 @@ from edgerec.audio import (
 )
 from edgerec.sync.pauses import Pauses
 from edgerec.sync.placement import Placement
-from edgerec.sync.ring import History
+from edgerec.sync.ring import History, HistoryError
 from edgerec.sync.track import TrackTimeline
 
 STEP_S: Final = 5.0  # committed at once at most: a hole of hours is filled between other work
@@ -103,8 +105,13 @@ class Synchronizer:
         settled
             Only of tracks whose clock has seen enough to say so exactly.
         """
-        instants = {n: track.first_instant_ns(settled=settled) for n, track in self._tracks.items()}
-        return {name: instant for name, instant in instants.items() if instant is not None}
+        instants = {}
+        for name, track in self._tracks.items():
+            with _costing_itself(track):
+                instant = track.first_instant_ns(settled=settled)
+                if instant is not None:
+                    instants[name] = instant
+        return instants
 
     def begin(self, epoch_ns: int, rate: int, history: History) -> None:
         """Start a timeline whose frame 0 is at `epoch_ns` on CLOCK_MONOTONIC_RAW.
@@ -147,7 +154,8 @@ class Synchronizer:
 
     def deliver(self, track: TrackName, delivery: Delivery) -> None:
         """Take in what a track's source delivered."""
-        self._tracks[track].deliver(delivery)
+        with _costing_itself(self._tracks[track], delivery):
+            self._tracks[track].deliver(delivery)
 
     def note_held(self, track: TrackName, since_ns: int | None) -> None:
         """Take note that what a source has had from an instant on is held back, for now.
@@ -171,7 +179,12 @@ class Synchronizer:
         limit = TimelineFrame(min(now, before + round(STEP_S * self._rate)))
         for name, track in self._tracks.items():
             asked_ns = min(now_ns, self._held_ns.get(name, now_ns))
-            track.advance(self.frame_at(asked_ns), limit)
+            asked = self.frame_at(asked_ns)
+            with _costing_itself(track):
+                track.advance(asked, limit)
+                continue
+            # One that fails each time holds nobody back, either.
+            track.pad(TimelineFrame(min(asked - math.ceil(self._late_s * self._rate), limit)))
         # A piece that reaches past a stop is in history whole, and committed up to the stop.
         self._commit(TimelineFrame(min(limit, *self._ends().values())))
         return before < self.history.committed and limit < now
@@ -185,7 +198,8 @@ class Synchronizer:
         self._plans.pop(track, None)
         self._held_ns.pop(track, None)
         if before is not None and self._history is not None:
-            before.finish()
+            with _costing_itself(before):
+                before.finish()
         if plan is None:
             return
         self._plans[track] = plan
@@ -193,7 +207,8 @@ class Synchronizer:
         if self._history is not None:
             after.begin(self._placement(track))
         if before is not None:
-            after.follow(before)
+            with _costing_itself(after):
+                after.follow(before)
 
     def adjust(self, plans: Mapping[TrackName, TrackPlan], late_s: float) -> None:
         """Place the tracks by other offsets, or wait for them for another time, from now on."""
@@ -203,11 +218,16 @@ class Synchronizer:
             if plans[name].offset_ms != self._plans[name].offset_ms:
                 self._plans[name] = plans[name]
                 placement = None if self._history is None else self._placement(name)
-                track.move(plans[name].offset_ms, placement)
+                with _costing_itself(track):
+                    track.move(plans[name].offset_ms, placement)
 
     def received(self, stop: TimelineFrame) -> bool:
         """Whether every open track has delivered everything before `stop`."""
-        return all(track.received(stop) for track in self._tracks.values())
+        for track in self._tracks.values():
+            with _costing_itself(track):
+                if not track.received(stop):
+                    return False
+        return True
 
     def finish(self, stop: TimelineFrame | None = None) -> TimelineFrame:
         """End the timeline at `stop`, or where the longest track ends; return that frame.
@@ -215,7 +235,8 @@ class Synchronizer:
         A track that ends earlier is padded: all tracks are of equal length.
         """
         for track in self._tracks.values():
-            track.finish(stop)
+            with _costing_itself(track):
+                track.finish(stop)
         end = TimelineFrame(max(self._ends().values())) if stop is None else stop
         for track in self._tracks.values():
             track.pad(end)
@@ -226,14 +247,16 @@ class Synchronizer:
         """Let go of the timeline that is finished at `stop`; another may `begin` there."""
         self._history = None
         for track in self._tracks.values():
-            track.leave(stop)
+            with _costing_itself(track):
+                track.leave(stop)
 
     def report(self) -> dict[TrackName, TrackReport]:
         """Return what is known of every track."""
-        return {
-            name: self._tracks[name].report() if name in self._tracks else TrackReport()
-            for name in TRACKS
-        }
+        reports = dict.fromkeys(TRACKS, TrackReport())
+        for name, track in self._tracks.items():
+            with _costing_itself(track):
+                reports[name] = track.report()
+        return reports
 
     def _new_track(self, plan: TrackPlan) -> TrackTimeline:
         return TrackTimeline(
@@ -260,6 +283,17 @@ class Synchronizer:
         self.history.commit(stop)
         # Late audio from a pause is muted as well, for its neighbours' sake.
         self._pauses.forget(TimelineFrame(stop - self._rate))
+
+
+@contextlib.contextmanager
+def _costing_itself(track: TrackTimeline, delivery: Delivery | None = None) -> Iterator[None]:
+    """Have a track whose synchronisation fails start over; what is everybody's ends the process."""
+    try:
+        yield
+    except (HistoryError, MemoryError):
+        raise
+    except Exception as error:
+        track.start_over(error, delivery)
 
 
 def history_frames(rate: int, keep_s: float) -> int:

@@ -70,6 +70,7 @@ class TrackTimeline:
         self._newest: Piece | None = None  # of the stream, that was placed last
         self._placement: Placement | None = None
         self._last_report = TrackReport()
+        self._failures = 0
         self._silence = self._reason(GapReason.ABSENT)  # what it is called when nothing comes
 
     def follow(self, before: TrackTimeline) -> None:
@@ -82,9 +83,11 @@ class TrackTimeline:
         """Place what comes from now on by another offset; None: there is no timeline now."""
         self._offset_ms = offset_ms
         if placement is not None:
-            self._end_run()  # what is in it belongs where it was going
             placement.late_frames = self._placed.late_frames
-            self.begin(placement)
+            try:
+                self._end_run()  # what is in it belongs where it was going
+            finally:
+                self.begin(placement)
 
     @property
     def header(self) -> StreamHeader | None:
@@ -110,6 +113,33 @@ class TrackTimeline:
                 self._end_stream(self._reason(reason) if stalled else reason)
             case Block():
                 self._push(delivery)
+
+    def start_over(self, error: Exception, delivery: Delivery | None = None) -> None:
+        """Give up all that is in hand, which ended in an error; the device's next block is new.
+
+        Parameters
+        ----------
+        delivery
+            What was being taken in; a header or an end counts all the same.
+        """
+        header = delivery if isinstance(delivery, StreamHeader) else self.header
+        self._failures += 1
+        if self._failures.bit_count() == 1:  # 1, 2, 4: what fails each time fills no log
+            log.error(
+                "synchronisation of a track failed, it starts over device=%r failures=%d why=%r",
+                header.device if header else None,
+                self._failures,
+                error,
+            )
+            log.debug("where it failed", exc_info=error)
+        self._stream = self._run = self._before = self._newest = None
+        self._silence = GapReason.RESYNC
+        if self._placement is not None:
+            self._splice()  # now: what follows may be called a pause
+        if isinstance(delivery, StreamEnded):
+            self._silence = delivery.reason
+        elif header is not None:
+            self._open_stream(header)
 
     def advance(self, now: TimelineFrame, limit: TimelineFrame) -> None:
         """Place what is decided, and give up waiting for what is overdue; nothing past `limit`.
@@ -160,13 +190,17 @@ class TrackTimeline:
 
         What came from `stop` on is kept for that, as long as anything is kept.
         """
-        newest = self._newest
-        if self._stream is not None and newest is not None:
-            end = DeviceFrame(newest.first + newest.frames)
-            if self._position(end) > stop:
-                self._stream.put_back(newest)
-        self._newest = None
-        self._run = self._before = self._placement = None
+        newest, stream = self._newest, self._stream
+        try:
+            if (
+                stream is not None
+                and newest is not None
+                and self._position(DeviceFrame(newest.first + newest.frames)) > stop
+            ):
+                stream.put_back(newest)
+        finally:
+            self._newest = None
+            self._run = self._before = self._placement = None
 
     def first_instant_ns(self, *, settled: bool) -> float | None:
         """Return when the oldest frame in hand was sampled; None if there is none.
@@ -330,6 +364,9 @@ class TrackTimeline:
         self._end_run()
         self._before = None
         self._silence = self._reason(GapReason.RESYNC)
+        self._splice()
+
+    def _splice(self) -> None:
         self._placed.silence_to(
             self._placed.end + round(SPLICE_S * self._placed.rate), self._silence
         )

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgerec.audio import GapReason, TimelineFrame
-from edgerec.sync.ring import History, OverrunError
+from edgerec.sync.ring import History, HistoryError, OverrunError
 
 
 def frames(start: int, stop: int) -> np.ndarray:
@@ -61,7 +61,7 @@ def test_silence_of_a_quiet_source_is_no_gap():
 def test_commit_needs_every_track_and_never_goes_back():
     history = History(8)
     history.append(0, frames(0, 4))
-    with pytest.raises(ValueError, match="past the end"):
+    with pytest.raises(HistoryError, match="past the end"):
         history.commit(TimelineFrame(1))
     history.append(1, frames(0, 4))
     history.commit(TimelineFrame(4))
@@ -81,7 +81,7 @@ def test_what_is_not_committed_cannot_be_read():
 def test_a_track_cannot_run_over_what_the_other_has_not_reached():
     history = History(8)
     history.append(0, frames(0, 8))
-    with pytest.raises(ValueError, match="ahead of the commit"):
+    with pytest.raises(HistoryError, match="ahead of the commit"):
         history.append(0, frames(8, 9))
     assert history.end(0) == 8
 
