@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from edgerec.audio import ClockName, StreamHeader
 from edgerec.capture.feed import FeedSource
-from edgerec.capture.feed_connection import FeedError
+from edgerec.capture.feed_connection import FeedError, check_form
 from edgerec.capture.wire import (
     MAX_CHANNELS,
     MAX_RATE_HZ,
@@ -175,3 +175,4 @@ def _check(form: _Form) -> None:
     ):
         if not low <= value <= high:
             raise FeedError("malformed", f"{what} is {value}", f"give {low} to {high}")
+    check_form(form.sample_rate, form.channels)

@@ -17,7 +17,7 @@ import threading
 from typing import Final
 
 from edgerec.audio import Block, Delivery, GapReason, StreamEnded, StreamHeader, TrackName
-from edgerec.capture.feed_connection import FeedConnection, FeedError
+from edgerec.capture.feed_connection import FeedConnection, FeedError, check_form
 from edgerec.capture.live_feed import LiveAllowance, LiveFeed
 from edgerec.capture.loudspeaker import PAUSE, Loudspeaker
 from edgerec.capture.source_state import SourceState, StateName
@@ -153,6 +153,7 @@ class FeedSource:
             )
         if self._header is not None and not self._begun:
             raise FeedError("malformed", "two header lines with no block between them", "")
+        check_form(header.sample_rate, header.channels)
         self._header = header
         self._begun = False
 

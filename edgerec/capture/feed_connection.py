@@ -13,14 +13,30 @@ from typing import Final
 
 from edgerec.audio import Block, StreamHeader
 from edgerec.capture.answers import RefusedError, error_line, result_line
-from edgerec.capture.wire import Decoder, WireError
+from edgerec.capture.wire import SAMPLE_BYTES, Decoder, WireError
 
+MAX_BYTES_PER_S: Final = 48_000 * 16 * SAMPLE_BYTES
+"""Of one feed. Several stages hold seconds of audio with all its channels: 64 channels at 384 kHz
+would take more memory there than the service may use."""
 _READ_BYTES: Final = 1 << 16
 _MAX_READS: Final = 4  # 256 KiB, 2.7 s of mono at 48 kHz: the other track is not kept waiting
 
 
 class FeedError(RefusedError):
     """What an application sent can't be recorded; its stream ends there."""
+
+
+def check_form(sample_rate: int, channels: int) -> None:
+    """Raise `FeedError` where a feed of this rate and number of channels is too much."""
+    bytes_per_s = sample_rate * channels * SAMPLE_BYTES
+    if bytes_per_s > MAX_BYTES_PER_S:
+        raise FeedError(
+            "malformed",
+            f"{channels} channels at {sample_rate} Hz are {bytes_per_s} bytes a second, "
+            f"a feed takes {MAX_BYTES_PER_S}",
+            f"send at most {MAX_BYTES_PER_S // (sample_rate * SAMPLE_BYTES)} channels at that "
+            "rate: they are mixed to one",
+        )
 
 
 class FeedConnection:

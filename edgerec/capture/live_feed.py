@@ -20,6 +20,7 @@ _SECOND_NS: Final = 1_000_000_000
 MAX_FUTURE_NS: Final = _SECOND_NS // 10  # clocks of one machine agree far better
 MAX_AGE_NS: Final = 10 * _SECOND_NS  # what is older is from another boot, another clock or a file
 FASTEST: Final = 1.001  # of real time: no crystal is 1000 ppm off
+MAX_BLOCK_S: Final = 2  # both tracks wait for a block to fill, and history has room for seconds
 BLOCK_COST_NS: Final = _SECOND_NS // 10_000  # what a block counts at the least, however short
 OPENING_COST_NS: Final = _SECOND_NS // 20  # what a stream counts beside its audio
 _NOT_LIVE: Final = "a stamped stream is a live device; with arrived_ns 0 it is queued and played"
@@ -84,8 +85,14 @@ class LiveFeed:
         Raises
         ------
         FeedError
-            It can't have been handed over when it says it was.
+            It can't have been handed over when it says it was, or is too long to wait for.
         """
+        if block.frames > MAX_BLOCK_S * self._sent.sample_rate:
+            raise FeedError(
+                "malformed",
+                f"a stamped block of {block.frames / self._sent.sample_rate:.1f} s",
+                f"send blocks of {MAX_BLOCK_S} s at most, as a live device does; 0.1 s is usual",
+            )
         self._allowance.take(block, self._sent, now_ns, opens=self._last is None)
         offset_ns = 0
         if self._sent.clock == "monotonic":

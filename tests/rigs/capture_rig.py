@@ -15,7 +15,9 @@ STEP_NS = S // 10
 NO_REASON = 0
 
 
-def recording_loop(sources, plans, clock, *, on_session, late_s=0.8, length_s=None, **told):
+def recording_loop(
+    sources, plans, clock, *, on_session, late_s=0.8, length_s=None, keep_s=30.0, **told
+):
     """A loop that records from the start on."""
     wishes = Wishes(clock, started=True)
     synchronizer = Synchronizer(plans, late_s=late_s, drift_memory={})
@@ -25,7 +27,7 @@ def recording_loop(sources, plans, clock, *, on_session, late_s=0.8, length_s=No
         clock,
         length_s=length_s,
         choose_rate=lambda headers: RATE,
-        build_history=lambda rate: History(history_frames(rate, 30.0)),
+        build_history=lambda rate: History(history_frames(rate, keep_s)),
         on_session=on_session,
     )
     return CaptureLoop(

@@ -74,7 +74,7 @@ def fields(header):
 class Kiosk:
     """A capture loop whose bot track, or both, are feeds; what it records is kept."""
 
-    def __init__(self, user=None, *, late_s=0.8, both=False):
+    def __init__(self, user=None, *, late_s=0.8, both=False, keep_s=30.0):
         self.clock = FakeClock()
         self.bot = FeedSource("bot", self.clock)
         self.user = FeedSource("user", self.clock) if both else FakeSource(user or ())
@@ -87,7 +87,12 @@ class Kiosk:
         }
         self.sessions, self._spans = [], []
         self.loop = recording_loop(
-            self.sources, plans, self.clock, late_s=late_s, on_session=self.sessions.append
+            self.sources,
+            plans,
+            self.clock,
+            late_s=late_s,
+            keep_s=keep_s,
+            on_session=self.sessions.append,
         )
 
     @property
