@@ -113,7 +113,6 @@ def _wait(recorder: Recorder, interruption: Interruption) -> int:
         recorder.stop()
 
     interruption.stops(stop)
-    tell_systemd("READY=1")
     try:
         recorder.wait()
     except StoreError as error:

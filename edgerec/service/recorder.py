@@ -216,6 +216,7 @@ class Recorder:
             seconds=committed / timeline.rate if timeline is not None and recording else None,
             committed=built.sessions.progress,
             rounds=built.capture.rounds,
+            durable=built.writer.state.progress.durable,
             captured=built.captured,
             written=built.writer.progress,
             trouble=built.writer.state.trouble,

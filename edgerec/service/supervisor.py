@@ -1,4 +1,4 @@
-"""What does systemd hear of us: readiness, the end, how it goes, and whether it still does.
+"""What systemd is told: that it records, how it goes, and that it still does.
 
 systemd kills a service that is silent for `WatchdogSec` and starts it again. So `WATCHDOG=1` is
 never sent because time has passed, only because both threads of the recording have got on since
@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 _SECOND_NS: Final = 1_000_000_000
 LOOKS: Final = 4
 """In the time that systemd waits: a look that finds nothing new is not the end."""
+UNREADY_LOOK_S: Final = 0.25
+"""Until READY=1: what is started after this service waits for it."""
 UNWATCHED_LOOK_S: Final = 5.0
 """Where systemd has no watchdog, the status line still wants to be fresh."""
 WRITER_STALLS: Final = 4
@@ -47,6 +49,8 @@ class Vitals:
     rounds: int
     """Of the recorder thread. While there is no session, nothing else shows that it looks for
     the devices."""
+    durable: int
+    """Frames of the session that is recorded which survive a power cut, or are declared lost."""
     captured: bool
     """The recorder thread has ended, as it should: all that is left is to write."""
     written: int
@@ -91,6 +95,17 @@ def _captures(before: Vitals, now: Vitals) -> bool:
     return now.committed != before.committed
 
 
+def is_ready(vitals: Vitals) -> bool:
+    """Tell whether a start has become a recording, or what is in its way is declared.
+
+    That is: no device is still being opened, and frames of those that are there are durable; or
+    nothing is to be recorded yet; or the disk is known to take nothing.
+    """
+    if any(state.name == "starting" for state in vitals.sources.values()):
+        return False
+    return vitals.seconds is None or vitals.durable > 0 or vitals.trouble is not None
+
+
 def status_line(vitals: Vitals, now_ns: int) -> str:
     """Return one line of text for `systemctl status`."""
     if vitals.seconds is None:
@@ -109,6 +124,8 @@ def status_line(vitals: Vitals, now_ns: int) -> str:
 
 class Supervisor:
     """Looks at the recording now and then, in a thread of its own, and tells systemd.
+
+    READY=1 comes once `is_ready`.
 
     Parameters
     ----------
@@ -139,6 +156,7 @@ class Supervisor:
         self._look_s = UNWATCHED_LOOK_S if watchdog_s is None else watchdog_s / LOOKS
         self._watchdog = Watchdog(round(WRITER_STALLS * stall_s * _SECOND_NS))
         self._silent = False
+        self._ready = False
         self._leaving = threading.Event()
         self._thread = make_thread(target=self._run, name="supervisor", daemon=True)
 
@@ -146,6 +164,9 @@ class Supervisor:
         """Look once: feed the watchdog if the recording lives, and say how it goes."""
         vitals, now_ns = self._vitals(), self._clock.now_ns()
         lines = [f"STATUS={status_line(vitals, now_ns)}"]
+        if not self._ready and is_ready(vitals):
+            self._ready = True
+            lines.append("READY=1")
         alive = self._watchdog.alive(vitals, now_ns)
         if alive and self._watched:
             lines.append("WATCHDOG=1")
@@ -175,7 +196,7 @@ class Supervisor:
 
     def _run(self) -> None:
         self.look()
-        while not self._leaving.wait(self._look_s):
+        while not self._leaving.wait(self._look_s if self._ready else UNREADY_LOOK_S):
             self.look()
 
 

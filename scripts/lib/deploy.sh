@@ -74,12 +74,11 @@ use_release() {
   ln -sfn "$PROGRAM/bin/edgerec" "$COMMAND"
 }
 
-# Removes all releases but the one in use.
-remove_old_releases() {
-  local release used
-  used=$(readlink -f "$PROGRAM")
+# Removes all releases but those that are given.
+remove_releases_but() {
+  local release
   for release in "$RELEASES"/*; do
-    [[ $release == "$used" ]] || rm -rf "$release"
+    [[ " $* " == *" $release "* ]] || rm -rf "$release"
   done
 }
 

