@@ -40,6 +40,11 @@ class ClockReading:
     """The kernel says its wall clock is synchronised, or the operator has confirmed its RTC."""
     utc_error_ms: float | None
     """The kernel's bound on the wall clock's error; None when it has none."""
+    slept_ns: int = 0
+    """How long the machine has been suspended since it booted: the first two clocks stood still.
+
+    CLOCK_BOOTTIME less CLOCK_MONOTONIC. NTP bends both alike, so nothing else changes it.
+    """
 
 
 class Clock(Protocol):
@@ -75,12 +80,12 @@ class SystemClock:
 
     def read(self) -> ClockReading:
         """Return one instant on every clock, from the tightest of a few brackets of readings."""
-        spread, raw, monotonic, utc = min(_bracket() for _ in range(_READING_TRIES))
+        spread, raw, monotonic, utc, boot = min(_bracket() for _ in range(_READING_TRIES))
         synchronised, error_ms = kernel_clock_state()
         if error_ms is not None:
             error_ms += spread / 1e6
         trusted = synchronised or (self._trust_rtc and self._rtc_agrees(raw, utc))
-        return ClockReading(raw, monotonic, utc, trusted, error_ms)
+        return ClockReading(raw, monotonic, utc, trusted, error_ms, boot - monotonic)
 
     def _rtc_agrees(self, raw_ns: int, utc_ns: int) -> bool:
         """Tell whether it ever did; from then on the two only drift apart."""
@@ -132,12 +137,13 @@ def monotonic_now_ns() -> int:
     return time.clock_gettime_ns(time.CLOCK_MONOTONIC)
 
 
-def _bracket() -> tuple[int, int, int, int]:
+def _bracket() -> tuple[int, int, int, int, int]:
     before = raw_now_ns()
     monotonic = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+    boot = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
     utc = time.clock_gettime_ns(time.CLOCK_REALTIME)
     after = raw_now_ns()
-    return after - before, (before + after) // 2, monotonic, utc
+    return after - before, (before + after) // 2, monotonic, utc, boot
 
 
 def boot_id() -> str:

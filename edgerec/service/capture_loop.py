@@ -156,6 +156,7 @@ class CaptureLoop:
         """Take in what there is, and bring the timeline up to `now_ns`."""
         end_ns = self._end_ns
         with self._wishes.lock:
+            self._sessions.notice_suspension(now_ns)
             self._sessions.heed(end_ns)
             while self._changes:
                 self._changes.popleft()()

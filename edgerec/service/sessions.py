@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from edgerec.audio import StreamHeader, TimelineFrame, TrackName
+from edgerec.capture.answers import RefusedError
 from edgerec.clock import Clock
 from edgerec.service.announcements import RecorderState
 from edgerec.service.timeline import LiveStamps, SessionTimeline
@@ -26,6 +27,7 @@ _SECOND_NS: Final = 1_000_000_000
 OTHER_TRACK_NS: Final = 3 * _SECOND_NS  # a start that waits for it has both from frame 0
 TAIL_NS: Final = 2 * _SECOND_NS  # after a stop and the longest offset, for what devices still hold
 MIN_PAUSE_NS: Final = _SECOND_NS // 4  # each ends a file: nobody may make hundreds in a second
+SLEPT_NS: Final = _SECOND_NS // 2  # no suspension is shorter, and no two readings are so far apart
 MIN_CHUNK_NS: Final = _SECOND_NS // 10  # between two rotations, as for `chunk_seconds`
 
 
@@ -73,6 +75,9 @@ class Sessions:
         self._paused_ns = 0  # when the last pause began
         self._resumed_ns = 0  # until when it lasts, if it does not go on
         self._rotated_ns = 0
+        self._slept_ns = clock.read().slept_ns
+        self._awake_ns = clock.now_ns()  # the last instant known to be before any other suspension
+        self._woken_ns = 0  # no session begins before: what is in hand may be from before the sleep
         self.behind = False
         """There is more to commit than one step took."""
         self.ended = 0
@@ -122,6 +127,24 @@ class Sessions:
         if end_ns is not None:
             self._wishes.drop()
             self._stop_ns = min(end_ns, self._stop_ns or end_ns)
+
+    def notice_suspension(self, now_ns: int) -> None:
+        """End the session where the machine was suspended, and begin another one behind that.
+
+        Before `heed`. The timeline stands still meanwhile: audio of before and after would follow
+        on each other, though hours lie between.
+        """
+        slept_ns = self._clock.read().slept_ns - self._slept_ns
+        if slept_ns >= SLEPT_NS:
+            if self._timeline is not None:
+                try:
+                    self._wishes.restart("suspend", self._awake_ns)
+                except RefusedError:
+                    return  # too much is asked just now; the next look finds it again
+            self._woken_ns = now_ns
+            log.warning("the machine was suspended seconds=%.1f", slept_ns / _SECOND_NS)
+            self._slept_ns += slept_ns
+        self._awake_ns = now_ns
 
     def advance(self, now_ns: int) -> None:
         """Bring the timeline up to `now_ns`, from begin to end."""
@@ -198,7 +221,8 @@ class Sessions:
             return None
         headers = {n: self._synchronizer.header(n) for n in self._synchronizer.tracks}
         rate = self._choose_rate({name: header for name, header in headers.items() if header})
-        epoch_ns = math.ceil(max(self._started_ns, max(instants.values(), default=now_ns)))
+        first_ns = max(self._started_ns, self._woken_ns)
+        epoch_ns = math.ceil(max(first_ns, max(instants.values(), default=now_ns)))
         history = self._build_history(rate)
         self._synchronizer.begin(epoch_ns, rate, history)
         self._timeline = timeline = SessionTimeline(

@@ -88,6 +88,7 @@ class LiveStamps:
     """Stamps of a session that is being recorded: asks the clocks anew each time.
 
     A wall clock that is set right later stamps later frames right; nothing is remembered of it.
+    A session ends where the machine is suspended: all its frames lie before that.
     """
 
     def __init__(self, clock: Clock, epoch_ns: int, rate: int) -> None:
@@ -95,6 +96,7 @@ class LiveStamps:
         self._epoch_ns = epoch_ns
         self._rate = rate
         self._boot_id = boot_id()
+        self._slept_ns = clock.read().slept_ns
 
     def __call__(self, frame: TimelineFrame) -> Stamp:
         """Return what the clocks say now of the instant of a frame."""
@@ -104,7 +106,7 @@ class LiveStamps:
         if error_ms is not None:
             error_ms = round(error_ms + abs(ago_ns) * 1e-6 * RAW_ERROR_PPM * 1e-6, 3)
         return Stamp(
-            utc_ns=now.utc_ns - ago_ns,
+            utc_ns=now.utc_ns - ago_ns - (now.slept_ns - self._slept_ns),
             utc_trusted=now.utc_trusted,
             utc_error_ms=error_ms,
             monotonic_ns=now.monotonic_ns - ago_ns,

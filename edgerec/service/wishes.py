@@ -53,8 +53,13 @@ class Wishes:
         if started:
             self.ask("start")
 
-    def ask(self, verb: Verb, *, reason: EndReason = "stop") -> bool:
+    def ask(self, verb: Verb, *, reason: EndReason = "stop", at_ns: int | None = None) -> bool:
         """Ask for something as of now; return whether it changes anything.
+
+        Parameters
+        ----------
+        at_ns
+            As of then instead, but not before what still waits.
 
         Raises
         ------
@@ -71,18 +76,30 @@ class Wishes:
                 self.wanted = wanted
                 return True
             self._check_room(1)
-            self._waiting.append(Wish(verb, self._clock.now_ns(), reason))
+            if at_ns is None:
+                at_ns = self._clock.now_ns()
+            elif self._waiting:
+                at_ns = max(at_ns, self._waiting[-1].at_ns)
+            self._waiting.append(Wish(verb, at_ns, reason))
             self.wanted = wanted
             return True
 
-    def restart(self) -> None:
-        """Ask for another session in place of the one that is recorded, paused if that is."""
+    def restart(self, reason: EndReason = "reload", stopped_ns: int | None = None) -> None:
+        """Ask for another session in place of the one that is recorded, paused if that is.
+
+        Parameters
+        ----------
+        reason
+            Why the one that is recorded ends.
+        stopped_ns
+            When it ends; None: now, where the other one begins.
+        """
         with self.lock:
             wanted = self.wanted
             if wanted == "idle":
                 return
             self._check_room(3)
-            self.ask("stop", reason="reload")
+            self.ask("stop", reason=reason, at_ns=stopped_ns)
             self.ask("start")
             if wanted == "paused":
                 self.ask("pause")

@@ -29,7 +29,7 @@ SCHEMA: Final = "edgerec/1"
 SOFTWARE: Final = f"edgerec {__version__}"
 
 Kind = Literal["chunk", "track", "turn", "session"]
-EndReason = Literal["full", "turn", "rotate", "stop", "pause", "reload", "disk", "crash"]
+EndReason = Literal["full", "turn", "rotate", "stop", "pause", "reload", "suspend", "disk", "crash"]
 Json = dict[str, object]
 
 

@@ -23,16 +23,22 @@ class FakeClock:
         self.raw_ns = raw_ns
         self.utc_offset_ns = UTC_NS - START_NS
         self.trusted = True
+        self._slept_ns = 0
         self.slew_ppm = 0.0  # by which NTP makes the system's clocks faster than the raw one
 
     def now_ns(self):
         return self.raw_ns
 
+    def suspend(self, seconds):
+        """Sleep: the monotonic clocks stand still, the wall clock is right afterwards."""
+        self._slept_ns += round(seconds * S)
+
     def read(self):
+        slept_ns = self._slept_ns
         slewed_ns = round((self.raw_ns - START_NS) * self.slew_ppm * 1e-6)
         monotonic_ns = self.raw_ns + slewed_ns + 7 * S  # another clock, and another zero
-        utc_ns = self.raw_ns + slewed_ns + self.utc_offset_ns
-        return ClockReading(self.raw_ns, monotonic_ns, utc_ns, self.trusted, 0.5)
+        utc_ns = self.raw_ns + slewed_ns + self.utc_offset_ns + slept_ns
+        return ClockReading(self.raw_ns, monotonic_ns, utc_ns, self.trusted, 0.5, slept_ns)
 
 
 class FakeSource:
