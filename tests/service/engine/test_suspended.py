@@ -19,7 +19,7 @@ from tests.rigs.recorder_rig import begun
 from tests.service.engine.test_sessions import STEP_NS, Rig, about, runs, seconds
 
 HOURS_8 = 8 * 3600.0
-AROUND_S = 0.9  # awake, around the sleep, and in neither session: by how many steps it takes to see it
+AROUND_S = 0.9  # awake, around the sleep, and in neither session
 
 
 def utc_s(said):
