@@ -70,13 +70,13 @@ class PulseDating:
         The server can't be asked.
     """
 
+    is_eager: Final = False
+
     def __init__(self, pid: int) -> None:
         self._server = PulseConnection("edgerec")
         self._pid = pid
         self._stream: ServerStream | None = None
         self._sink: int | None = None
-
-    is_eager: Final = False
 
     def read(self, count: Callable[[], int]) -> Reading | None:
         """As `Dating.read`; within `libpulse.ANSWER_S`."""

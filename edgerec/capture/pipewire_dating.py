@@ -21,6 +21,7 @@ from edgerec.capture.pipewire_graph import (
     clock_rate,
     stream_place,
 )
+from edgerec.capture.wire import SAMPLE_BYTES
 from edgerec.clock import raw_now_ns
 
 UNKNOWN: Final = StreamPlace(0, MOST_QUANTUM * 1_000_000 // 48_000, MOST_QUANTUM, 48_000)
@@ -36,7 +37,6 @@ STEP_NS: Final = 2_000_000
 PHASES: Final = 8
 """Lumps one after the other whose ends lie everywhere in a cycle: `LUMP_MS` at 48 kHz is no whole
 number of PipeWire's longest cycles of 2048 frames, but of eighths of them."""
-SAMPLE_BYTES: Final = 2
 PHASE_FRAMES: Final = MOST_QUANTUM // PHASES
 LUMP_MS: Final = 272
 LUMP_STEP_MS: Final = 16
@@ -130,17 +130,13 @@ class PipeWireDating:
     def _doubtful(self, frames: int, captured_ns: int, place: StreamPlace) -> Reading | None:
         """Return a date while it is not known for how long lumps wait: as if nothing had changed.
 
-        Its error says what may have changed. None so far: off by a cycle is better than none.
+        Its error says what may have changed.
         """
         if len(self._unplaced) < CHANGED:
             return None
-        if self._expected is not None:
-            off_ns = self._off_ns(frames, captured_ns)
-            error_us = READING_ERROR_US + place.quantum_us + abs(off_ns) // 1000
-            return Reading(frames, captured_ns - off_ns, error_us)
-        if len(self._unplaced) < PHASES:
-            return None
-        return Reading(frames, captured_ns, READING_ERROR_US + place.quantum_us)
+        off_ns = self._off_ns(frames, captured_ns)
+        error_us = READING_ERROR_US + place.quantum_us + abs(off_ns) // 1000
+        return Reading(frames, captured_ns - off_ns, error_us)
 
     def _lingering_us(self, frames: int, captured_ns: int) -> int:
         """Return by how much frames may be misplaced until the recorder has taken a step in."""

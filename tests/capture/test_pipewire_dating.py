@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from edgerec.capture import pipewire_dating
+from edgerec.capture import pipewire_dating as pipewire_dating_module
 from edgerec.capture.dating import READING_ERROR_US
 from edgerec.capture.pipewire_dating import (
     LEAST_LUMP_MS,
@@ -16,7 +16,10 @@ from edgerec.capture.pipewire_dating import (
     PHASES,
     SENDS_BYTES,
     PipeWireDating,
+    graph_rate,
     lump_ms,
+    pipewire_dating,
+    read_graph,
 )
 from tests.capture.test_pipewire_graph import PID, link, ours, player, settings, sink
 
@@ -24,6 +27,7 @@ RATE = 48_000
 LUMP = RATE * LUMP_MS // 1000
 S = 1_000_000_000
 MS = 1_000_000
+AWAY_NS = 5 * MS
 DELAY_NS = 2_400_000  # more than a step, and still waited for
 EXACT_NS = 1_500_000  # half of what lies between two counts, and how late a cycle is here
 
@@ -31,12 +35,14 @@ EXACT_NS = 1_500_000  # half of what lies between two counts, and how late a cyc
 class Server:
     """PipeWire as a stream of it sees it: frames in whole cycles, handed out in lumps."""
 
-    def __init__(self, monkeypatch, *, follows=False, seed=1):
+    def __init__(self, monkeypatch, *, follows=False, seed=1, lump=LUMP, rate=RATE):
         self.now_ns = 1000 * S
         self.quantum = 2048
         self.follows = follows
         self.is_linked = True
-        self.is_seen = True  # whether pw-dump works
+        self.dump = None  # what pw-dump prints in place of the graph
+        self.blind_to = ()  # ends of lumps, within a cycle, for which the machine is away
+        self._lump = lump
         self.looks = 0
         self._random = random.Random(seed)
         self._in_cycles = 0  # frames of all cycles so far
@@ -46,8 +52,8 @@ class Server:
         self._due_ns = self.now_ns
         self._handed_out = 0
         self._changed = True
-        monkeypatch.setattr(pipewire_dating, "raw_now_ns", lambda: self.now_ns)
-        self.dating = PipeWireDating(PID, RATE, self._take_change, self._dump, self._sleep)
+        monkeypatch.setattr(pipewire_dating_module, "raw_now_ns", lambda: self.now_ns)
+        self.dating = PipeWireDating(PID, rate, self._take_change, self._dump, self._sleep)
 
     def change(self, quantum):
         self.quantum = quantum
@@ -81,7 +87,10 @@ class Server:
         end_ns = self.now_ns + max(round(seconds * S), 1000)
         while self._due_ns <= end_ns:
             received = self._in_cycles - self._lost
-            self._handed_out += (received - self._handed_out) // LUMP * LUMP
+            lumps = (received - self._handed_out) // self._lump
+            self._handed_out += lumps * self._lump
+            if lumps and self._handed_out % self.quantum in self.blind_to:
+                end_ns += AWAY_NS
             self._cycle_ns += self._ns(self.quantum)
             self._in_cycles += self.quantum
             late_ns = self._random.randrange(0, MS // 2)
@@ -97,8 +106,8 @@ class Server:
 
     def _dump(self):
         self.looks += 1
-        if not self.is_seen:
-            return None
+        if self.dump is not None:
+            return self.dump
         latency = player(53, f"{self.quantum}/{RATE}")
         graph = [settings(), sink(38), sink(39), latency, link(53, 38), link(53, 39)]
         if self.is_linked:
@@ -171,13 +180,96 @@ def test_a_single_lump_that_is_late_leaves_no_doubt(monkeypatch):
             assert reading.error_us == READING_ERROR_US
 
 
-def test_a_graph_that_cannot_be_seen_leaves_the_doubt_of_a_cycle(monkeypatch):
+@pytest.mark.parametrize("dump", ["", "[]", "[3]", "rubbish"])
+def test_a_graph_that_cannot_be_seen_leaves_the_doubt_of_a_cycle(monkeypatch, dump):
     server = Server(monkeypatch, follows=True)
-    server.is_seen = False
+    server.dump = dump
     began_ns = server.now_ns
     (reading,) = readings(server, 1)
     assert server.now_ns - began_ns >= PATIENCE_NS
     assert abs(server.off_ns(reading)) <= reading.error_us * 1000
+
+
+def test_after_a_step_the_error_covers_it_until_the_recorder_has_taken_it_in(monkeypatch):
+    server = Server(monkeypatch)
+    readings(server, 5)
+    server.lose(1792)
+    readings(server, PHASES - 2)  # in doubt
+    after = readings(server, LINGERS + 1)
+    assert all(one.error_us * 1000 >= 1792 * S // RATE for one in after[:-1])
+    assert after[-1].error_us == READING_ERROR_US
+
+
+def test_a_phase_is_not_taken_from_lumps_that_leave_one_out(monkeypatch):
+    """The one that waits least is never seen: the machine is away whenever it comes."""
+    server = Server(monkeypatch)
+    readings(server, 5)
+    server.lose(1792)
+    server.blind_to = (2048 - 1792,)
+    for reading in readings(server, 4 * PHASES):
+        assert abs(server.off_ns(reading)) <= reading.error_us * 1000
+
+
+def test_a_phase_is_not_taken_from_a_few_lumps_that_agree(monkeypatch):
+    """A second loss comes while the first one is being looked at, which takes no longer for it."""
+    server = Server(monkeypatch)
+    server.change(512)
+    readings(server, 5)
+    server.lose(512)
+    readings(server, PHASES // 2)
+    server.lose(256)
+    for _ in range(PHASES + 1):
+        server.read()
+    assert not server.dating.is_eager
+    assert abs(server.off_ns(readings(server, 1)[0])) <= EXACT_NS
+
+
+def test_a_lump_that_came_while_the_machine_was_away_gives_no_reading(monkeypatch):
+    server = Server(monkeypatch)
+    readings(server, 2)
+    server.blind_to = range(0, 2048, 256)
+    assert [server.read() for _ in range(20)] == [None] * 20
+
+
+def test_a_stream_of_another_rate_has_the_doubt_of_a_cycle(monkeypatch):
+    (reading,) = readings(Server(monkeypatch, rate=44_100), 1)
+    assert reading.error_us == READING_ERROR_US + 2048 * 1_000_000 // RATE
+
+
+def test_a_lump_that_ends_anywhere_has_the_doubt_of_an_eighth_of_a_cycle(monkeypatch):
+    (reading,) = readings(Server(monkeypatch, lump=5461), 1)
+    assert reading.error_us == READING_ERROR_US + 256 * 1_000_000 // RATE
+
+
+def test_a_change_is_looked_at_twice_and_never_more_than_once_a_second(monkeypatch):
+    server = Server(monkeypatch)
+    readings(server, 20)
+    looks = server.looks
+    server.change(2048)
+    readings(server, 20)
+    assert server.looks == looks + 2
+    began_ns = server.now_ns
+    for _ in range(100):
+        server.change(2048)
+        server.read()
+    assert server.looks - looks - 2 <= 1 + (server.now_ns - began_ns) / S
+
+
+def test_where_pw_dump_or_the_server_cannot_be_asked_there_is_a_dating_all_the_same(
+    monkeypatch, tmp_path
+):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("PULSE_SERVER", f"unix:{tmp_path}/none")
+    assert read_graph() is None
+    assert graph_rate(16_000) == 16_000
+    assert not pipewire_dating(PID, RATE).is_eager
+
+
+def test_the_graph_s_rate_is_the_device_s_where_it_cannot_be_read(monkeypatch):
+    monkeypatch.setattr(pipewire_dating_module, "read_graph", lambda: "rubbish")
+    assert graph_rate(16_000) == 16_000
+    monkeypatch.setattr(pipewire_dating_module, "read_graph", lambda: "[]")
+    assert graph_rate(16_000) == RATE
 
 
 def test_a_stream_is_not_dated_before_it_is_linked(monkeypatch):
