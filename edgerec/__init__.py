@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from edgerec.api.recorder import Recorder, RecorderError
     from edgerec.api.relay import HandlerError
     from edgerec.api.running import EventCounts
-    from edgerec.capture.feed_connection import FeedError
     from edgerec.config import Config, ConfigError, load_config
+    from edgerec.feeds.connection import FeedError
     from edgerec.store.disk import StoreError
 
 __version__ = "0.1.0"
@@ -66,7 +66,7 @@ _HOMES: Final = {
     "edgerec.api.recorder": ("Recorder", "RecorderError"),
     "edgerec.api.relay": ("HandlerError",),
     "edgerec.api.running": ("EventCounts",),
-    "edgerec.capture.feed_connection": ("FeedError",),
+    "edgerec.feeds.connection": ("FeedError",),
     "edgerec.config": ("Config", "ConfigError", "load_config"),
     "edgerec.store.disk": ("StoreError",),
 }

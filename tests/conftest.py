@@ -10,10 +10,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from edgerec.audio import TRACKS
-from edgerec.capture import sound_server
-from edgerec.cli import interruption, service_connection
+from edgerec.capture.devices import sound_server
+from edgerec.cli import interruption
 from edgerec.config import ConfigError, load_config
-from edgerec.service import parts
+from edgerec.engine import build
+from edgerec.service.control import client
 from edgerec.store.root import StorageRoot
 from tests.rigs import deaths
 from tests.rigs.fake_child import Rig
@@ -51,7 +52,7 @@ def _other_processes_are_waited_for(request, monkeypatch):
     they are set to next to nothing.
     """
     if request.node.get_closest_marker("real") is None:
-        monkeypatch.setattr(service_connection, "PATIENCE_S", PATIENCE_S)
+        monkeypatch.setattr(client, "PATIENCE_S", PATIENCE_S)
         monkeypatch.setattr(sound_server, "SERVER_TIMEOUT_S", PATIENCE_S)
 
 
@@ -125,7 +126,7 @@ def child(tmp_path):
 def sources(monkeypatch):
     """The sources of a recorder, whatever its configuration says; a test may put in others."""
     sources = {track: EagerSource(device(track)) for track in TRACKS}
-    monkeypatch.setattr(parts, "build_children", lambda config, now_ns: sources)
+    monkeypatch.setattr(build, "build_children", lambda config, now_ns: sources)
     return sources
 
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 import edgerec
 from edgerec import kernel
-from edgerec.capture.devices import parse_alsa_cards
-from edgerec.service.loopback import alsa_machine
+from edgerec.capture.devices.catalog import parse_alsa_cards
+from edgerec.doctor.loopback import alsa_machine
 
 ODD = [
     b"caf\xe9",  # latin-1

@@ -15,7 +15,7 @@ from typing import Any, Literal, cast
 from edgerec.api.held_file import HeldFile
 from edgerec.audio import TRACKS, TrackName
 from edgerec.store.publish import Published
-from edgerec.store.sidecar import EndReason
+from edgerec.store.records.sidecar import EndReason
 
 
 @dataclass(frozen=True, slots=True)

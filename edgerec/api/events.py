@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from edgerec.audio import TrackName
-from edgerec.store.sidecar import EndReason, Kind
+from edgerec.store.records.sidecar import EndReason, Kind
 
 EventName = Literal[
     "on_audio_data",

@@ -1,6 +1,6 @@
 """How does audio get from a program into a track: one connection per track, kept while it lasts.
 
-The recorder reads it as it reads any other application's feed (`capture.feed`): what has no time
+The recorder reads it as it reads any other application's feed (`feeds.source`): what has no time
 is queued and played, what has one is a live device.
 """
 
@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from edgerec.audio import ClockName, StreamHeader
-from edgerec.capture.feed import FeedSource
-from edgerec.capture.feed_connection import FeedError, check_form
-from edgerec.capture.wire import (
+from edgerec.feeds.connection import FeedError, check_form
+from edgerec.feeds.source import FeedSource
+from edgerec.wire.blocks import (
     MAX_CHANNELS,
     MAX_RATE_HZ,
     MIN_RATE_HZ,

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from edgerec.store.publish import Published
-from edgerec.store.wav import HEADER_BYTES, parse_wav_header
+from edgerec.store.writing.wav import HEADER_BYTES, parse_wav_header
 
 MAX_HELD: Final = 128
 """Files with their sidecars: 256 descriptors, of the 1024 that a process has as a rule."""

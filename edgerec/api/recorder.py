@@ -16,11 +16,11 @@ from edgerec.api.held_file import HeldFiles
 from edgerec.api.relay import Handlers
 from edgerec.api.running import EventCounts, Running, open_devices
 from edgerec.audio import TrackName
-from edgerec.capture.answers import RefusedError
-from edgerec.capture.feed_connection import FeedError
 from edgerec.clock import Clock
 from edgerec.config import Config
-from edgerec.service.recorder import Recorder as Service
+from edgerec.engine.recorder import Recorder as Service
+from edgerec.feeds.connection import FeedError
+from edgerec.wire.messages import RefusedError
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer  # collections.abc has it from Python 3.12 on

@@ -14,8 +14,8 @@ from edgerec.api.events import EventName
 from edgerec.api.held_file import HeldFiles
 from edgerec.audio import TrackName
 from edgerec.config import RecordingConfig
-from edgerec.service import announcements
-from edgerec.service.announcements import Subscription
+from edgerec.session import events as announcements
+from edgerec.session.events import Subscription
 from edgerec.store.publish import Published
 
 _TURNS: Final[dict[str, EventName]] = {

@@ -12,8 +12,8 @@ from edgerec.api.relay import Handlers, Relay
 from edgerec.audio import TrackName
 from edgerec.clock import Clock
 from edgerec.config import Config
-from edgerec.service.announcements import Announcer, Subscription
-from edgerec.service.recorder import Recorder as Service
+from edgerec.engine.recorder import Recorder as Service
+from edgerec.session.events import Announcer, Subscription
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from edgerec.audio import Block, Delivery, GapReason, StreamEnded, StreamHeader, TrackName
-from edgerec.capture.findings import Findings, OpenDevice
-from edgerec.capture.own_audio import Message, OwnAudio, sent_before
-from edgerec.capture.pace import TrueRate
+from edgerec.capture.devices.device_verdict import Findings, OpenDevice
 from edgerec.capture.process import ChildProcess
-from edgerec.capture.source_state import SourceState, StateName
-from edgerec.capture.wire import WireError
+from edgerec.capture.rate_check import TrueRate
+from edgerec.capture.stream_guard import Message, OwnAudio, sent_before
+from edgerec.source_state import SourceState, StateName
+from edgerec.wire.blocks import WireError
 
 _SECOND_NS: Final = 1_000_000_000
 LULL_NS: Final = 550_000_000

@@ -13,9 +13,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-from edgerec.capture.dating import Dating, Reading
-from edgerec.capture.sender import BlockSender
+from edgerec.capture.dating.pulse import Dating, Reading
 from edgerec.clock import raw_now_ns
+from edgerec.wire.pipe import BlockSender
 
 BUFFER_S: Final = 4.0
 """Of frames that a child that gets no processor does not lose."""

@@ -1,7 +1,7 @@
 """The capture child: one PortAudio stream onto one pipe.
 
 ``python -m edgerec.capture.portaudio --track user --device pulse:mic --channels 1`` writes the
-block stream of `capture.wire` to its standard output until it is killed. It is a process of its
+block stream of `wire.blocks` to its standard output until it is killed. It is a process of its
 own because an unplugged device can hang or spin inside PortAudio for ever, and because
 PortAudio's list of devices is frozen while it runs.
 
@@ -40,15 +40,21 @@ from time import process_time
 from typing import Any, Final, NoReturn
 
 from edgerec.audio import TRACKS, StreamHeader, TrackName
-from edgerec.capture.channels import ChannelError, Channels, Opening, parse_channels, plan_opening
-from edgerec.capture.dating import Dating, pulse_dating
-from edgerec.capture.devices import PULSE_PREFIX, DeviceError, DeviceInfo, find_device
-from edgerec.capture.parent import be_killed_first, die_with_parent
-from edgerec.capture.pipewire_dating import graph_rate, lump_ms, pipewire_dating
+from edgerec.capture.dating.pipewire import graph_rate, lump_ms, pipewire_dating
+from edgerec.capture.dating.pulse import Dating, pulse_dating
+from edgerec.capture.devices.catalog import PULSE_PREFIX, DeviceError, DeviceInfo, find_device
+from edgerec.capture.devices.channels import (
+    ChannelError,
+    Channels,
+    Opening,
+    parse_channels,
+    plan_opening,
+)
+from edgerec.capture.devices.server_stream import as_served, prepare_stream
 from edgerec.capture.polled import BUFFER_S, PolledCapture
-from edgerec.capture.sender import BlockPipe, BlockSender
-from edgerec.capture.server_stream import as_served, prepare_stream
 from edgerec.clock import SystemClock, monotonic_now_ns, raw_now_ns
+from edgerec.wire.parent import be_killed_first, die_with_parent
+from edgerec.wire.pipe import BlockPipe, BlockSender
 
 EXIT_ABSENT: Final = 3
 EXIT_OPEN: Final = 4

@@ -15,8 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Final
 
 from edgerec.audio import Block, StreamHeader
-from edgerec.capture.sender import make_room
-from edgerec.capture.wire import Decoder
+from edgerec.wire.blocks import Decoder
+from edgerec.wire.pipe import make_room
 
 MAX_STDERR_BYTES: Final = 4096
 """The last ones: ALSA's libraries can write megabytes."""

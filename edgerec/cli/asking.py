@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from edgerec.cli.exits import Exit
 from edgerec.cli.options import add_config, add_json, add_socket, socket_paths
 from edgerec.cli.output import print_json
-from edgerec.cli.service_connection import ServiceConnection, ServiceError
 from edgerec.cli.terminal import note, say
+from edgerec.service.control.client import ServiceConnection, ServiceError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

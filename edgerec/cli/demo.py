@@ -22,7 +22,7 @@ from edgerec.config import (
     TracksConfig,
     load_config,
 )
-from edgerec.service.recorder import Recorder
+from edgerec.engine.recorder import Recorder
 from edgerec.store.disk import StoreError
 from edgerec.store.publish import Published
 

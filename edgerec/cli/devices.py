@@ -7,7 +7,13 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from edgerec.audio import TrackName
-from edgerec.capture.devices import DeviceError, DeviceInfo, list_devices, resolve, why_not_served
+from edgerec.capture.devices.catalog import (
+    DeviceError,
+    DeviceInfo,
+    list_devices,
+    resolve,
+    why_not_served,
+)
 from edgerec.cli.exits import Exit
 from edgerec.cli.options import add_json, add_named_config
 from edgerec.cli.output import print_json

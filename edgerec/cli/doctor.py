@@ -8,15 +8,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from edgerec.capture.devices import list_devices
+from edgerec.capture.devices.catalog import list_devices
 from edgerec.cli.exits import Exit
 from edgerec.cli.options import add_config, add_json, add_socket
 from edgerec.cli.output import print_json
-from edgerec.cli.service_connection import ServiceConnection, ServiceError
 from edgerec.cli.terminal import say
 from edgerec.clock import SystemClock
 from edgerec.config import Config, ConfigError, absences, file_to_record_by, load_config
-from edgerec.service.checkup import (
+from edgerec.doctor.checkup import (
     Finding,
     check_clock,
     check_disk,
@@ -25,8 +24,9 @@ from edgerec.service.checkup import (
     check_service,
     check_turns,
 )
-from edgerec.service.control_place import sockets_to_try
-from edgerec.service.device_checkup import check_devices
+from edgerec.doctor.device_checkup import check_devices
+from edgerec.service.control.client import ServiceConnection, ServiceError
+from edgerec.service.control.place import sockets_to_try
 from edgerec.store.disk import StoreError
 
 HELP = """Look for what will go wrong: configuration, devices, permissions, disk, clock, power, and
@@ -106,7 +106,7 @@ def _examine(named: Path | None, socket: Path | None) -> Iterator[Finding]:
 
 
 def _chirp(file: Path | None, output: str | None) -> list[Finding]:
-    from edgerec.service.sound_check import (  # late: it loads the whole recorder
+    from edgerec.doctor.sound_check import (  # late: it loads the whole recorder
         SoundCheckError,
         judge_sound,
         log_chirp,

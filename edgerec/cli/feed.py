@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from edgerec.audio import TRACKS
-from edgerec.capture.pcm_input import PcmInputError, block_stream
-from edgerec.capture.wav_input import PcmFormat
-from edgerec.capture.wire import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ
 from edgerec.cli.exits import Exit
 from edgerec.cli.options import add_config, add_socket, socket_paths
 from edgerec.cli.output import os_failure
-from edgerec.cli.service_connection import ServiceConnection, ServiceError
 from edgerec.cli.terminal import note
+from edgerec.service.control.client import ServiceConnection, ServiceError
+from edgerec.wire.blocks import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ
+from edgerec.wire.pcm_reader import PcmInputError, block_stream
+from edgerec.wire.wav_reader import PcmFormat
 
 HELP = """Push audio into a track with `source: feed` of the running service, as fast as it takes
 it: it is queued and played, and recorded as it plays. FILE is WAV, a block stream, or raw PCM of

@@ -17,8 +17,8 @@ from edgerec.cli.options import add_json, add_named_config
 from edgerec.cli.output import os_failure, print_json
 from edgerec.cli.terminal import note, say
 from edgerec.config import Config, TrackConfig, TracksConfig, load_config
-from edgerec.service.checkup import Finding
-from edgerec.service.loopback import Recipe, look, recipe, yaml_lines
+from edgerec.doctor.checkup import Finding
+from edgerec.doctor.loopback import Recipe, look, recipe, yaml_lines
 
 HELP = """Show the configuration that makes the loudspeaker's signal recordable, for what is found
 here: the monitor of a PulseAudio or PipeWire sink, or snd-aloop behind ALSA's default device.
@@ -146,7 +146,7 @@ def _with_tracks(before: str, content: str, path: Path) -> str:
 
 
 def _test(found: Recipe) -> Finding:
-    from edgerec.service.sound_check import (  # late: it loads the whole recorder
+    from edgerec.doctor.sound_check import (  # late: it loads the whole recorder
         SoundCheckError,
         judge_sound,
         play_and_record,

@@ -9,7 +9,7 @@ from edgerec.audio import TRACKS
 from edgerec.cli import asking
 from edgerec.cli.exits import Exit
 from edgerec.cli.options import socket_paths
-from edgerec.cli.service_connection import ServiceConnection, ServiceError
+from edgerec.service.control.client import ServiceConnection, ServiceError
 
 HELP: Final = """Mark where a turn of the user or the bot begins or ends, for an application that
 knows. From a speaker's first mark on, only marks make turns of that speaker in this session."""

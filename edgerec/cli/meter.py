@@ -14,10 +14,10 @@ from edgerec.audio import TRACKS
 from edgerec.cli.exits import Exit
 from edgerec.cli.interruption import Interruption
 from edgerec.cli.options import add_config, add_json, add_socket, parse_seconds, socket_paths
-from edgerec.cli.service_connection import ServiceConnection, ServiceError
 from edgerec.cli.status_text import level
 from edgerec.cli.terminal import draw, escaped, note, say
 from edgerec.clock import raw_now_ns
+from edgerec.service.control.client import ServiceConnection, ServiceError
 
 HELP = """Show the levels of both tracks as they are recorded, with the states of their devices and
 whose turn it is, until Ctrl-C. Levels are of the last second: the bar is its loudness (rms), the |

@@ -11,11 +11,11 @@ from edgerec.cli.output import print_json, print_published, published_as_json
 from edgerec.cli.terminal import note, say
 from edgerec.clock import SystemClock
 from edgerec.config import load_config
-from edgerec.service.timeline import stamp_now
+from edgerec.session.timeline import stamp_now
 from edgerec.store.disk import StoreError
-from edgerec.store.naming import utc_text
-from edgerec.store.recover import CutShort, Recovery, recover
+from edgerec.store.records.naming import utc_text
 from edgerec.store.root import StorageRoot
+from edgerec.store.writing.recover import CutShort, Recovery, recover
 
 HELP = (
     "Repair and publish what a crash left in the work folder of storage.root, or move it to "

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgerec.audio import TrackName
-from edgerec.capture.trace import TraceError
 from edgerec.cli.exits import Exit
 from edgerec.cli.interruption import Interruption
 from edgerec.cli.logs import log_to_stderr
@@ -15,9 +14,10 @@ from edgerec.cli.options import add_config, add_json
 from edgerec.cli.output import Progress, os_failure, print_json, print_published, published_as_json
 from edgerec.cli.terminal import note
 from edgerec.config import load_config
-from edgerec.service.replay import ReplayError, replay
+from edgerec.engine.replay import ReplayError, replay
 from edgerec.store.disk import StoreError
 from edgerec.store.publish import Published
+from edgerec.wire.trace import TraceError
 
 HELP = """Run the pipeline over recorded input, as fast as it goes. FILE is a trace (see `edgerec
 trace`) or a WAV file; a track that is not given is silence. Ctrl-C publishes what was replayed."""

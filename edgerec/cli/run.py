@@ -15,14 +15,14 @@ from edgerec.cli.options import add_config
 from edgerec.cli.terminal import note
 from edgerec.clock import SystemClock
 from edgerec.config import Config, file_to_record_by, load_config
-from edgerec.service.command_list import commands_of
-from edgerec.service.control import Control
-from edgerec.service.control_place import socket_to_make
-from edgerec.service.control_socket import ControlSocket, ControlSocketError
+from edgerec.engine.recorder import Recorder
+from edgerec.service.control.command_list import commands_of
+from edgerec.service.control.place import socket_to_make
+from edgerec.service.control.server import Control
+from edgerec.service.control.socket import ControlSocket, ControlSocketError
 from edgerec.service.metrics_file import ConfiguredMetrics
-from edgerec.service.recorder import Recorder
 from edgerec.service.reload import Reloader
-from edgerec.service.supervisor import Supervisor, tell_systemd, watchdog_s
+from edgerec.service.watchdog import Supervisor, tell_systemd, watchdog_s
 from edgerec.store.disk import StoreError
 from edgerec.store.publish import Published
 

@@ -9,8 +9,8 @@ from edgerec.cli import status_text
 from edgerec.cli.exits import Exit
 from edgerec.cli.options import add_config, add_json, add_socket, socket_paths
 from edgerec.cli.output import print_json
-from edgerec.cli.service_connection import ServiceConnection, ServiceError
 from edgerec.cli.terminal import note, say
+from edgerec.service.control.client import ServiceConnection, ServiceError
 
 HELP = """Show how the running service is, what is wrong first. Exit status: 0 all is well, 3
 something is wrong (it says what, and what to do), 1 the service can't be asked."""

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from edgerec.audio import STREAMS, Block, StreamHeader
-from edgerec.capture.pcm_output import PcmOutput, PcmOutputError
-from edgerec.capture.wire import Decoder, WireError
 from edgerec.cli.exits import Exit
 from edgerec.cli.options import add_config, add_socket, parse_seconds, socket_paths
-from edgerec.cli.service_connection import ServiceConnection, ServiceError, result_of
 from edgerec.cli.terminal import note
+from edgerec.service.control.client import ServiceConnection, ServiceError, result_of
+from edgerec.wire.blocks import Decoder, WireError
+from edgerec.wire.pcm_writer import PcmOutput, PcmOutputError
 
 HELP = """Write live audio of the running service to standard output: what the user's or the bot's
 device delivers, as it delivers it, or both mixed on the recording's timeline, which comes later.

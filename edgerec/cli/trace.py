@@ -14,14 +14,14 @@ from typing import Final
 
 from edgerec.audio import Block, StreamEnded, StreamHeader, TrackName
 from edgerec.capture.child import ChildSource
-from edgerec.capture.trace import TraceWriter
 from edgerec.cli.exits import Exit
 from edgerec.cli.options import add_config, add_json, parse_seconds
 from edgerec.cli.output import Progress, os_failure, print_json
 from edgerec.cli.terminal import note, say
 from edgerec.clock import raw_now_ns
 from edgerec.config import load_config
-from edgerec.service.parts import build_children
+from edgerec.engine.build import build_children
+from edgerec.wire.trace import TraceWriter
 
 HELP = """Record what the configured devices deliver, before anything is made of it, for `edgerec
 replay`. Ends after N seconds, of which a device needs one or two to start, or with Ctrl-C."""

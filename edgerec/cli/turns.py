@@ -14,7 +14,7 @@ from edgerec.cli.terminal import note, say
 from edgerec.cli.turn_picture import COLUMNS, png, svg
 
 if TYPE_CHECKING:
-    from edgerec.store.described import DescribedFile
+    from edgerec.store.records.sidecar_reader import DescribedFile
 
 HELP: Final = """List the turns of recorded sessions in any tree of published files, and draw one
 session: its waveforms and levels, turns (blue) and gaps (red)."""
@@ -37,8 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """List the turns, and draw a session if that is asked for."""
+    from edgerec.store.archive.turn_list import find_files, overview
     from edgerec.store.disk import StoreError
-    from edgerec.store.turn_list import find_files, overview
 
     top = tree_path(args)
     try:

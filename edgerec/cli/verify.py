@@ -10,9 +10,9 @@ from edgerec.cli.exits import Exit
 from edgerec.cli.options import add_config, add_json, add_tree, tree_path
 from edgerec.cli.output import print_json
 from edgerec.cli.terminal import draw, note, say
-from edgerec.store.continuity import Finding
+from edgerec.store.archive.continuity import Finding
+from edgerec.store.archive.verify import Report, verify
 from edgerec.store.disk import StoreError
-from edgerec.store.verify import Report, verify
 
 HELP = (
     "Check published files, in any tree at any depth, against their sidecars: presence, length, "

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 
 from edgerec.capture.portaudio import SERVER_BLOCK_MS
-from edgerec.capture.wire import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ
 from edgerec.config.constraints import (
     AbsolutePath,
     Between,
@@ -24,6 +23,7 @@ from edgerec.config.constraints import (
     Matches,
     OwnFolder,
 )
+from edgerec.wire.blocks import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ
 
 SAMPLE_BYTES: Final = 2  # buffer_size counts 16-bit samples
 BLOCK_MARGIN_MS: Final = 50  # a machine that is a little busy is no loss
@@ -180,7 +180,7 @@ class ControlConfig:
     """The socket that commands talk to."""
 
     socket: Annotated[Path, AbsolutePath(SOCKET_PATH_BYTES)] | None = None
-    """None: where the recorder's user may have it, see `service.control_place`."""
+    """None: where the recorder's user may have it, see `service.control.place`."""
     group: _Group | None = None
     """None: the service's own."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from edgerec.store.stock import ACK_SUFFIX
+from edgerec.store.retention.inventory import ACK_SUFFIX
 
 _SECOND_NS: Final = 1_000_000_000
 

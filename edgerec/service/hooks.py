@@ -23,7 +23,7 @@ from edgerec.clock import Clock
 from edgerec.config import HooksConfig
 from edgerec.service.hook_jobs import HookCounts, HookLimits, Job
 from edgerec.service.hook_process import HookProcess
-from edgerec.service.threads import ThreadMaker
+from edgerec.session.threads import ThreadMaker
 from edgerec.store.publish import Published
 
 log = logging.getLogger(__name__)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from edgerec.audio import TRACKS
-from edgerec.service.health import HEALTH_NAMES
+from edgerec.health.verdict import HEALTH_NAMES
 
 Document = Mapping[str, Any]
-"""The status as `service.status.describe` has it."""
+"""The status as `health.status.describe` has it."""
 
 
 @dataclass(frozen=True, slots=True)

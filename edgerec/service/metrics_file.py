@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from edgerec.service.metrics import Document, exposition
-from edgerec.service.threads import ThreadMaker
+from edgerec.session.threads import ThreadMaker
 
 log = logging.getLogger(__name__)
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self
 
-from edgerec.capture.answers import RefusedError
 from edgerec.config import Changes, Config, ConfigError, absences, changes_between, load_config
-from edgerec.service.health import Reason
-from edgerec.service.threads import ThreadMaker
+from edgerec.health.verdict import Reason
+from edgerec.session.threads import ThreadMaker
+from edgerec.wire.messages import RefusedError
 
 log = logging.getLogger(__name__)
 

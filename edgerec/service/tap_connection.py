@@ -12,7 +12,7 @@ from collections import deque
 from typing import Final
 
 from edgerec.audio import StreamHeader
-from edgerec.capture.answers import error_line
+from edgerec.wire.messages import error_line
 
 MAX_WAITING_BYTES: Final = 1 << 20  # 5 s of stereo at 48 kHz: who is later does not listen live
 SOCKET_BYTES: Final = 64 * 1024  # the kernel's share of each reader; it takes twice that

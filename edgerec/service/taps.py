@@ -28,15 +28,15 @@ from edgerec.audio import (
     TimelineFrame,
     TrackName,
 )
-from edgerec.capture.answers import RefusedError
-from edgerec.capture.wire import encode_block, encode_stream_header
 from edgerec.clock import Clock
 from edgerec.service.peers import Seats, uid_of
 from edgerec.service.tap_connection import TapConnection
-from edgerec.service.threads import ThreadMaker
-from edgerec.service.timeline import SessionTimeline
-from edgerec.store.layout import CHUNK, Layout
-from edgerec.sync.ring import OverrunError
+from edgerec.session.threads import ThreadMaker
+from edgerec.session.timeline import SessionTimeline
+from edgerec.store.records.layout import CHUNK, Layout
+from edgerec.sync.history import OverrunError
+from edgerec.wire.blocks import encode_block, encode_stream_header
+from edgerec.wire.messages import RefusedError
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from typing import Final
 
 from edgerec.audio import TimelineFrame
 from edgerec.store import disk
-from edgerec.store.naming import (
+from edgerec.store.records.naming import (
     SIDECAR_SUFFIX,
     FileKey,
     What,
@@ -24,7 +24,7 @@ from edgerec.store.naming import (
     partition,
     published_stem,
 )
-from edgerec.store.sidecar import EndReason, Kind
+from edgerec.store.records.sidecar import EndReason, Kind
 
 _NOT_OURS: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ELOOP})
 

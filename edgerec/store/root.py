@@ -18,8 +18,8 @@ from edgerec.store import disk
 from edgerec.store.bounded_json import JsonError, read_bounded, read_json
 from edgerec.store.disk import StoreError, disk_step
 from edgerec.store.mount import check_mounted
-from edgerec.store.naming import Session
 from edgerec.store.owner import check_owner
+from edgerec.store.records.naming import Session
 
 WORK: Final = ".work"
 STATE: Final = ".state"

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgerec.audio import GapReason, TimelineFrame
+from edgerec.sync.history import History
 from edgerec.sync.pauses import Pauses
-from edgerec.sync.ring import History
 
 
 class Placement:

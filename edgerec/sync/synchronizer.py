@@ -22,9 +22,9 @@ from edgerec.audio import (
     TrackName,
     TrackReport,
 )
+from edgerec.sync.history import History, HistoryError
 from edgerec.sync.pauses import Pauses
 from edgerec.sync.placement import Placement
-from edgerec.sync.ring import History, HistoryError
 from edgerec.sync.track import TrackTimeline
 
 STEP_S: Final = 5.0  # committed at once at most: a hole of hours is filled between other work

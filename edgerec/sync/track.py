@@ -26,8 +26,8 @@ from edgerec.audio import (
 from edgerec.sync.device_stream import BrokenStreamError, DeviceStream, Piece
 from edgerec.sync.fold import Fold
 from edgerec.sync.placement import Placement
+from edgerec.sync.resampled_run import Guide, Run
 from edgerec.sync.resampler import Resampler
-from edgerec.sync.run import Guide, Run
 
 log = logging.getLogger(__name__)
 

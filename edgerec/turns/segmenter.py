@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from edgerec.audio import TimelineFrame, TrackName, TurnEnd, TurnPart
 from edgerec.turns.activity import Judged
-from edgerec.turns.growing import GrowingTurn, TurnRules, begin_turn
+from edgerec.turns.open_turn import GrowingTurn, TurnRules, begin_turn
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from typing import Final
 
 from edgerec.audio import TRACKS, TimelineFrame, TrackName, TurnPart
 from edgerec.turns.activity import Judged
-from edgerec.turns.growing import TurnRules
-from edgerec.turns.marked import Mark, MarkedTurns
+from edgerec.turns.marks import Mark, MarkedTurns
+from edgerec.turns.open_turn import TurnRules
 from edgerec.turns.segmenter import Segmenter
 
 REMEMBERED: Final = 32  # beginnings of user turns; a bot can be interrupted by the last few only

@@ -36,8 +36,8 @@ def make_inputs(folder: Path, minutes: int) -> Inputs:
 
 def _record(inputs: Inputs, minutes: int) -> None:
     from edgerec.audio import Block
-    from edgerec.capture.simulate import VirtualKiosk
-    from edgerec.capture.virtual_device import DeviceModel
+    from edgerec.simulation.device import DeviceModel
+    from edgerec.simulation.kiosk import VirtualKiosk
 
     device = DeviceModel(sample_rate=RATE_HZ)
     kiosk = VirtualKiosk(device, device, seed=SEED)

@@ -11,8 +11,8 @@ import numpy as np
 import soxr
 
 from edgerec.audio import DeviceFrame, TimelineFrame
+from edgerec.sync.resampled_run import BATCH_S
 from edgerec.sync.resampler import Line, Resampler
-from edgerec.sync.run import BATCH_S
 
 RATE, DEVICE_RATE = 16_000, 48_000
 SECONDS, EVERY_S = 600, 10

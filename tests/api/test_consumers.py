@@ -12,9 +12,9 @@ import pytest
 
 from edgerec import FeedError, Recorder
 from edgerec.config import HooksConfig
-from edgerec.service import parts
+from edgerec.engine import build
 from edgerec.service.tap_connection import MAX_WAITING_BYTES
-from edgerec.store.verify import verify
+from edgerec.store.archive.verify import verify
 from tests.rigs.fakes import START_NS, S, config, device, hum
 from tests.rigs.feed_rig import level
 from tests.rigs.recorder_rig import EagerSource, PacedClock
@@ -40,7 +40,7 @@ def kiosk(tmp_path, monkeypatch):
     def devices(config, now_ns):
         return {"user": EagerSource(device("user", world=hum, start_ns=now_ns))}
 
-    monkeypatch.setattr(parts, "build_children", devices)
+    monkeypatch.setattr(build, "build_children", devices)
     hang = (sys.executable, "-S", "-c", "import time; time.sleep(3600)")
     settings = replace(
         config(tmp_path / "root", bot="feed", chunk_seconds=1.0),

@@ -6,8 +6,8 @@ import json
 import pytest
 
 from edgerec import AudioGoneError, HandlerError
-from edgerec.capture.faults import Absence
-from edgerec.store.verify import verify
+from edgerec.simulation.faults import Absence
+from edgerec.store.archive.verify import verify
 from tests.rigs.fakes import S
 from tests.rigs.made_recordings import audio
 from tests.rigs.waiting import PATIENCE_S, wait_for

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from edgerec.api.held_file import AudioGoneError, HeldFile, HeldFiles
-from edgerec.store.cutting import Cutting
-from edgerec.store.layout import Layout
+from edgerec.store.records.layout import Layout
+from edgerec.store.writing.rotation import Cutting
 from tests.rigs.long_runs import open_files
 from tests.rigs.made_recordings import audio, chunks, record, sidecar, spans, stream
 

@@ -15,10 +15,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from edgerec.audio import TRACKS, Block, StreamEnded
-from edgerec.capture.faults import Absence, Faults, Loss, Stall
-from edgerec.capture.simulate import VirtualKiosk
-from edgerec.capture.virtual_device import DeviceModel
-from edgerec.service import replay as replay_module
+from edgerec.engine import replay as replay_module
+from edgerec.simulation.device import DeviceModel
+from edgerec.simulation.faults import Absence, Faults, Loss, Stall
+from edgerec.simulation.kiosk import VirtualKiosk
 from tests.rigs.fakes import config, hum
 from tests.rigs.long_runs import medians, resident_bytes, result_of
 from tests.rigs.made_recordings import HEADER_BYTES

@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 
 from edgerec.audio import Stamp, TimelineFrame, TrackReport
-from edgerec.service.timeline import SessionTimeline
-from edgerec.service.writer_loop import WriterLoop
-from edgerec.store.cleanup import Cleanup
-from edgerec.store.cutting import Cutting
-from edgerec.store.layout import Layout
-from edgerec.store.retention import Quota
+from edgerec.engine.writer_loop import WriterLoop
+from edgerec.session.timeline import SessionTimeline
+from edgerec.store.archive.verify import verify
+from edgerec.store.records.layout import Layout
+from edgerec.store.retention.cleanup import Cleanup
+from edgerec.store.retention.plan import Quota
 from edgerec.store.root import StorageRoot
-from edgerec.store.verify import verify
-from edgerec.store.writer import Recording
-from edgerec.sync.ring import History
+from edgerec.store.writing.recording import Recording
+from edgerec.store.writing.rotation import Cutting
+from edgerec.sync.history import History
 from tests.rigs.fakes import FakeClock, S
 from tests.rigs.long_runs import open_files
 

@@ -20,7 +20,7 @@ import numpy as np
 from edgerec import Recorder
 from edgerec.audio import TRACKS
 from edgerec.config import HooksConfig
-from edgerec.service import parts, writer_loop
+from edgerec.engine import build, writer_loop
 from tests.rigs.fakes import START_NS, FakeClock, S, config, device, hum
 from tests.rigs.long_runs import PAGE_BYTES, medians, resident_bytes, result_of
 from tests.rigs.made_recordings import audio
@@ -135,7 +135,7 @@ class Account:
 def record(root, hours):
     """Record with every consumer attached, and print the account as JSON."""
     writer_loop.WRITE_S = 0.002
-    parts.build_children = lambda config, now_ns: {
+    build.build_children = lambda config, now_ns: {
         track: EagerSource(
             device(
                 track,

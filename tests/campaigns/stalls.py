@@ -6,7 +6,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from edgerec.store.verify import verify
+from edgerec.store.archive.verify import verify
 from tests.campaigns.power_cuts import Disk
 from tests.rigs.cut_recording import Service, require_mounts
 

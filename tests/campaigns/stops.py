@@ -8,8 +8,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from edgerec.store.described import DescribedSession, read_sidecar
-from edgerec.store.verify import verify
+from edgerec.store.archive.verify import verify
+from edgerec.store.records.sidecar_reader import DescribedSession, read_sidecar
 from tests.rigs.waiting import PATIENCE_S
 
 LAST_S = 6.0

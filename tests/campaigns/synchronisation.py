@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgerec.audio import TRACKS, StreamHeader, TrackName
-from edgerec.capture.conversation import silence, tone
-from edgerec.capture.faults import Faults, Loss
-from edgerec.capture.simulate import VirtualKiosk
-from edgerec.capture.virtual_device import DeviceModel
+from edgerec.simulation.conversation import silence, tone
+from edgerec.simulation.device import DeviceModel
+from edgerec.simulation.faults import Faults, Loss
+from edgerec.simulation.kiosk import VirtualKiosk
 from tests.rigs.virtual_kiosk import RATE, START_NS, steps
 
 TONE_HZ = 200.0  # half a period, 2.5 ms, is the most that its phase tells

@@ -8,7 +8,7 @@ import pytest
 from edgerec.audio import Block, GapReason, StreamEnded
 from edgerec.capture import process
 from edgerec.capture.child import LULL_NS
-from edgerec.capture.wire import encode_block
+from edgerec.wire.blocks import encode_block
 from tests.rigs.fake_child import HEADER, LIMITS, Rig, await_exit, block, look_twice
 from tests.rigs.fakes import S
 from tests.rigs.waiting import PATIENCE_S

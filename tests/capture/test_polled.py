@@ -4,7 +4,7 @@ import pytest
 
 from edgerec.audio import StreamHeader
 from edgerec.capture import polled
-from edgerec.capture.dating import Reading
+from edgerec.capture.dating.pulse import Reading
 from edgerec.capture.polled import (
     BEGINNING,
     ENOUGH,

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from edgerec.capture.devices import DeviceInfo
+from edgerec.capture.devices.catalog import DeviceInfo
 from edgerec.capture.portaudio import (
     DEFAULT_BLOCK_MS,
     EXIT_ABSENT,

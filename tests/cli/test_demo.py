@@ -9,8 +9,8 @@ import pytest
 from edgerec.cli import main
 from edgerec.cli.demo import demo_config
 from edgerec.cli.interruption import SIGNALS
+from edgerec.store.archive.verify import verify
 from edgerec.store.root import StorageRoot
-from edgerec.store.verify import verify
 from tests.rigs.made_recordings import audio
 from tests.rigs.waiting import PATIENCE_S
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from edgerec import cli
-from edgerec.capture.devices import DeviceError, DeviceInfo
+from edgerec.capture.devices.catalog import DeviceError, DeviceInfo
 from edgerec.cli import devices
 
 FOUND = [

@@ -7,7 +7,7 @@ import pytest
 from edgerec import cli
 from edgerec.cli import doctor
 from edgerec.config import load
-from edgerec.service.checkup import Finding
+from edgerec.doctor.checkup import Finding
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgerec.capture.answers import error_line, result_line
+from edgerec.wire.messages import error_line, result_line
 from tests.rigs import deaths
 from tests.rigs.feed_rig import level, sounding
 from tests.rigs.waiting import PATIENCE_S, wait_for

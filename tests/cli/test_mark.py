@@ -5,10 +5,10 @@ import json
 import pytest
 
 from edgerec import cli
-from edgerec.capture.answers import RefusedError
-from edgerec.service.commands import answer, mark_command
-from edgerec.service.control import Control
-from edgerec.service.control_socket import ControlSocket
+from edgerec.service.control.commands import answer, mark_command
+from edgerec.service.control.server import Control
+from edgerec.service.control.socket import ControlSocket
+from edgerec.wire.messages import RefusedError
 from tests.rigs.fakes import FakeClock
 
 

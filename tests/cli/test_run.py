@@ -11,9 +11,9 @@ import pytest
 
 from edgerec.cli import interruption
 from edgerec.cli.interruption import Interruption
-from edgerec.cli.service_connection import ServiceConnection
+from edgerec.service.control.client import ServiceConnection
+from edgerec.store.archive.verify import verify
 from edgerec.store.root import StorageRoot
-from edgerec.store.verify import verify
 from tests.rigs.run_process import Run, files
 from tests.rigs.waiting import PATIENCE_S
 
@@ -165,7 +165,7 @@ def test_a_service_that_lacks_a_thread_ends_with_status_1(run, tmp_path, module,
     )
     status, said = run.finish()
     assert status == 1
-    assert "CRITICAL edgerec.service.threads: a thread has failed" in said
+    assert "CRITICAL edgerec.session.threads: a thread has failed" in said
     assert said.endswith("RuntimeError: a bug\n")
     assert files(run.root, ".work/*") == []
     assert verify(run.root).ok

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from edgerec import cli
-from edgerec.capture.answers import RefusedError
 from edgerec.cli.exits import Exit
 from edgerec.config import Changes, ConfigError, Problem
-from edgerec.service.commands import reload_command, session_command
-from edgerec.service.control import Control
-from edgerec.service.control_socket import ControlSocket
+from edgerec.service.control.commands import reload_command, session_command
+from edgerec.service.control.server import Control
+from edgerec.service.control.socket import ControlSocket
+from edgerec.wire.messages import RefusedError
 from tests.rigs.fakes import FakeClock
 
 COMMANDS = ("start", "stop", "pause", "resume", "rotate")

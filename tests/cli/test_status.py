@@ -7,15 +7,14 @@ from dataclasses import replace
 import pytest
 
 from edgerec import cli
-from edgerec.cli import service_connection
 from edgerec.cli.status_text import duration, lines
 from edgerec.config import load
-from edgerec.service import control_place
-from edgerec.service.chirp_log import Chirp
-from edgerec.service.echo_days import Sample, Usual
-from edgerec.service.echo_history import EchoKnown
-from edgerec.service.health import Reason
-from edgerec.service.status import describe
+from edgerec.health.chirp_log import Chirp
+from edgerec.health.echo_days import Sample, Usual
+from edgerec.health.echo_history import EchoKnown
+from edgerec.health.status import describe
+from edgerec.health.verdict import Reason
+from edgerec.service.control import client, place
 from tests.rigs.made_statuses import FACTS, WELL, serving
 
 
@@ -39,7 +38,7 @@ def places(tmp_path, monkeypatch):
     """A user's own folder, and the system's, where no configuration names a socket."""
     folders = tmp_path / "own" / "edgerec", tmp_path / "system"
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(folders[0].parent))
-    monkeypatch.setattr(control_place, "SYSTEM_FOLDER", folders[1])
+    monkeypatch.setattr(place, "SYSTEM_FOLDER", folders[1])
     monkeypatch.delenv("EDGEREC_CONFIG", raising=False)
     monkeypatch.setattr(load, "DEFAULT_FILE", tmp_path / "none.yaml")
     for folder in folders:
@@ -79,7 +78,7 @@ def test_a_socket_that_a_dead_service_left_is_passed_by(places):
 
 
 def test_a_request_to_a_service_that_is_busy_goes_to_no_other(places, monkeypatch):
-    monkeypatch.setattr(service_connection, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(client, "PATIENCE_S", 0.0)
     with socket.socket(socket.AF_UNIX) as silent, socket.socket(socket.AF_UNIX) as first:
         silent.bind(str(places[0]))
         silent.listen(0)
@@ -90,7 +89,7 @@ def test_a_request_to_a_service_that_is_busy_goes_to_no_other(places, monkeypatc
 
 
 def test_one_that_listens_and_never_accepts_is_given_up(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(service_connection, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(client, "PATIENCE_S", 0.0)
     path = tmp_path / "control.sock"
     with socket.socket(socket.AF_UNIX) as silent, socket.socket(socket.AF_UNIX) as first:
         silent.bind(str(path))

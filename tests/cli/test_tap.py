@@ -12,9 +12,9 @@ import wave
 import pytest
 
 from edgerec.audio import Block, StreamHeader
-from edgerec.capture.answers import error_line, result_line
-from edgerec.capture.wire import Decoder, encode_block, encode_stream_header
-from edgerec.store.verify import verify
+from edgerec.store.archive.verify import verify
+from edgerec.wire.blocks import Decoder, encode_block, encode_stream_header
+from edgerec.wire.messages import error_line, result_line
 from tests.rigs.run_process import Run
 from tests.rigs.waiting import PATIENCE_S
 

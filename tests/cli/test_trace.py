@@ -8,9 +8,9 @@ import sys
 import pytest
 
 from edgerec.audio import Block, StreamHeader
-from edgerec.capture.trace import open_input
 from edgerec.cli import main
 from edgerec.cli import trace as trace_command
+from edgerec.wire.trace import open_input
 from tests.rigs import deaths
 from tests.rigs.waiting import PATIENCE_S, wait_for
 

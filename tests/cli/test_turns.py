@@ -10,7 +10,7 @@ import pytest
 
 from edgerec import cli
 from edgerec.cli.turn_picture import COLUMNS, GUTTER, LANE
-from edgerec.store.layout import Layout
+from edgerec.store.records.layout import Layout
 from edgerec.store.root import StorageRoot
 from tests.rigs.turn_rig import LETTER, RATE, TurnRig, conversation
 

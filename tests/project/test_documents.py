@@ -19,8 +19,8 @@ from edgerec.cli import COMMANDS, demo
 from edgerec.cli.exits import Exit
 from edgerec.config import Config, load_config
 from edgerec.config.build import build, leaves
-from edgerec.service.control_place import SYSTEM_FOLDER
-from edgerec.store.sidecar import EndReason, Kind
+from edgerec.service.control.place import SYSTEM_FOLDER
+from edgerec.store.records.sidecar import EndReason, Kind
 from tests import CHECKOUT
 
 ROOT = CHECKOUT

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import edgerec
-from edgerec.store.verify import verify
+from edgerec.store.archive.verify import verify
 from tests import CHECKOUT
 from tests.rigs.feed_rig import level
 from tests.rigs.run_process import Run

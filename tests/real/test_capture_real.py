@@ -19,7 +19,7 @@ import pytest
 
 from edgerec.audio import Block, BlockFlags, GapReason, StreamEnded, StreamHeader
 from edgerec.capture.child import ChildSource
-from edgerec.capture.devices import list_devices
+from edgerec.capture.devices.catalog import list_devices
 from edgerec.capture.portaudio import (
     EXIT_ABSENT,
     EXIT_OPEN,
@@ -27,8 +27,8 @@ from edgerec.capture.portaudio import (
     SERVER_BLOCK_MS,
     portaudio_command,
 )
-from edgerec.capture.wire import Decoder
 from edgerec.clock import boot_id, raw_now_ns
+from edgerec.wire.blocks import Decoder
 from tests.rigs.outages import STALL_S
 from tests.rigs.waiting import PATIENCE_S, wait_for
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from edgerec.audio import Block, StreamHeader
-from edgerec.capture.channels import plan_opening, stream_positions
 from edgerec.capture.child import ChildSource
-from edgerec.capture.devices import find_device
+from edgerec.capture.devices.catalog import find_device
+from edgerec.capture.devices.channels import plan_opening, stream_positions
 from edgerec.capture.portaudio import portaudio_command
 from edgerec.clock import raw_now_ns
 from tests.rigs.sound_server import ON_BOTH

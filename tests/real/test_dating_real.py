@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from edgerec.capture.libpulse import LibpulseError, PulseConnection
+from edgerec.capture.dating.libpulse import LibpulseError, PulseConnection
 from edgerec.clock import raw_now_ns
 from tests.campaigns.servers import CONDITIONS, FIRST_S, measure
 from tests.rigs.sound_server import SoundServer

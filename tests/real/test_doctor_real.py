@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from edgerec.clock import raw_now_ns
-from edgerec.service.chirp_log import FILE, read_chirps
+from edgerec.health.chirp_log import FILE, read_chirps
 from tests.rigs.sound_server import ON_BOTH
 from tests.rigs.waiting import PATIENCE_S
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from edgerec.clock import raw_now_ns
-from edgerec.service.loopback import asound_conf
+from edgerec.doctor.loopback import asound_conf
 from tests.rigs.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.real

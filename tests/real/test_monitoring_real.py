@@ -5,8 +5,8 @@ import subprocess
 
 import pytest
 
+from edgerec.health.status import describe
 from edgerec.service.metrics import exposition
-from edgerec.service.status import describe
 from tests import CHECKOUT
 from tests.rigs.made_statuses import FACTS, WELL
 

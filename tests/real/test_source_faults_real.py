@@ -13,8 +13,8 @@ from functools import partial
 import pytest
 
 from edgerec.capture.child import ChildLimits
-from edgerec.capture.pace import WINDOW_NS, WINDOWS
 from edgerec.capture.portaudio import SERVER_BLOCK_MS
+from edgerec.capture.rate_check import WINDOW_NS, WINDOWS
 from edgerec.clock import raw_now_ns
 from tests.rigs.outages import FOUND_S, WRONG
 from tests.rigs.recorded_kiosk import SETTLES_S

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from edgerec.store.verify import verify
+from edgerec.store.archive.verify import verify
 from tests.rigs.cut_recording import Service, why_no_mounts
 
 TROUBLE_S = 5.0

@@ -3,10 +3,10 @@ from contextlib import suppress
 
 import pytest
 
-from edgerec.store.cutting import Cutting
-from edgerec.store.recover import recover
+from edgerec.store.archive.verify import verify
 from edgerec.store.root import StorageRoot
-from edgerec.store.verify import verify
+from edgerec.store.writing.recover import recover
+from edgerec.store.writing.rotation import Cutting
 from tests.rigs.failing_disk import Killed, failing_call
 from tests.rigs.forgetful_disk import ForgetfulDisk
 from tests.rigs.leftovers import NEXT_BOOT

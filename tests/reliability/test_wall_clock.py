@@ -6,12 +6,12 @@ from itertools import pairwise
 
 import pytest
 
-from edgerec.service.timeline import LiveStamps, stamp_now
-from edgerec.store.cleanup import SWEEP_NS, Cleanup
-from edgerec.store.cutting import Cutting
-from edgerec.store.retention import Quota
+from edgerec.session.timeline import LiveStamps, stamp_now
+from edgerec.store.archive.verify import verify
+from edgerec.store.retention.cleanup import SWEEP_NS, Cleanup
+from edgerec.store.retention.plan import Quota
 from edgerec.store.root import StorageRoot
-from edgerec.store.verify import verify
+from edgerec.store.writing.rotation import Cutting
 from tests.rigs.fakes import START_NS, FakeClock, S
 from tests.rigs.made_recordings import RATE, REPORTS, chunks, quiet_span, recording
 

@@ -3,10 +3,10 @@
 import itertools
 
 from edgerec.audio import TRACKS
-from edgerec.service.capture_loop import CaptureLoop
-from edgerec.service.sessions import Sessions
-from edgerec.service.wishes import Wishes
-from edgerec.sync.ring import History
+from edgerec.engine.capture_loop import CaptureLoop
+from edgerec.engine.sessions import Sessions
+from edgerec.session.requests import Wishes
+from edgerec.sync.history import History
 from edgerec.sync.synchronizer import Synchronizer, TrackPlan, history_frames
 from tests.rigs.fakes import START_NS, FakeClock, FakeSource, S
 

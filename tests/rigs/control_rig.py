@@ -5,10 +5,10 @@ import json
 import socket
 import threading
 
-from edgerec.capture.answers import RefusedError
-from edgerec.service.commands import Takeover
-from edgerec.service.control import Control
-from edgerec.service.control_socket import ControlSocket
+from edgerec.service.control.commands import Takeover
+from edgerec.service.control.server import Control
+from edgerec.service.control.socket import ControlSocket
+from edgerec.wire.messages import RefusedError
 from tests.rigs.fakes import FakeClock
 from tests.rigs.waiting import PATIENCE_S
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edgerec.audio import TRACKS
-from edgerec.cli.service_connection import ServiceConnection
 from edgerec.clock import SystemClock, monotonic_now_ns
-from edgerec.service.timeline import stamp_now
-from edgerec.store.recover import recover
+from edgerec.service.control.client import ServiceConnection
+from edgerec.session.timeline import stamp_now
+from edgerec.store.archive.verify import verify
 from edgerec.store.root import StorageRoot
-from edgerec.store.totals import PREFIX
-from edgerec.store.verify import verify
+from edgerec.store.writing.recover import recover
+from edgerec.store.writing.session_summary import PREFIX
 from tests.rigs.waiting import PATIENCE_S, wait_for
 
 S = 1_000_000_000

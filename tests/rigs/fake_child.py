@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from edgerec.audio import Block, DeviceFrame, StreamHeader
 from edgerec.capture.child import ChildLimits, ChildSource
-from edgerec.capture.wire import encode_block, encode_stream_header
+from edgerec.wire.blocks import encode_block, encode_stream_header
 from tests.rigs.fakes import S
 from tests.rigs.waiting import PATIENCE_S, wait_for
 

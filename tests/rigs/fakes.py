@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from edgerec.capture.conversation import silence
-from edgerec.capture.simulate import VirtualKiosk
-from edgerec.capture.source_state import SourceState
-from edgerec.capture.trace import TraceWriter
-from edgerec.capture.virtual_device import DeviceModel
 from edgerec.clock import ClockReading
 from edgerec.config import Config, RecordingConfig, StorageConfig, TrackConfig, TracksConfig
+from edgerec.simulation.conversation import silence
+from edgerec.simulation.device import DeviceModel
+from edgerec.simulation.kiosk import VirtualKiosk
+from edgerec.source_state import SourceState
+from edgerec.wire.trace import TraceWriter
 
 S = 1_000_000_000
 START_NS = 1_000 * S  # the machine runs for a while already

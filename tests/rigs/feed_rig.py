@@ -7,9 +7,9 @@ from itertools import pairwise
 import numpy as np
 
 from edgerec.audio import TRACKS, Block, DeviceFrame, GapReason, StreamHeader
-from edgerec.capture.feed import FeedSource
-from edgerec.capture.wire import encode_block, encode_stream_header
+from edgerec.feeds.source import FeedSource
 from edgerec.sync.synchronizer import TrackPlan
+from edgerec.wire.blocks import encode_block, encode_stream_header
 from tests.rigs.capture_rig import RATE, recording_loop
 from tests.rigs.fakes import START_NS, FakeClock, FakeSource, S
 

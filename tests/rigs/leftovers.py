@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from edgerec.store.layout import Layout
+from edgerec.store.records.layout import Layout
 from tests.rigs.made_recordings import RATE, REPORTS, recording, stamp_of
 
 NOW = stamp_of(10_000)

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from edgerec.audio import EchoReport, GapReason, Span, Stamp, TimelineFrame, TrackReport
-from edgerec.store.cutting import Cutting
-from edgerec.store.layout import Layout
-from edgerec.store.naming import Session
+from edgerec.store.records.layout import Layout
+from edgerec.store.records.naming import Session
 from edgerec.store.root import StorageRoot
-from edgerec.store.wav import HEADER_BYTES
-from edgerec.store.writer import Recording
+from edgerec.store.writing.recording import Recording
+from edgerec.store.writing.rotation import Cutting
+from edgerec.store.writing.wav import HEADER_BYTES
 
 RATE = 1000
 """Hz: a frame is a millisecond, so that stamps are easily read."""

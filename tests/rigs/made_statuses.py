@@ -6,22 +6,22 @@ from dataclasses import replace
 import numpy as np
 
 from edgerec.audio import EchoReport, GapReason, Stamp, TimelineFrame, TrackReport
-from edgerec.capture.source_state import SourceState
 from edgerec.clock import ClockReading
-from edgerec.service.backlog import Backlog
-from edgerec.service.commands import status_command
-from edgerec.service.control import Control
-from edgerec.service.control_socket import ControlSocket
-from edgerec.service.health import Writing
-from edgerec.service.monitor import Heard
-from edgerec.service.status import Facts, LastPublished, describe
-from edgerec.service.timeline import SessionTimeline
-from edgerec.service.usage import Usage
-from edgerec.service.writer_loop import WritingState
-from edgerec.store.cleanup import Space
-from edgerec.store.ledger import Levels
-from edgerec.store.sidecar import GapTotal
-from edgerec.sync.ring import History
+from edgerec.engine.writer_loop import WritingState
+from edgerec.health.monitor import Heard
+from edgerec.health.status import Facts, LastPublished, describe
+from edgerec.health.usage import Usage
+from edgerec.health.verdict import Writing
+from edgerec.service.control.commands import status_command
+from edgerec.service.control.server import Control
+from edgerec.service.control.socket import ControlSocket
+from edgerec.session.backlog import Backlog
+from edgerec.session.timeline import SessionTimeline
+from edgerec.source_state import SourceState
+from edgerec.store.records.gap_map import Levels
+from edgerec.store.records.sidecar import GapTotal
+from edgerec.store.retention.cleanup import Space
+from edgerec.sync.history import History
 from tests.rigs.fakes import START_NS, UTC_NS, FakeClock, S
 
 MONOTONIC_NS = 5_000 * S

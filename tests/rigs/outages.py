@@ -15,8 +15,8 @@ from functools import partial
 import numpy as np
 
 from edgerec.capture.child import ChildLimits
-from edgerec.capture.own_audio import HOLD_NS
 from edgerec.capture.portaudio import LATENCY_BLOCKS, SERVER_BLOCK_MS, SPIN_S
+from edgerec.capture.stream_guard import HOLD_NS
 from edgerec.clock import raw_now_ns
 from tests.rigs.played_microphone import PlayedMicrophone
 from tests.rigs.recorded_kiosk import POLL_S, SETTLES_S, Kiosk

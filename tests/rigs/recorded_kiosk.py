@@ -13,7 +13,7 @@ import numpy as np
 
 from edgerec.audio import TRACKS
 from edgerec.clock import raw_now_ns
-from edgerec.store.verify import verify
+from edgerec.store.archive.verify import verify
 from tests.rigs import deaths
 from tests.rigs.made_recordings import audio
 from tests.rigs.true_sound import RATE, Track

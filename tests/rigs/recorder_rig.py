@@ -6,8 +6,8 @@ import time
 from dataclasses import replace
 
 from edgerec.config import changes_between
-from edgerec.service.announcements import Announcer
-from edgerec.service.recorder import Recorder
+from edgerec.engine.recorder import Recorder
+from edgerec.session.events import Announcer
 from tests.rigs.fakes import FakeClock, FakeSource, S, config
 from tests.rigs.made_recordings import chunks
 from tests.rigs.waiting import PATIENCE_S, wait_for

@@ -3,7 +3,7 @@
 import numpy as np
 
 from edgerec import Recorder
-from edgerec.service import parts
+from edgerec.engine import build
 from tests.rigs.fakes import S, config, device, hum
 from tests.rigs.recorder_rig import EagerSource, PacedClock
 
@@ -18,7 +18,7 @@ class Program:
         self.config = config(root, bot=bot, **recording)
         self.recorder = Recorder(self.config, handler_seconds=seconds, clock=self.clock)
         self.told = []
-        monkeypatch.setattr(parts, "build_children", self._devices)
+        monkeypatch.setattr(build, "build_children", self._devices)
         self._events = events
 
     def _devices(self, config, now_ns):
@@ -31,8 +31,8 @@ class Program:
                     events=self._events if track == "bot" else (),
                 )
             )
-            for track in parts.track_configs(config)
-            if parts.track_configs(config)[track].source != "feed"
+            for track in build.track_configs(config)
+            if build.track_configs(config)[track].source != "feed"
         }
 
     def hear(self, *names):

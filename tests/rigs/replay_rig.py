@@ -4,8 +4,8 @@ import wave
 
 import numpy as np
 
-from edgerec.service.replay import replay
-from edgerec.store.verify import verify
+from edgerec.engine.replay import replay
+from edgerec.store.archive.verify import verify
 from tests.rigs.fakes import config
 from tests.rigs.made_recordings import chunks, sidecar
 

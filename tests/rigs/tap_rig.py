@@ -6,8 +6,8 @@ import socket
 import numpy as np
 
 from edgerec.audio import Block, BlockFlags, DeviceFrame, StreamHeader
-from edgerec.capture.wire import Decoder, WireError
 from edgerec.service.taps import Taps
+from edgerec.wire.blocks import Decoder, WireError
 from tests.rigs.fakes import FakeClock
 
 RATE = 48_000

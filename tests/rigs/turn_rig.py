@@ -4,20 +4,20 @@ import numpy as np
 import soundfile
 
 from edgerec.audio import TRACKS, EchoReport, Stamp, TimelineFrame, TrackReport
-from edgerec.service.history_writing import write_committed
-from edgerec.service.session_turns import SessionTurns
-from edgerec.service.speech_gate import SpeechGate
-from edgerec.service.timeline import SessionTimeline
-from edgerec.service.turn_writing import write_turns
-from edgerec.store.cutting import Cutting
+from edgerec.engine.history_writing import write_committed
+from edgerec.engine.session_turns import SessionTurns
+from edgerec.engine.turn_writing import write_turns
+from edgerec.session.speech_gate import SpeechGate
+from edgerec.session.timeline import SessionTimeline
 from edgerec.store.disk import StoreError
-from edgerec.store.layout import Layout
-from edgerec.store.naming import Session
-from edgerec.store.writer import Recording
-from edgerec.sync.ring import History
+from edgerec.store.records.layout import Layout
+from edgerec.store.records.naming import Session
+from edgerec.store.writing.recording import Recording
+from edgerec.store.writing.rotation import Cutting
+from edgerec.sync.history import History
 from edgerec.sync.synchronizer import history_frames
 from edgerec.turns.activity import Judged
-from edgerec.turns.growing import TurnRules
+from edgerec.turns.open_turn import TurnRules
 from edgerec.turns.tracker import TurnTracker
 from tests.rigs.fakes import S
 

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 
 from edgerec.audio import TRACKS, Span, TimelineFrame, TrackName, TrackReport
-from edgerec.capture.conversation import World
-from edgerec.capture.simulate import VirtualKiosk
-from edgerec.capture.virtual_device import DeviceModel
-from edgerec.sync.ring import History
+from edgerec.simulation.conversation import World
+from edgerec.simulation.device import DeviceModel
+from edgerec.simulation.kiosk import VirtualKiosk
+from edgerec.sync.history import History
 from edgerec.sync.synchronizer import Synchronizer, TrackPlan, history_frames
 
 RATE = 16_000

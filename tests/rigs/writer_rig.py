@@ -3,12 +3,12 @@
 import numpy as np
 
 from edgerec.audio import TrackReport
-from edgerec.service.timeline import SessionTimeline
-from edgerec.service.writer_loop import WriterLoop
-from edgerec.store.cutting import Cutting
-from edgerec.store.layout import Layout
-from edgerec.store.writer import Recording
-from edgerec.sync.ring import History
+from edgerec.engine.writer_loop import WriterLoop
+from edgerec.session.timeline import SessionTimeline
+from edgerec.store.records.layout import Layout
+from edgerec.store.writing.recording import Recording
+from edgerec.store.writing.rotation import Cutting
+from edgerec.sync.history import History
 from tests.rigs.fakes import FakeClock
 from tests.rigs.made_recordings import FOREVER, audio
 from tests.rigs.turn_rig import RATE, stamp_of

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from edgerec.config import HooksConfig
+from edgerec.engine.recorder import Recorder
 from edgerec.service import hooks
 from edgerec.service.hook_jobs import HookLimits
-from edgerec.service.recorder import Recorder
 from tests.rigs.fakes import S, config
 from tests.rigs.hook_rig import SLEEPY, Service, published, python
 from tests.rigs.waiting import PATIENCE_S, wait_for

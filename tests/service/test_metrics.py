@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 import yaml
 
+from edgerec.health.status import describe
 from edgerec.service import metrics_file
 from edgerec.service.metrics import exposition
 from edgerec.service.metrics_file import MetricsFile
-from edgerec.service.status import describe
 from tests import CHECKOUT
 from tests.rigs.made_statuses import FACTS, WELL, writing
 from tests.rigs.waiting import PATIENCE_S, wait_for

@@ -9,11 +9,11 @@ import pytest
 import soundfile
 
 from edgerec.audio import TRACKS
-from edgerec.capture.answers import RefusedError
-from edgerec.capture.conversation import tone
 from edgerec.config import Config, HooksConfig
-from edgerec.service import parts, turn_parts
-from edgerec.store.verify import verify
+from edgerec.engine import build, turn_build
+from edgerec.simulation.conversation import tone
+from edgerec.store.archive.verify import verify
+from edgerec.wire.messages import RefusedError
 from tests.rigs.fakes import device
 from tests.rigs.made_recordings import chunks, sidecar
 from tests.rigs.recorder_rig import EagerSource, Running, begun, reload, wait_for_end
@@ -33,7 +33,7 @@ def opened(monkeypatch):
         sources[name].append(EagerSource(device(name, world=WORLD, start_ns=now_ns)))
         return sources[name][-1]
 
-    monkeypatch.setattr(parts, "build_child", build_child)
+    monkeypatch.setattr(build, "build_child", build_child)
     return sources
 
 
@@ -211,7 +211,7 @@ def test_another_rate_begins_another_session_that_misses_nothing(running):
 
 
 def test_other_turns_begin_another_session_in_which_a_turn_goes_on(running, monkeypatch):
-    monkeypatch.setattr(turn_parts, "Detectors", lambda rate, user: LoudActivity())
+    monkeypatch.setattr(turn_build, "Detectors", lambda rate, user: LoudActivity())
     rig = running(enable_turn_audio=True)
     begun(rig)
     turns = rig.recorder.config.turns

@@ -5,13 +5,13 @@ from functools import partial
 
 import pytest
 
-from edgerec.capture import device_watch
-from edgerec.capture.findings import Findings
-from edgerec.capture.hotplug import CardWatch
+from edgerec.capture.devices import watch
+from edgerec.capture.devices.device_verdict import Findings
+from edgerec.capture.devices.hotplug import CardWatch
 from edgerec.config import RetentionConfig, TrackConfig
-from edgerec.service import parts
-from edgerec.service.signal_quality import PATIENCE
-from edgerec.store.cleanup import SWEEP_NS
+from edgerec.engine import build
+from edgerec.health.signal_quality import PATIENCE
+from edgerec.store.retention.cleanup import SWEEP_NS
 from tests.rigs.fakes import S, device
 from tests.rigs.made_recordings import chunks
 from tests.rigs.recorder_rig import EagerSource, begun, reload
@@ -35,7 +35,7 @@ def renewed(monkeypatch):
         opened.append(WatchedSource(name, now_ns))
         return opened[-1]
 
-    monkeypatch.setattr(parts, "build_child", build_child)
+    monkeypatch.setattr(build, "build_child", build_child)
     return opened
 
 
@@ -73,7 +73,7 @@ def test_a_card_that_comes_is_told_to_a_device_that_is_configured_meanwhile(
 ):
     card = tmp_path / "pcmC1D0c"
     card.touch()
-    monkeypatch.setattr(device_watch, "CardWatch", partial(CardWatch, tmp_path))
+    monkeypatch.setattr(watch, "CardWatch", partial(CardWatch, tmp_path))
     rig = running()
     tracks = rig.recorder.config.tracks
     reload(rig, tracks=replace(tracks, user=TrackConfig(device="alsa:Mic,0")))

@@ -6,11 +6,11 @@ import socket
 import pytest
 
 from edgerec.audio import Block, GapReason, StreamEnded, StreamHeader
-from edgerec.capture.answers import RefusedError
 from edgerec.service import taps
-from edgerec.service.commands import tap_command
+from edgerec.service.control.commands import tap_command
 from edgerec.service.tap_connection import MAX_WAITING_BYTES
 from edgerec.service.taps import KEPT_TAPS, MAX_TAPS, QUEUE_BLOCKS, TAPS_EACH
+from edgerec.wire.messages import RefusedError
 from tests.rigs.fakes import S
 from tests.rigs.tap_rig import BLOCK, BOT, RATE, REPLY, USER, Reader, Service, noise
 from tests.rigs.waiting import wait_for

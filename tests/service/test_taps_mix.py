@@ -5,8 +5,8 @@ import pytest
 
 from edgerec.audio import Block, BlockFlags, StreamHeader
 from edgerec.service.taps import Taps
-from edgerec.service.timeline import SessionTimeline
-from edgerec.sync.ring import History
+from edgerec.session.timeline import SessionTimeline
+from edgerec.sync.history import History
 from edgerec.sync.synchronizer import TrackPlan
 from tests.rigs.capture_rig import RATE, recording_loop
 from tests.rigs.fakes import FakeClock, FakeSource, S, device

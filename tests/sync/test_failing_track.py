@@ -9,9 +9,9 @@ from edgerec.audio import TRACKS, Block, DeviceFrame, GapReason, StreamEnded, St
 from edgerec.sync.device_clock import DeviceClock
 from edgerec.sync.device_stream import DeviceStream
 from edgerec.sync.fold import Fold
+from edgerec.sync.history import History, HistoryError
+from edgerec.sync.resampled_run import Guide
 from edgerec.sync.resampler import Resampler
-from edgerec.sync.ring import History, HistoryError
-from edgerec.sync.run import Guide
 from edgerec.sync.synchronizer import Synchronizer, TrackPlan, history_frames
 from edgerec.sync.track import TrackTimeline
 

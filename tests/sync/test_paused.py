@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgerec.audio import TRACKS, GapReason, TimelineFrame
-from edgerec.capture.conversation import tone
-from edgerec.capture.faults import Absence
-from edgerec.capture.simulate import VirtualKiosk
-from edgerec.capture.virtual_device import DeviceModel
+from edgerec.simulation.conversation import tone
+from edgerec.simulation.device import DeviceModel
+from edgerec.simulation.faults import Absence
+from edgerec.simulation.kiosk import VirtualKiosk
+from edgerec.sync.history import History
 from edgerec.sync.pauses import ENDLESS, Pauses
-from edgerec.sync.ring import History
 from edgerec.sync.synchronizer import Synchronizer, TrackPlan, history_frames
 from tests.rigs.virtual_kiosk import LATE_S, RATE, START_NS, TICK_NS
 

@@ -10,7 +10,7 @@ from edgerec.audio import (
     StreamHeader,
     TimelineFrame,
 )
-from edgerec.sync.ring import History
+from edgerec.sync.history import History
 from edgerec.sync.synchronizer import Synchronizer, TrackPlan, history_frames
 from tests.rigs.virtual_kiosk import LATE_S, RATE, START_NS
 

@@ -5,7 +5,7 @@ import pytest
 
 from edgerec.audio import TRACKS, Block, BlockFlags, DeviceFrame, GapReason, StreamHeader
 from edgerec.sync.dated_clock import MISPLACED_S, PATIENCE_S
-from edgerec.sync.ring import History
+from edgerec.sync.history import History
 from edgerec.sync.synchronizer import Synchronizer, TrackPlan, history_frames
 
 RATE = 16_000

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgerec.audio import Block, DeviceFrame, GapReason, StreamEnded, StreamHeader
-from edgerec.sync.ring import History
+from edgerec.sync.history import History
 from edgerec.sync.synchronizer import Synchronizer, TrackPlan, history_frames
 
 S = 1_000_000_000

@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgerec.audio import TRACKS, Gap, GapReason, TimelineFrame, TrackName, TrackReport
-from edgerec.capture.conversation import tone
-from edgerec.capture.faults import Absence, Event, Loss, Stall
-from edgerec.capture.simulate import VirtualKiosk
-from edgerec.capture.virtual_device import DeviceModel
-from edgerec.sync.ring import History
-from edgerec.sync.run import BATCH_S
+from edgerec.simulation.conversation import tone
+from edgerec.simulation.device import DeviceModel
+from edgerec.simulation.faults import Absence, Event, Loss, Stall
+from edgerec.simulation.kiosk import VirtualKiosk
+from edgerec.sync.history import History
+from edgerec.sync.resampled_run import BATCH_S
 from edgerec.sync.synchronizer import STEP_S, Synchronizer, TrackPlan, history_frames
 from edgerec.sync.track import MAX_REMEMBERED
 from tests.rigs.virtual_kiosk import LATE_S, RATE, START_NS, TICK_NS, steps

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from edgerec.config.schema import DetectorConfig, TurnsConfig
-from edgerec.service.replay import replay
-from edgerec.store.verify import verify
+from edgerec.engine.replay import replay
+from edgerec.store.archive.verify import verify
 from tests.rigs.fakes import config
 from tests.rigs.made_recordings import sidecar
 from tests.turns.material import RATE_HZ, Speech

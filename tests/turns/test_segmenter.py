@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgerec.turns.activity import Judged
-from edgerec.turns.growing import TurnRules
+from edgerec.turns.open_turn import TurnRules
 from edgerec.turns.segmenter import Segmenter
 from tests.rigs.turn_drawing import STEP, judgements, latest, picture
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgerec.turns.activity import Judged
-from edgerec.turns.growing import TurnRules
-from edgerec.turns.marked import MAX_PENDING, TooManyMarksError
+from edgerec.turns.marks import MAX_PENDING, TooManyMarksError
+from edgerec.turns.open_turn import TurnRules
 from edgerec.turns.tracker import TurnTracker
 from tests.rigs.turn_drawing import STEP, judgements, latest, picture
 

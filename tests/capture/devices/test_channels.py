@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from edgerec.capture.channels import (
+from edgerec.capture.devices.catalog import DeviceInfo
+from edgerec.capture.devices.channels import (
     NO_REMIX,
     PROPERTIES,
     ChannelError,
@@ -14,7 +15,6 @@ from edgerec.capture.channels import (
     plan_opening,
     stream_positions,
 )
-from edgerec.capture.devices import DeviceInfo
 
 FIVE_ONE = ("front-left", "front-right", "rear-left", "rear-right", "front-center", "lfe")
 SMPTE = ("front-left", "front-right", "front-center", "lfe", "rear-left", "rear-right")

@@ -1,6 +1,6 @@
 import select
 
-from edgerec.capture.hotplug import CardWatch
+from edgerec.capture.devices.hotplug import CardWatch
 from tests.rigs.waiting import PATIENCE_S
 
 

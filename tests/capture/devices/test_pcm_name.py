@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from edgerec.capture import pcm_name
-from edgerec.capture.pcm_name import PcmTarget, asked_source, resolve_pcm
+from edgerec.capture.devices import pcm_name
+from edgerec.capture.devices.pcm_name import PcmTarget, asked_source, resolve_pcm
 
 DEFINED = """
 pcm.mic { type pulse device "mic" }

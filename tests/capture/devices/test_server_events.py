@@ -2,8 +2,8 @@
 
 import pytest
 
-from edgerec.capture import server_events
-from edgerec.capture.server_events import (
+from edgerec.capture.devices import server_events
+from edgerec.capture.devices.server_events import (
     FIRST_RETRY_S,
     LAST_RETRY_S,
     ServerEvents,

@@ -4,17 +4,17 @@ from dataclasses import replace
 
 import pytest
 
-from edgerec.capture import server_stream
-from edgerec.capture.devices import DeviceError, DeviceInfo
-from edgerec.capture.pcm_name import PcmTarget
-from edgerec.capture.server_stream import (
+from edgerec.capture.devices import server_stream
+from edgerec.capture.devices.catalog import DeviceError, DeviceInfo
+from edgerec.capture.devices.pcm_name import PcmTarget
+from edgerec.capture.devices.server_stream import (
     Server,
     as_served,
     introduce,
     prepare_stream,
     server_source,
 )
-from edgerec.capture.sound_server import ServerSource, SoundServerError
+from edgerec.capture.devices.sound_server import ServerSource, SoundServerError
 
 CARD = DeviceInfo("alsa:Mic,0", "Mic: USB (hw:1,0)", "ALSA", 0, 48_000, 1, True)
 PCM = DeviceInfo("default", "default", "ALSA", 1, 44_100, 64, True)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from edgerec.capture import sound_server
-from edgerec.capture.sound_server import (
+from edgerec.capture.devices import sound_server
+from edgerec.capture.devices.sound_server import (
     RecordingStream,
     ServerSource,
     ServerState,

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from edgerec.audio import TRACKS
-from edgerec.capture.conversation import tone
-from edgerec.service import parts
-from edgerec.service.command_list import commands_of
-from edgerec.service.control import Control
-from edgerec.service.control_client import MAX_LINE_BYTES
-from edgerec.service.control_socket import ControlSocket
+from edgerec.engine import build
+from edgerec.service.control.command_list import commands_of
+from edgerec.service.control.connection import MAX_LINE_BYTES
+from edgerec.service.control.server import Control
+from edgerec.service.control.socket import ControlSocket
 from edgerec.service.reload import Reloader
-from edgerec.store.verify import verify
+from edgerec.simulation.conversation import tone
+from edgerec.store.archive.verify import verify
 from tests.rigs.fakes import FakeClock, device
 from tests.rigs.long_runs import open_files
 from tests.rigs.made_recordings import chunks, sidecar
@@ -40,7 +40,7 @@ def rig(tmp_path, monkeypatch):
     """A recorder whose two devices always deliver."""
     world = tone(440)
     sources = {track: EagerSource(device(track, world=world)) for track in TRACKS}
-    monkeypatch.setattr(parts, "build_children", lambda config, now_ns: sources)
+    monkeypatch.setattr(build, "build_children", lambda config, now_ns: sources)
     with Running(tmp_path / "root", chunk_seconds=5.0) as rig:
         yield rig
 

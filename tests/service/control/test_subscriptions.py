@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from edgerec.audio import TimelineFrame
-from edgerec.service.announcements import (
+from edgerec.service.control.commands import Stream
+from edgerec.service.control.connection import IDLE_NS
+from edgerec.service.control.server import EVENTS_AT_ONCE, Control
+from edgerec.service.control.socket import ControlSocket
+from edgerec.service.control.subscriptions import KINDS, describe, subscribe_command
+from edgerec.service.peers import MAX_REQUESTS
+from edgerec.session.events import (
     QUEUE_EVENTS,
     Announcer,
     FilePublished,
@@ -19,12 +25,6 @@ from edgerec.service.announcements import (
     SessionStopped,
     StateChanged,
 )
-from edgerec.service.commands import Stream
-from edgerec.service.control import EVENTS_AT_ONCE, Control
-from edgerec.service.control_client import IDLE_NS
-from edgerec.service.control_socket import ControlSocket
-from edgerec.service.peers import MAX_REQUESTS
-from edgerec.service.subscriptions import KINDS, describe, subscribe_command
 from edgerec.store.publish import Published
 from tests.rigs.fakes import FakeClock
 from tests.rigs.waiting import PATIENCE_S, wait_for

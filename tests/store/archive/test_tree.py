@@ -3,8 +3,8 @@ import shutil
 
 import pytest
 
+from edgerec.store.archive.tree import walk
 from edgerec.store.disk import StoreError
-from edgerec.store.tree import walk
 
 
 def make(top, *names):

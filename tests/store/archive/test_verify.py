@@ -6,13 +6,13 @@ import shutil
 import pytest
 
 from edgerec.audio import GapReason
-from edgerec.store import tree
-from edgerec.store import verify as verifying
-from edgerec.store.cutting import Cutting
+from edgerec.store.archive import tree
+from edgerec.store.archive import verify as verifying
+from edgerec.store.archive.verify import verify
 from edgerec.store.disk import StoreError
-from edgerec.store.layout import Layout
+from edgerec.store.records.layout import Layout
 from edgerec.store.root import StorageRoot
-from edgerec.store.verify import verify
+from edgerec.store.writing.rotation import Cutting
 from tests.rigs.made_recordings import RATE, REPORTS, quiet_span, record, recording, spans, stream
 
 LAYOUT = Layout(RATE, 2, separate_tracks=True)

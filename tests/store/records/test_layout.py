@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from edgerec.store.layout import Layout
+from edgerec.store.records.layout import Layout
 
 TRACKS_PCM = np.array([[1, 30000, -30000, 7], [2, 10000, -10000, -7]], dtype=np.int16)
 

@@ -1,6 +1,6 @@
 import pytest
 
-from edgerec.store.naming import (
+from edgerec.store.records.naming import (
     FileKey,
     Session,
     parse_published,

@@ -5,10 +5,10 @@ import pytest
 
 from edgerec import __version__
 from edgerec.audio import Gap, GapReason
-from edgerec.store.formats import FORMS
-from edgerec.store.layout import Layout
-from edgerec.store.ledger import Levels
-from edgerec.store.sidecar import (
+from edgerec.store.records.formats import FORMS
+from edgerec.store.records.gap_map import Levels
+from edgerec.store.records.layout import Layout
+from edgerec.store.records.sidecar import (
     ChunkFacts,
     FileFacts,
     GapTotal,

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, field, replace
 import pytest
 
 from edgerec.audio import GapReason, Stamp, TimelineFrame
-from edgerec.store.sidecar import GapTotal
-from edgerec.store.totals import Ended, Totals
+from edgerec.store.records.sidecar import GapTotal
 from edgerec.store.typed_json import build
+from edgerec.store.writing.session_summary import Ended, Totals
 from tests.rigs.made_recordings import SESSION, stamp_of
 
 TOTALS = Totals(

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgerec.store.cleanup import FILES_A_STEP, SETTLED_NS, SWEEP_NS, AgeClock, Cleanup
-from edgerec.store.cutting import Cutting
-from edgerec.store.naming import Session
-from edgerec.store.retention import ORPHAN_KEPT_NS, Quota
+from edgerec.store.records.naming import Session
+from edgerec.store.retention.cleanup import FILES_A_STEP, SETTLED_NS, SWEEP_NS, AgeClock, Cleanup
+from edgerec.store.retention.plan import ORPHAN_KEPT_NS, Quota
 from edgerec.store.root import StorageRoot
+from edgerec.store.writing.rotation import Cutting
 from tests.rigs.damaged_files import damage_json
 from tests.rigs.made_recordings import REPORTS, START_UTC_NS, quiet_span, recording, stamp_of
 

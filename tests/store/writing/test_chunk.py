@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from edgerec.audio import GapReason, TrackReport
-from edgerec.store.chunk import OpenChunk, finished_chunk, retimed, settle
 from edgerec.store.disk import StoreError
-from edgerec.store.journal import Opening, read_journal
-from edgerec.store.layout import Layout
+from edgerec.store.records.layout import Layout
+from edgerec.store.writing.chunk import OpenChunk, finished_chunk, retimed, settle
+from edgerec.store.writing.journal import Opening, read_journal
 from tests.rigs.failing_disk import failing_call, open_files, recorded_calls
 from tests.rigs.made_recordings import RATE, SESSION, stamp_of
 
@@ -176,7 +176,9 @@ def test_audio_is_not_read_where_it_can_not_be_published(root, monkeypatch, why)
     chunk = OpenChunk(root, OPENING)
     chunk.write(PCM, AUDIO)
     finished = chunk.finish(stamp_of(100), REPORTS, "rotate")
-    monkeypatch.setattr("edgerec.store.chunk.fingerprint", lambda audio: pytest.fail("it is read"))
+    monkeypatch.setattr(
+        "edgerec.store.writing.chunk.fingerprint", lambda audio: pytest.fail("it is read")
+    )
     if why == "Permission denied":
         monkeypatch.setattr(os, "access", lambda *_, **__: False)  # root may write anywhere
     else:

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from edgerec.store.compressed import CompressedWriter, read_compressed_header, tag_date
 from edgerec.store.disk import StoreError
-from edgerec.store.formats import OPUS_RATES_HZ
-from edgerec.store.naming import FileKey
-from edgerec.store.tags import Tags
+from edgerec.store.records.formats import OPUS_RATES_HZ
+from edgerec.store.records.naming import FileKey
+from edgerec.store.writing.compressed import CompressedWriter, read_compressed_header, tag_date
+from edgerec.store.writing.tags import Tags
 from tests.rigs.failing_disk import failing_call, open_files
 
 RATE = 16_000
@@ -169,7 +169,7 @@ def resident_bytes():
 
 def test_libsndfile_is_not_loaded_before_there_is_something_to_compress():
     code = (
-        "import sys, edgerec.service.recorder, edgerec.store.verify;"
+        "import sys, edgerec.engine.recorder, edgerec.store.archive.verify;"
         "sys.exit('soundfile' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

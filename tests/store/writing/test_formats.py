@@ -9,14 +9,14 @@ from tempfile import TemporaryDirectory
 import pytest
 import soundfile
 
-from edgerec.store.cutting import Cutting
+from edgerec.store.archive.verify import verify
 from edgerec.store.disk import StoreError
-from edgerec.store.formats import FORMS
-from edgerec.store.layout import Layout
-from edgerec.store.recover import recover
+from edgerec.store.records.formats import FORMS
+from edgerec.store.records.layout import Layout
 from edgerec.store.root import StorageRoot
-from edgerec.store.verify import verify
-from edgerec.store.wav import parse_wav_header
+from edgerec.store.writing.recover import recover
+from edgerec.store.writing.rotation import Cutting
+from edgerec.store.writing.wav import parse_wav_header
 from tests.rigs.failing_disk import Killed, failing_call, open_files, recorded_calls
 from tests.rigs.made_recordings import (
     REPORTS,

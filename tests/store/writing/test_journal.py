@@ -4,9 +4,11 @@ import os
 import pytest
 
 from edgerec.audio import GapReason, TrackReport
-from edgerec.store import journal as journal_module
 from edgerec.store.disk import StoreError
-from edgerec.store.journal import (
+from edgerec.store.records.gap_map import Change, Levels
+from edgerec.store.records.layout import Layout
+from edgerec.store.writing import journal as journal_module
+from edgerec.store.writing.journal import (
     Closing,
     Journal,
     JournalError,
@@ -14,8 +16,6 @@ from edgerec.store.journal import (
     append_closing,
     read_journal,
 )
-from edgerec.store.layout import Layout
-from edgerec.store.ledger import Change, Levels
 from tests.rigs.failing_disk import recorded_calls
 from tests.rigs.made_recordings import SESSION, stamp_of
 

@@ -9,11 +9,11 @@ import pytest
 
 from edgerec.audio import GapReason
 from edgerec.store import disk
-from edgerec.store.cutting import Cutting
+from edgerec.store.archive.verify import verify
 from edgerec.store.disk import StoreError
-from edgerec.store.layout import Layout
-from edgerec.store.recover import recover
-from edgerec.store.verify import verify
+from edgerec.store.records.layout import Layout
+from edgerec.store.writing.recover import recover
+from edgerec.store.writing.rotation import Cutting
 from tests.rigs.failing_disk import recorded_calls
 from tests.rigs.leftovers import NEXT_BOOT, NOW, STEREO, TRACKS_TOO, crash, left_in
 from tests.rigs.made_recordings import (

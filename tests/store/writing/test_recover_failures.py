@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgerec.audio import GapReason
-from edgerec.store.cutting import Cutting
-from edgerec.store.described import DescribedFile, read_sidecar
+from edgerec.store.archive.verify import verify
 from edgerec.store.disk import StoreError
-from edgerec.store.recover import recover
+from edgerec.store.records.sidecar_reader import DescribedFile, read_sidecar
 from edgerec.store.root import StorageRoot
-from edgerec.store.verify import verify
+from edgerec.store.writing.recover import recover
+from edgerec.store.writing.rotation import Cutting
 from tests.rigs.failing_disk import Killed, failing_call
 from tests.rigs.leftovers import NEXT_BOOT, NOW, TRACKS_TOO, crash, left_in
 from tests.rigs.made_recordings import (

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgerec.store.cutting import Cutting
 from edgerec.store.disk import StoreError
-from edgerec.store.formats import FORMS
-from edgerec.store.layout import Layout
 from edgerec.store.publish import place
-from edgerec.store.recover import recover
+from edgerec.store.records.formats import FORMS
+from edgerec.store.records.layout import Layout
 from edgerec.store.root import StorageRoot
+from edgerec.store.writing.recover import recover
+from edgerec.store.writing.rotation import Cutting
 from tests.rigs.damaged_files import damage_journal, damage_json, read_journal_lines
 from tests.rigs.leftovers import NEXT_BOOT, NOW, STEREO, TRACKS_TOO, crash, left_in
 from tests.rigs.made_recordings import FOREVER, RATE, REPORTS, quiet_span, recording
@@ -62,7 +62,9 @@ def test_a_journal_that_says_anything_costs_no_audio_and_no_session(
     with StorageRoot(tmp_path_factory.mktemp("root")) as root:
         parts = [quiet_span(0, 30), quiet_span(30, 10, 1), quiet_span(40, 9)]
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("edgerec.store.writer.Recording.publish_due", lambda session: None)
+            patch.setattr(
+                "edgerec.store.writing.recording.Recording.publish_due", lambda session: None
+            )
             cutting = Cutting(30, FOREVER) if closed else None
             crash(root, parts, layout=layout, synced=3, cutting=cutting)
         before = len(audio_files(root.work))

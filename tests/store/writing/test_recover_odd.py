@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from edgerec.store import disk
-from edgerec.store.cutting import Cutting
+from edgerec.store.archive.verify import verify
 from edgerec.store.disk import StoreError
-from edgerec.store.leftover import publish_leftover
-from edgerec.store.naming import Session
 from edgerec.store.publish import PublishedNames
-from edgerec.store.recover import recover
-from edgerec.store.verify import verify
-from edgerec.store.wav import HEADER_BYTES
+from edgerec.store.records.naming import Session
+from edgerec.store.writing.closing import publish_leftover
+from edgerec.store.writing.recover import recover
+from edgerec.store.writing.rotation import Cutting
+from edgerec.store.writing.wav import HEADER_BYTES
 from tests.rigs.damaged_files import read_journal_lines, write_journal_lines
 from tests.rigs.leftovers import NEXT_BOOT, NOW, TRACKS_TOO, crash, left_in
 from tests.rigs.made_recordings import (
@@ -121,7 +121,9 @@ def test_it_is_left_alone_where_it_can_not_be_moved_and_the_rest_is_recovered(
 
 def test_no_leftover_costs_another_one_of_the_same_session_its_place(root, monkeypatch):
     """What can't be published yet is waited for, or the totals would count it as published."""
-    monkeypatch.setattr("edgerec.store.writer.Recording.publish_due", lambda session: None)
+    monkeypatch.setattr(
+        "edgerec.store.writing.recording.Recording.publish_due", lambda session: None
+    )
     crash(root, [quiet_span(0, 100)], cutting=Cutting(40, FOREVER))
     with monkeypatch.context() as patch:
         refuse_folders(patch, "date=2026-11-22")
@@ -190,7 +192,9 @@ def test_audio_that_its_journal_does_not_speak_of_is_kept(root, now, name):
 def test_a_chunk_that_is_not_as_long_as_its_journal_says_is_not_published(
     root, change, monkeypatch
 ):
-    monkeypatch.setattr("edgerec.store.writer.Recording.publish_due", lambda session: None)
+    monkeypatch.setattr(
+        "edgerec.store.writing.recording.Recording.publish_due", lambda session: None
+    )
     crash(root, [quiet_span(0, 40)], cutting=Cutting(40, FOREVER))
     [journal] = root.work.glob("*.journal")
     lines = read_journal_lines(journal)
@@ -202,7 +206,9 @@ def test_a_chunk_that_is_not_as_long_as_its_journal_says_is_not_published(
 
 
 def test_a_million_published_files_are_not_looked_at_where_one_name_will_do(root, monkeypatch):
-    monkeypatch.setattr("edgerec.store.writer.Recording.publish_due", lambda session: None)
+    monkeypatch.setattr(
+        "edgerec.store.writing.recording.Recording.publish_due", lambda session: None
+    )
     crash(root, [quiet_span(0, 100)], cutting=Cutting(20, FOREVER))
     monkeypatch.setattr(PublishedNames, "_look", lambda names: pytest.fail("it looks everywhere"))
     monkeypatch.setattr(Path, "glob", lambda *_: pytest.fail("it looks everywhere"))
@@ -213,7 +219,7 @@ def test_a_million_published_files_are_not_looked_at_where_one_name_will_do(root
 def test_one_look_finds_all_that_was_named_before_the_wall_clock_was_known(root, monkeypatch):
     """Ended and begun to be published by a clock that has been set since."""
     with monkeypatch.context() as patch:
-        patch.setattr("edgerec.store.writer.Recording.publish_due", lambda session: None)
+        patch.setattr("edgerec.store.writing.recording.Recording.publish_due", lambda session: None)
         session = recording(
             root,
             [],
@@ -339,7 +345,9 @@ def test_recordings_stay_private_in_quarantine(root):
 
 
 def test_a_file_that_its_journal_has_forgotten_is_kept(root, monkeypatch):
-    monkeypatch.setattr("edgerec.store.writer.Recording.publish_due", lambda session: None)
+    monkeypatch.setattr(
+        "edgerec.store.writing.recording.Recording.publish_due", lambda session: None
+    )
     crash(root, [quiet_span(0, 40)], layout=TRACKS_TOO, cutting=Cutting(40, FOREVER))
     [journal] = root.work.glob("*.journal")
     lines = read_journal_lines(journal)
@@ -352,7 +360,9 @@ def test_a_file_that_its_journal_has_forgotten_is_kept(root, monkeypatch):
 
 def test_audio_in_place_of_which_nothing_was_published_is_kept(root, monkeypatch):
     """Its compressed form, which the journal speaks of, may have been fetched; who knows."""
-    monkeypatch.setattr("edgerec.store.writer.Recording.publish_due", lambda session: None)
+    monkeypatch.setattr(
+        "edgerec.store.writing.recording.Recording.publish_due", lambda session: None
+    )
     crash(root, [quiet_span(0, 40)], layout=replace(TRACKS_TOO, format="flac"),
           cutting=Cutting(40, FOREVER))  # fmt: skip
     for path in root.work.glob("*.flac"):
@@ -367,7 +377,9 @@ def test_audio_longer_than_a_file_of_ours_can_be_is_quarantined_unread(root, mon
     """A sparse terabyte would take a day to be measured."""
     crash(root, [quiet_span(0, 40)])
     os.truncate(root.work / "9f3a01c2_000000_chunk.wav", 1 << 40)
-    monkeypatch.setattr("edgerec.store.leftover._measure", lambda *_: pytest.fail("it is read"))
+    monkeypatch.setattr(
+        "edgerec.store.writing.closing._measure", lambda *_: pytest.fail("it is read")
+    )
     done = recover(root, NOW)
     assert [path.suffix for path, _ in done.quarantined] == [".journal", ".wav"]
     assert "longer than a WAV file can be" in done.quarantined[0][1]

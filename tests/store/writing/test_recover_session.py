@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from edgerec.store.cutting import Cutting
-from edgerec.store.naming import Session
-from edgerec.store.recover import CutShort, recover
-from edgerec.store.totals import totals_file
-from edgerec.store.verify import verify
+from edgerec.store.archive.verify import verify
+from edgerec.store.records.naming import Session
+from edgerec.store.writing.recover import CutShort, recover
+from edgerec.store.writing.rotation import Cutting
+from edgerec.store.writing.session_summary import totals_file
 from tests.rigs.leftovers import NEXT_BOOT, NOW, crash, left_in
 from tests.rigs.made_recordings import (
     FOREVER,

@@ -7,10 +7,10 @@ import wave
 import numpy as np
 import pytest
 
-from edgerec.store.compressed import CompressedWriter
-from edgerec.store.naming import FileKey
-from edgerec.store.tags import BEXT_BYTES, Tags
-from edgerec.store.wav import WavWriter, tag_wav
+from edgerec.store.records.naming import FileKey
+from edgerec.store.writing.compressed import CompressedWriter
+from edgerec.store.writing.tags import BEXT_BYTES, Tags
+from edgerec.store.writing.wav import WavWriter, tag_wav
 
 RATE = 16_000
 UTC_NS = 1_795_342_500_123_456_789  # 2026-11-22T10:15:00.123456789Z

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from edgerec.audio import GapReason
-from edgerec.store.cutting import Cutting
-from edgerec.store.layout import Layout
+from edgerec.store.archive.verify import verify
+from edgerec.store.records.layout import Layout
 from edgerec.store.root import StorageRoot
-from edgerec.store.verify import verify
+from edgerec.store.writing.rotation import Cutting
 from tests.rigs.made_recordings import sidecar
 from tests.rigs.turn_rig import (
     BOT,
@@ -133,7 +133,7 @@ def test_a_long_turn_is_several_files_of_one_turn(root):
 
 
 def test_turn_files_are_cut_where_a_sidecar_can_list_no_more_gaps(root, monkeypatch):
-    monkeypatch.setattr("edgerec.store.ledger.MAX_CHANGES", 10)
+    monkeypatch.setattr("edgerec.store.records.gap_map.MAX_CHANGES", 10)
     pcm = conversation("..SSSSSSSS.....", "." * 15)
     reasons = np.zeros_like(pcm, dtype=np.uint8)
     for frame in range(3 * LETTER, 8 * LETTER, 200):

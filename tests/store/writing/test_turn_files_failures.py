@@ -6,12 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from edgerec.store.described import read_sidecar
-from edgerec.store.layout import Layout
-from edgerec.store.recover import recover
+from edgerec.store.archive.verify import verify
+from edgerec.store.records.layout import Layout
+from edgerec.store.records.sidecar import kind_of
+from edgerec.store.records.sidecar_reader import read_sidecar
 from edgerec.store.root import StorageRoot
-from edgerec.store.sidecar import kind_of
-from edgerec.store.verify import verify
+from edgerec.store.writing.recover import recover
 from tests.rigs.failing_disk import Killed, failing_call
 from tests.rigs.made_recordings import sidecar
 from tests.rigs.turn_rig import (

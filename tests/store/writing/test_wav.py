@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from edgerec.store.disk import StoreError
-from edgerec.store.tags import BEXT_BYTES
-from edgerec.store.wav import (
+from edgerec.store.writing.tags import BEXT_BYTES
+from edgerec.store.writing.wav import (
     HEADER_BYTES,
     WavHeader,
     WavWriter,

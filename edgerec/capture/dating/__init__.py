@@ -1,0 +1,1 @@
+"""When the newest frame was captured, asked of the sound server."""

@@ -1,0 +1,1 @@
+"""Which input a track means, and whether its stream still comes from that input."""

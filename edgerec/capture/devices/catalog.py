@@ -1,0 +1,282 @@
+"""Which inputs can be opened here, and which of them did the configuration mean?
+
+PortAudio's own indices and the numbers of ALSA cards change with every plug and boot, so a device
+goes by a stable id:
+
+- ``alsa:Mic,1``, an ALSA card by its id in ``/proc/asound/cards``, and the device on it;
+- ``pulse:NAME``, a source of PulseAudio or PipeWire, opened through ALSA's ``pulse`` device;
+- anything else by PortAudio's name for it: ``kiosk_mic``, a PCM of ``asound.conf``.
+
+PortAudio lists no monitor of a loudspeaker; the sound server does, so it is asked as well.
+Without numpy: the capture child uses it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from edgerec import kernel
+from edgerec.capture.devices.pcm_name import resolve_pcm
+from edgerec.capture.devices.server_reach import why_no_answer
+from edgerec.capture.devices.sound_server import ServerSource, SoundServerError, read_sources
+
+ALSA_FOLDER: Final = Path("/proc/asound")
+ALSA_CARDS_FILE: Final = ALSA_FOLDER / "cards"
+
+_ALSA_CARD: Final = re.compile(r"^\s*(\d+) \[(\S+)\s*\]: (\S+)", re.MULTILINE)
+_ALSA_ID: Final = re.compile(r"alsa:([^/,]+),(\d+)")
+_ALSA_OWNER: Final = re.compile(r"^owner_pid\s*: (\d+)", re.MULTILINE)
+_ALSA_HARDWARE: Final = re.compile(r"\(hw:(\d+),(\d+)\)$")
+ALSA_PREFIX: Final = "alsa:"
+PULSE_PREFIX: Final = "pulse:"
+_ID_PREFIXES: Final = (ALSA_PREFIX, PULSE_PREFIX)
+_PULSE_PCM: Final = "pulse"
+_ALOOP_DRIVER: Final = "Loopback"  # as /proc/asound/cards shows snd-aloop
+
+
+class DeviceError(Exception):
+    """No device, or more than one, is meant; `hint` lists what there is."""
+
+    def __init__(self, problem: str, hint: str) -> None:
+        super().__init__(problem)
+        self.hint = hint
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceInfo:
+    """An input that PortAudio can open here."""
+
+    id: str
+    """Stable across boots and plugging."""
+    name: str
+    host_api: str
+    index: int
+    """PortAudio's number for it, in this process only."""
+    sample_rate: int
+    """Its default, in Hz."""
+    channels: int
+    """At most."""
+    is_default: bool
+    """Opened when no device is named."""
+    loopback: str | None = None
+    """Why this is likely the loudspeaker's signal; None where nothing says so."""
+    pulse_source: str | None = None
+    """What PULSE_SOURCE must be when `index` is opened."""
+    is_served: bool = False
+    """Whether a sound server delivers it, and said its rate."""
+    is_pipewire: bool = False
+    """Whether it is a source of PipeWire's."""
+    positions: tuple[str, ...] = ()
+    """Where a sound server says that its channels stand; empty where nothing says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlsaCard:
+    """A line of /proc/asound/cards."""
+
+    id: str
+    driver: str
+
+
+def list_devices() -> list[DeviceInfo]:
+    """Return every input that can be opened here, PortAudio's own first.
+
+    Raises
+    ------
+    DeviceError
+        PortAudio itself is not installed, or can't start.
+    """
+    devices = _portaudio_inputs()
+    return devices + _server_inputs(devices)
+
+
+def find_device(wanted: str | None) -> DeviceInfo:
+    """Return the device that `wanted` names, as `resolve` does, asking no more than it must.
+
+    Raises
+    ------
+    DeviceError
+        As `list_devices` and `resolve`.
+    """
+    devices = _portaudio_inputs()
+    if wanted is not None and all(device.id != wanted for device in devices):
+        devices += _server_inputs(devices)
+    try:
+        return resolve(wanted, devices)
+    except DeviceError:
+        owner = None if wanted is None else alsa_owner(wanted)
+        if owner is None:
+            raise
+    raise DeviceError(
+        f"{wanted!r} is busy",
+        f"process {owner} holds it; `edgerec loopback` shows how to share a card",
+    )
+
+
+def alsa_owner(wanted: str, folder: Path = ALSA_FOLDER) -> int | None:
+    """Return the process that records from an ALSA card; PortAudio does not list what is busy."""
+    named = _ALSA_ID.fullmatch(wanted)
+    if named is None:
+        return None
+    for status in folder.glob(f"{named[1]}/pcm{named[2]}c/sub*/status"):
+        with contextlib.suppress(OSError):  # it has just gone
+            if owner := _ALSA_OWNER.search(kernel.read_text(status)):
+                return int(owner[1])
+    return None
+
+
+def resolve(wanted: str | None, devices: Sequence[DeviceInfo]) -> DeviceInfo:
+    """Return the device meant by a stable id, a name, a part of either, or None for the default.
+
+    An ``alsa:`` or ``pulse:`` id is never taken for a part of another.
+
+    Raises
+    ------
+    DeviceError
+        None fits, or several fit equally well.
+    """
+    if wanted is None:
+        found = [device for device in devices if device.is_default]
+        what = "no default input device"
+    else:
+        found = _best_matches(wanted, devices)
+        what = f"no input device named {wanted!r}"
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise DeviceError(
+            f"{wanted!r} fits {len(found)} input devices",
+            f"name one by its id: {_ids(found)}",
+        )
+    hint = f"there is: {_ids(devices)}" if devices else "there is no input device at all"
+    if wanted is not None and wanted.startswith(PULSE_PREFIX):
+        hint += f"; {why}" if (why := why_not_served(devices)) else ""
+    raise DeviceError(what, hint)
+
+
+def why_not_served(devices: Sequence[DeviceInfo]) -> str:
+    """Return why no sound server's device is among these; empty: a server has answered."""
+    # PortAudio lists `pulse` only where it can be opened.
+    if any(device.is_served or device.name == _PULSE_PCM for device in devices):
+        return ""
+    if resolve_pcm(_PULSE_PCM) is None:
+        return "ALSA has no device `pulse`: apt install libasound2-plugins"
+    return str(why_no_answer())
+
+
+def _best_matches(wanted: str, devices: Sequence[DeviceInfo]) -> list[DeviceInfo]:
+    exact = [device for device in devices if device.id == wanted] or [
+        device for device in devices if device.name == wanted
+    ]
+    # An id that is gone must not find its namesake: `pulse:mic` is a part of `pulse:mic2.monitor`.
+    if exact or wanted.startswith(_ID_PREFIXES):
+        return exact
+    part = wanted.casefold()
+    return [
+        device
+        for device in devices
+        if part in device.id.casefold() or part in device.name.casefold()
+    ]
+
+
+def _ids(devices: Sequence[DeviceInfo]) -> str:
+    return ", ".join(device.id for device in devices)
+
+
+def parse_alsa_cards(text: str) -> dict[int, AlsaCard]:
+    """Read /proc/asound/cards: the cards by their number of today."""
+    return {int(number): AlsaCard(id_, driver) for number, id_, driver in _ALSA_CARD.findall(text)}
+
+
+def portaudio_inputs(
+    devices: Sequence[Mapping[str, Any]],
+    host_apis: Sequence[Mapping[str, Any]],
+    default_index: int,
+    cards: Mapping[int, AlsaCard],
+) -> list[DeviceInfo]:
+    """Name the inputs among what `sounddevice.query_devices` and `query_hostapis` return."""
+    return [
+        _portaudio_input(device, host_apis[device["hostapi"]]["name"], default_index, cards)
+        for device in devices
+        if device["max_input_channels"] > 0
+    ]
+
+
+def _portaudio_input(
+    device: Mapping[str, Any], host_api: str, default_index: int, cards: Mapping[int, AlsaCard]
+) -> DeviceInfo:
+    name = str(device["name"])
+    hardware = _ALSA_HARDWARE.search(name)
+    card = cards.get(int(hardware[1])) if hardware else None
+    loopback = None
+    if card is not None and card.driver == _ALOOP_DRIVER:
+        loopback = "snd-aloop: hears what is played into its other half"
+    elif "monitor" in name.casefold() or "loopback" in name.casefold():
+        loopback = "its name says so"
+    return DeviceInfo(
+        id=f"{ALSA_PREFIX}{card.id},{hardware[2]}" if card and hardware else name,
+        name=name,
+        host_api=host_api,
+        index=device["index"],
+        sample_rate=round(device["default_samplerate"]),
+        channels=device["max_input_channels"],
+        is_default=device["index"] == default_index,
+        loopback=loopback,
+    )
+
+
+def source_inputs(
+    sources: Sequence[ServerSource], portaudio: Sequence[DeviceInfo]
+) -> list[DeviceInfo]:
+    """Name the sound server's sources as inputs; none where PortAudio has no `pulse` device."""
+    door = next((device for device in portaudio if device.name == _PULSE_PCM), None)
+    if door is None:
+        return []
+    return [
+        DeviceInfo(
+            id=f"{PULSE_PREFIX}{source.name}",
+            name=source.description,
+            host_api=door.host_api,
+            index=door.index,
+            sample_rate=source.sample_rate,
+            channels=source.channels,
+            is_default=False,
+            loopback="monitor: hears what its loudspeaker plays" if source.is_monitor else None,
+            pulse_source=source.name,
+            is_served=True,
+            is_pipewire=source.is_pipewire,
+            positions=source.positions,
+        )
+        for source in sources
+    ]
+
+
+def _portaudio_inputs() -> list[DeviceInfo]:
+    try:
+        import sounddevice  # late: it starts PortAudio, which opens every device there is
+    except OSError as error:
+        raise DeviceError(
+            f"starting PortAudio: {error}", "install it: apt install libportaudio2"
+        ) from error
+    try:
+        cards = parse_alsa_cards(kernel.read_text(ALSA_CARDS_FILE))
+    except FileNotFoundError:
+        cards = {}  # a machine without ALSA cards, or without ALSA
+    return portaudio_inputs(
+        sounddevice.query_devices(),
+        sounddevice.query_hostapis(),
+        sounddevice.default.device[0],
+        cards,
+    )
+
+
+def _server_inputs(portaudio: Sequence[DeviceInfo]) -> list[DeviceInfo]:
+    try:
+        return source_inputs(read_sources(), portaudio)
+    except SoundServerError as error:
+        raise DeviceError(str(error), "name a device that PortAudio lists itself") from error

@@ -1,0 +1,215 @@
+"""Which channels of a device are recorded, and how many are opened to get at them.
+
+A number of channels is opened as it is. Channels that are picked by their numbers are taken out of
+what was opened before it is sent, so that pipes and traces carry nothing else.
+
+A sound server matches channels by their positions, not by their numbers, and mixes those that find
+no match into others, or drops them. So a pick opens enough channels that every channel of the
+source has a match, and takes those at the right positions; where that can't be done, it is an error
+that says what to type, never another channel. Without numpy: the capture child uses it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from edgerec.capture.devices.catalog import PULSE_PREFIX, DeviceInfo
+from edgerec.capture.devices.server_reach import why_no_answer
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+Channels = int | tuple[int, ...]
+"""A number of channels to open, or the channels to pick, counted from 1."""
+
+PULSE_PCM: Final = "pulse"
+STREAM_LIMIT: Final = 32  # of the channels of PulseAudio's streams
+REMAPPED: Final = "edgerec_channels"
+"""Name of the source that an error proposes to load."""
+PROPERTIES: Final = "PULSE_PROP"
+"""Read by libpulse when it connects: properties of all that this process opens."""
+NO_REMIX: Final = "stream.dont-remix=true"
+"""PipeWire connects a stream that has it port by port: it gets AUX channels by their order."""
+
+_TYPES: Final = {1: "h", 2: "i", 4: "q"}
+"""Array types as wide as so many 16-bit samples; one slice costs a fifth of a copy per channel."""
+
+_NAMED: Final = {
+    1: ("mono",),
+    2: ("front-left", "front-right"),
+    4: ("front-left", "front-right", "rear-left", "rear-right"),
+    5: ("front-left", "front-right", "rear-left", "rear-right", "front-center"),
+    6: ("front-left", "front-right", "rear-left", "rear-right", "front-center", "lfe"),
+    8: (
+        *("front-left", "front-right", "rear-left", "rear-right", "front-center", "lfe"),
+        *("side-left", "side-right"),
+    ),
+}
+"""What ALSA's pulse plugin asks for, by the number of channels; the rest are aux0, aux1, ..."""
+_AUX: Final = re.compile(r"aux\d+")
+
+
+class ChannelError(Exception):
+    """A device can't deliver the channels that are asked for; `hint` says what to do."""
+
+    def __init__(self, problem: str, hint: str) -> None:
+        super().__init__(problem)
+        self.hint = hint
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """How a device is opened, and what of it is sent."""
+
+    opened: int
+    """Channels that the device is asked for."""
+    taken: tuple[int, ...] | None
+    """Those of them that are sent, counted from 0; None: all of them."""
+    properties: str = ""
+    """What has to be added to `PROPERTIES` first."""
+
+    @property
+    def sent(self) -> int:
+        """How many channels are sent."""
+        return self.opened if self.taken is None else len(self.taken)
+
+    def take(self, pcm: Buffer) -> Buffer:
+        """Return the channels to be sent of interleaved int16 PCM of all that were opened."""
+        if self.taken is None:
+            return pcm
+        first, wide = self.taken[0], self.sent
+        if self.taken == tuple(range(first, first + wide)) and self._divides(wide, first):
+            return _array(_TYPES[wide], pcm)[first // wide :: self.opened // wide]
+        samples = _array("h", pcm)
+        taken = array("h", bytes(len(samples) // self.opened * wide * samples.itemsize))
+        for place, channel in enumerate(self.taken):
+            taken[place::wide] = samples[channel :: self.opened]
+        return taken
+
+    def _divides(self, wide: int, first: int) -> bool:
+        """Tell whether channels side by side may be taken as one wide sample."""
+        return wide in _TYPES and first % wide == 0 and self.opened % wide == 0
+
+    def prepare(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """Return what has to be set in the environment before the device is opened."""
+        if not self.properties:
+            return {}
+        return {PROPERTIES: f"{environment.get(PROPERTIES, '')} {self.properties}".strip()}
+
+
+def plan_opening(channels: Channels, device: DeviceInfo) -> Opening:
+    """Return how to open a device for the channels that are asked for.
+
+    A number opens as many, or those that the device has. Where they stand at AUX positions, of
+    which a sound server would make silence, it means the first ones.
+
+    Raises
+    ------
+    ChannelError
+        The device does not have them, or nothing says which of its channels would come.
+    """
+    if isinstance(channels, int):
+        opened = min(channels, device.channels)
+        if opened == 1 or not _has_aux(device.positions):
+            return Opening(opened, None)
+        channels = tuple(range(1, opened + 1))
+    missing = [channel for channel in channels if channel > device.channels]
+    if missing:
+        has = f"{device.channels} channel{'s' if device.channels > 1 else ''}"
+        raise ChannelError(
+            f"{device.id} has {has}, and not channel {missing[0]}",
+            "channels count from 1; `edgerec devices` lists how many each device has",
+        )
+    if device.pulse_source is not None:
+        return _plan_served(channels, device, device.pulse_source)
+    if device.name == PULSE_PCM:
+        raise ChannelError(
+            f"which channels {device.id} delivers depends on the source behind it",
+            f"name that instead: {PULSE_PREFIX}SOURCE, as `edgerec devices` lists it",
+        )
+    # One of several would be their mean: ALSA's plug makes mono so.
+    opened = min(max(2, *channels), device.channels)
+    return _opening(opened, [channel - 1 for channel in channels])
+
+
+def parse_channels(text: str) -> Channels:
+    """Read a number, or a list of numbers, as JSON.
+
+    Raises
+    ------
+    ValueError
+        It is neither.
+    """
+    channels = json.loads(text)
+    if isinstance(channels, list) and channels:
+        return tuple(map(int, channels))
+    if isinstance(channels, int):
+        return channels
+    raise ValueError(f"{text!r} is neither a number of channels nor a list of some")
+
+
+def stream_positions(count: int) -> tuple[str, ...]:
+    """Return where ALSA's pulse plugin puts the channels of a stream of `count`."""
+    named = _NAMED[max(known for known in _NAMED if known <= count)]
+    return (*named, *(f"aux{number}" for number in range(count - len(named))))
+
+
+def remap_command(channels: Sequence[int], device: DeviceInfo) -> str:
+    """Return the command that makes a source of a sound server's source's picked channels."""
+    wanted = ",".join(device.positions[channel - 1] for channel in channels)
+    return (
+        f"pactl load-module module-remap-source source_name={REMAPPED} "
+        f"master={device.pulse_source} channels={len(channels)} master_channel_map={wanted} "
+        f"channel_map={','.join(stream_positions(len(channels)))} remix=no"
+    )
+
+
+def _plan_served(channels: tuple[int, ...], device: DeviceInfo, source: str) -> Opening:
+    positions = device.positions
+    if len(positions) != device.channels:
+        raise ChannelError(
+            f"nothing says where the channels of {device.id} stand",
+            str(why_no_answer()),
+        )
+    if device.is_pipewire and positions == tuple(f"aux{n}" for n in range(len(positions))):
+        opening = _opening(max(channels), [channel - 1 for channel in channels])
+    else:
+        opened = next(_enough(positions, aux=not device.is_pipewire), None)
+        if opened is None:
+            raise ChannelError(
+                f"{source} has its channels at {','.join(positions)}, of which the sound server "
+                "would deliver others",
+                f"{remap_command(channels, device)}; then set device: {PULSE_PREFIX}{REMAPPED} "
+                f"and channels: {len(channels)}",
+            )
+        at = stream_positions(opened)
+        opening = _opening(opened, [at.index(positions[channel - 1]) for channel in channels])
+    return Opening(opening.opened, opening.taken, NO_REMIX if device.is_pipewire else "")
+
+
+def _enough(positions: Sequence[str], *, aux: bool) -> Iterator[int]:
+    """Yield the numbers of channels of which a stream has all these positions, once each."""
+    if len(set(positions)) < len(positions) or (_has_aux(positions) and not aux):
+        return
+    for count in range(1, STREAM_LIMIT + 1):
+        if set(positions) <= set(stream_positions(count)):
+            yield count
+
+
+def _opening(opened: int, taken: Sequence[int]) -> Opening:
+    return Opening(opened, None if list(taken) == list(range(opened)) else tuple(taken))
+
+
+def _array(kind: str, pcm: Buffer) -> array[int]:
+    samples = array(kind)
+    samples.frombytes(memoryview(pcm).cast("B"))
+    return samples
+
+
+def _has_aux(positions: Sequence[str]) -> bool:
+    return any(_AUX.fullmatch(position) for position in positions)

@@ -1,0 +1,1 @@
+"""What checks a machine before or beside a recording."""

@@ -1,0 +1,1 @@
+"""The threads that record, and how they are built."""

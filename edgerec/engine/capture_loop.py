@@ -1,0 +1,246 @@
+"""The recorder thread: from the sources through the synchronizer into sessions' history rings.
+
+Waits for pipes only. It never touches the disk and never waits for whoever reads the history.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import select
+from collections import deque
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Final, Literal, Protocol
+
+from edgerec.audio import Delivery, GapReason, StreamEnded, StreamHeader, TrackName
+from edgerec.clock import Clock
+from edgerec.engine.sessions import Sessions
+from edgerec.session.events import Event, RecorderState, StateChanged
+from edgerec.session.requests import Wishes
+from edgerec.session.timeline import SessionTimeline
+from edgerec.source_state import SourceState
+from edgerec.sync.synchronizer import Synchronizer, TrackPlan
+
+log = logging.getLogger(__name__)
+
+_SECOND_NS: Final = 1_000_000_000
+PACE_MS: Final = 900
+"""Between looks at stamped sources while nobody hears them. A look costs three times what is done
+in it, for the processor has forgotten the code by then, and nothing but the file waits for it."""
+TURNS_PACE_MS: Final = 200
+"""The same where turns are recorded, whose events are waited for."""
+TICK_MS: Final = 250  # a source that is hurried, or in trouble, is asked this often at least
+
+
+class Source(Protocol):
+    """What delivers one track; see `capture.child.ChildSource`."""
+
+    @property
+    def unhurried(self) -> bool:
+        """Whether what it holds can wait for `PACE_MS`: it is stamped, has room, and runs."""
+        ...
+
+    @property
+    def held_since_ns(self) -> int | None:
+        """When the oldest of what it holds back for now came; None while it holds back nothing."""
+        ...
+
+    def fileno(self) -> int | None:
+        """Return what to select on; None while there is nothing."""
+        ...
+
+    def deliver(self, now_ns: int) -> list[Delivery]:
+        """Return what there is, in order, without waiting."""
+        ...
+
+    def close(self) -> None:
+        """Give up the device."""
+        ...
+
+    @property
+    def state(self) -> SourceState:
+        """How it is now; replaced as a whole."""
+        ...
+
+
+class CaptureLoop:
+    """Sources in, sessions' timelines out.
+
+    `run` belongs to the recorder thread; `wake` and `stop` may be called from any thread.
+
+    Parameters
+    ----------
+    wishes
+        What `sessions` are to do; locked while audio is placed.
+    announce
+        Told when a source or the recording has another state.
+    ends_with_session
+        The loop ends when a session has; else only `stop` ends it.
+    on_delivery
+        Given what each device delivers, as it delivers it, in a pause too.
+    on_committed
+        Given the session's timeline when it may have gone on, or have ended.
+    is_heard
+        Whether somebody hears what is delivered, live; then no source can wait.
+    """
+
+    def __init__(
+        self,
+        sources: Mapping[TrackName, Source],
+        synchronizer: Synchronizer,
+        sessions: Sessions,
+        wishes: Wishes,
+        clock: Clock,
+        *,
+        announce: Callable[[Event], None] = lambda event: None,
+        ends_with_session: bool = False,
+        on_delivery: Callable[[TrackName, Delivery], None] = lambda track, delivery: None,
+        on_committed: Callable[[SessionTimeline], None] = lambda timeline: None,
+        is_heard: Callable[[], bool] = lambda: False,
+        pace_ms: int = PACE_MS,
+    ) -> None:
+        self._sources = dict(sources)
+        self._changes: deque[Callable[[], None]] = deque()
+        self._synchronizer = synchronizer
+        self._sessions = sessions
+        self._wishes = wishes
+        self._clock = clock
+        self._rounds = 0
+        self._announce = announce
+        self._ends_with_session = ends_with_session
+        self._on_delivery = on_delivery
+        self._on_committed = on_committed
+        self._is_heard = is_heard
+        self._pace_ms = pace_ms
+        self._end_ns: int | None = None
+        self._told: dict[TrackName, StreamHeader] = {}  # the log, of what each track delivers
+        self._announced: dict[str, str] = {}  # the last state of the recorder and of each track
+        self._ended = False
+        self._woken = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    @property
+    def rounds(self) -> int:
+        """How often the loop has come to the end of a step; a sign of life. For any thread."""
+        return self._rounds
+
+    def run(self) -> None:
+        """Capture until it is stopped; then the devices are given up."""
+        try:
+            while True:
+                self.step(self._clock.now_ns())
+                self._rounds += 1
+                if self._ended:
+                    return
+                self._wait()
+        finally:
+            for source in self._sources.values():
+                source.close()
+
+    def stop(self) -> None:
+        """End the session now, and with it the loop: what was sampled by now is still recorded."""
+        if self._end_ns is None:
+            self._end_ns = self._clock.now_ns()
+        self.wake()
+
+    def wake(self) -> None:
+        """Have the loop look at what it is to do."""
+        os.eventfd_write(self._woken, 1)
+
+    def close(self) -> None:
+        """Let go of what the loop is woken by; nothing of it may be called any more."""
+        os.close(self._woken)
+
+    def step(self, now_ns: int) -> None:
+        """Take in what there is, and bring the timeline up to `now_ns`."""
+        end_ns = self._end_ns
+        with self._wishes.lock:
+            self._sessions.notice_suspension(now_ns)
+            self._sessions.heed(end_ns)
+            while self._changes:
+                self._changes.popleft()()
+            for name, source in self._sources.items():
+                for delivery in source.deliver(now_ns):
+                    self._log_state(name, delivery)
+                    self._on_delivery(name, delivery)
+                    self._synchronizer.deliver(name, delivery)
+                self._synchronizer.note_held(name, source.held_since_ns)
+            ending = self._sessions.timeline
+            self._sessions.advance(now_ns)
+            state = self._sessions.state
+        over = self._ends_with_session and self._sessions.ended > 0
+        self._ended = state == "idle" and (end_ns is not None or over)
+        self._announce_states(state)
+        timeline = self._sessions.timeline or ending
+        if timeline is not None:
+            self._on_committed(timeline)  # last: who is woken would only wait for our GIL
+
+    def replace(self, track: TrackName, source: Source | None, plan: TrackPlan | None) -> None:
+        """Give up a track's source for another one, or for none; for any thread."""
+        self._changes.append(partial(self._replace, track, source, plan))
+        self.wake()
+
+    def adjust(self, plans: Mapping[TrackName, TrackPlan], late_s: float) -> None:
+        """Place and wait for the tracks as these plans say; for any thread."""
+        self._changes.append(partial(self._synchronizer.adjust, plans, late_s))
+        self.wake()
+
+    def _replace(self, track: TrackName, source: Source | None, plan: TrackPlan | None) -> None:
+        before = self._sources.pop(track, None)
+        if before is not None:
+            before.close()
+            gone = StreamEnded(GapReason.ABSENT, "another source is configured")
+            self._on_delivery(track, gone)
+        self._synchronizer.replace(track, plan)
+        self._told.pop(track, None)
+        if source is not None:
+            self._sources[track] = source
+
+    def _wait(self) -> None:
+        """Wait for what can't wait, or for the next look at what can."""
+        if self._sessions.behind:
+            return
+        sources = self._sources.values()
+        awaited = self._is_heard() or self._sessions.state in ("waiting", "ending")
+        hurried = [source for source in sources if awaited or not source.unhurried]
+        pipes = [pipe for source in hurried if (pipe := source.fileno()) is not None]
+        ready = select.poll()
+        for fd in (self._woken, *pipes):
+            ready.register(fd, select.POLLIN)
+        if ready.poll(TICK_MS if hurried else self._pace_ms):
+            with contextlib.suppress(BlockingIOError):
+                os.eventfd_read(self._woken)
+
+    def _announce_states(self, state: RecorderState) -> None:
+        self._announce_change("recorder", state, "")
+        for name, source in self._sources.items():
+            self._announce_change(name, source.state.name, source.state.detail)
+
+    def _announce_change(
+        self, of: Literal["recorder", "user", "bot"], state: str, detail: str
+    ) -> None:
+        if self._announced.get(of) != state:
+            self._announced[of] = state
+            self._announce(StateChanged(of, state, detail))
+
+    def _log_state(self, name: TrackName, delivery: Delivery) -> None:
+        """Log what a technician acts on: not each utterance, and no pause between two."""
+        match delivery:
+            case StreamHeader() if delivery != self._told.get(name):
+                self._told[name] = delivery
+                log.info(
+                    "track delivers track=%s device=%r rate=%d channels=%d",
+                    name,
+                    delivery.device,
+                    delivery.sample_rate,
+                    delivery.channels,
+                )
+            case StreamEnded() if delivery.reason is not GapReason.QUIET:
+                self._told.pop(name, None)
+                log.warning(
+                    "track is silent track=%s reason=%s why=%r",
+                    name,
+                    delivery.reason.label,
+                    delivery.detail,
+                )

@@ -1,0 +1,68 @@
+"""Chores of the writer thread beside recording: each may fail, and that costs nothing but itself.
+
+They read folders and files that others write to. Whatever comes of that, it is logged once, shown
+in the status, and tried again later.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from edgerec.health.verdict import Reason
+
+log = logging.getLogger(__name__)
+
+RETRY_NS: Final = 60 * 1_000_000_000
+
+
+class Housekeeping:
+    """Runs chores in order; for one thread but for `reasons`.
+
+    Parameters
+    ----------
+    chores
+        By what each is about; called with the time on CLOCK_MONOTONIC_RAW.
+    """
+
+    def __init__(self, chores: Mapping[str, Callable[[int], None]]) -> None:
+        self._chores = chores
+        self._retry_ns: dict[str, int] = {}
+        self._trouble: Mapping[str, str] = {}  # replaced as a whole
+
+    def step(self, now_ns: int) -> None:
+        """Give each chore its turn, unless it has just failed."""
+        for name, chore in self._chores.items():
+            if now_ns >= self._retry_ns.get(name, now_ns):
+                self._attempt(name, chore, now_ns)
+
+    def finish(self, name: str, save: Callable[[], None], now_ns: int) -> None:
+        """Do the last of a chore."""
+        self._attempt(name, lambda _: save(), now_ns)
+
+    def reasons(self) -> tuple[Reason, ...]:
+        """Return why the service is not as it should be; for any thread."""
+        return tuple(
+            Reason(
+                "housekeeping",
+                None,
+                f"{name} failed: {why}",
+                "recording goes on, and it is tried again each minute; if it stays so, report it",
+            )
+            for name, why in self._trouble.items()
+        )
+
+    def _attempt(self, name: str, chore: Callable[[int], None], now_ns: int) -> None:
+        others = {one: why for one, why in self._trouble.items() if one != name}
+        try:
+            chore(now_ns)
+        except Exception as error:
+            if name not in self._trouble:
+                log.exception("a chore has failed, recording goes on chore=%s", name)
+            self._trouble = {**others, name: str(error) or type(error).__name__}
+            self._retry_ns[name] = now_ns + RETRY_NS
+        else:
+            if name in self._trouble:
+                self._trouble = others
+            self._retry_ns.pop(name, None)

@@ -1,0 +1,179 @@
+"""Recovers what crashes have left in the work folder, while recording goes on beside it.
+
+One leftover at a time, in a thread of its own; what can't be published is tried again, less and
+less often. Nothing that lies there ends the thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+from edgerec.audio import Stamp
+from edgerec.clock import Clock
+from edgerec.health.verdict import Reason
+from edgerec.session.timeline import stamp_now
+from edgerec.store.publish import Published
+from edgerec.store.records.naming import utc_text
+from edgerec.store.root import StorageRoot
+from edgerec.store.writing.recover import Recovery, recover, recover_each
+
+log = logging.getLogger(__name__)
+
+FIRST_RETRY_S: Final = 5.0
+LAST_RETRY_S: Final = 600.0  # it waits for somebody to come
+MAX_TOLD: Final = 10  # leftovers, by name
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryState:
+    """What has become of leftovers since the service started."""
+
+    left: tuple[tuple[str, str], ...] = ()
+    """Those that wait for another try, and why; each a name in the storage root."""
+    quarantined: tuple[str, ...] = ()
+    """The latest names in `quarantine/`."""
+
+    def describe(self, quarantined_too: tuple[str, ...] = ()) -> dict[str, object]:
+        """Return it as JSON values, with what the session itself had to quarantine."""
+        return {
+            "waiting": len(self.left),
+            "files": [{"file": name, "why": why} for name, why in self.left[:MAX_TOLD]],
+            "quarantined": [*self.quarantined, *quarantined_too],
+        }
+
+    def reasons(self) -> tuple[Reason, ...]:
+        """Return why the service is not as it should be."""
+        if not self.left:
+            return ()
+        name, why = self.left[0]
+        more = f" (and {len(self.left) - 1} more)" if len(self.left) > 1 else ""
+        return (
+            Reason(
+                "recovery",
+                None,
+                f"what a crash has left can't be published yet: {name}: {why}{more}",
+                "it is tried again and nothing is lost; the service's user must own all of "
+                "storage.root, and `ready` must be a folder on the same file system",
+            ),
+        )
+
+
+class RecoveryLoop:
+    """Recovers until `close`; `run` belongs to a thread of its own.
+
+    Parameters
+    ----------
+    on_published
+        Called in that thread with every file as soon as it is published.
+    """
+
+    def __init__(
+        self, root: StorageRoot, clock: Clock, on_published: Callable[[Published], None]
+    ) -> None:
+        self._root = root
+        self._clock = clock
+        self._on_published = on_published
+        self._awake = threading.Event()
+        self._closing = False
+        self._logged: set[str] = set()
+        self.state = RecoveryState()
+        """Replaced as a whole; for any thread."""
+
+    def wake(self) -> None:
+        """Look again now: there is something new; for any thread."""
+        self._awake.set()
+
+    def close(self) -> None:
+        """End after the leftover that is being recovered; for any thread."""
+        self._closing = True
+        self._awake.set()
+
+    def run(self) -> None:
+        """Recover until `close`."""
+        retry_s = FIRST_RETRY_S
+        while not self._closing:
+            self._awake.clear()
+            self.step()
+            if self._closing:
+                return
+            if self._awake.wait(retry_s if self.state.left else None):
+                retry_s = FIRST_RETRY_S
+            else:
+                retry_s = min(2 * retry_s, LAST_RETRY_S)
+
+    def step(self) -> None:
+        """Try each leftover once."""
+        done = Recovery()
+        try:
+            steps = recover_each(self._root, stamp_now(self._clock), done)
+        except Exception as error:
+            done.left.append((self._root.state, str(error) or repr(error)))
+            steps = iter(())
+        while not self._closing and self._take(steps, done):
+            self._tell(done)
+        self._tell(done)
+        self._note_left(done)
+
+    def _take(self, steps: Iterator[None], done: Recovery) -> bool:
+        try:
+            next(steps)
+        except StopIteration:
+            return False
+        except Exception as error:  # of the work folder itself: no leftover's own gets here
+            done.left.append((self._root.work, str(error) or repr(error)))
+            return False
+        return True
+
+    def _tell(self, done: Recovery) -> None:
+        """Tell what has been done since the last time, and forget it: there may be a lot."""
+        _log(done)
+        names = (*self.state.quarantined, *(path.name for path, _ in done.quarantined))
+        self.state = replace(self.state, quarantined=names[-MAX_TOLD:])
+        for published in done.published:
+            self._on_published(published)
+        done.cut_short = None
+        for told in (done.published, done.completed, done.quarantined, done.deleted):
+            told.clear()
+
+    def _note_left(self, done: Recovery) -> None:
+        left = [(str(path.relative_to(self._root.path)), why) for path, why in done.left]
+        for name, why in left:
+            if name not in self._logged:
+                log.error("a leftover can't be recovered yet file=%r why=%r", name, why)
+        self._logged = {name for name, _ in left}
+        self.state = replace(self.state, left=tuple(left))
+
+
+def recover_and_tell(
+    root: StorageRoot, now: Stamp, on_published: Callable[[Published], None]
+) -> None:
+    """Recover what is in the work folder at once, and log what was lost.
+
+    Raises
+    ------
+    StoreError
+        The work folder can't be listed.
+    """
+    done = recover(root, now)
+    _log(done)
+    for path, why in done.left:
+        log.error("a leftover can't be recovered yet file=%r why=%r", path.name, why)
+    for published in done.published:
+        on_published(published)
+
+
+def _log(done: Recovery) -> None:
+    if done.cut_short is not None:
+        log.warning(
+            "the session before was cut short, what came behind its end is lost session=%s end=%s",
+            done.cut_short.session,
+            utc_text(done.cut_short.last.utc_ns),
+        )
+    for path in done.completed:
+        log.info("recovered file=%s", path.name)
+    for path, reason in done.quarantined:
+        log.error("beyond repair, kept in quarantine file=%s why=%r", path.name, reason)

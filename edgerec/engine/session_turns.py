@@ -1,0 +1,181 @@
+"""The turns of one session: from the history ring through detectors to what is known of them."""
+
+from __future__ import annotations
+
+import logging
+import queue
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from edgerec.audio import TimelineFrame, TrackName, TurnPart
+from edgerec.session.speech_gate import SpeechGate
+from edgerec.session.timeline import SessionTimeline
+from edgerec.session.turn_board import TurnBoard
+from edgerec.sync.history import OverrunError
+from edgerec.sync.synchronizer import history_frames
+from edgerec.turns.activity import Judged, VoiceActivity
+from edgerec.turns.marks import MAX_PENDING, TooManyMarksError
+from edgerec.turns.tracker import TurnTracker
+from edgerec.wire.messages import RefusedError
+
+log = logging.getLogger(__name__)
+
+_SECOND_NS: Final = 1_000_000_000
+PIECE_S: Final = 1.0  # judged at once; bounds the thread's own memory
+CATCH_UP_S: Final = 5.0  # given up beyond what is lost: who was lapped is short of time
+MAX_AHEAD_NS: Final = 10 * _SECOND_NS  # of a mark; one further in the future is on a wrong clock
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """A mark on its way into the thread that tracks turns."""
+
+    track: TrackName
+    frame: TimelineFrame
+    speaking: bool
+
+
+class SessionTurns:
+    """Finds the turns of one session; for one thread, but for `mark` and `board`.
+
+    Parameters
+    ----------
+    build_activity
+        Called by the first `advance`: it may take a second to load.
+    gate
+        Told which of the user's frames are recorded; None: all are.
+    """
+
+    def __init__(
+        self,
+        timeline: SessionTimeline,
+        build_activity: Callable[[], VoiceActivity],
+        tracker: TurnTracker,
+        gate: SpeechGate | None = None,
+    ) -> None:
+        self.board = TurnBoard()
+        """What is known, for whoever writes it."""
+        self.gate = gate
+        """What is recorded of the user; None: all."""
+        self._timeline = timeline
+        self._build_activity = build_activity
+        self._activity: VoiceActivity | None = None
+        self._tracker = tracker
+        self._told: queue.Queue[_Told] = queue.Queue(MAX_PENDING)
+        self._position = TimelineFrame(0)  # the frame that is to be judged next
+
+    def advance(self) -> bool:
+        """Judge what is committed; return whether that was all of the session."""
+        stop = self._timeline.stop  # before the rest: what is committed reaches up to it
+        history = self._timeline.history
+        piece = round(PIECE_S * self._timeline.rate)
+        activity = self._activity = self._activity or self._build_activity()
+        self._take_marks()
+        while (frames := min(history.committed - self._position, piece)) > 0:
+            unjudged: list[tuple[int, int]] = []
+            try:
+                judged = activity.push(history.read(self._position, frames))
+                self._position = TimelineFrame(self._position + frames)
+            except OverrunError as overrun:
+                start = self._position
+                judged = self._skip(activity, overrun.lost)
+                unjudged = [(start, self._position)]
+            self._timeline.echo = activity.echo
+            self._tell(self._tracker.push(judged), unjudged)
+            self._take_marks()
+        if stop is None:
+            return False
+        self._tell(self._tracker.push(activity.flush()))
+        self._tell(self._tracker.finish(), decided=self._position)  # nothing follows
+        self.end()
+        return True
+
+    def end(self) -> None:
+        """End every turn that goes on, where it is: no more is judged."""
+        try:
+            self._tell(self._tracker.finish(), decided=TimelineFrame(0))  # what is open, stays so
+        finally:
+            if self.gate is not None:
+                self.gate.open()
+            self.board.complete()
+
+    def mark(self, track: TrackName, at_ns: int, now_ns: int, *, speaking: bool) -> TimelineFrame:
+        """Take in that a speaker has the turn from an instant on, or has it no more.
+
+        For any thread.
+
+        Parameters
+        ----------
+        at_ns, now_ns
+            On CLOCK_MONOTONIC.
+
+        Returns
+        -------
+        The frame that is marked.
+
+        Raises
+        ------
+        RefusedError
+            It can't be taken now.
+        """
+        ahead_ns = at_ns - now_ns
+        if ahead_ns > MAX_AHEAD_NS:
+            raise RefusedError(
+                "bad_args",
+                f"at_ns is {ahead_ns / _SECOND_NS:.0f} s in the future",
+                "give a time on CLOCK_MONOTONIC, or 0 for now",
+            )
+        since_ns = at_ns - self._timeline.stamp_of(TimelineFrame(0)).monotonic_ns
+        frame = TimelineFrame(max(0, since_ns * self._timeline.rate // _SECOND_NS))
+        try:
+            self._told.put_nowait(_Told(track, frame, speaking))
+        except queue.Full:
+            told = f"{MAX_PENDING} marks wait to be taken in"
+            raise RefusedError("busy", told, "mark turns, not words") from None
+        return frame
+
+    def _take_marks(self) -> None:
+        """Place the marks that have come since."""
+        history = self._timeline.history
+        reach = history.capacity - history_frames(self._timeline.rate, keep_s=0)
+        gone = max(0, history.committed - reach)
+        for _ in range(MAX_PENDING):
+            try:
+                told = self._told.get_nowait()
+            except queue.Empty:
+                return
+            silent = self.gate.decided if told.track == "user" and self.gate else 0
+            oldest = TimelineFrame(max(gone, silent))
+            try:
+                parts = self._tracker.mark(told.track, told.frame, oldest, speaking=told.speaking)
+            except TooManyMarksError as error:
+                log.warning("turn mark is ignored why=%r", str(error))
+            else:
+                self._tell(parts)
+
+    def _tell(
+        self,
+        parts: list[TurnPart],
+        unjudged: Iterable[tuple[int, int]] = (),
+        decided: TimelineFrame | None = None,
+    ) -> None:
+        """Say what is new: first what is recorded at all, then what of it belongs to a turn."""
+        if self.gate is not None:
+            spoken = [(part.start, part.stop) for part in parts if part.speaker == "user"]
+            if decided is None:
+                decided = self._tracker.decided("user")
+            self.gate.keep([*spoken, *unjudged], decided)
+        self.board.post(parts)
+
+    def _skip(self, activity: VoiceActivity, lost: int) -> list[Judged]:
+        """Go on where there is audio again; what is lost counts as silence."""
+        history = self._timeline.history
+        gone = max(lost, history.committed - history.capacity - self._position)
+        margin = round(CATCH_UP_S * self._timeline.rate)
+        skipped = min(gone + margin, history.committed - self._position)
+        log.warning(
+            "turns are not looked for, too little time start=%d frames=%d", self._position, skipped
+        )
+        self._position = TimelineFrame(self._position + skipped)
+        return activity.skip_to(self._position)

@@ -1,0 +1,270 @@
+"""Which session is recorded just now, from where to where? For the recorder thread.
+
+The devices deliver all the time; a session is the part of it between a start and a stop. Each has
+a timeline of its own, begun with the first frame that all tracks have behind the start.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from edgerec.audio import StreamHeader, TimelineFrame, TrackName
+from edgerec.clock import Clock
+from edgerec.session.events import RecorderState
+from edgerec.session.requests import Wish, Wishes
+from edgerec.session.timeline import LiveStamps, SessionTimeline
+from edgerec.store.records.sidecar import EndReason
+from edgerec.sync.history import History
+from edgerec.sync.synchronizer import Synchronizer
+from edgerec.wire.messages import RefusedError
+
+log = logging.getLogger(__name__)
+
+_SECOND_NS: Final = 1_000_000_000
+OTHER_TRACK_NS: Final = 3 * _SECOND_NS  # a start that waits for it has both from frame 0
+TAIL_NS: Final = 2 * _SECOND_NS  # after a stop and the longest offset, for what devices still hold
+MIN_PAUSE_NS: Final = _SECOND_NS // 4  # each ends a file: nobody may make hundreds in a second
+SLEPT_NS: Final = _SECOND_NS // 2  # no suspension is shorter, and no two readings are so far apart
+MIN_CHUNK_NS: Final = _SECOND_NS // 10  # between two rotations, as for `chunk_seconds`
+
+
+class Sessions:
+    """One session after the other.
+
+    Parameters
+    ----------
+    length_s
+        A session ends by itself after this long; None: only a stop ends it.
+    choose_rate, build_history
+        The timeline's rate, once the devices have told theirs, and the ring for it.
+    on_session
+        Told of each session when it begins.
+    may_begin
+        Whether there is room for another session's history: one may still be written.
+    """
+
+    def __init__(
+        self,
+        synchronizer: Synchronizer,
+        wishes: Wishes,
+        clock: Clock,
+        *,
+        length_s: float | None,
+        choose_rate: Callable[[Mapping[TrackName, StreamHeader]], int],
+        build_history: Callable[[int], History],
+        on_session: Callable[[SessionTimeline], None],
+        may_begin: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._synchronizer = synchronizer
+        self._wishes = wishes
+        self._clock = clock
+        self._length_s = length_s
+        self._choose_rate = choose_rate
+        self._build_history = build_history
+        self._on_session = on_session
+        self._may_begin = may_begin
+        self._timeline: SessionTimeline | None = None
+        self._started_ns: int | None = None  # None: no session is wanted
+        self._settled_ns: int | None = None  # when the first track could have begun
+        self._stop_ns: int | None = None
+        self._end_reason: EndReason = "stop"
+        self._paused = False
+        self._paused_ns = 0  # when the last pause began
+        self._resumed_ns = 0  # until when it lasts, if it does not go on
+        self._rotated_ns = 0
+        self._slept_ns = clock.read().slept_ns
+        self._awake_ns = clock.now_ns()  # the last instant known to be before any other suspension
+        self._woken_ns = 0  # no session begins before: what is in hand may be from before the sleep
+        self.behind = False
+        """There is more to commit than one step took."""
+        self.ended = 0
+        """How many sessions have."""
+        self._committed_before = 0  # frames of those
+
+    @property
+    def timeline(self) -> SessionTimeline | None:
+        """Of the session that is being recorded; None while there is none. For any thread."""
+        return self._timeline
+
+    @property
+    def progress(self) -> int:
+        """Number that changes with every frame committed and every session ended, of all sessions.
+
+        Two looks at sessions of the same length never see the same. For any thread.
+        """
+        timeline, before = self._timeline, self._committed_before + self.ended
+        return before + (0 if timeline is None else timeline.history.committed)
+
+    @property
+    def held_up(self) -> bool:
+        """Whether a session that should be recorded has no room for its history. For any thread."""
+        return self._started_ns is not None and self._timeline is None and not self._may_begin()
+
+    @property
+    def state(self) -> RecorderState:
+        """What is being done. For any thread."""
+        if self._started_ns is None:
+            return "idle"
+        if self._stop_ns is not None and self._stop_ns <= self._clock.now_ns():
+            return "ending"
+        if self._timeline is None:
+            return "waiting"
+        return "paused" if self._paused else "recording"
+
+    def heed(self, end_ns: int | None) -> None:
+        """Do what was asked. Before audio is taken in: what it brings may be from a pause.
+
+        Parameters
+        ----------
+        end_ns
+            The recorder ends: a session is stopped by then, and no other begins.
+        """
+        while (wish := self._wishes.next()) is not None and self._take(wish):
+            self._wishes.fulfilled()
+        if end_ns is not None:
+            self._wishes.drop()
+            self._stop_ns = min(end_ns, self._stop_ns or end_ns)
+
+    def notice_suspension(self, now_ns: int) -> None:
+        """End the session where the machine was suspended, and begin another one behind that.
+
+        Before `heed`. The timeline stands still meanwhile: audio of before and after would follow
+        on each other, though hours lie between.
+        """
+        slept_ns = self._clock.read().slept_ns - self._slept_ns
+        if slept_ns >= SLEPT_NS:
+            if self._timeline is not None:
+                try:
+                    self._wishes.restart("suspend", self._awake_ns)
+                except RefusedError:
+                    return  # too much is asked just now; the next look finds it again
+            self._woken_ns = now_ns
+            log.warning("the machine was suspended seconds=%.1f", slept_ns / _SECOND_NS)
+            self._slept_ns += slept_ns
+        self._awake_ns = now_ns
+
+    def advance(self, now_ns: int) -> None:
+        """Bring the timeline up to `now_ns`, from begin to end."""
+        if self._started_ns is None:
+            return
+        timeline = self._timeline or self._begin(now_ns)
+        if timeline is None:
+            if self._stop_ns is not None:
+                self._started_ns = None
+            return
+        # No further than the stop: silence that is given up waiting for would run past it.
+        self.behind = self._synchronizer.advance(min(now_ns, self._stop_ns or now_ns))
+        timeline.reports = self._synchronizer.report()
+        self._end(timeline, now_ns)
+
+    def _take(self, wish: Wish) -> bool:
+        """Do what was asked; return whether it could be done by now."""
+        match wish.verb:
+            case "start":
+                if self._started_ns is not None:
+                    return False  # the session before still ends
+                self._started_ns = wish.at_ns
+                self._settled_ns = self._stop_ns = None
+                self._paused = False
+                self._paused_ns = self._resumed_ns = self._rotated_ns = 0
+            case "stop":
+                self._stop_ns = min(wish.at_ns, self._stop_ns or wish.at_ns)
+                self._end_reason = wish.reason
+            case "pause":
+                self._pause(wish.at_ns)
+            case "resume":
+                self._resume(wish.at_ns)
+            case "rotate":
+                self._rotate(wish.at_ns)
+        return True
+
+    def _pause(self, at_ns: int) -> None:
+        log.info("recording is paused")
+        self._paused = True
+        if self._timeline is not None:
+            going_on = at_ns < self._resumed_ns
+            start = self._synchronizer.pause(at_ns)
+            if not going_on:
+                self._timeline.cut(start, "pause")
+                self._paused_ns = at_ns
+
+    def _resume(self, at_ns: int) -> None:
+        log.info("recording goes on")
+        self._paused = False
+        self._resumed_ns = at_ns
+        if self._timeline is None:
+            self._started_ns = at_ns  # what was sampled before may be from the pause
+            return
+        self._resumed_ns = max(at_ns, self._paused_ns + MIN_PAUSE_NS)
+        self._synchronizer.resume(self._resumed_ns)
+
+    def _rotate(self, at_ns: int) -> None:
+        if self._timeline is not None and at_ns - self._rotated_ns >= MIN_CHUNK_NS:
+            at = self._synchronizer.frame_at(at_ns)
+            self._timeline.cut(max(at, self._timeline.history.committed), "rotate")
+            self._rotated_ns = at_ns
+
+    def _begin(self, now_ns: int) -> SessionTimeline | None:
+        """Begin the session with the first frame that all tracks have.
+
+        A track that does not come is waited for, but not long: it begins with a gap. One that
+        speaks only at times has begun already.
+        """
+        assert self._started_ns is not None
+        if not self._may_begin():
+            return None
+        instants = self._instants(now_ns)
+        if instants is None:
+            return None
+        headers = {n: self._synchronizer.header(n) for n in self._synchronizer.tracks}
+        rate = self._choose_rate({name: header for name, header in headers.items() if header})
+        first_ns = max(self._started_ns, self._woken_ns)
+        epoch_ns = math.ceil(max(first_ns, max(instants.values(), default=now_ns)))
+        history = self._build_history(rate)
+        self._synchronizer.begin(epoch_ns, rate, history)
+        self._timeline = timeline = SessionTimeline(
+            rate, history, LiveStamps(self._clock, epoch_ns, rate), self._synchronizer.report()
+        )
+        if self._paused:
+            self._synchronizer.pause(epoch_ns)
+        if self._length_s is not None and self._stop_ns is None:
+            self._stop_ns = epoch_ns + round(self._length_s * _SECOND_NS)
+        log.info("session begins rate=%d", rate)
+        self._on_session(timeline)
+        return timeline
+
+    def _instants(self, now_ns: int) -> dict[TrackName, float] | None:
+        """Return the first instant of each track that has one; None while others may come."""
+        stopped = self._stop_ns is not None
+        awaited = self._synchronizer.continuous
+        settled = self._synchronizer.first_instants_ns(settled=True)
+        instants = {name: settled[name] for name in awaited if name in settled}
+        if not instants and (len(awaited) == len(self._synchronizer.tracks) or stopped):
+            return None
+        if self._settled_ns is None:
+            self._settled_ns = now_ns
+        complete = len(instants) == len(awaited) or stopped
+        if not complete and now_ns - self._settled_ns < OTHER_TRACK_NS:
+            return None
+        return instants
+
+    def _end(self, timeline: SessionTimeline, now_ns: int) -> None:
+        """End the session where it was stopped, once all of it has come or it is overdue."""
+        if self._stop_ns is None or now_ns < self._stop_ns or self.behind:
+            return
+        stop = max(self._synchronizer.frame_at(self._stop_ns), timeline.history.committed)
+        overdue_ns = self._stop_ns + self._synchronizer.longest_offset_ns + TAIL_NS
+        if self._synchronizer.received(stop) or now_ns > overdue_ns:
+            stop = self._synchronizer.finish(TimelineFrame(stop))
+            timeline.reports = self._synchronizer.report()
+            timeline.end_reason = self._end_reason
+            timeline.stop = stop  # last: the writer looks for it
+            log.info("session ends frames=%d reason=%s", stop, self._end_reason)
+            self._synchronizer.leave(stop)
+            self._timeline = None
+            self._started_ns = None
+            self._committed_before += timeline.history.committed
+            self.ended += 1

@@ -1,0 +1,105 @@
+"""The turn thread: it finds the turns of one session after the other.
+
+It waits for nobody and nobody waits for it. Where it does not keep up, or fails, turns are lost and
+said to be, and the recording goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from edgerec.audio import TimelineFrame, TrackName
+from edgerec.clock import Clock
+from edgerec.engine.session_turns import SessionTurns
+from edgerec.session.timeline import SessionTimeline
+from edgerec.wire.messages import RefusedError
+
+log = logging.getLogger(__name__)
+
+STEP_S: Final = 0.25
+
+
+class TurnLoop:
+    """Finds turns; `run` belongs to the turn thread.
+
+    Parameters
+    ----------
+    build_turns
+        For a session, when it begins.
+    """
+
+    def __init__(
+        self, clock: Clock, build_turns: Callable[[SessionTimeline], SessionTurns]
+    ) -> None:
+        self._clock = clock
+        self._build_turns = build_turns
+        self._sessions: deque[SessionTurns] = deque()  # the last may go on
+        self._closing = threading.Event()
+        self._trouble: str | None = None
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the turns of the session are no longer found; None: they are. For any thread."""
+        return self._trouble
+
+    def begin(self, timeline: SessionTimeline) -> None:
+        """Find the turns of this session; for the recorder thread."""
+        turns = self._build_turns(timeline)
+        timeline.turns, timeline.gate = turns.board, turns.gate
+        self._trouble = None  # another session, other detectors
+        self._sessions.append(turns)
+
+    def close(self) -> None:
+        """End the thread, once it has judged what is committed by now; for any thread."""
+        self._closing.set()
+
+    def run(self) -> None:
+        """Find turns until `close`."""
+        while not self._closing.wait(STEP_S):
+            self.step()
+        self.step()
+
+    def step(self) -> None:
+        """Judge what is committed, of each session that is not judged to its end."""
+        for turns in tuple(self._sessions):
+            try:
+                done = turns.advance()
+            except Exception as error:
+                # A detector's fault: it costs the turns of a session, and no recording.
+                log.exception("turns are no longer found in this session")
+                self._trouble = f"{type(error).__name__}: {error}"
+                with contextlib.suppress(Exception):  # what is broken may be broken at its end too
+                    turns.end()
+                done = True
+            if done:
+                self._sessions.remove(turns)
+
+    def mark(self, track: TrackName, at_ns: int, *, speaking: bool) -> TimelineFrame:
+        """Take in that a speaker has the turn from an instant on, or has it no more.
+
+        For any thread.
+
+        Parameters
+        ----------
+        at_ns
+            On CLOCK_MONOTONIC; 0: now.
+
+        Returns
+        -------
+        The frame that is marked.
+
+        Raises
+        ------
+        RefusedError
+            No session is recorded, or it can't be taken now.
+        """
+        sessions = tuple(self._sessions)
+        if not sessions:
+            raise RefusedError("not_recording", "nothing is being recorded", "start first")
+        now_ns = self._clock.read().monotonic_ns
+        return sessions[-1].mark(track, at_ns or now_ns, now_ns, speaking=speaking)

@@ -1,0 +1,327 @@
+"""The writer thread: from the history ring to files. It may wait for the disk; nobody for it.
+
+A disk that fails does not end the recording. What can't be written stays in the ring, as long as
+that holds it, and is written when the disk works again; what the ring no longer holds is declared
+lost. Nothing here grows meanwhile.
+
+Publishing fails by itself: what is whole waits in the work folder, which alone decides whether
+audio is lost. A session that ends meanwhile is left to recovery as soon as another one begins.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from edgerec.audio import Span, TimelineFrame
+from edgerec.clock import Clock
+from edgerec.engine.gap_events import GapWatch
+from edgerec.engine.history_writing import write_committed
+from edgerec.engine.retrying import Retrying
+from edgerec.engine.turn_writing import write_turns
+from edgerec.session.backlog import Backlog, Progress, backlog_of
+from edgerec.session.events import Event, SessionStarted, SessionStopped, StateChanged
+from edgerec.session.timeline import SessionTimeline
+from edgerec.store.disk import StoreError
+from edgerec.store.writing.recording import Recording
+
+log = logging.getLogger(__name__)
+
+_SECOND_NS: Final = 1_000_000_000
+WRITE_S: Final = 0.25  # of audio that is worth a step: what is not written yet dies with a process
+IDLE_S: Final = 1.5  # between two steps, when nothing is committed
+LAST_RETRY_S: Final = 5.0  # a sixth of the ring: what comes back late is still in it
+LAST_PUBLISH_RETRY_S: Final = 30.0  # nothing is lost by waiting; each try is an error in a log
+
+
+@dataclass(frozen=True, slots=True)
+class WritingState:
+    """How writing goes."""
+
+    trouble: str | None = None
+    """Why nothing can be written at the moment; None: it can."""
+    since_ns: int = 0
+    """When that changed last, on CLOCK_MONOTONIC_RAW."""
+    progress: Progress = field(default_factory=Progress)
+    """How far the session that is being written has come."""
+    unpublished: int = 0
+    """Finished chunks that wait for the wall clock, or to be published."""
+    quarantined: tuple[str, ...] = ()
+    """The latest names in `quarantine/` of what could not be published."""
+    unpublishable: str | None = None
+    """Why nothing can be published at the moment; None: it can."""
+
+
+class WriterLoop:
+    """Sessions' timelines in, one after the other, their files out.
+
+    `run` belongs to the writer thread.
+
+    Parameters
+    ----------
+    open_recording
+        Called in the writer thread: it waits for the disk.
+    sync_s
+        How often what was written is made durable.
+    housekeeping
+        Called with the time before every step, for what else waits for the disk.
+    announce
+        Told of each session's begin and end, of its gaps, and of a disk that fails.
+    on_left
+        Called when a session is left to recovery: it has ended, and can't be published.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        open_recording: Callable[[SessionTimeline], Recording],
+        sync_s: float,
+        housekeeping: Callable[[int], None] = lambda now_ns: None,
+        announce: Callable[[Event], None] = lambda event: None,
+        on_left: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._clock = clock
+        self._open_recording = open_recording
+        self._sync_ns = round(sync_s * _SECOND_NS)
+        self._change: Callable[[Recording, SessionTimeline], None] | None = None
+        self._housekeeping = housekeeping
+        self._announce = announce
+        self._on_left = on_left
+        self._timelines: deque[SessionTimeline] = deque()  # the first is being written
+        self._recording: Recording | None = None
+        self._gaps: GapWatch | None = None  # of that recording
+        self._synced_ns = 0
+        self._stepped_ns = 0  # the last time
+        self._writing = Retrying(LAST_RETRY_S)
+        self._publishing = Retrying(LAST_PUBLISH_RETRY_S)
+        self._state = WritingState()
+        self._rounds = 0
+        self._awake = threading.Event()
+        self._closing = False
+
+    @property
+    def state(self) -> WritingState:
+        """How writing goes; for any thread."""
+        return self._state
+
+    @property
+    def progress(self) -> int:
+        """A number that changes with every piece written and step done; for any thread."""
+        recording = self._recording
+        return self._rounds + (0 if recording is None else recording.position)
+
+    def backlog(self) -> Backlog:
+        """Return what is captured and not durable; for any thread, and while the disk hangs."""
+        progress = self._state.progress  # first, see `backlog_of`
+        return backlog_of(tuple(self._timelines), progress)
+
+    @property
+    def unwritten(self) -> int:
+        """How many sessions are not complete on the disk; for any thread."""
+        return len(self._timelines)
+
+    def begin(self, timeline: SessionTimeline) -> None:
+        """Record this session, once those before it are written; for the recorder thread."""
+        self._timelines.append(timeline)
+
+    def committed(self, timeline: SessionTimeline) -> None:
+        """Say that a session's timeline has gone on, or has ended; for the recorder thread."""
+        ahead = timeline.history.committed - self._state.progress.written
+        begins_or_ends = self._recording is None or timeline.stop is not None
+        if begins_or_ends or ahead >= WRITE_S * timeline.rate:
+            self._awake.set()
+
+    def change(
+        self, change: Callable[[Recording, SessionTimeline], None], *, sync_s: float
+    ) -> None:
+        """Write on in another way; for any thread.
+
+        Parameters
+        ----------
+        change
+            Called in the writer thread with what is being written, again if the disk fails.
+        """
+        self._sync_ns = round(sync_s * _SECOND_NS)
+        self._change = change
+
+    def close(self) -> None:
+        """Write what is committed by now and end; for any thread."""
+        self._closing = True
+        self._awake.set()
+
+    def run(self) -> None:
+        """Write until `close`.
+
+        Raises
+        ------
+        StoreError
+            The disk failed at the end. What it has of the session is left for recovery, what it
+            has not is lost.
+        """
+        while not self._closing:
+            self._awake.wait(IDLE_S)
+            self._awake.clear()
+            self.step()
+        for _ in range(2 + len(self._timelines)):  # a failure that is over by now costs nothing
+            self._writing.hurry()
+            self._publishing.hurry()
+            self.step()
+        failure = self._writing.failure or self._publishing.failure
+        if failure is not None:
+            raise failure
+
+    def step(self) -> None:
+        """Write what is committed; publish what is complete. Try again what has failed."""
+        self._rounds += 1
+        now_ns = self._clock.now_ns()
+        self._housekeeping(now_ns)  # first, and in trouble too: it may be what makes room
+        if self._writing.is_due(now_ns):
+            try:
+                self._advance(now_ns)
+            except StoreError as error:
+                self._note_failure(error, now_ns)
+            else:
+                self._note_success(now_ns)
+        if self._publishing.is_due(now_ns):
+            try:
+                self._publish()
+            except StoreError as error:
+                self._note_unpublishable(error, now_ns)
+            else:
+                self._note_publishable()
+        self._leave_ended()
+
+    def _advance(self, now_ns: int) -> None:
+        if not self._timelines or (self._recording is not None and self._recording.ended):
+            return
+        timeline = self._timelines[0]
+        if self._recording is None:
+            self._recording = self._open(timeline)
+        elif self._writing.failure is not None:
+            self._recording.resume()
+        recording = self._recording
+        last = self._closing  # before the stop, or both: then there will be none
+        stop = timeline.stop  # before the rest: what follows reaches up to it
+        write_committed(recording, timeline, self._note_span, last=last or stop is not None)
+        if timeline.turns is not None:
+            write_turns(recording, timeline, timeline.turns, last=stop is not None)
+        change = self._change
+        if change is not None:
+            change(recording, timeline)
+            if self._change is change:  # else there is a newer one already
+                self._change = None
+        self._note_progress(recording, timeline)
+        if stop is not None:
+            recording.end(timeline.end_reason)
+            self._note_progress(recording, timeline)
+            return
+        to_the_next_ns = now_ns - self._stepped_ns  # as long as from the last one to this
+        self._stepped_ns = now_ns
+        if now_ns + to_the_next_ns / 2 - self._synced_ns >= self._sync_ns:
+            recording.sync()
+            self._synced_ns = now_ns
+            self._note_progress(recording, timeline)
+
+    def _note_progress(self, recording: Recording, timeline: SessionTimeline | None) -> None:
+        progress = Progress(
+            timeline, recording.resumes_at, recording.durable, recording.missing_frames
+        )
+        self._state = replace(
+            self._state,
+            progress=progress,
+            unpublished=recording.unpublished,
+            quarantined=recording.quarantined,
+        )
+
+    def _open(self, timeline: SessionTimeline) -> Recording:
+        recording = self._open_recording(timeline)
+        session = recording.session
+        start = timeline.stamp_of(TimelineFrame(0))
+        self._gaps = GapWatch(session.id, self._announce)
+        self._announce(
+            SessionStarted(
+                session.id, session.number, session.kiosk, timeline.rate, start.monotonic_ns
+            )
+        )
+        return recording
+
+    def _publish(self) -> None:
+        """Publish what is complete; of a session that has ended all, unless another one waits."""
+        recording = self._recording
+        if recording is None:
+            return
+        try:
+            recording.publish_due()
+            while recording.ended and recording.unpublished and len(self._timelines) == 1:
+                recording.publish_due()
+                self._rounds += 1  # there may be a day of them: it is seen to get on
+            if recording.ended and not recording.unpublished:
+                recording.close()
+        finally:
+            self._note_progress(recording, self._timelines[0])
+
+    def _leave_ended(self) -> None:
+        """Go on to the next session when this one is complete, or can't be while that waits."""
+        recording = self._recording
+        if recording is None or not recording.ended:
+            return
+        if not recording.closed:
+            if len(self._timelines) == 1:
+                return
+            recording.leave()
+            self._on_left()
+        if self._gaps is not None:
+            self._gaps.finish(recording.position)
+        self._recording = self._gaps = None
+        timeline = self._timelines.popleft()
+        self._note_progress(recording, None)
+        session = recording.session
+        self._announce(
+            SessionStopped(session.id, session.number, recording.position, timeline.end_reason)
+        )
+
+    def _note_span(self, span: Span) -> None:
+        if self._recording is not None:  # after each piece: catching up takes a while
+            self._note_progress(self._recording, self._timelines[0])
+        if self._gaps is not None:
+            self._gaps.watch(span)
+
+    def _note_failure(self, error: StoreError, now_ns: int) -> None:
+        if self._writing.failed(error, now_ns):
+            log.error("the disk fails, recording goes on in memory why=%r", str(error))
+            self._state = replace(self._state, trouble=str(error), since_ns=now_ns)
+            self._announce(StateChanged("disk", "failing", str(error)))
+        if self._recording is not None:
+            self._note_progress(self._recording, self._timelines[0])
+
+    def _note_success(self, now_ns: int) -> None:
+        since_ns = self._writing.since_ns
+        if not self._writing.worked():
+            return
+        seconds = (now_ns - since_ns) / _SECOND_NS
+        log.warning(
+            "the disk works again after_s=%.1f lost_frames=%d",
+            seconds,
+            self._state.progress.lost_frames,
+        )
+        self._state = replace(self._state, trouble=None, since_ns=now_ns)
+        self._announce(StateChanged("disk", "ok", ""))
+
+    def _note_unpublishable(self, error: StoreError, now_ns: int) -> None:
+        self._publishing.failed(error, now_ns)
+        if self._writing.failure is not None:
+            return  # of which that is a part
+        if self._state.unpublishable is None:
+            log.error("nothing can be published, files wait in .work why=%r", str(error))
+        self._state = replace(self._state, unpublishable=str(error))
+
+    def _note_publishable(self) -> None:
+        self._publishing.worked()
+        if self._state.unpublishable is not None:
+            log.warning("files can be published again")
+            self._state = replace(self._state, unpublishable=None)

@@ -1,0 +1,1 @@
+"""Tracks that applications push their audio into."""

@@ -1,0 +1,133 @@
+"""What does one connected application send: its socket, from the handover to the last word.
+
+Nothing here blocks, and an application that goes away, sends rubbish or reads nothing ends only
+its own connection.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from edgerec.audio import Block, StreamHeader
+from edgerec.wire.blocks import SAMPLE_BYTES, Decoder, WireError
+from edgerec.wire.messages import RefusedError, error_line, result_line
+
+MAX_BYTES_PER_S: Final = 48_000 * 16 * SAMPLE_BYTES
+"""Of one feed. Several stages hold seconds of audio with all its channels: 64 channels at 384 kHz
+would take more memory there than the service may use."""
+_READ_BYTES: Final = 1 << 16
+_MAX_READS: Final = 4  # 256 KiB, 2.7 s of mono at 48 kHz: the other track is not kept waiting
+
+
+class FeedError(RefusedError):
+    """What an application sent can't be recorded; its stream ends there."""
+
+
+def check_form(sample_rate: int, channels: int) -> None:
+    """Raise `FeedError` where a feed of this rate and number of channels is too much."""
+    bytes_per_s = sample_rate * channels * SAMPLE_BYTES
+    if bytes_per_s > MAX_BYTES_PER_S:
+        raise FeedError(
+            "malformed",
+            f"{channels} channels at {sample_rate} Hz are {bytes_per_s} bytes a second, "
+            f"a feed takes {MAX_BYTES_PER_S}",
+            f"send at most {MAX_BYTES_PER_S // (sample_rate * SAMPLE_BYTES)} channels at that "
+            "rate: they are mixed to one",
+        )
+
+
+class FeedConnection:
+    """A connection that has become a block stream; for the recorder thread.
+
+    Parameters
+    ----------
+    connection
+        Ours from here on.
+    received
+        What was read of the block stream already.
+    reply
+        To be sent first: the answer to the request that made it a feed.
+    """
+
+    def __init__(self, connection: socket.socket, received: bytes, reply: bytes) -> None:
+        connection.setblocking(False)
+        self._socket = connection
+        self._decoder = Decoder()
+        self._unread = received
+        self._bytes = 0  # of the block stream, so far
+        self._reply = reply
+        self.at_end = False
+        """The application has sent everything."""
+        self.frames = 0
+        """Received so far."""
+
+    def fileno(self) -> int:
+        """Return what to select on."""
+        return self._socket.fileno()
+
+    def messages(self, wanted: Callable[[], bool]) -> Iterator[StreamHeader | Block]:
+        """Yield what has come.
+
+        Parameters
+        ----------
+        wanted
+            Asked before each read; no more is read once it says no.
+
+        Raises
+        ------
+        FeedError
+            It is no block stream, or ends inside a message; what came before has been yielded.
+        """
+        self._say(self._reply)
+        self._reply = b""
+        try:
+            for data in self._available(wanted):
+                self._bytes += len(data)
+                for message in self._decoder.feed(data):
+                    self.frames += message.frames if isinstance(message, Block) else 0
+                    yield message
+        except WireError as error:
+            hint = "blocks are described under Block stream in docs/contract.md"
+            raise FeedError("malformed", str(error), hint) from error
+        if self.at_end and self._decoder.offset < self._bytes:
+            cut = f"the connection ended inside a block that began at byte {self._decoder.offset}"
+            raise FeedError("cut_off", cut, "send whole blocks before closing")
+
+    def finish(self, result: dict[str, object]) -> None:
+        """Say that all was taken, and close."""
+        self._end(result_line(None, result))
+
+    def refuse(self, error: FeedError) -> None:
+        """Say what was wrong, and close."""
+        self._end(error_line(None, error.code, str(error), error.hint))
+
+    def _end(self, line: bytes) -> None:
+        self._say(self._reply + line)
+        self._socket.close()
+
+    def _available(self, wanted: Callable[[], bool]) -> Iterator[bytes]:
+        if self._unread:
+            unread, self._unread = self._unread, b""
+            yield unread
+        for _ in range(_MAX_READS):
+            if not wanted():
+                return
+            try:
+                data = self._socket.recv(_READ_BYTES)
+            except BlockingIOError:
+                return
+            except ConnectionError:
+                data = b""  # it went away without a word: the end all the same
+            if not data:
+                self.at_end = True
+                return
+            yield data
+
+    def _say(self, line: bytes) -> None:
+        # A line always fits into the buffer of a socket that reads its answers; for one that
+        # does not, or is gone, there is nobody to tell.
+        with contextlib.suppress(OSError):
+            self._socket.send(line)

@@ -1,0 +1,146 @@
+"""When is each frame of pushed audio played: bursts in, blocks stamped in real time out.
+
+A text-to-speech engine hands over five seconds of speech in a tenth of a second. What is recorded
+of it is what a loudspeaker would make of it: each frame at its own instant, one after the other.
+Such a loudspeaker is a virtual device with a perfect crystal; the stamps of its blocks are exact.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Final
+
+from edgerec.audio import (
+    Block,
+    BlockFlags,
+    Delivery,
+    DeviceFrame,
+    GapReason,
+    StreamEnded,
+    StreamHeader,
+)
+from edgerec.wire.blocks import SAMPLE_BYTES
+
+_SECOND_NS: Final = 1_000_000_000
+CONTINUE_NS: Final = _SECOND_NS // 5
+"""What comes no later than this after the queue ran out goes on where it ended, without a hole."""
+QUEUE_NS: Final = 30 * _SECOND_NS  # the longest sentence; a sender that is further ahead waits
+QUEUE_BYTES: Final = 8 * 1024 * 1024  # 30 s of stereo at 48 kHz are 6 MB
+UTTERANCE_BYTES: Final = 1024  # what an utterance takes beside its audio, generously
+PIECE_MS: Final = 100  # a minute pushed at once is released in real time, by pieces of this length
+
+PAUSE: Final = StreamEnded(GapReason.QUIET, "everything pushed so far was played")
+
+
+class Loudspeaker:
+    """A queue of audio that plays; for one thread.
+
+    Played audio leaves as streams of their own: `StreamHeader`, `Block`s that follow on each
+    other, `StreamEnded`. One such stream is an utterance: audio of one format without a pause.
+    """
+
+    def __init__(self) -> None:
+        self._utterances: deque[_Utterance] = deque()  # the first one plays
+        self._queued_bytes = 0
+        self._not_before_ns = 0  # nothing follows sooner on audio that broke off
+        self._broken: list[StreamEnded] = []  # there was no audio behind which to say so
+
+    @property
+    def playing(self) -> bool:
+        """Whether something is queued, or was a moment ago and may go on."""
+        return bool(self._utterances)
+
+    def queued_ns(self, now_ns: int) -> int:
+        """Return how long what is queued will still play."""
+        return max(self._utterances[-1].end_ns - now_ns, 0) if self._utterances else 0
+
+    def full(self, now_ns: int) -> bool:
+        """Whether no more should be pushed for now."""
+        return self._queued_bytes > QUEUE_BYTES or self.queued_ns(now_ns) > QUEUE_NS
+
+    def push(self, header: StreamHeader, pcm: bytes, now_ns: int) -> None:
+        """Queue audio that came now; it is played behind what is queued, else at once."""
+        last = self._utterances[-1] if self._utterances else None
+        goes_on = last is not None and not last.broken and now_ns <= last.end_ns + CONTINUE_NS
+        if last is None or not goes_on or header != last.header:
+            start_ns = last.end_ns if last is not None and goes_on else now_ns
+            last = _Utterance(header, max(start_ns, self._not_before_ns))
+            self._utterances.append(last)
+            self._queued_bytes += UTTERANCE_BYTES
+        last.pcm += pcm
+        self._queued_bytes += len(pcm)
+
+    def break_off(self, fault: StreamEnded, now_ns: int) -> None:
+        """End what is queued, where it ends, with a fault: more was meant to come, and is lost.
+
+        How much nobody knows. The hole that tells of it is at least as long as a pause, for what
+        follows would otherwise hide it.
+        """
+        end_ns = now_ns
+        if self._utterances:
+            self._utterances[-1].broken = fault
+            end_ns = max(now_ns, self._utterances[-1].end_ns)
+        else:
+            self._broken.append(fault)
+        self._not_before_ns = end_ns + CONTINUE_NS
+
+    def play(self, now_ns: int) -> list[Delivery]:
+        """Return what was played since the last call."""
+        played: list[Delivery] = [*self._broken]
+        self._broken.clear()
+        while self._utterances:
+            utterance = self._utterances[0]
+            before = len(utterance.pcm)
+            played += utterance.play(now_ns)
+            self._queued_bytes -= before - len(utterance.pcm)
+            if utterance.pcm or not self._over(utterance, now_ns):
+                break
+            played.append(utterance.broken or PAUSE)
+            self._utterances.popleft()
+            self._queued_bytes -= UTTERANCE_BYTES
+        return played
+
+    def _over(self, utterance: _Utterance, now_ns: int) -> bool:
+        return (
+            utterance.broken is not None
+            or len(self._utterances) > 1
+            or now_ns > utterance.end_ns + CONTINUE_NS
+        )
+
+
+class _Utterance:
+    """Audio of one format, played without a pause from `start_ns` on."""
+
+    def __init__(self, header: StreamHeader, start_ns: int) -> None:
+        self.header = header
+        self.pcm = bytearray()  # what is not played yet
+        self.broken: StreamEnded | None = None
+        self._start_ns = start_ns
+        self._frame_bytes = header.channels * SAMPLE_BYTES
+        self._piece_frames = max(1, header.sample_rate * PIECE_MS // 1000)
+        self._played = 0
+
+    @property
+    def end_ns(self) -> int:
+        return self._instant_ns(self._played + len(self.pcm) // self._frame_bytes)
+
+    def play(self, now_ns: int) -> Iterator[StreamHeader | Block]:
+        while self.pcm:
+            frames = min(len(self.pcm) // self._frame_bytes, self._piece_frames)
+            end_ns = self._instant_ns(self._played + frames)
+            if end_ns > now_ns:
+                return
+            flags = BlockFlags(0)
+            if self._played == 0:
+                flags = BlockFlags.NEW_STREAM
+                yield self.header
+            pcm = bytes(self.pcm[: frames * self._frame_bytes])
+            del self.pcm[: len(pcm)]
+            first = DeviceFrame(self._played)
+            self._played += frames
+            yield Block(first, frames, end_ns, 0, flags, pcm)
+
+    def _instant_ns(self, frame: int) -> int:
+        # From the start each time: rounding never adds up.
+        return self._start_ns + frame * _SECOND_NS // self.header.sample_rate

@@ -1,0 +1,1 @@
+"""How the service is: levels, gaps, signal quality, status."""

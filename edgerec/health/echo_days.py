@@ -1,0 +1,175 @@
+"""The echo from day to day, and what is unusual about it now. Pure: samples in, reasons out.
+
+Whenever the bot speaks and the microphone hears it, the turn detectors know how late and how loud.
+Over weeks that is a witness that needs neither a sound server nor a person: a microphone that gets
+dull, a loudspeaker that was moved, a buffer that has changed its length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Final, Self
+
+from edgerec.health.verdict import Reason
+
+USUAL_DAYS: Final = 14
+"""Days whose median is the usual: what has changed for good is usual after a week."""
+LEAST_DAYS: Final = 3  # until a level has a usual: one party is not
+LEAST_SAMPLES: Final = 5  # of a day that counts: 25 minutes in which the bot spoke
+RECENT: Final = (
+    3  # samples that must agree: a quarter of an hour, so that no single one is believed
+)
+STEP_MS: Final = 10.0
+"""Of delay: more than the 6 ms that the canceller takes for one delay, and 3 m of air."""
+FAINTER_DB: Final = 10.0  # of level: a tenth of the power; a crowd in front of the kiosk takes 3
+BACK: Final = 0.7  # of a threshold: what comes and goes at it is one warning
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The echo as it was measured once."""
+
+    delay_ms: float
+    """Of the devices: as if no `offset_ms` were set."""
+    level_db: float
+    """Against the bot's track."""
+    era: int
+    """Counts how often a device was opened in a way that may change the delay."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Many values of one day."""
+
+    low: float
+    median: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Self:
+        """Return the spread of some values, of which there is one at least."""
+        return cls(min(values), round(median(values), 1), max(values))
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """The samples of one day."""
+
+    date: str | None
+    """In UTC; None: the wall clock could not be trusted that day."""
+    setup: str
+    """The devices."""
+    era: int
+    """The last one of the day."""
+    count: int
+    delay_ms: Spread
+    level_db: Spread
+    settled_ms: float
+    """Median of the delay in the day's last era."""
+
+    @classmethod
+    def of(cls, date: str | None, setup: str, samples: Sequence[Sample]) -> Self:
+        """Return a day of some samples, of which there is one at least."""
+        era = samples[-1].era
+        return cls(
+            date,
+            setup,
+            era,
+            len(samples),
+            Spread.of([sample.delay_ms for sample in samples]),
+            Spread.of([sample.level_db for sample in samples]),
+            round(median(sample.delay_ms for sample in samples if sample.era == era), 1),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Usual:
+    """What an echo is held against; None where too little is known."""
+
+    delay_ms: float | None = None
+    level_db: float | None = None
+    days: int = 0
+    """That the level is the median of."""
+
+
+def usual_of(days: Sequence[Day], today: Sequence[Sample], setup: str, era: int) -> Usual:
+    """Return what is usual.
+
+    Parameters
+    ----------
+    days
+        Before today, oldest first.
+    era
+        Of now. Delays of another one say nothing: behind a sound server, opening a device may
+        shift it by tens of milliseconds.
+    """
+    counted = [day for day in days if day.setup == setup and day.count >= LEAST_SAMPLES]
+    counted = counted[-USUAL_DAYS:]
+    level = None
+    if len(counted) >= LEAST_DAYS:
+        level = round(median(day.level_db.median for day in counted), 1)
+    delays = [day.settled_ms for day in counted if day.era == era]
+    if not delays:
+        here = [sample.delay_ms for sample in today if sample.era == era]
+        # The first ones, so that a step is one for as long as the day lasts.
+        delays = here[:LEAST_SAMPLES] if len(here) >= LEAST_SAMPLES else []
+    delay = round(median(delays), 1) if delays else None
+    return Usual(delay, level, len(counted) if level is not None else 0)
+
+
+def unusual(
+    recent: Sequence[Sample], usual: Usual, raised: frozenset[str], *, steady: bool
+) -> tuple[Reason, ...]:
+    """Return what is wrong with the echo.
+
+    Parameters
+    ----------
+    recent
+        The last samples, `RECENT` of them or fewer.
+    raised
+        The codes that were returned the last time.
+    steady
+        Whether the delay should stay as it is while the devices are open.
+    """
+    if len(recent) < RECENT:
+        return ()
+    reasons = []
+    delay_ms = median(sample.delay_ms for sample in recent)
+    level_db = median(sample.level_db for sample in recent)
+    if steady and usual.delay_ms is not None:
+        step_ms = delay_ms - usual.delay_ms
+        if abs(step_ms) >= _threshold(STEP_MS, "echo_moved", raised):
+            reasons.append(_moved(delay_ms, step_ms))
+    if usual.level_db is not None:
+        fallen_db = usual.level_db - level_db
+        if fallen_db >= _threshold(FAINTER_DB, "echo_faint", raised):
+            reasons.append(_faint(level_db, fallen_db, usual.days))
+    return tuple(reasons)
+
+
+def _threshold(value: float, code: str, raised: frozenset[str]) -> float:
+    return value * BACK if code in raised else value
+
+
+def _moved(delay_ms: float, step_ms: float) -> Reason:
+    return Reason(
+        "echo_moved",
+        "user",
+        f"the microphone hears the loudspeaker {delay_ms:.0f} ms late, {step_ms:+.0f} ms against "
+        "what is usual, and no device was opened again",
+        "was the loudspeaker moved, or does what plays on it buffer more or less? "
+        "`edgerec doctor --chirp` measures the delay and says which offset_ms to set",
+    )
+
+
+def _faint(level_db: float, fallen_db: float, days: int) -> Reason:
+    return Reason(
+        "echo_faint",
+        "user",
+        f"the microphone hears the loudspeaker {fallen_db:.0f} dB fainter than usual "
+        f"({level_db:+.0f} dB against the bot's track; the usual is of {days} days)",
+        "is the microphone covered, dirty or turned down, or the loudspeaker turned down or away? "
+        "`edgerec doctor --chirp` shows the levels; a change for good is usual after a week",
+    )

@@ -1,0 +1,272 @@
+"""The echo of months, in a file of the storage root's `.state`, and what is unusual about it now.
+
+One record per day, and today's samples; a fixed maximum of both. Written once an hour and at the
+end, by the writer thread. What can't be read is started again, and said; it never stops recording.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from edgerec.audio import TRACKS, EchoReport, TrackName
+from edgerec.clock import Clock
+from edgerec.config import Config
+from edgerec.health.chirp_log import FILE as CHIRP_FILE
+from edgerec.health.chirp_log import Chirp, read_chirps
+from edgerec.health.echo_days import RECENT, Day, Sample, Usual, unusual, usual_of
+from edgerec.health.echo_file import (
+    MAX_DAYS,
+    MAX_ERA,
+    MAX_SAMPLES,
+    MAX_SETUP,
+    Remembered,
+    read_echo,
+    write_echo,
+)
+from edgerec.health.verdict import Reason
+from edgerec.session.timeline import SessionTimeline
+from edgerec.source_state import SourceState
+from edgerec.store.bounded_json import JsonError
+from edgerec.store.disk import StoreError
+
+log = logging.getLogger(__name__)
+
+FILE: Final = "echo.json"
+SAMPLE_NS: Final = 300 * 1_000_000_000  # what a canceller says follows the last 20 s of bot
+SAVE_NS: Final = 3_600 * 1_000_000_000  # 80 kB an hour after a year: nothing to an SD card
+DAY_NS: Final = 86_400 * 1_000_000_000
+SHOWN_DAYS: Final = 14
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What is known of the echo and of the devices just now."""
+
+    echo: EchoReport
+    """Its delay without `offset_ms`."""
+    setup: str
+    restarts: int
+    """Of both tracks' devices."""
+    steady: bool
+    """Both tracks have a device; a feed is played as it comes."""
+    lasting: bool
+    """Opening a device does not change the delay: no sound server is in between."""
+
+
+@dataclass(frozen=True, slots=True)
+class EchoKnown:
+    """What is known of the echo, for the status; replaced as a whole."""
+
+    usual: Usual = field(default_factory=Usual)
+    recent: Sample | None = None
+    days: tuple[Day, ...] = ()
+    """The last ones, today last."""
+    kept_days: int = 0
+    chirp: Chirp | None = None
+    """The last one."""
+    reasons: tuple[Reason, ...] = ()
+    trouble: str | None = None
+    """Why the history was started again; None: it was not."""
+
+    def describe(self) -> dict[str, object]:
+        """Return it as JSON values."""
+        recent = self.recent
+        return {
+            "delay_ms": recent.delay_ms if recent else None,
+            "level_db": recent.level_db if recent else None,
+            "usual_delay_ms": self.usual.delay_ms,
+            "usual_level_db": self.usual.level_db,
+            "kept_days": self.kept_days,
+            "days": [_shown(day) for day in self.days],
+            "chirp": asdict(self.chirp) if self.chirp else None,
+            "trouble": self.trouble,
+        }
+
+
+def observe(
+    config: Config, timeline: SessionTimeline | None, sources: Mapping[TrackName, SourceState]
+) -> Observation | None:
+    """Return what is known of the echo; None while there is none, or no devices for it."""
+    if timeline is None or len(sources) < len(TRACKS):
+        return None
+    known = timeline.known()
+    echo, devices = known["user"].echo, [known[name].device for name in TRACKS if name in known]
+    if echo.delay_ms is None or echo.return_db is None or None in devices:
+        return None
+    user, bot = config.tracks.user, config.tracks.bot
+    delay_ms = round(echo.delay_ms + user.offset_ms - bot.offset_ms, 1)
+    return Observation(
+        EchoReport(delay_ms, echo.return_db),
+        " ".join(map(str, devices))[:MAX_SETUP],
+        sum(state.restarts for state in sources.values()),
+        steady="feed" not in (user.source, bot.source),
+        lasting=all(str(device).startswith("alsa:") for device in devices),
+    )
+
+
+class EchoHistory:
+    """Samples the echo, remembers it, and says what is unusual; for one thread but for `known`.
+
+    Parameters
+    ----------
+    folder
+        The storage root's state.
+    """
+
+    def __init__(self, folder: Path, clock: Clock) -> None:
+        self._path = folder / FILE
+        self._chirps = folder / CHIRP_FILE
+        self._chirp: Chirp | None = None  # the last one in `_read_chirps` of its file
+        self._read_chirps: tuple[int, int] | None = None
+        self._clock = clock
+        before, self._trouble = _read(self._path)
+        self._setup, self._era = before.setup, before.era
+        self._date = before.date  # of today
+        self._today, self._days = list(before.today), list(before.days)
+        self._began_ns = self._looked_ns = self._saved_ns = clock.now_ns()
+        self._opened: Observation | None = None  # the last one
+        self._recent: list[Sample] = []
+        self._steady = False
+        self._changed = False
+        self.known = EchoKnown()
+        """What is known by now; for any thread."""
+        self._publish()
+
+    def step(self, now_ns: int, look: Callable[[], Observation | None]) -> None:
+        """Look every five minutes, and take a sample if the echo was heard again."""
+        if now_ns - self._looked_ns < SAMPLE_NS:
+            return
+        self._looked_ns = now_ns
+        observed = look()
+        if observed is not None and (self._opened is None or observed != self._opened):
+            heard = self._opened is None or observed.echo != self._opened.echo
+            self._note_opening(observed)
+            self._opened = observed
+            if heard:
+                self._take(observed, now_ns)
+        self._publish()
+        if now_ns - self._saved_ns >= SAVE_NS:
+            self._saved_ns = now_ns
+            self.save()
+
+    def save(self) -> None:
+        """Save what is new; a disk that won't is told of and costs nothing else."""
+        if not self._changed:
+            return
+        try:
+            write_echo(
+                self._path,
+                Remembered(
+                    self._setup, self._era, self._date, tuple(self._today), tuple(self._days)
+                ),
+            )
+        except StoreError as error:
+            log.warning("the echo is not remembered why=%r", str(error))
+        else:
+            self._changed = False
+
+    def _note_opening(self, now: Observation) -> None:
+        """Begin another era where the delay may be another one, and is no finding."""
+        before = self._opened
+        self._steady = now.steady
+        # Before the first observation since the start, the devices were opened by it.
+        opened = before is None or before.restarts != now.restarts
+        if now.setup == self._setup and (now.lasting or not opened):
+            return
+        if now.setup != self._setup and self._today:
+            self._end_day()  # a day is of one microphone
+        self._setup = now.setup
+        self._era = self._era % MAX_ERA + 1
+        self._recent = []
+
+    def _take(self, observed: Observation, now_ns: int) -> None:
+        assert observed.echo.delay_ms is not None and observed.echo.return_db is not None
+        clock = self._clock.read()
+        date = _date(clock.utc_ns) if clock.utc_trusted else None
+        if self._is_over(date, now_ns):
+            self._end_day()
+        if not self._today:
+            self._began_ns = now_ns
+        self._date = self._date or date
+        sample = Sample(observed.echo.delay_ms, observed.echo.return_db, self._era)
+        self._today.append(sample)
+        self._recent = [*self._recent, sample][-RECENT:]
+        self._changed = True
+
+    def _is_over(self, date: str | None, now_ns: int) -> bool:
+        """Tell whether another day has begun: a clock that is set back begins none by itself."""
+        if not self._today:
+            return False
+        later = date is not None and self._date is not None and date > self._date
+        long = now_ns - self._began_ns >= DAY_NS
+        return later or long or len(self._today) >= MAX_SAMPLES
+
+    def _end_day(self) -> None:
+        self._days.append(Day.of(self._date, self._setup, self._today))
+        del self._days[:-MAX_DAYS]
+        self._today, self._date = [], None
+        self._changed = True
+
+    def _publish(self) -> None:
+        usual = usual_of(self._days, self._today, self._setup, self._era)
+        raised = frozenset(reason.code for reason in self.known.reasons)
+        reasons = unusual(self._recent, usual, raised, steady=self._steady)
+        for code in raised ^ {reason.code for reason in reasons}:
+            if code in raised:
+                log.info("the echo is usual again code=%s", code)
+            else:
+                log.warning("the echo is unusual code=%s", code)
+        today = [Day.of(self._date, self._setup, self._today)] if self._today else []
+        days = [*self._days, *today]
+        self.known = EchoKnown(
+            usual,
+            self._recent[-1] if self._recent else None,
+            tuple(days[-SHOWN_DAYS:]),
+            len(days),
+            self._last_chirp(),
+            reasons,
+            self._trouble,
+        )
+
+    def _last_chirp(self) -> Chirp | None:
+        """Return what the doctor measured last; its file is read when it has changed."""
+        version = _version(self._chirps)
+        if version != self._read_chirps:
+            self._read_chirps = version
+            self._chirp = next(reversed(read_chirps(self._chirps)), None)
+        return self._chirp
+
+
+def _version(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
+
+
+def _read(path: Path) -> tuple[Remembered, str | None]:
+    """Return what a file remembers, and why it can't be read; None: it can, or is not there."""
+    try:
+        return read_echo(path), None
+    except JsonError as error:
+        if error.missing:
+            return Remembered(), None
+        log.warning("echo history is started again path=%s why=%r", path, str(error))
+        return Remembered(), f"the history of the echo was started again: {path}: {error}"
+
+
+def _shown(day: Day) -> dict[str, object]:
+    shown = asdict(day)
+    for inner in ("setup", "era", "settled_ms"):
+        del shown[inner]
+    return shown
+
+
+def _date(utc_ns: int) -> str:
+    return datetime.fromtimestamp(utc_ns // 1_000_000_000, UTC).strftime("%Y-%m-%d")

@@ -1,0 +1,182 @@
+"""Is everything as it should be, and if not, what is wrong and what is to be done about it?
+
+Pure: facts in, reasons out. Each rule has one place, and its threshold a reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
+
+from edgerec.audio import TrackName
+from edgerec.engine.writer_loop import WritingState
+from edgerec.session.backlog import Backlog
+from edgerec.source_state import SourceState
+from edgerec.store.retention.cleanup import Space
+
+HealthName = Literal["ok", "degraded", "failed"]
+HEALTH_NAMES: Final[tuple[HealthName, ...]] = get_args(HealthName)
+
+_SECOND_NS: Final = 1_000_000_000
+STARTS_NS: Final = 15 * _SECOND_NS
+"""Until then a device that has not delivered is only slow: a child may take 10 s to open one."""
+LEAST_HOURS_LEFT: Final = 24.0  # somebody has a working day to come and look
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why the service is not as it should be."""
+
+    code: str
+    """A word for programs."""
+    track: TrackName | None
+    why: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """How audio reaches the disk."""
+
+    state: WritingState
+    """What the writer thread says of it."""
+    backlog: Backlog
+    """What frame counts say of it."""
+    usual_lag_s: float
+    """Up to here `Backlog.lag_s` is nothing unusual."""
+
+    @property
+    def trouble(self) -> str | None:
+        """Why audio does not reach the disk; None: it does."""
+        if self.state.trouble is not None:
+            return self.state.trouble
+        lag_s = self.backlog.lag_s
+        if lag_s <= self.usual_lag_s and not self.backlog.losing:
+            return None
+        return f"the disk does not answer, {lag_s:.0f} s of audio are not on it"
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How the service is."""
+
+    state: HealthName
+    """`degraded`: something is wrong, and it records. `failed`: no track delivers, or audio is
+    being lost because it does not reach the disk."""
+    reasons: tuple[Reason, ...]
+
+
+def judge(
+    sources: Mapping[TrackName, SourceState],
+    writing: Writing,
+    space: Space | None,
+    warnings: tuple[Reason, ...],
+    now_ns: int,
+    *,
+    turns_trouble: str | None = None,
+    retention_trouble: str | None = None,
+    hook_trouble: str | None = None,
+) -> Health:
+    """Return how the service is.
+
+    Parameters
+    ----------
+    sources
+        Of the tracks that have one.
+    warnings
+        Of the audio itself, and of what is around the recorder.
+    turns_trouble
+        Why turns are no longer found; None: they are, or are not looked for.
+    retention_trouble
+        What retention has to leave alone under `ready/`, and why; None: nothing.
+    hook_trouble
+        Which hooks failed the last time they were run, and why; None: none.
+    """
+    silent = list(_silent_tracks(sources, now_ns))
+    reasons = (
+        *silent,
+        *_storage(writing, space),
+        *_retention(retention_trouble),
+        *warnings,
+        *_turns(turns_trouble),
+        *_hooks(hook_trouble),
+    )
+    nothing_comes = bool(sources) and len(silent) == len(sources)
+    if nothing_comes or writing.backlog.losing:
+        return Health("failed", reasons)
+    return Health("degraded" if reasons else "ok", reasons)
+
+
+def _silent_tracks(sources: Mapping[TrackName, SourceState], now_ns: int) -> Iterator[Reason]:
+    for track, source in sources.items():
+        if source.name in ("running", "idle"):
+            continue
+        if source.name == "starting" and now_ns - source.since_ns < STARTS_NS:
+            continue
+        detail = source.detail or "it has not delivered yet"
+        yield Reason(
+            "device",
+            track,
+            f"the {track} track is {source.name}: {detail}",
+            "plug the device in, or name another in the configuration; "
+            "`edgerec devices` lists what there is, `edgerec doctor` looks further",
+        )
+
+
+def _storage(writing: Writing, space: Space | None) -> Iterator[Reason]:
+    if writing.trouble is not None:
+        frames = writing.backlog.lost_frames
+        lost = f"; audio is being lost, {frames} frames so far" if writing.backlog.losing else ""
+        yield Reason(
+            "disk",
+            None,
+            f"nothing can be written: {writing.trouble}{lost}",
+            "see the kernel log and the free space and inodes of storage.root; memory holds "
+            "storage.stall_seconds of audio, what comes after that is lost",
+        )
+    if space is not None and space.hours_left < LEAST_HOURS_LEFT:
+        yield Reason(
+            "space",
+            None,
+            f"room for {space.hours_left:.1f} more hours of recording",
+            "see that the sync job fetches files, or give `retention` less to keep",
+        )
+    if space is not None and space.short_files:
+        yield Reason(
+            "space",
+            None,
+            "the disk has hardly any inodes left, which every file takes (df -i)",
+            "see that the sync job fetches files; make longer chunks, or a file system with more",
+        )
+
+
+def _retention(trouble: str | None) -> Iterator[Reason]:
+    if trouble is not None:
+        yield Reason(
+            "retention",
+            None,
+            f"retention leaves entries under ready/ alone: {trouble}",
+            "move what is not edgerec's elsewhere, and give the rest to the service's user "
+            "(chown); a link to another disk is not followed",
+        )
+
+
+def _turns(trouble: str | None) -> Iterator[Reason]:
+    if trouble is not None:
+        yield Reason(
+            "turns",
+            None,
+            f"turns are no longer found in this session: {trouble}",
+            "`edgerec doctor` says what detectors need; the next session tries again",
+        )
+
+
+def _hooks(trouble: str | None) -> Iterator[Reason]:
+    if trouble is not None:
+        yield Reason(
+            "hooks",
+            None,
+            f"a hook failed the last time it was run: {trouble}",
+            "the log has what it printed: journalctl -u edgerec; it is tried again for its file",
+        )

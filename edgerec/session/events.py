@@ -1,0 +1,205 @@
+"""What happens in the service, for whoever wants to know: events, and the way to their readers.
+
+The recorder, writer and recovery threads announce; readers (handlers, hooks, `subscribe`) have a
+bounded queue each. A reader that does not keep up loses events and is told how many; nobody waits
+for it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from edgerec.audio import TrackName
+from edgerec.store.publish import Published
+from edgerec.store.records.sidecar import EndReason
+
+QUEUE_EVENTS: Final = 1000
+"""What a reader may leave waiting: minutes of a busy kiosk, about half a megabyte."""
+
+RecorderState = Literal["idle", "waiting", "recording", "paused", "ending"]
+"""`waiting`: for the first device; `ending`: for the last audio of a session that was stopped."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStarted:
+    """A session has its files; announced once, before anything else of it."""
+
+    session: str
+    number: int
+    kiosk: str
+    sample_rate: int
+    """In Hz, of its timeline."""
+    monotonic_ns: int
+    """Its frame 0 on CLOCK_MONOTONIC."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStopped:
+    """A session is complete: all its files are published, this was the last of it.
+
+    Where they can't be, and another session waits, they are left to recovery and come later.
+    """
+
+    session: str
+    number: int
+    frames: int
+    """Its length, missing frames included."""
+    end_reason: EndReason
+
+
+@dataclass(frozen=True, slots=True)
+class FilePublished:
+    """A chunk, track, turn or session record is under its final name."""
+
+    published: Published
+
+
+@dataclass(frozen=True, slots=True)
+class GapDeclared:
+    """A gap has ended, or the session with it; its frames are silence in the files."""
+
+    session: str
+    track: TrackName
+    start: int
+    """On the session's timeline."""
+    frames: int
+    reason: str
+    """As in the sidecars."""
+
+
+@dataclass(frozen=True, slots=True)
+class FramesLost:
+    """Frames that no file holds: the disk did not take them in time."""
+
+    session: str
+    start: int
+    frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class StateChanged:
+    """The recorder, a track's source, the disk or the audio itself has another state."""
+
+    of: Literal["recorder", "user", "bot", "disk", "signal"]
+    state: str
+    """`RecorderState`; of a track that of its `source_state.SourceState`; of the disk `ok`
+    or `failing`; of the signal `ok` or `wrong`."""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """How loud a track was just now; four times a second, while anybody wants to know."""
+
+    track: TrackName
+    start: int
+    """On the session's timeline."""
+    frames: int
+    peak_dbfs: float | None
+    """None: digital silence."""
+    rms_dbfs: float | None
+
+
+Event = (
+    SessionStarted
+    | SessionStopped
+    | FilePublished
+    | GapDeclared
+    | FramesLost
+    | StateChanged
+    | Level
+)
+
+
+class Subscription:
+    """One reader's queue; `take` belongs to one thread of the reader's.
+
+    Made by `Announcer.subscribe`.
+    """
+
+    def __init__(
+        self, kinds: Collection[type[Event]], limit: int, notify: Callable[[], None]
+    ) -> None:
+        self._kinds = frozenset(kinds)
+        self._limit = limit
+        self._notify = notify
+        self._waiting: deque[Event] = deque()
+        self._lock = threading.Lock()  # held for an append; never while anything else is waited for
+        self.dropped = 0
+        """Events that found the queue full, in all."""
+
+    def wants(self, kind: type[Event]) -> bool:
+        """Tell whether events of a kind are for this reader."""
+        return kind in self._kinds
+
+    def take(self) -> Event | None:
+        """Return the oldest event; None if there is none."""
+        with self._lock:
+            return self._waiting.popleft() if self._waiting else None
+
+    def put(self, event: Event) -> None:
+        """Queue an event, or count it as dropped. For any thread."""
+        if not self.wants(type(event)):
+            return
+        with self._lock:
+            if len(self._waiting) >= self._limit:
+                self.dropped += 1
+                return
+            self._waiting.append(event)
+        self._notify()
+
+
+class Announcer:
+    """From who knows to who wants to; every method is for any thread, and waits for nobody."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._readers: tuple[Subscription, ...] = ()  # replaced as a whole
+
+    def subscribe(
+        self,
+        kinds: Collection[type[Event]] | None = None,
+        *,
+        limit: int = QUEUE_EVENTS,
+        notify: Callable[[], None] = lambda: None,
+    ) -> Subscription:
+        """Return a queue of the events from now on.
+
+        Parameters
+        ----------
+        kinds
+            None: all but `Level`, of which there are eight a second.
+        limit
+            How many may wait.
+        notify
+            Called in the announcing thread after each event queued; must not block or raise, such
+            as `threading.Event.set`.
+        """
+        chosen = set(kinds) if kinds is not None else ALL_BUT_LEVELS
+        reader = Subscription(chosen, limit, notify)
+        with self._lock:
+            self._readers = (*self._readers, reader)
+        return reader
+
+    def unsubscribe(self, reader: Subscription) -> None:
+        """Announce nothing more to a reader."""
+        with self._lock:
+            self._readers = tuple(one for one in self._readers if one is not reader)
+
+    def wanted(self, kind: type[Event]) -> bool:
+        """Tell whether anybody wants events of a kind, before they are made at a cost."""
+        return any(reader.wants(kind) for reader in self._readers)
+
+    def announce(self, event: Event) -> None:
+        """Let every reader know."""
+        for reader in self._readers:
+            reader.put(event)
+
+
+ALL_BUT_LEVELS: Final = frozenset(
+    {SessionStarted, SessionStopped, FilePublished, GapDeclared, FramesLost, StateChanged}
+)

@@ -1,0 +1,160 @@
+"""What was the recorder asked to do, and when? From any thread, in order, for the recorder thread.
+
+What is asked has an answer at once: what the recorder will be doing is known before it does it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from edgerec.clock import Clock
+from edgerec.store.records.sidecar import EndReason
+from edgerec.wire.messages import RefusedError
+
+MAX_WAITING: Final = 64
+"""The recorder thread takes them within milliseconds, but a start waits for the end of the session
+before, up to some seconds."""
+
+Verb = Literal["start", "stop", "pause", "resume", "rotate"]
+Wanted = Literal["idle", "recording", "paused"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Something to be done as of an instant."""
+
+    verb: Verb
+    at_ns: int
+    """On CLOCK_MONOTONIC_RAW."""
+    reason: EndReason = "stop"
+    """Why a session is stopped."""
+
+
+class Wishes:
+    """A bounded queue, and what it amounts to.
+
+    Attributes
+    ----------
+    lock
+        The recorder thread holds it while it places audio. So the instant of a pause is behind
+        all that is placed already, and nothing that was sampled in the pause can be.
+    """
+
+    def __init__(self, clock: Clock, *, started: bool) -> None:
+        self.lock = threading.RLock()  # a signal may come while the main thread holds it
+        self._clock = clock
+        self._waiting: deque[Wish] = deque()
+        self._closed = False
+        self.wanted: Wanted = "idle"
+        """What the recorder is to be doing once every wish is fulfilled."""
+        if started:
+            self.ask("start")
+
+    def ask(self, verb: Verb, *, reason: EndReason = "stop", at_ns: int | None = None) -> bool:
+        """Ask for something as of now; return whether it changes anything.
+
+        Parameters
+        ----------
+        at_ns
+            As of then instead, but not before what still waits.
+
+        Raises
+        ------
+        RefusedError
+            There is nothing to pause, resume or rotate; or too much is waiting to be done; or the
+            recorder has ended.
+        """
+        with self.lock:
+            self.check_open()
+            wanted = self._becomes(verb)
+            if wanted == self.wanted and verb != "rotate":
+                return False
+            if verb == "stop" and self._withdraw_start():
+                self.wanted = wanted
+                return True
+            self._check_room(1)
+            if at_ns is None:
+                at_ns = self._clock.now_ns()
+            elif self._waiting:
+                at_ns = max(at_ns, self._waiting[-1].at_ns)
+            self._waiting.append(Wish(verb, at_ns, reason))
+            self.wanted = wanted
+            return True
+
+    def restart(self, reason: EndReason = "reload", stopped_ns: int | None = None) -> None:
+        """Ask for another session in place of the one that is recorded, paused if that is.
+
+        Parameters
+        ----------
+        reason
+            Why the one that is recorded ends.
+        stopped_ns
+            When it ends; None: now, where the other one begins.
+        """
+        with self.lock:
+            wanted = self.wanted
+            if wanted == "idle":
+                return
+            self._check_room(3)
+            self.ask("stop", reason=reason, at_ns=stopped_ns)
+            self.ask("start")
+            if wanted == "paused":
+                self.ask("pause")
+
+    def check_open(self) -> None:
+        """Make sure that the recorder has not ended; whoever goes on with it holds the lock.
+
+        Raises
+        ------
+        RefusedError
+            It has.
+        """
+        if self._closed:
+            raise RefusedError("stopped", "the recorder has ended", "start another one")
+
+    def close(self) -> None:
+        """Refuse everything from now on: the recorder has ended."""
+        with self.lock:
+            self._closed = True
+
+    def next(self) -> Wish | None:
+        """Return the oldest wish; for the recorder thread, which holds the lock."""
+        return self._waiting[0] if self._waiting else None
+
+    def fulfilled(self) -> None:
+        """Take the oldest wish off; for the recorder thread, which holds the lock."""
+        self._waiting.popleft()
+
+    def drop(self) -> None:
+        """Forget all of them: the recorder ends. For the recorder thread, which holds the lock."""
+        self._waiting.clear()
+        self.wanted = "idle"
+
+    def _becomes(self, verb: Verb) -> Wanted:
+        if verb == "stop":
+            return "idle"
+        if verb == "start":
+            return "recording" if self.wanted == "idle" else self.wanted
+        if self.wanted == "idle":
+            raise RefusedError("not_recording", "nothing is being recorded", "start first")
+        if verb == "rotate":
+            return self.wanted
+        return "paused" if verb == "pause" else "recording"
+
+    def _check_room(self, wishes: int) -> None:
+        if len(self._waiting) + wishes > MAX_WAITING:
+            raise RefusedError(
+                "busy", f"{MAX_WAITING} requests wait to be carried out", "ask less often"
+            )
+
+    def _withdraw_start(self) -> bool:
+        """Take back a start that still waits, with what was asked behind it."""
+        verbs = [wish.verb for wish in self._waiting]
+        if "start" not in verbs:
+            return False
+        while self._waiting.pop().verb != "start":
+            continue
+        return True

@@ -1,0 +1,1 @@
+"""Published files read back: trees, continuity, verification, turns."""

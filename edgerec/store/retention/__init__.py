@@ -1,0 +1,1 @@
+"""Which published files are deleted, and when."""

@@ -1,0 +1,285 @@
+"""What is published, how much of it, and how do the files go that retention does not keep?
+
+Looks at one folder of a day after the other, a few files at a time: a year of recordings is a
+million files, and the thread that deletes them also writes the audio. Nothing is remembered of a
+file beyond its folder.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from edgerec.audio import Stamp
+from edgerec.store.disk import StoreError, disk_step
+from edgerec.store.records.naming import AUDIO_SUFFIXES, SIDECAR_SUFFIX, partition
+from edgerec.store.retention.inventory import ACK_SUFFIX, day_folders, kiosk_folders, stored_in
+from edgerec.store.retention.plan import (
+    Demand,
+    Quota,
+    Stored,
+    Usage,
+    deletions,
+    demand_of,
+    hours_left,
+    short_of_files,
+)
+from edgerec.store.retention.skipped import Skipped
+from edgerec.store.root import StorageRoot
+
+log = logging.getLogger(__name__)
+
+_SECOND_NS: Final = 1_000_000_000
+FILES_A_STEP: Final = 50  # 10 ms on a Raspberry Pi, four times a second
+SWEEP_NS: Final = 60 * _SECOND_NS  # from the end of one look at everything to the next
+SETTLED_NS: Final = 3600 * _SECOND_NS
+"""A wall clock must have been trusted for an hour before anything is too old by it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """How much room there was at the last look at everything."""
+
+    free_bytes: int
+    stored_bytes: int
+    unacknowledged_bytes: int
+    hours_left: float
+    """Of recording, before what no sync job has fetched is in the way."""
+    short_files: int = 0
+    """Inodes that are missing, see `retention.short_of_files`."""
+
+
+class AgeClock:
+    """What time it is at the least: no step of the wall clock ahead makes a file old.
+
+    The lowest that a trusted wall clock has ever said, by the monotonic clock. A clock that is
+    set back makes everything younger, and that is all.
+    """
+
+    def __init__(self) -> None:
+        self._offset_ns: int | None = None
+        self._since_ns = 0
+
+    def utc_ns(self, now: Stamp) -> int | None:
+        """Return it, having been shown what the clocks say now; None while nobody knows."""
+        if not now.utc_trusted and self._offset_ns is None:
+            return None
+        if now.utc_trusted:
+            offset_ns = now.utc_ns - now.monotonic_ns
+            if self._offset_ns is None:
+                self._offset_ns, self._since_ns = offset_ns, now.monotonic_ns
+            self._offset_ns = min(self._offset_ns, offset_ns)
+        if self._offset_ns is None or now.monotonic_ns - self._since_ns < SETTLED_NS:
+            return None
+        return now.monotonic_ns + self._offset_ns
+
+
+@dataclass(slots=True)
+class _Shelf:
+    """What one folder has of one session."""
+
+    folder: Path
+    session: str
+    session_number: int
+    first_sequence: int
+    acknowledged: bool = False
+    """Some of it is."""
+    orphans: bool = False
+    """There are some among it."""
+    has_audio: bool = False
+    has_record: bool = False
+    """The one that closes the session."""
+
+    def add(self, file: Stored) -> None:
+        """Take note of one of its files."""
+        self.session_number = max(self.session_number, file.session_number)
+        self.first_sequence = min(self.first_sequence, file.sequence)
+        self.acknowledged |= file.acknowledged
+        self.orphans |= file.orphan
+        self.has_audio |= not (file.orphan or file.is_record)
+        self.has_record |= file.is_record
+
+    def concerns(self, demand: Demand) -> bool:
+        """Whether anything of it may have to go, as far as the folder's name says how old it is."""
+        limits = [demand.ended_before_ns, demand.orphans_before_ns if self.orphans else None]
+        latest_ns = max((limit for limit in limits if limit is not None), default=None)
+        return demand.room or (
+            latest_ns is not None and self.folder.name <= partition("", latest_ns)[1]
+        )
+
+
+class Cleanup:
+    """Keeps a storage root within its quota; for the writer thread, a little at a time.
+
+    Parameters
+    ----------
+    bytes_per_s
+        That recording writes; for the forecast.
+    """
+
+    def __init__(
+        self,
+        root: StorageRoot,
+        quota: Quota,
+        *,
+        bytes_per_s: float,
+        stamp_now: Callable[[], Stamp],
+    ) -> None:
+        self._root = root
+        self._quota = quota
+        self._bytes_per_s = bytes_per_s
+        self._stamp_now = stamp_now
+        self._age_clock = AgeClock()
+        self._sweep: Iterator[None] | None = None
+        self._next_ns: int | None = None
+        self._skipped = Skipped()
+        self._stored_bytes = 0
+        self._kept_bytes = 0
+        self.space: Space | None = None
+        """None: not everything has been looked at yet."""
+        self.trouble: str | None = None
+        """What the last look at everything had to leave alone; None: nothing."""
+
+    def adjust(self, quota: Quota, *, bytes_per_s: float) -> None:
+        """Keep to another quota, from the next look at everything on; for any thread."""
+        self._quota = quota
+        self._bytes_per_s = bytes_per_s
+
+    def step(self, now_ns: int) -> None:
+        """Look at a few files, or delete them; `now_ns` is on CLOCK_MONOTONIC_RAW."""
+        if self._sweep is None:
+            if self._next_ns is not None and now_ns < self._next_ns:
+                return
+            self._skipped = Skipped()
+            self._sweep = self._look_at_everything()
+        try:
+            next(self._sweep)
+        except StopIteration:
+            pass
+        except StoreError as error:
+            self._skipped.note(error.path, error.problem)
+        else:
+            return
+        self._sweep = None
+        self._next_ns = now_ns + SWEEP_NS
+        if self._skipped.told is not None and self.trouble is None:
+            log.error("retention leaves entries alone entries=%r", self._skipped.told)
+        self.trouble = self._skipped.told
+
+    def _look_at_everything(self) -> Iterator[None]:
+        """Count what there is, then delete what has to go; yields between few files."""
+        shelves: dict[tuple[Path, str], _Shelf] = {}
+        stored_bytes = kept_bytes = 0
+        for folder in day_folders(self._root.ready, self._skipped):
+            with self._skipped.step(folder):
+                for count, file in enumerate(stored_in(folder), start=1):
+                    shelf = _Shelf(folder, file.session, file.session_number, file.sequence)
+                    shelves.setdefault((folder, file.session), shelf).add(file)
+                    stored_bytes += file.bytes
+                    kept_bytes += 0 if file.acknowledged else file.bytes
+                    if count % FILES_A_STEP == 0:
+                        yield
+            yield
+        self._stored_bytes, self._kept_bytes = stored_bytes, kept_bytes
+        in_order = sorted(
+            shelves.values(), key=lambda shelf: (shelf.session_number, shelf.first_sequence)
+        )
+        acknowledged = [shelf for shelf in in_order if shelf.acknowledged]
+        yield from self._delete(acknowledged, keep_unacknowledged=True)
+        if not self._quota.keep_unacknowledged:
+            yield from self._delete(in_order, keep_unacknowledged=False)
+        yield from self._delete_records(in_order)
+        self._remove_empty_folders()
+        self._tell_space()
+
+    def _delete(self, shelves: Sequence[_Shelf], *, keep_unacknowledged: bool) -> Iterator[None]:
+        for shelf in shelves:
+            demand = self._demand()
+            if not shelf.concerns(demand):
+                continue
+            files = []
+            with self._skipped.step(shelf.folder):
+                for file in stored_in(shelf.folder, shelf.session):
+                    files.append(file)
+                    if len(files) % FILES_A_STEP == 0:
+                        yield
+            tried = deletions(
+                files, demand, keep_unacknowledged=keep_unacknowledged, delete=self._delete_file
+            )
+            for count, _ in enumerate(tried, start=1):
+                if count % FILES_A_STEP == 0:
+                    yield
+            yield
+
+    def _delete_records(self, shelves: Sequence[_Shelf]) -> Iterator[None]:
+        """Delete records of sessions a day after their end, once all audio of them is gone.
+
+        A sync job that takes nothing but audio never acknowledges them.
+        """
+        sounding = {shelf.session for shelf in shelves if shelf.has_audio}
+        before_ns = self._demand().orphans_before_ns
+        for shelf in shelves:
+            if not shelf.has_record or shelf.session in sounding or before_ns is None:
+                continue
+            for file in stored_in(shelf.folder, shelf.session):
+                ended_ns = file.ended_utc_ns
+                if file.is_record and ended_ns is not None and ended_ns < before_ns:
+                    self._kept_bytes -= 0 if file.acknowledged else file.bytes
+                    self._delete_file(replace(file, acknowledged=True))
+            yield
+
+    def _tell_space(self) -> None:
+        usage = self._usage()
+        hours = hours_left(
+            self._quota,
+            usage.free_bytes,
+            self._stored_bytes - self._kept_bytes,
+            self._kept_bytes,
+            self._bytes_per_s,
+        )
+        self.space = Space(
+            usage.free_bytes, self._stored_bytes, self._kept_bytes, hours, usage.short_files
+        )
+
+    def _demand(self) -> Demand:
+        return demand_of(self._quota, self._usage(), self._age_clock.utc_ns(self._stamp_now()))
+
+    def _delete_file(self, file: Stored) -> bool:
+        """Delete a file, what belongs to it as well; return whether all of it is gone."""
+        if not file.acknowledged:
+            log.warning(
+                "deleting a recording that no sync job has fetched file=%s bytes=%d",
+                file.path.stem,
+                file.bytes,
+            )
+        with self._skipped.step(file.path):
+            # The sidecar last: what a crash leaves of the file is then an acknowledged one.
+            for suffix in (*sorted(AUDIO_SUFFIXES), ACK_SUFFIX, SIDECAR_SUFFIX):
+                path = file.path.with_suffix(suffix)
+                with disk_step("deleting", path):
+                    path.unlink(missing_ok=True)
+            self._stored_bytes -= file.bytes
+            self._kept_bytes -= 0 if file.acknowledged else file.bytes
+            return True
+        return False
+
+    def _remove_empty_folders(self) -> None:
+        """Remove the folders of days, and of kiosks, in which nothing is left."""
+        ready, known = self._root.ready, Skipped()  # noted already
+        for folder in (*day_folders(ready, known), *kiosk_folders(ready, known)):
+            with self._skipped.step(folder), disk_step("removing", folder):
+                if not any(folder.iterdir()):
+                    folder.rmdir()
+
+    def _usage(self) -> Usage:
+        with disk_step("asking for the free space of", self._root.path):
+            system = os.statvfs(self._root.path)
+        return Usage(
+            self._stored_bytes,
+            system.f_bavail * system.f_frsize,
+            short_of_files(system.f_files, system.f_favail),
+        )

@@ -1,0 +1,300 @@
+"""What is left of one chunk in the work folder, how much of it can be relied upon, and what then?
+
+A chunk that was cut short is closed here, as its writer would have closed it; a closed one is
+published. Each step can be interrupted anywhere and done again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from edgerec.audio import Stamp, TimelineFrame, TrackName
+from edgerec.store import disk
+from edgerec.store.disk import disk_step
+from edgerec.store.publish import (
+    Find,
+    Published,
+    fingerprint,
+    place,
+)
+from edgerec.store.records.formats import FORMS, WAV_SUFFIX, Format
+from edgerec.store.records.gap_map import Levels, TrackLedger, gaps_between
+from edgerec.store.records.naming import (
+    What,
+    work_name,
+)
+from edgerec.store.records.sidecar import ChunkFacts, EndReason
+from edgerec.store.records.sidecar_reader import DescribedFile, SidecarError, read_sidecar
+from edgerec.store.root import StorageRoot
+from edgerec.store.writing.chunk import FinishedChunk, finished_chunk
+from edgerec.store.writing.journal import (
+    Closing,
+    JournalContent,
+    JournalError,
+    Opening,
+    append_closing,
+    read_journal,
+)
+from edgerec.store.writing.wav import (
+    HEADER_BYTES,
+    SAMPLE_BYTES,
+    max_wav_frames,
+    parse_wav_header,
+    repair_wav,
+)
+
+_PIECE_FRAMES: Final = 65536  # read at once to measure levels: 256 KiB of stereo
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """How a chunk that was cut short is to be taken."""
+
+    reason: EndReason
+    recovered: bool
+    now: Stamp
+    """Of this moment. What was written in this boot the kernel still has, though never synced."""
+    durable_frames: int | None = None
+    """Rely on no more than these, whatever is there; None: on what the journal and the kernel
+    vouch for."""
+
+
+def close_leftover(root: StorageRoot, journal: Path, cut: Cut) -> JournalContent:
+    """Make whole what a chunk has, and write down that it is.
+
+    Returns
+    -------
+    What the journal says now. `closing` is None where no audio can be relied upon.
+
+    Raises
+    ------
+    JournalError
+        Nobody knows what the chunk is.
+    StoreError
+        The disk fails; do it again.
+    """
+    content = read_journal(journal)
+    if content.closing is not None:
+        return content
+    opening = content.opening
+    left = {
+        what: root.work / work_name(opening.key(what), WAV_SUFFIX) for what in opening.layout.files
+    }
+    left = {what: path for what, path in left.items() if disk.is_there(path)}
+    frames = min((_frames(content, what, left[what], cut) for what in left), default=0)
+    if frames == 0:
+        return content
+    closing = _close(content, left, frames, cut)
+    append_closing(journal, closing)
+    return JournalContent(opening, content.changes, closing, content.durable_frames)
+
+
+def _frames(content: JournalContent, what: What, audio: Path, cut: Cut) -> int:
+    """Return how many frames of a file can be relied upon."""
+    opening = content.opening
+    frame_bytes = SAMPLE_BYTES * len(opening.layout.channels(what))
+    with disk_step("reading", audio), audio.open("rb") as file:
+        head = file.read(HEADER_BYTES)
+        size_bytes = file.seek(0, os.SEEK_END)
+    frames = max(0, size_bytes - HEADER_BYTES) // frame_bytes
+    if frames > max_wav_frames(len(opening.layout.channels(what))):
+        raise JournalError(f"{audio} is longer than a WAV file can be")
+    for limit in (content.durable_frames, cut.durable_frames):
+        frames = frames if limit is None else min(frames, limit)
+    if opening.stamp.boot_id == cut.now.boot_id:
+        return frames  # the kernel has outlived the recording: it has every byte in its place
+    try:
+        return min(frames, parse_wav_header(head).frames)  # as of the last sync
+    except ValueError:
+        return 0  # never synced, or the first page is lost
+
+
+def _close(content: JournalContent, left: Mapping[What, Path], frames: int, cut: Cut) -> Closing:
+    """Cut what is left to the frames that every file has, durably, and put together its facts."""
+    opening = content.opening
+    layout = opening.layout
+    for what, path in left.items():
+        repair_wav(path, layout.sample_rate, len(layout.channels(what)), frames)
+        disk.sync_file(path)
+    stop = TimelineFrame(opening.start + frames)
+    levels = {}
+    for track in layout.tracks:
+        gaps = gaps_between(content.changes[track], stop)
+        recorded = frames - sum(gap.frames for gap in gaps)
+        levels[track] = _levels(content, track, left, recorded)
+    return Closing(
+        end_reason=cut.reason,
+        recovered=cut.recovered,
+        frames=frames,
+        stamp=opening.stamp,
+        files=dict.fromkeys(left, "wav"),
+        reports=opening.reports,
+        late_frames=dict.fromkeys(layout.tracks, 0),  # only known to the process that is gone
+        levels=levels,
+        # It went on, as far as anybody knows.
+        turn=opening.turn and replace(opening.turn, speech_end=stop).within(opening.start, stop),
+    )
+
+
+def _levels(
+    content: JournalContent, track: TrackName, left: Mapping[What, Path], recorded: int
+) -> Levels:
+    """Measure a track in any file that has it to itself; a mix has both."""
+    for what, path in left.items():
+        names = content.opening.layout.channels(what)
+        if track in names:
+            return _measure(path, len(names), names.index(track)).levels(recorded)
+    return Levels(None, None, 0)
+
+
+def _measure(path: Path, channels: int, channel: int) -> TrackLedger:
+    ledger = TrackLedger()
+    piece_bytes = _PIECE_FRAMES * SAMPLE_BYTES * channels
+    with disk_step("reading", path), path.open("rb") as file:
+        file.seek(HEADER_BYTES)
+        while piece := file.read(piece_bytes):
+            samples = np.frombuffer(piece, dtype="<i2")[channel::channels]
+            ledger.add(TimelineFrame(0), samples, np.zeros(len(samples), dtype=np.uint8))
+    return ledger
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What became of a closed chunk: it is published, and only its journal is left."""
+
+    opening: Opening
+    facts: ChunkFacts
+    files: Mapping[What, Format]
+    published: tuple[Published, ...]
+    """Those that were published now."""
+    completed: Mapping[What, Path]
+    """Those of which only the last name was missing."""
+
+    @property
+    def placed(self) -> frozenset[What]:
+        """Those that have got their last name now: nothing else of them is needed."""
+        return frozenset(self.completed) | {one.what for one in self.published}
+
+
+def publish_leftover(
+    root: StorageRoot,
+    journal: Path,
+    now: Stamp,
+    *,
+    begun_before: bool,
+    find: Find = lambda key: None,
+) -> Settled:
+    """Publish a closed chunk.
+
+    Parameters
+    ----------
+    now
+        Of this moment: the wall clock may be better known than when the chunk was recorded.
+    begun_before
+        Some of it may be published already.
+    find
+        Asked where that is, if the wall clock was not known then: it may have been named by
+        another time. Not asked where it can only be in one place.
+
+    Raises
+    ------
+    JournalError
+        The chunk is not closed, or nobody knows what it is.
+    SidecarError
+        An audio file is not what its published sidecar says.
+    StoreError
+        The disk fails; do it again.
+    """
+    content = read_journal(journal)
+    if content.closing is None:
+        raise JournalError(f"{journal} does not say how its chunk ends")
+    chunk = finished_chunk(content, content.closing, now)
+    completed = {}
+    left: dict[What, Format] = dict(chunk.files)
+    if begun_before:
+        search = (lambda key: None) if content.closing.stamp.utc_trusted else find
+        for what, form in chunk.files.items():
+            audio = root.work / work_name(chunk.opening.key(what), FORMS[form].suffix)
+            path = _published_before(root, chunk, what, audio, search)
+            if path is not None:
+                completed[what] = path
+            if not disk.is_there(audio):
+                del left[what]
+    for what in left:
+        if left[what] == "wav":
+            _check_length(root.work / work_name(chunk.opening.key(what), WAV_SUFFIX), chunk.facts)
+    published = FinishedChunk(chunk.opening, chunk.facts, left).publish(root)
+    return Settled(chunk.opening, chunk.facts, chunk.files, tuple(published), completed)
+
+
+def _check_length(audio: Path, facts: ChunkFacts) -> None:
+    with disk_step("reading", audio), audio.open("rb") as file:
+        head = file.read(HEADER_BYTES)
+    try:
+        frames = parse_wav_header(head).frames
+    except ValueError as error:
+        raise JournalError(f"{audio}: {error}") from error
+    if frames != facts.frames:
+        raise JournalError(f"{audio} has {frames} frames, its journal {facts.frames}")
+
+
+def _published_before(
+    root: StorageRoot, chunk: FinishedChunk, what: What, audio: Path, find: Find
+) -> Path | None:
+    """Finish a publish that was interrupted; return where the audio is, if that was just moved."""
+    final = chunk.sidecar(what, root)
+    draft = root.work / final.name
+    if disk.is_there(draft):
+        with disk_step("deleting", draft):
+            draft.unlink()  # it is begun again
+    sidecar = final if disk.is_there(final) else find(chunk.opening.key(what))
+    return _complete(audio, sidecar) if sidecar is not None and disk.is_there(audio) else None
+
+
+def _complete(audio: Path, sidecar: Path) -> Path:
+    """Finish a publish that was interrupted between the sidecar's name and the audio's."""
+    described = read_sidecar(sidecar)
+    held = fingerprint(audio)
+    if not isinstance(described, DescribedFile) or held != (described.bytes, described.sha256):
+        raise SidecarError([f"{audio} is not what {sidecar} describes"])
+    disk.sync_folder(sidecar.parent)
+    # A move between folders may leave both names: one by link and unlink that was interrupted, or
+    # one of which a power cut has brought back the half that was not synced.
+    if disk.is_there(described.path) and fingerprint(described.path) == held:
+        with disk_step("deleting", audio):
+            audio.unlink()
+    else:
+        place(audio, described.path)
+    return described.path
+
+
+def delete_leftover(
+    root: StorageRoot, opening: Opening, files: Collection[What] | None = None
+) -> list[Path]:
+    """Delete what is left of a chunk, the journal last.
+
+    What lies beside it under a like name may be the only copy of something.
+
+    Parameters
+    ----------
+    files
+        Those of its files that have just been published; None: on none of it can be relied.
+    """
+    layout = opening.layout
+    suffixes = {WAV_SUFFIX, FORMS[layout.format].suffix}
+    rest = [
+        root.work / work_name(opening.key(what), suffix)
+        for what in (layout.files if files is None else files)
+        for suffix in sorted(suffixes)
+    ]
+    deleted = [path for path in (*rest, root.work / opening.journal_name) if disk.is_there(path)]
+    for path in deleted:
+        with disk_step("deleting", path):
+            path.unlink()  # if a power cut brings it back, recovery sees what has become of it
+    return deleted

@@ -1,0 +1,269 @@
+"""What must the work folder remember of a chunk, so that a crash loses no facts?
+
+Beside the audio lies a journal of JSON lines: the first says what the chunk is, each further one
+that from a frame on a track is audio, or silence for a reason. A line is written before the audio
+it is about, and made durable before a sync makes that audio durable: audio that is there has its
+gaps known. The last line closes the chunk: where it stands, all audio is durable, and nothing is
+left to do but to publish it. Each line begins with its CRC-32, so that one that a crash or the
+disk has damaged is not believed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import takewhile
+from pathlib import Path
+from typing import Any, Final
+
+from edgerec.audio import TRACKS, GapReason, Stamp, TimelineFrame, TrackName, TrackReport
+from edgerec.store.bounded_json import parse_object, read_bounded
+from edgerec.store.disk import StoreError, create, disk_step, write_all
+from edgerec.store.records.formats import Format
+from edgerec.store.records.gap_map import Change, Levels
+from edgerec.store.records.layout import Layout
+from edgerec.store.records.naming import JOURNAL_SUFFIX, FileKey, Session, What, work_name
+from edgerec.store.records.sidecar import SOFTWARE, EndReason, TurnFacts
+from edgerec.store.typed_json import build
+
+VERSION: Final = 1
+MAX_BYTES: Final = 4 << 20  # with as many changes of both tracks as a chunk may have, 1 MB
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What is known of a chunk when it begins."""
+
+    session: Session
+    sequence: int
+    layout: Layout
+    start: TimelineFrame
+    missing_before: int
+    """Frames before `start` that no file holds."""
+    stamp: Stamp
+    """Of `start`, as the clocks were known then."""
+    reports: Mapping[TrackName, TrackReport]
+    turn: TurnFacts | None = None
+    """Of a turn, as it was known then."""
+
+    def key(self, what: What) -> FileKey:
+        """Return which file of which session one of the chunk's files is."""
+        return FileKey(self.session.id, self.sequence, what)
+
+    @property
+    def journal_name(self) -> str:
+        """Its journal's name in the work folder."""
+        return work_name(self.key(self.layout.main), JOURNAL_SUFFIX)
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """What is known of a chunk when it ends, besides its gaps."""
+
+    end_reason: EndReason
+    recovered: bool
+    """Put together after a crash."""
+    frames: int
+    stamp: Stamp
+    """Of the first frame, as the clocks were known then."""
+    files: Mapping[What, Format]
+    """Those that hold audio, each with the form it is in: all of the layout's, or after a crash
+    what is left."""
+    reports: Mapping[TrackName, TrackReport]
+    late_frames: Mapping[TrackName, int]
+    """That came too late for this chunk."""
+    levels: Mapping[TrackName, Levels]
+    turn: TurnFacts | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JournalContent:
+    """What a journal says, as far as it got."""
+
+    opening: Opening
+    changes: Mapping[TrackName, Sequence[Change]]
+    closing: Closing | None
+    """None: the chunk was cut short."""
+    durable_frames: int | None
+    """A sync failed behind so many frames: what follows can't be relied upon. None: none did."""
+
+
+class Journal:
+    """The journal of one chunk in progress; not for more than one thread.
+
+    Raises
+    ------
+    StoreError
+        From every method, when the disk fails; `abandon` it then.
+    """
+
+    def __init__(self, folder: Path, opening: Opening) -> None:
+        self.path = folder / opening.journal_name
+        first = {"edgerec_journal": VERSION, "software": SOFTWARE, **asdict(opening)}
+        self._file = create(self.path, _encode(first))
+        self._durable = False
+
+    def note(self, track: TrackName, changes: Sequence[Change]) -> None:
+        """Write down where a track changes between audio and silence."""
+        for change in changes:
+            line = {"track": track, "frame": change.frame, "code": change.code}
+            with disk_step("writing", self.path):
+                write_all(self._file, _encode(line))
+            self._durable = False
+
+    def sync(self) -> None:
+        """Make the lines durable, if there is a new one."""
+        if self._durable:
+            return
+        with disk_step("syncing", self.path):
+            os.fdatasync(self._file.fileno())
+        self._durable = True
+
+    def end(self, closing: Closing) -> None:
+        """Write the last line, durably, and stop; all audio must be durable before.
+
+        The file stays until the chunk is published.
+        """
+        with disk_step("writing", self.path):
+            write_all(self._file, _encode({"closing": asdict(closing)}))
+        self._durable = False
+        self.sync()
+        with disk_step("closing", self.path):
+            self._file.close()
+
+    def abandon(self, durable_frames: int | None) -> None:
+        """Let go of it after a failure.
+
+        Parameters
+        ----------
+        durable_frames
+            How much of the audio was durable before a sync failed. The kernel may have dropped
+            the rest and say all is well the second time: whoever recovers it must know.
+
+        Raises
+        ------
+        OSError
+            That can't be written down either.
+        """
+        try:
+            if durable_frames is not None:
+                write_all(self._file, _encode({"durable_frames": durable_frames}))
+        finally:
+            self._file.close()
+
+
+class JournalError(Exception):
+    """A journal that does not even say what its chunk is."""
+
+
+def read_journal(path: Path) -> JournalContent:
+    """Read a journal back, up to the first damaged line.
+
+    What a newer version says besides is passed over: fields, and lines of other kinds.
+
+    Raises
+    ------
+    JournalError
+        It does not say what its chunk is, or says what can't be, or is another chunk's.
+    StoreError
+        It can't be read.
+    """
+    try:
+        content = _content(path)
+    except (JournalError, StoreError):
+        raise
+    except Exception as error:
+        raise JournalError(f"{path} says what can't be: {error}") from error
+    if content.opening.journal_name != path.name:
+        # Its audio lies elsewhere, and what lies here is of nobody knows what.
+        raise JournalError(f"{path} is the journal of {content.opening.journal_name}")
+    return content
+
+
+def _content(path: Path) -> JournalContent:
+    opening: Opening | None = None
+    changes: dict[TrackName, list[Change]] = {track: [] for track in TRACKS}
+    closing: Closing | None = None
+    durable_frames = None
+    for fields in _whole_lines(path):
+        if opening is None:
+            if fields.get("edgerec_journal") != VERSION:
+                raise JournalError(f"{path} is not a journal of version {VERSION}")
+            opening = build(Opening, fields)
+        elif "closing" in fields:
+            closing = build(Closing, fields["closing"])
+        elif "durable_frames" in fields:
+            durable_frames = build(_Durable, fields).durable_frames
+        elif "track" in fields:
+            changes[fields["track"]].append(build(Change, fields))
+    if opening is None:
+        raise JournalError(f"{path} does not say what its chunk is")
+    content = JournalContent(opening, changes, closing, durable_frames)
+    _check(content)
+    return content
+
+
+@dataclass(frozen=True, slots=True)
+class _Durable:
+    durable_frames: int
+
+
+def _check(content: JournalContent) -> None:
+    """Make sure that the numbers and names of a journal go together."""
+    opening, closing = content.opening, content.closing
+    if min(opening.sequence, opening.start, opening.missing_before) < 0:
+        raise ValueError("a negative number")
+    if set(opening.reports) != set(TRACKS):
+        raise ValueError("reports of other tracks")
+    for changes in content.changes.values():
+        frames = [opening.start, *(change.frame for change in changes)]
+        if frames != sorted(frames):
+            raise ValueError("changes out of order")
+        for change in changes:
+            GapReason(change.code)
+    if closing is None:
+        return
+    tracks = set(opening.layout.tracks)
+    if closing.frames < 1 or not set() < set(closing.files) <= set(opening.layout.files):
+        raise ValueError("a closing without frames or files, or with other files")
+    if not set(closing.files.values()) <= {"wav", opening.layout.format}:
+        raise ValueError("a closing with files of another form")
+    if not (set(closing.levels) == set(closing.late_frames) == tracks <= set(closing.reports)):
+        raise ValueError("a closing of other tracks")
+
+
+def append_closing(path: Path, closing: Closing) -> None:
+    """Close the chunk of a journal that a crash cut short, durably; all audio must be durable."""
+    with disk_step("writing", path), path.open("r+b", buffering=0) as file:
+        whole = takewhile(_is_whole, _lines(path))
+        size_bytes = sum(len(line) + 1 for line in whole)
+        file.truncate(size_bytes)  # behind a damaged line nothing would be believed
+        file.seek(size_bytes)
+        write_all(file, _encode({"closing": asdict(closing)}))
+        os.fsync(file.fileno())
+
+
+def _lines(path: Path) -> list[bytes]:
+    with disk_step("reading", path):
+        return read_bounded(path, MAX_BYTES).split(b"\n")
+
+
+def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the lines up to the first that is damaged: what follows it is not believed either."""
+    for line in _lines(path):
+        if not _is_whole(line):
+            return
+        yield parse_object(line.partition(b" ")[2])
+
+
+def _encode(line: Mapping[str, object]) -> bytes:
+    body = json.dumps(line).encode()
+    return b"%08x %s\n" % (zlib.crc32(body), body)
+
+
+def _is_whole(line: bytes) -> bool:
+    crc, _, body = line.partition(b" ")
+    return bool(body) and crc == b"%08x" % zlib.crc32(body)

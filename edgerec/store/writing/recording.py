@@ -1,0 +1,297 @@
+"""How does a session's timeline become files: cut exactly, published one by one, closed at the end.
+
+Chunks tile the session: each begins on the frame after the last, and frames that no chunk holds
+are declared by the next one (`missing_before`) and by the session's closing record. Turns are
+further files of the same frames.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Final
+
+from edgerec.audio import TRACKS, Span, TimelineFrame, TrackName, TrackReport
+from edgerec.store.disk import StoreError
+from edgerec.store.publish import Published
+from edgerec.store.records.layout import Layout
+from edgerec.store.records.naming import Session
+from edgerec.store.records.sidecar import EndReason
+from edgerec.store.root import StorageRoot
+from edgerec.store.writing.chunk import OpenChunk, settle
+from edgerec.store.writing.closing import Settled
+from edgerec.store.writing.file_sequence import FileSeries
+from edgerec.store.writing.rotation import Cutting, StampOf, chunk_stop
+from edgerec.store.writing.session_summary import Ended, Totals, close_session, remember
+from edgerec.store.writing.turn_files import TurnFiles
+from edgerec.store.writing.wav import max_wav_frames
+
+log = logging.getLogger(__name__)
+
+PUBLISHED_AT_ONCE: Final = 4  # of those that have waited: audio goes on being written in between
+
+
+class Recording:
+    """The files of one session; for one thread, which may wait for the disk.
+
+    Parameters
+    ----------
+    root
+        Acquired, and recovered.
+    stamp_of
+        What the clocks, as known when it is called, say of the instant of a frame.
+    on_published
+        Called with each file as soon as it is published.
+    utc_wait_s
+        How long from the session's start finished files wait for a wall clock that can be
+        trusted.
+    turn_audio
+        Turns become files too.
+    publishes
+        What ends a chunk publishes it. False: that is left to `publish_due`, so that publishing
+        can fail without keeping audio from being written.
+
+    Raises
+    ------
+    StoreError
+        From every method, when the disk fails. The recording can go on: `resume` until that
+        succeeds, and `write` from the `position` of then.
+    """
+
+    def __init__(
+        self,
+        root: StorageRoot,
+        session: Session,
+        layout: Layout,
+        cutting: Cutting,
+        stamp_of: StampOf,
+        on_published: Callable[[Published], None],
+        *,
+        utc_wait_s: float = 0.0,
+        turn_audio: bool = False,
+        publishes: bool = True,
+    ) -> None:
+        self._root = root
+        self._session = session
+        self._layout = layout
+        self._cutting = _below_ceiling(cutting, layout)
+        self._stamp_of = stamp_of
+        self._on_published = on_published
+        self._publishes = publishes
+        self._utc_wait_frames = round(utc_wait_s * layout.sample_rate)
+        self._chunks = FileSeries(root, session, layout, stamp_of)
+        self.turns: Mapping[TrackName, TurnFiles] = {
+            speaker: TurnFiles(FileSeries(root, session, layout.of_turns(speaker), stamp_of))
+            for speaker in (TRACKS if turn_audio else ())
+        }
+        """The turns of each speaker; empty without `turn_audio`."""
+        self._series = (self._chunks, *(files.series for files in self.turns.values()))
+        self.closed = False
+        """Complete: all is published."""
+        self._position = TimelineFrame(0)
+        self._reports: Mapping[TrackName, TrackReport] = dict.fromkeys(TRACKS, TrackReport())
+        self._told_to_wait = False
+        self._totals = Totals(session, layout.sample_rate, stamp_of(TimelineFrame(0)))
+        self._remembered = False
+        with suppress(StoreError):  # recording takes no more than the work folder
+            self._remember()
+
+    @property
+    def session(self) -> Session:
+        """Whose files these are."""
+        return self._session
+
+    @property
+    def position(self) -> TimelineFrame:
+        """The frame that is to be written next."""
+        return self._position
+
+    @property
+    def missing_frames(self) -> int:
+        """How many of the session's frames no chunk will hold."""
+        return self._chunks.missing(self._position)
+
+    @property
+    def durable(self) -> TimelineFrame:
+        """Every frame before it survives a power cut, or is missing."""
+        return self._chunks.durable_stop
+
+    @property
+    def resumes_at(self) -> TimelineFrame:
+        """The frame from which audio is needed next: `position`, unless the disk has failed."""
+        return self._chunks.resumes_at(self._position)
+
+    @property
+    def quarantined(self) -> tuple[str, ...]:
+        """The latest names in `quarantine/` of what could not be published."""
+        return tuple(name for series in self._series for name in series.quarantined)
+
+    @property
+    def unpublished(self) -> int:
+        """How many finished chunks and turns are not published yet."""
+        return sum(series.waiting for series in self._series)
+
+    def write(self, span: Span, reports: Mapping[TrackName, TrackReport]) -> None:
+        """Append a span of any length, publishing each chunk that it completes.
+
+        Parameters
+        ----------
+        span
+            Begins at `position`.
+        reports
+            What is known of each track now; `late_frames` counts from the session's start.
+        """
+        if span.start != self._position:
+            raise ValueError(f"span begins at frame {span.start}, expected {self._position}")
+        written = 0
+        while written < span.frames:
+            chunk = self._chunks.current or self._open_chunk()
+            stop = chunk_stop(
+                self._cutting, self._layout.sample_rate, chunk.start, self._position, self._stamp_of
+            )
+            room = min(stop - self._position, span.frames - written)
+            piece = slice(written, written + room)
+            fitting = chunk.fits(span.reasons[:, piece])
+            piece = slice(written, written + fitting)
+            if fitting:
+                self._chunks.write(span.pcm[:, piece], span.reasons[:, piece])
+            written += fitting
+            self._position = chunk.position
+            self._reports = chunk.reported(reports)
+            if fitting < room:
+                self._end_chunk("rotate")  # its gaps are as many as one sidecar may list
+            elif self._position == stop:
+                self._end_chunk("full")
+
+    def sync(self) -> None:
+        """Make all that was written durable: the chunk first, so that no turn gets ahead of it."""
+        for series in self._series:
+            series.sync()
+
+    def rotate(self, reason: EndReason) -> None:
+        """End the chunk in progress here; the next begins on the very next frame."""
+        if self._chunks.current is not None:
+            self._end_chunk(reason)
+
+    def reshape(self, layout: Layout, cutting: Cutting, *, utc_wait_s: float) -> None:
+        """Go on in another form, of the same rate; where anything changes, the chunk ends here.
+
+        The turns that are in progress, and those to come, keep their form.
+        """
+        cutting = _below_ceiling(cutting, layout)
+        if (layout, cutting) != (self._layout, self._cutting):
+            self.rotate("reload")
+        self._layout = self._chunks.layout = layout
+        self._cutting = cutting
+        self._utc_wait_frames = round(utc_wait_s * layout.sample_rate)
+
+    def skip_to(self, frame: TimelineFrame) -> None:
+        """Leave out the frames from `position` up to `frame`: they could not be written.
+
+        The chunk in progress ends here (`disk`), and the next one declares what is missing.
+        """
+        if frame < self._position:
+            raise ValueError(f"can't skip back from frame {self._position} to {frame}")
+        self.rotate("disk")
+        self._position = frame
+
+    def resume(self) -> None:
+        """Keep what is durable of a chunk that a failure has cut short, and go on right behind it.
+
+        Frames that were written and not yet durable are to be written again: `position` goes back.
+        """
+        self._chunks.resume(self._position)
+        for turns in self.turns.values():
+            turns.resume(self._position)
+        chunk = self._chunks.current  # goes on, if something else has failed
+        self._position = self._chunks.held_stop if chunk is None else chunk.position
+
+    def publish_due(self) -> None:
+        """Publish finished chunks, a few, unless they have to wait for the wall clock."""
+        if not self._remembered:
+            self._remember()
+        if self._utc_known() or self.ended:
+            for series in self._series:
+                for _ in range(PUBLISHED_AT_ONCE):
+                    series.publish_next(self._position, self._count)
+        elif not self._told_to_wait and any(series.waiting for series in self._series):
+            self._told_to_wait = True
+            log.warning("files wait for the wall clock to be synchronised, see storage.utc_wait_s")
+
+    def finish(self, reason: EndReason) -> None:
+        """Publish everything, and the record that closes the session."""
+        self.end(reason)
+        while self.unpublished:
+            self.publish_due()
+        self.close()
+
+    @property
+    def ended(self) -> bool:
+        """All of its files are whole, and only to be published."""
+        return self._totals.ended is not None
+
+    def end(self, reason: EndReason) -> None:
+        """End the session here: all of its files are whole, and only to be published."""
+        if self.ended:
+            return
+        self.rotate(reason)
+        for turns in self.turns.values():
+            turns.stop(self._reports)
+        start = settle(self._totals.start, self._stamp_of(TimelineFrame(0)))
+        ended = Ended(self._position, self._stamp_of(self._position), reason)
+        self._totals = replace(self._totals, start=start, ended=ended)
+        self._remembered = False
+
+    def close(self) -> None:
+        """Publish the record that closes a session that has ended, and been published."""
+        totals = self._totals
+        assert totals.ended is not None
+        ended = totals.ended
+        if not self._remembered:
+            self._remember()  # under which name the record is begun
+        self._on_published(
+            close_session(self._root, totals, ended.frames, ended.stamp, ended.reason)
+        )
+        self.closed = True
+        self._root.leave_session(self._session)
+
+    def leave(self) -> None:
+        """Leave to recovery what is to be published of a session that has ended."""
+        if not self._remembered:
+            with suppress(StoreError):  # costs what its record says of its end
+                self._remember()
+        self._root.leave_session(self._session)
+
+    def _open_chunk(self) -> OpenChunk:
+        missing = self._position - self._chunks.held_stop
+        return self._chunks.begin(self._position, missing, self._reports)
+
+    def _end_chunk(self, reason: EndReason) -> None:
+        self._chunks.end(self._reports, reason)
+        if self._publishes:
+            self.publish_due()
+
+    def _utc_known(self) -> bool:
+        return self._position >= self._utc_wait_frames or self._stamp_of(self._position).utc_trusted
+
+    def _count(self, settled: Settled) -> None:
+        for published in settled.published:
+            self._on_published(published)
+        if not self._totals.counts(settled.facts):
+            self._totals = self._totals.plus(settled.facts, settled.files)
+            self._remembered = False
+        if not self._remembered:
+            self._remember()  # before its journal goes
+
+    def _remember(self) -> None:
+        remember(self._root, self._totals)
+        self._remembered = True
+
+
+def _below_ceiling(cutting: Cutting, layout: Layout) -> Cutting:
+    """Return how to cut files that a WAV header can still describe."""
+    widest = max(len(layout.channels(what)) for what in layout.files)
+    ceiling = min(cutting.max_file_frames, max_wav_frames(widest))
+    return replace(cutting, max_file_frames=ceiling)

@@ -1,0 +1,171 @@
+"""How does a WAV file stay readable while it is written, and after a kill?
+
+The writer owns its header and makes it true at every sync, so that any program reads a killed
+file up to the last sync. There is no buffer here: what is written is the kernel's at once, so that
+a killed process loses only what it never wrote.
+
+Format: Microsoft, "Multimedia Programming Interface and Data Specifications 1.0", RIFF WAVE, PCM,
+with the `bext` chunk of `store.writing.tags` in front of the audio. The chunk is blank until publishing
+knows what to put there, and of fixed length, so that the audio never moves.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgerec.store.disk import create, disk_step, make_writable, write_all
+from edgerec.store.writing.tags import BEXT_BYTES, BLANK_BEXT
+
+SAMPLE_BYTES: Final = 2
+HEADER: Final = struct.Struct(f"<4sI4s4sIHHIIHH4sI{BEXT_BYTES}s4sI")
+HEADER_BYTES: Final = HEADER.size  # 704
+
+_RIFF_OVERHEAD_BYTES: Final = HEADER_BYTES - 8  # RIFF's length counts all but "RIFF" and itself
+_MAX_DATA_BYTES: Final = 2**32 - 1 - _RIFF_OVERHEAD_BYTES
+_PCM: Final = 1
+_FMT_BYTES: Final = 16
+_BEXT_OFFSET: Final = struct.calcsize("<4sI4s4sIHHIIHH4sI")
+
+
+@dataclass(frozen=True, slots=True)
+class WavHeader:
+    """What a 16-bit PCM WAV header says."""
+
+    sample_rate: int
+    channels: int
+    data_bytes: int
+    bext: bytes = BLANK_BEXT
+    """Content of the `bext` chunk, `BEXT_BYTES` long."""
+
+    @property
+    def frames(self) -> int:
+        """Length in frames."""
+        return self.data_bytes // (SAMPLE_BYTES * self.channels)
+
+    def encode(self) -> bytes:
+        """Return the bytes in front of the audio."""
+        frame_bytes = SAMPLE_BYTES * self.channels
+        return HEADER.pack(
+            b"RIFF",
+            self.data_bytes + _RIFF_OVERHEAD_BYTES,
+            b"WAVE",
+            b"fmt ",
+            _FMT_BYTES,
+            _PCM,
+            self.channels,
+            self.sample_rate,
+            self.sample_rate * frame_bytes,
+            frame_bytes,
+            8 * SAMPLE_BYTES,
+            b"bext",
+            BEXT_BYTES,
+            self.bext,
+            b"data",
+            self.data_bytes,
+        )
+
+
+def parse_wav_header(data: bytes) -> WavHeader:
+    """Read back `WavHeader.encode`.
+
+    Raises
+    ------
+    ValueError
+        These are not the bytes that this writer makes, whatever its `bext` chunk holds.
+    """
+    if len(data) < HEADER_BYTES:
+        raise ValueError(f"{len(data)} bytes are no WAV header")
+    fields = HEADER.unpack_from(data)
+    channels, sample_rate, bext, data_bytes = fields[6], fields[7], fields[13], fields[15]
+    header = WavHeader(sample_rate, channels, data_bytes, bext)
+    try:
+        whole = data_bytes <= _MAX_DATA_BYTES and header.encode() == data[:HEADER_BYTES]
+    except struct.error:  # numbers whose products fit into no header
+        whole = False
+    if not whole:
+        raise ValueError("not the header of a 16-bit PCM WAV file of edgerec")
+    return header
+
+
+def max_wav_frames(channels: int) -> int:
+    """Return how many frames fit into a WAV file, whose lengths are 32-bit numbers."""
+    return _MAX_DATA_BYTES // (SAMPLE_BYTES * channels)
+
+
+class WavWriter:
+    """A WAV file in progress; not for more than one thread.
+
+    Parameters
+    ----------
+    path
+        Must not exist yet.
+
+    Raises
+    ------
+    StoreError
+        From every method, when the disk fails. The file can't be relied upon from then on, and
+        must not be synced again: `abandon` it.
+    """
+
+    def __init__(self, path: Path, sample_rate: int, channels: int) -> None:
+        self.path = path
+        self._header = WavHeader(sample_rate, channels, 0)
+        self._file = create(path, self._header.encode())
+
+    @property
+    def frames(self) -> int:
+        """Frames written."""
+        return self._header.frames
+
+    def write(self, pcm: NDArray[np.int16]) -> None:
+        """Append audio: int16, shape (frames, channels)."""
+        samples = np.ascontiguousarray(pcm, dtype="<i2")
+        with disk_step("writing", self.path):
+            write_all(self._file, samples.data.cast("B"))
+        header = self._header
+        self._header = WavHeader(
+            header.sample_rate, header.channels, header.data_bytes + samples.nbytes
+        )
+
+    def sync(self) -> None:
+        """Make what was written durable, and the header true of it."""
+        self._write_header()
+        with disk_step("syncing", self.path):
+            os.fdatasync(self._file.fileno())
+
+    def close(self) -> None:
+        """Make the header true and let go of the file; publishing makes it durable."""
+        self._write_header()
+        with disk_step("closing", self.path):
+            self._file.close()
+
+    def abandon(self) -> None:
+        """Let go of a file that has failed, as it is; recovery reads what the disk really holds."""
+        self._file.close()
+
+    def _write_header(self) -> None:
+        with disk_step("writing the header of", self.path):
+            os.pwrite(self._file.fileno(), self._header.encode(), 0)
+
+
+def repair_wav(path: Path, sample_rate: int, channels: int, frames: int) -> None:
+    """Cut a file that was left in progress to its first frames; publishing makes it durable."""
+    header = WavHeader(sample_rate, channels, frames * SAMPLE_BYTES * channels)
+    make_writable(path)
+    with disk_step("repairing", path), path.open("r+b", buffering=0) as file:
+        os.ftruncate(file.fileno(), HEADER_BYTES + header.data_bytes)
+        os.pwrite(file.fileno(), header.encode(), 0)
+
+
+def tag_wav(path: Path, bext: bytes) -> None:
+    """Fill in the `bext` chunk of a finished file; publishing makes it durable."""
+    make_writable(path)
+    with disk_step("tagging", path), path.open("r+b", buffering=0) as file:
+        os.pwrite(file.fileno(), bext, _BEXT_OFFSET)

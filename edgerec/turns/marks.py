@@ -1,0 +1,162 @@
+"""What an application marks of one speaker, as turns, in whatever order the marks come.
+
+Marks are obeyed, not believed: a lost, late or contradictory one costs a turn at most.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from edgerec.audio import TimelineFrame, TrackName, TurnEnd, TurnPart
+from edgerec.turns.activity import Judged
+from edgerec.turns.open_turn import GrowingTurn, TurnRules, begin_turn
+
+MAX_PENDING: Final = 64
+"""Marks of frames that are still to come; an application marks a few a second at most."""
+
+
+class TooManyMarksError(Exception):
+    """More marks of the future than are remembered."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Mark:
+    """From `frame` on the speaker has the turn, or has it no more."""
+
+    frame: TimelineFrame
+    speaking: bool
+
+
+class MarkedTurns:
+    """The turns of one speaker between marks; for one thread.
+
+    A start that no stop follows is ended by the next start, or where a part is full and nobody is
+    heard speaking any more; a stop without a start changes nothing.
+
+    Parameters
+    ----------
+    position
+        The frame that is to be judged next.
+    free
+        Behind the turns there have been.
+    """
+
+    def __init__(
+        self,
+        speaker: TrackName,
+        rules: TurnRules,
+        next_number: Callable[[], int],
+        *,
+        position: TimelineFrame,
+        free: TimelineFrame,
+    ) -> None:
+        self._speaker = speaker
+        self._rules = rules
+        self._next_number = next_number
+        self._position = position
+        self._free = free
+        self._pending: list[Mark] = []
+        self._turn: GrowingTurn | None = None
+        self._started = TimelineFrame(0)  # the turn, as it was marked
+        self._end: TimelineFrame | None = None  # behind the hangover of a turn that was stopped
+        self._heard = TimelineFrame(0)  # behind the last speech a detector has heard
+
+    @property
+    def undecided(self) -> TimelineFrame | None:
+        """None: every turn is one from its mark on."""
+        return None
+
+    @property
+    def decided(self) -> TimelineFrame:
+        """Of every frame before it is known whether it belongs to a turn, but for late marks."""
+        if self._turn is not None:
+            return self._turn.part.stop
+        return TimelineFrame(max(self._free, self._position - self._rules.pre_roll))
+
+    def mark(self, mark: Mark, oldest: TimelineFrame) -> list[TurnPart]:
+        """Take in a mark of any frame; return the parts of which something new is known.
+
+        Parameters
+        ----------
+        oldest
+            No turn begins before it: the audio is gone, or written as silence.
+
+        Raises
+        ------
+        TooManyMarksError
+            It is of the future, and too many are already.
+        """
+        if mark.frame > self._position:
+            if len(self._pending) == MAX_PENDING:
+                raise TooManyMarksError(f"{MAX_PENDING} marks of the {self._speaker} are ahead")
+            bisect.insort(self._pending, mark)
+            return []
+        return self._apply(mark, oldest) + self._grow(self._position)
+
+    def push(self, judged: Judged) -> list[TurnPart]:
+        """Go on to where the detector is; return the parts of which something new is known."""
+        if judged.speech:
+            self._heard = judged.stop
+        parts: list[TurnPart] = []
+        while self._pending and self._pending[0].frame <= judged.stop:
+            mark = self._pending.pop(0)
+            parts += self._grow(mark.frame)
+            parts += self._apply(mark, TimelineFrame(0))
+        return parts + self._grow(judged.stop)
+
+    def finish(self) -> list[TurnPart]:
+        """Return the last part of a turn that goes on: nothing follows."""
+        return self._close(self._position, "stop")
+
+    def _grow(self, to: TimelineFrame) -> list[TurnPart]:
+        """Go on to a frame; a turn grows with it, or ends on the way."""
+        self._position = max(self._position, to)
+        turn = self._turn
+        if turn is None:
+            return []
+        if self._end is not None:
+            if self._end <= to:
+                return self._close(self._end, "turn")
+            turn.pause(to)
+            return [turn.part]
+        parts: list[TurnPart] = []
+        while to > turn.full:
+            if turn.full - self._heard >= self._rules.hangover:
+                return parts + self._close(turn.full, "turn")  # its stop was lost
+            parts += turn.speak(turn.part.speech_end, TimelineFrame(turn.full + 1))
+        return [*parts, *turn.speak(turn.part.speech_end, to), turn.part]
+
+    def _apply(self, mark: Mark, oldest: TimelineFrame) -> list[TurnPart]:
+        return self._start(mark.frame, oldest) if mark.speaking else self._stop(mark.frame)
+
+    def _start(self, frame: TimelineFrame, oldest: TimelineFrame) -> list[TurnPart]:
+        parts: list[TurnPart] = []
+        if self._turn is not None:
+            if frame <= self._started:
+                return []  # told twice, or of a turn that is over
+            self._turn.hush(frame)
+            parts = self._close(frame, "turn")
+        start = TimelineFrame(max(self._free, frame - self._rules.pre_roll, oldest))
+        speech_start = max(frame, start)
+        self._turn = begin_turn(
+            self._speaker, self._next_number(), start, speech_start, "mark", self._rules
+        )
+        self._started = frame
+        return parts
+
+    def _stop(self, frame: TimelineFrame) -> list[TurnPart]:
+        if self._turn is not None and self._end is None and frame >= self._started:
+            self._turn.hush(frame)
+            self._end = TimelineFrame(frame + self._rules.hangover)
+        return []
+
+    def _close(self, stop: TimelineFrame, why: TurnEnd) -> list[TurnPart]:
+        if self._turn is None:
+            return []
+        last = self._turn.end(stop, why)
+        self._free = last.stop
+        self._turn = self._end = None
+        return [last]

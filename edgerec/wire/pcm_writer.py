@@ -1,0 +1,143 @@
+"""How does a block stream become WAV or raw PCM, for programs that read nothing else?
+
+Written once, forwards; a WAV file that can be sought in has its true length in the end, a pipe the
+one that programs take for "up to the end".
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final, Literal, Protocol
+
+from edgerec.audio import Block, StreamHeader
+from edgerec.wire.blocks import SAMPLE_BYTES, encode_block, encode_stream_header
+
+OutputForm = Literal["wav", "raw", "stream"]
+
+_HEADER: Final = struct.Struct("<4sI4s4sIHHIIHH4sI")
+_PCM: Final = 1
+_ENDLESS_BYTES: Final = 0xFFFF_FFFF  # as ffmpeg writes into a pipe
+_FILL_FRAMES: Final = 16_384  # of silence at once
+
+
+class PcmOutputError(Exception):
+    """The stream goes on in a way that what was begun can't; what came before is written."""
+
+
+class Writable(Protocol):
+    """A file or pipe."""
+
+    def write(self, data: bytes, /) -> object:
+        """Take all of it."""
+        ...
+
+    def tell(self) -> int:
+        """Return how many bytes are written."""
+        ...
+
+    def seek(self, offset: int, /) -> object:
+        """Go to a byte of the file."""
+        ...
+
+
+class PcmOutput:
+    """A file or pipe that a block stream is written into.
+
+    Parameters
+    ----------
+    seekable
+        `file` is at byte 0, and its header can be written again when its length is known.
+    """
+
+    def __init__(self, file: Writable, form: OutputForm, *, seekable: bool) -> None:
+        self._file = file
+        self._form = form
+        self._seekable = seekable
+        self._header: StreamHeader | None = None
+        self._expected: int | None = None  # first_frame of the next block, if nothing was lost
+        self.frames = 0
+        """Written, lost ones included."""
+
+    @property
+    def seconds(self) -> float:
+        """Length of what is written."""
+        return self.frames / self._header.sample_rate if self._header else 0.0
+
+    def write(self, message: StreamHeader | Block) -> None:
+        """Write a message's audio; counted losses within a stream are silence.
+
+        Raises
+        ------
+        PcmOutputError
+            A new stream has another rate or number of channels.
+        """
+        if isinstance(message, StreamHeader):
+            self._open(message)
+            return
+        if self._form == "stream":
+            self._file.write(encode_block(message))
+        else:
+            self._fill(message.first_frame)
+            self._file.write(message.pcm)
+        self.frames += message.frames
+        self._expected = message.first_frame + message.frames
+
+    def finish(self) -> None:
+        """Make the length in the header true, where that can be done.
+
+        Also when a signal's exception has ended `write` anywhere: the file itself is asked.
+        """
+        if self._form == "wav" and self._seekable and self._header is not None:
+            frame_bytes = self._header.channels * SAMPLE_BYTES
+            data_bytes = (self._file.tell() - _HEADER.size) // frame_bytes * frame_bytes
+            if 0 <= data_bytes <= _ENDLESS_BYTES - _HEADER.size:
+                self._file.seek(0)
+                self._file.write(wav_header(self._header, data_bytes))
+
+    def _open(self, header: StreamHeader) -> None:
+        before, self._header, self._expected = self._header, header, None
+        if self._form == "stream":
+            self._file.write(encode_stream_header(header))
+        elif before is None:
+            if self._form == "wav":
+                self._file.write(wav_header(header, _ENDLESS_BYTES))
+        elif _shape(before) != _shape(header):
+            self._header = before
+            raise PcmOutputError(
+                f"the device goes on with {header.sample_rate} Hz and {header.channels} channels, "
+                f"after {before.sample_rate} Hz and {before.channels}: begin a new file"
+            )
+
+    def _fill(self, first_frame: int) -> None:
+        if self._header is None or self._expected is None:
+            return
+        missing = first_frame - self._expected
+        self.frames += max(missing, 0)
+        while missing > 0:
+            piece = min(missing, _FILL_FRAMES)
+            self._file.write(bytes(piece * self._header.channels * SAMPLE_BYTES))
+            missing -= piece
+
+
+def wav_header(header: StreamHeader, data_bytes: int) -> bytes:
+    """Return the 44 bytes in front of 16-bit PCM (RIFF WAVE); lengths past 32 bits are endless."""
+    frame_bytes = header.channels * SAMPLE_BYTES
+    return _HEADER.pack(
+        b"RIFF",
+        min(data_bytes + _HEADER.size - 8, _ENDLESS_BYTES),
+        b"WAVE",
+        b"fmt ",
+        16,
+        _PCM,
+        header.channels,
+        header.sample_rate,
+        header.sample_rate * frame_bytes,
+        frame_bytes,
+        8 * SAMPLE_BYTES,
+        b"data",
+        data_bytes,
+    )
+
+
+def _shape(header: StreamHeader) -> tuple[int, int]:
+    return header.sample_rate, header.channels
