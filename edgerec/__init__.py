@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Final
 
+from edgerec.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from edgerec.api.audio_data import AudioData, Gap, TrackAudioData, Turn
     from edgerec.api.dispatcher import HandlerCounts
@@ -26,8 +28,6 @@ if TYPE_CHECKING:
     from edgerec.config import Config, ConfigError, load_config
     from edgerec.feeds.connection import FeedError
     from edgerec.store.disk import StoreError
-
-__version__ = "0.1.0"
 
 __all__ = [
     "AudioData",

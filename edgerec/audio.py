@@ -215,3 +215,20 @@ class Stamp:
     monotonic_ns: int
     """On CLOCK_MONOTONIC."""
     boot_id: str
+
+
+SourceStateName = Literal["starting", "running", "stalled", "absent", "idle"]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceState:
+    """How one source is, for status and events."""
+
+    name: SourceStateName
+    """A restarted child that has not delivered yet leaves the name of the fault standing. A feed is
+    `idle` while nobody is connected and nothing plays."""
+    since_ns: int
+    """On CLOCK_MONOTONIC_RAW."""
+    detail: str
+    restarts: int
+    """Children started after the first."""

@@ -12,12 +12,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from edgerec.audio import Block, Delivery, GapReason, StreamEnded, StreamHeader, TrackName
+from edgerec.audio import (
+    Block,
+    Delivery,
+    GapReason,
+    SourceState,
+    SourceStateName,
+    StreamEnded,
+    StreamHeader,
+    TrackName,
+)
 from edgerec.capture.devices.device_verdict import Findings, OpenDevice
 from edgerec.capture.process import ChildProcess
 from edgerec.capture.rate_check import TrueRate
 from edgerec.capture.stream_guard import Message, OwnAudio, sent_before
-from edgerec.source_state import SourceState, StateName
 from edgerec.wire.blocks import WireError
 
 _SECOND_NS: Final = 1_000_000_000
@@ -273,14 +281,14 @@ class ChildSource:
             self._backoff_ns = self._limits.first_retry_ns
         self._retry_ns = now_ns + self._backoff_ns
         self._backoff_ns = min(2 * self._backoff_ns, self._limits.last_retry_ns)
-        name: StateName = "stalled" if fault.reason is GapReason.STALL else "absent"
+        name: SourceStateName = "stalled" if fault.reason is GapReason.STALL else "absent"
         self._change_state(name, fault.detail, now_ns)
         if fault == self._told:
             return []
         self._told = fault
         return [fault]
 
-    def _change_state(self, name: StateName, detail: str, now_ns: int) -> None:
+    def _change_state(self, name: SourceStateName, detail: str, now_ns: int) -> None:
         if name == self.state.name and detail == self.state.detail:
             return  # as with nearly every block
         since_ns = self.state.since_ns if name == self.state.name else now_ns

@@ -20,10 +20,10 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from edgerec import __version__
 from edgerec.cli.exits import Exit
 from edgerec.cli.standard_streams import open_missing
 from edgerec.cli.terminal import escaped, note, say
+from edgerec.version import __version__
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite

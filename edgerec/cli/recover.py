@@ -11,7 +11,7 @@ from edgerec.cli.output import print_json, print_published, published_as_json
 from edgerec.cli.terminal import note, say
 from edgerec.clock import SystemClock
 from edgerec.config import load_config
-from edgerec.session.timeline import stamp_now
+from edgerec.stamps import stamp_now
 from edgerec.store.disk import StoreError
 from edgerec.store.records.naming import utc_text
 from edgerec.store.root import StorageRoot

@@ -16,8 +16,9 @@ from edgerec.engine.turn_build import gate_patience_s, turn_history_s
 from edgerec.engine.writer_loop import LAST_RETRY_S
 from edgerec.feeds.source import FeedSource
 from edgerec.session.backlog import USUAL_LAG_S
-from edgerec.session.timeline import SessionTimeline, stamp_now
+from edgerec.session.timeline import SessionTimeline
 from edgerec.simulation.kiosk import simulate_command
+from edgerec.stamps import stamp_now
 from edgerec.store.publish import Published
 from edgerec.store.records.formats import Format
 from edgerec.store.records.layout import Layout

@@ -14,13 +14,12 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final, Literal, Protocol
 
-from edgerec.audio import Delivery, GapReason, StreamEnded, StreamHeader, TrackName
+from edgerec.audio import Delivery, GapReason, SourceState, StreamEnded, StreamHeader, TrackName
 from edgerec.clock import Clock
 from edgerec.engine.sessions import Sessions
 from edgerec.session.events import Event, RecorderState, StateChanged
 from edgerec.session.requests import Wishes
 from edgerec.session.timeline import SessionTimeline
-from edgerec.source_state import SourceState
 from edgerec.sync.synchronizer import Synchronizer, TrackPlan
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from typing import Final
 from edgerec.audio import Stamp
 from edgerec.clock import Clock
 from edgerec.health.verdict import Reason
-from edgerec.session.timeline import stamp_now
+from edgerec.stamps import stamp_now
 from edgerec.store.publish import Published
 from edgerec.store.records.naming import utc_text
 from edgerec.store.root import StorageRoot

@@ -24,7 +24,8 @@ from edgerec.engine.session_turns import SessionTurns
 from edgerec.engine.spare_memory import SpareMemory
 from edgerec.engine.turn_build import build_session_turns
 from edgerec.engine.turn_writing import write_turns
-from edgerec.session.timeline import ReplayStamps, SessionTimeline, stamp_now
+from edgerec.session.timeline import SessionTimeline
+from edgerec.stamps import ReplayStamps, stamp_now
 from edgerec.store.publish import Published
 from edgerec.store.records.sidecar_reader import DescribedSession, read_sidecar
 from edgerec.store.root import StorageRoot

@@ -15,7 +15,8 @@ from edgerec.audio import StreamHeader, TimelineFrame, TrackName
 from edgerec.clock import Clock
 from edgerec.session.events import RecorderState
 from edgerec.session.requests import Wish, Wishes
-from edgerec.session.timeline import LiveStamps, SessionTimeline
+from edgerec.session.timeline import SessionTimeline
+from edgerec.stamps import LiveStamps
 from edgerec.store.records.sidecar import EndReason
 from edgerec.sync.history import History
 from edgerec.sync.synchronizer import Synchronizer

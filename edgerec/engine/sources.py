@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from edgerec.audio import TrackName
+from edgerec.audio import SourceState, TrackName
 from edgerec.capture.child import ChildSource
 from edgerec.clock import Clock
 from edgerec.config import Config
 from edgerec.engine import build
 from edgerec.feeds.source import FeedSource
-from edgerec.source_state import SourceState
 
 Source = ChildSource | FeedSource
 

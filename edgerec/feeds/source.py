@@ -16,12 +16,20 @@ import socket
 import threading
 from typing import Final
 
-from edgerec.audio import Block, Delivery, GapReason, StreamEnded, StreamHeader, TrackName
+from edgerec.audio import (
+    Block,
+    Delivery,
+    GapReason,
+    SourceState,
+    SourceStateName,
+    StreamEnded,
+    StreamHeader,
+    TrackName,
+)
 from edgerec.clock import Clock
 from edgerec.feeds.connection import FeedConnection, FeedError, check_form
 from edgerec.feeds.live import LiveAllowance, LiveFeed
 from edgerec.feeds.playback import PAUSE, Loudspeaker
-from edgerec.source_state import SourceState, StateName
 
 log = logging.getLogger(__name__)
 
@@ -208,7 +216,7 @@ class FeedSource:
         self._watched = wanted
 
     def _note_state(self, now_ns: int) -> None:
-        name: StateName = "running" if self._connection or self._speaker.playing else "idle"
+        name: SourceStateName = "running" if self._connection or self._speaker.playing else "idle"
         since_ns = self.state.since_ns if name == self.state.name else now_ns
         detail = "an application is connected" if self._connection else "nobody is connected"
         self.state = SourceState(name, since_ns, detail, restarts=0)

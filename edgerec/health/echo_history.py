@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from edgerec.audio import TRACKS, EchoReport, TrackName
+from edgerec.audio import TRACKS, EchoReport, SourceState, TrackName
 from edgerec.clock import Clock
 from edgerec.config import Config
 from edgerec.health.chirp_log import FILE as CHIRP_FILE
@@ -30,7 +30,6 @@ from edgerec.health.echo_file import (
 )
 from edgerec.health.verdict import Reason
 from edgerec.session.timeline import SessionTimeline
-from edgerec.source_state import SourceState
 from edgerec.store.bounded_json import JsonError
 from edgerec.store.disk import StoreError
 

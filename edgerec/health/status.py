@@ -11,8 +11,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
-from edgerec import __version__
-from edgerec.audio import TRACKS, GapReason, TrackName, TrackReport
+from edgerec.audio import TRACKS, GapReason, SourceState, TrackName, TrackReport
 from edgerec.clock import ClockReading
 from edgerec.engine.recovery import RecoveryState
 from edgerec.engine.writer_loop import WritingState
@@ -23,9 +22,9 @@ from edgerec.health.verdict import Health, Reason, Writing, judge
 from edgerec.service.hook_jobs import HookCounts
 from edgerec.session.events import RecorderState
 from edgerec.session.timeline import SessionTimeline
-from edgerec.source_state import SourceState
 from edgerec.store.publish import Published
 from edgerec.store.retention.cleanup import Space
+from edgerec.version import __version__
 
 SCHEMA: Final = "edgerec-status/1"
 

@@ -9,10 +9,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
-from edgerec.audio import TrackName
+from edgerec.audio import SourceState, TrackName
 from edgerec.engine.writer_loop import WritingState
 from edgerec.session.backlog import Backlog
-from edgerec.source_state import SourceState
 from edgerec.store.retention.cleanup import Space
 
 HealthName = Literal["ok", "degraded", "failed"]

@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
 
-from edgerec.audio import TrackName
+from edgerec.audio import SourceState, TrackName
 from edgerec.clock import Clock
 from edgerec.session.threads import ThreadMaker
-from edgerec.source_state import SourceState
 
 log = logging.getLogger(__name__)
 

@@ -86,7 +86,7 @@ class StateChanged:
 
     of: Literal["recorder", "user", "bot", "disk", "signal"]
     state: str
-    """`RecorderState`; of a track that of its `source_state.SourceState`; of the disk `ok`
+    """`RecorderState`; of a track that of its `audio.SourceState`; of the disk `ok`
     or `failing`; of the signal `ok` or `wrong`."""
     detail: str = ""
 

@@ -8,15 +8,10 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from edgerec.audio import EchoReport, Stamp, StreamHeader, TimelineFrame, TrackName, TrackReport
-from edgerec.clock import Clock, boot_id
 from edgerec.session.speech_gate import SpeechGate
 from edgerec.session.turn_board import TurnBoard
 from edgerec.store.records.sidecar import EndReason
 from edgerec.sync.history import History
-
-_SECOND_NS: Final = 1_000_000_000
-RAW_ERROR_PPM: Final = 100.0  # of the machine's own crystal, by which we count back
-
 
 MAX_CUTS: Final = 1000  # not yet made, while the disk stalls: eight a second for two minutes
 
@@ -76,77 +71,3 @@ class SessionTimeline:
         """
         if len(self.cuts) < MAX_CUTS:
             self.cuts.append(Cut(TimelineFrame(frame), reason))
-
-
-def stamp_now(clock: Clock) -> Stamp:
-    """Return what the clocks say of this moment."""
-    now = clock.read()
-    return Stamp(now.utc_ns, now.utc_trusted, now.utc_error_ms, now.monotonic_ns, boot_id())
-
-
-class LiveStamps:
-    """Stamps of a session that is being recorded: asks the clocks anew each time.
-
-    A wall clock that is set right later stamps later frames right; nothing is remembered of it.
-    A session ends where the machine is suspended: all its frames lie before that.
-    """
-
-    def __init__(self, clock: Clock, epoch_ns: int, rate: int) -> None:
-        self._clock = clock
-        self._epoch_ns = epoch_ns
-        self._rate = rate
-        self._boot_id = boot_id()
-        self._slept_ns = clock.read().slept_ns
-
-    def __call__(self, frame: TimelineFrame) -> Stamp:
-        """Return what the clocks say now of the instant of a frame."""
-        now = self._clock.read()
-        ago_ns = now.raw_ns - (self._epoch_ns + frame * _SECOND_NS // self._rate)
-        error_ms = now.utc_error_ms
-        if error_ms is not None:
-            error_ms = round(error_ms + abs(ago_ns) * 1e-6 * RAW_ERROR_PPM * 1e-6, 3)
-        return Stamp(
-            utc_ns=now.utc_ns - ago_ns - (now.slept_ns - self._slept_ns),
-            utc_trusted=now.utc_trusted,
-            utc_error_ms=error_ms,
-            monotonic_ns=now.monotonic_ns - ago_ns,
-            boot_id=self._boot_id,
-        )
-
-
-class ReplayStamps:
-    """Stamps of a replayed session: what the trace says, on the trace's own clock.
-
-    Parameters
-    ----------
-    header, first_arrived_ns
-        Of the stream that tells the wall clock; the header's `utc_ns` belongs to this arrival.
-    fallback_utc_ns
-        The wall clock at the epoch, for input that knows none.
-    """
-
-    def __init__(
-        self,
-        epoch_ns: int,
-        rate: int,
-        header: StreamHeader,
-        first_arrived_ns: int,
-        fallback_utc_ns: int,
-    ) -> None:
-        self._epoch_ns = epoch_ns
-        self._rate = rate
-        self._boot_id = header.boot_id
-        self._epoch_utc_ns = (
-            header.utc_ns - first_arrived_ns + epoch_ns if header.utc_ns else fallback_utc_ns
-        )
-
-    def __call__(self, frame: TimelineFrame) -> Stamp:
-        """Return what the trace says of the instant of a frame; nobody vouches for its clock."""
-        since_ns = frame * _SECOND_NS // self._rate
-        return Stamp(
-            utc_ns=self._epoch_utc_ns + since_ns,
-            utc_trusted=False,
-            utc_error_ms=None,
-            monotonic_ns=self._epoch_ns + since_ns,
-            boot_id=self._boot_id,
-        )

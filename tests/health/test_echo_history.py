@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from edgerec.audio import EchoReport, TrackReport
+from edgerec.audio import EchoReport, SourceState, TrackReport
 from edgerec.config import Config, TrackConfig, TracksConfig
 from edgerec.health import echo_history
 from edgerec.health.echo_days import RECENT, STEP_MS, USUAL_DAYS, Day, Sample, Spread
@@ -30,7 +30,6 @@ from edgerec.health.echo_history import (
     Observation,
     observe,
 )
-from edgerec.source_state import SourceState
 from tests.rigs.fakes import START_NS, FakeClock, S
 from tests.rigs.made_statuses import session
 from tests.rigs.recorder_rig import begun

@@ -1,7 +1,7 @@
 import pytest
 
+from edgerec.audio import SourceState
 from edgerec.health.verdict import LEAST_HOURS_LEFT, STARTS_NS, Reason, judge
-from edgerec.source_state import SourceState
 from edgerec.store.retention.cleanup import Space
 from tests.rigs.fakes import START_NS, S
 from tests.rigs.made_statuses import writing

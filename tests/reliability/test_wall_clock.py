@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from edgerec.session.timeline import LiveStamps, stamp_now
+from edgerec.stamps import LiveStamps, stamp_now
 from edgerec.store.archive.verify import verify
 from edgerec.store.retention.cleanup import SWEEP_NS, Cleanup
 from edgerec.store.retention.plan import Quota

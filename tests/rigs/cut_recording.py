@@ -13,7 +13,7 @@ from pathlib import Path
 from edgerec.audio import TRACKS
 from edgerec.clock import SystemClock, monotonic_now_ns
 from edgerec.service.control.client import ServiceConnection
-from edgerec.session.timeline import stamp_now
+from edgerec.stamps import stamp_now
 from edgerec.store.archive.verify import verify
 from edgerec.store.root import StorageRoot
 from edgerec.store.writing.recover import recover

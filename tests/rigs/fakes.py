@@ -2,12 +2,12 @@
 
 import numpy as np
 
+from edgerec.audio import SourceState
 from edgerec.clock import ClockReading
 from edgerec.config import Config, RecordingConfig, StorageConfig, TrackConfig, TracksConfig
 from edgerec.simulation.conversation import silence
 from edgerec.simulation.device import DeviceModel
 from edgerec.simulation.kiosk import VirtualKiosk
-from edgerec.source_state import SourceState
 from edgerec.wire.trace import TraceWriter
 
 S = 1_000_000_000

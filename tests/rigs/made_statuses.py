@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from edgerec.audio import EchoReport, GapReason, Stamp, TimelineFrame, TrackReport
+from edgerec.audio import EchoReport, GapReason, SourceState, Stamp, TimelineFrame, TrackReport
 from edgerec.clock import ClockReading
 from edgerec.engine.writer_loop import WritingState
 from edgerec.health.monitor import Heard
@@ -17,7 +17,6 @@ from edgerec.service.control.server import Control
 from edgerec.service.control.socket import ControlSocket
 from edgerec.session.backlog import Backlog
 from edgerec.session.timeline import SessionTimeline
-from edgerec.source_state import SourceState
 from edgerec.store.records.gap_map import Levels
 from edgerec.store.records.sidecar import GapTotal
 from edgerec.store.retention.cleanup import Space

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
+from edgerec.audio import SourceState
 from edgerec.service.watchdog import Supervisor, Vitals, Watchdog, status_line, watchdog_s
-from edgerec.source_state import SourceState
 from tests.rigs.fakes import START_NS, FakeClock, S
 from tests.rigs.waiting import PATIENCE_S, wait_for
 

@@ -2,7 +2,7 @@ import pytest
 
 from edgerec.audio import StreamHeader, TimelineFrame
 from edgerec.clock import boot_id
-from edgerec.session.timeline import RAW_ERROR_PPM, LiveStamps, ReplayStamps
+from edgerec.stamps import RAW_ERROR_PPM, LiveStamps, ReplayStamps
 from tests.rigs.fakes import START_NS, UTC_NS, FakeClock, S
 
 RATE = 16_000

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from edgerec import __version__
 from edgerec.audio import (
     TRACKS,
     Gap,
@@ -24,6 +23,7 @@ from edgerec.store.records.formats import Form
 from edgerec.store.records.gap_map import Levels
 from edgerec.store.records.layout import Layout
 from edgerec.store.records.naming import Session, What, utc_text
+from edgerec.version import __version__
 
 SCHEMA: Final = "edgerec/1"
 SOFTWARE: Final = f"edgerec {__version__}"
