@@ -18,7 +18,7 @@ from edgerec.api.running import EventCounts, Running, open_devices
 from edgerec.audio import TrackName
 from edgerec.clock import Clock
 from edgerec.config import Config
-from edgerec.engine.recorder import Recorder as Service
+from edgerec.engine.engine import Engine
 from edgerec.feeds.connection import FeedError
 from edgerec.wire.messages import RefusedError
 
@@ -157,8 +157,8 @@ class Recorder:
         if not self._stays_open:
             self.close()
             return
-        running.service.stop_recording()
-        if not running.service.wait_until_stopped(STOP_S):
+        running.engine.stop_recording()
+        if not running.engine.wait_until_stopped(STOP_S):
             raise RecorderError(f"the last files are not published after {STOP_S:g} s: see the log")
         running.dispatcher.drain()
 
@@ -255,7 +255,7 @@ class Recorder:
     def status(self) -> dict[str, object]:
         """Return how the recording is, as `edgerec status --json` prints it; empty when closed."""
         running = self._running
-        return {} if running is None else running.service.status()
+        return {} if running is None else running.engine.status()
 
     @property
     def counts(self) -> EventCounts:
@@ -271,7 +271,7 @@ class Recorder:
         Whether it was, in so many seconds.
         """
         running = self._running
-        return running is None or running.service.wait_until_stopped(timeout_s)
+        return running is None or running.engine.wait_until_stopped(timeout_s)
 
     def close(self) -> None:
         """End the session and give up the devices; as `stop_recording`."""
@@ -307,11 +307,11 @@ class Recorder:
             self, config, self._handlers, self._held, self._handler_seconds, self._clock
         )
 
-    def _asked(self, what: str, ask: Callable[[Service], _Answer]) -> _Answer:
+    def _asked(self, what: str, ask: Callable[[Engine], _Answer]) -> _Answer:
         running = self._running
         try:
             if running is not None:
-                return ask(running.service)
+                return ask(running.engine)
         except RefusedError as error:
             raise RecorderError(f"{what}: {error}; {error.hint}") from error
         raise RecorderError(f"{what}: nothing is recorded; call start_recording first")

@@ -10,10 +10,13 @@ from edgerec.api.feeding import Feeding
 from edgerec.api.held_file import HeldFiles
 from edgerec.api.relay import Handlers, Relay
 from edgerec.audio import TrackName
-from edgerec.clock import Clock
+from edgerec.clock import Clock, SystemClock
 from edgerec.config import Config
-from edgerec.engine.recorder import Recorder as Service
-from edgerec.session.events import Announcer, Subscription
+from edgerec.engine.engine import Engine
+from edgerec.engine.parts import Surroundings
+from edgerec.service.hooks import Hooks
+from edgerec.session.events import EventBus, Subscription
+from edgerec.session.threads import Threads
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +30,10 @@ class EventCounts:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """The service and the way to the program's handlers and from its audio."""
+    """An engine, the path to the program's handlers, and the path from its audio."""
 
-    service: Service
+    engine: Engine
+    hooks: Hooks
     dispatcher: Dispatcher
     subscription: Subscription
     feedings: dict[TrackName, Feeding]
@@ -48,9 +52,10 @@ class Running:
             What has ended the recording.
         """
         try:
-            self.service.stop()
-            self.service.wait()
+            self.engine.stop()
+            self.engine.wait()
         finally:
+            self.hooks.close()
             for feeding in self.feedings.values():
                 feeding.close()
             self.dispatcher.finish()
@@ -64,7 +69,7 @@ def open_devices(
     handler_seconds: float,
     clock: Clock | None,
 ) -> Running:
-    """Start the service; its announcements go to the handlers.
+    """Start the engine; its events go to the handlers.
 
     Parameters
     ----------
@@ -76,16 +81,21 @@ def open_devices(
     StoreError
         The storage root can't be used, or another process holds it.
     """
-    announcer = Announcer()
+    events, threads = EventBus(), Threads()
+    clock = clock or SystemClock(trust_rtc=config.storage.trust_rtc)
     came = threading.Event()
-    subscription = announcer.subscribe(notify=came.set)
+    subscription = events.subscribe(notify=came.set)
     stereo = config.recording.num_channels == 2
     relay = Relay(recorder, handlers, subscription, held, stereo=stereo)
     dispatcher = Dispatcher(relay.next, handler_seconds, came)
+    hooks = Hooks(config.hooks, clock, events, make_thread=threads.make)
+    hooks.start()
+    around = Surroundings(events, threads, hook_counts=lambda: hooks.counts, on_published=held.hold)
     try:
-        service = Service(config, clock=clock, announcer=announcer, on_published=held.hold)
+        engine = Engine(config, clock=clock, around=around)
     except BaseException:
+        hooks.close()
         dispatcher.finish()
         raise
-    feedings = {track: Feeding(source, config.kiosk) for track, source in service.feeds.items()}
-    return Running(service, dispatcher, subscription, feedings)
+    feedings = {track: Feeding(source, config.kiosk) for track, source in engine.feeds.items()}
+    return Running(engine, hooks, dispatcher, subscription, feedings)

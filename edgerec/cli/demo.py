@@ -22,7 +22,8 @@ from edgerec.config import (
     TracksConfig,
     load_config,
 )
-from edgerec.engine.recorder import Recorder
+from edgerec.engine.engine import Engine
+from edgerec.engine.parts import Surroundings
 from edgerec.store.disk import StoreError
 from edgerec.store.publish import Published
 
@@ -70,15 +71,16 @@ def run(args: argparse.Namespace) -> int:
 
     interruption = Interruption()
     try:
-        recorder = Recorder(config, length_s=args.seconds, on_published=show)
+        around = Surroundings(on_published=show)
+        engine = Engine(config, length_s=args.seconds, around=around)
     except StoreError as error:
         note(error)
         return Exit.FAILED
 
-    interruption.stops(lambda _signal: recorder.stop())
+    interruption.stops(lambda _signal: engine.stop())
     note(f"recording a virtual kiosk for {args.seconds:g} s into {root}")
     try:
-        recorder.wait()
+        engine.wait()
     except StoreError as error:
         note(error)
         return Exit.FAILED

@@ -15,14 +15,19 @@ from edgerec.cli.options import add_config
 from edgerec.cli.terminal import note
 from edgerec.clock import SystemClock
 from edgerec.config import Config, file_to_record_by, load_config
-from edgerec.engine.recorder import Recorder
+from edgerec.engine.engine import Engine
+from edgerec.engine.parts import Surroundings
 from edgerec.service.control.command_list import commands_of
 from edgerec.service.control.place import socket_to_make
 from edgerec.service.control.server import Control
 from edgerec.service.control.socket import ControlSocket, ControlSocketError
+from edgerec.service.hooks import Hooks
 from edgerec.service.metrics_file import ConfiguredMetrics
 from edgerec.service.reload import Reloader
+from edgerec.service.taps import Taps
 from edgerec.service.watchdog import Supervisor, tell_systemd, watchdog_s
+from edgerec.session.events import EventBus
+from edgerec.session.threads import Threads
 from edgerec.store.disk import StoreError
 from edgerec.store.publish import Published
 
@@ -45,37 +50,45 @@ def run(args: argparse.Namespace) -> int:
     config = load_config(file)
     interruption = Interruption()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what is read now is not read again for it
+    clock = SystemClock(trust_rtc=config.storage.trust_rtc)
+    events, threads = EventBus(), Threads()
+    make_thread = threads.make
     with ExitStack() as opened:
         try:
             control_socket = _control_socket(config)
             if control_socket is not None:
                 opened.enter_context(control_socket)
-            recorder = opened.enter_context(Recorder(config, on_published=_log_published))
+            hooks = opened.enter_context(
+                Hooks(config.hooks, clock, events, make_thread=make_thread)
+            )
+            taps = opened.enter_context(Taps(clock, make_thread=make_thread))
+            around = Surroundings(events, threads, taps, lambda: hooks.counts, _log_published)
+            engine = opened.enter_context(Engine(config, clock=clock, around=around))
         except (ControlSocketError, StoreError) as error:
             note(error)
             return Exit.FAILED
-        make_thread = recorder.threads.make
-        metrics = opened.enter_context(ConfiguredMetrics(recorder.status, make_thread=make_thread))
+        metrics = opened.enter_context(ConfiguredMetrics(engine.status, make_thread=make_thread))
         metrics.follow(config.metrics.textfile)
         reloader = opened.enter_context(
             Reloader(
-                recorder,
+                engine,
                 file,
-                then=(lambda config: metrics.follow(config.metrics.textfile),),
+                then=(
+                    lambda config: hooks.configure(config.hooks),
+                    lambda config: metrics.follow(config.metrics.textfile),
+                ),
                 make_thread=make_thread,
             )
         )
-        recorder.include(lambda: reloader.reasons)
+        engine.include(lambda: reloader.reasons)
         signal.signal(signal.SIGHUP, lambda _number, _frame: reloader.ask())
         if control_socket is not None:
-            commands = commands_of(recorder, reloader)
-            opened.enter_context(
-                Control(control_socket, commands, SystemClock(), make_thread=make_thread)
-            )
+            commands = commands_of(engine, reloader, taps)
+            opened.enter_context(Control(control_socket, commands, clock, make_thread=make_thread))
         opened.enter_context(
             Supervisor(
-                recorder.vitals,
-                SystemClock(),
+                engine.vitals,
+                clock,
                 stall_s=config.storage.stall_seconds,
                 notify=tell_systemd,
                 watchdog_s=watchdog_s(),
@@ -85,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
         log.info("recording root=%s kiosk=%s", config.storage.root, config.kiosk)
         if not config.recording.auto_start:
             log.info("waiting for a start")
-        return _wait(recorder, interruption)
+        return _wait(engine, interruption)
 
 
 def _control_socket(config: Config) -> ControlSocket | None:
@@ -104,17 +117,17 @@ def _control_socket(config: Config) -> ControlSocket | None:
     return made
 
 
-def _wait(recorder: Recorder, interruption: Interruption) -> int:
+def _wait(engine: Engine, interruption: Interruption) -> int:
     """Wait until the recording has ended, by a signal or a fault."""
 
     def stop(number: signal.Signals) -> None:
         log.info("stopping signal=%s", number.name)
         tell_systemd("STOPPING=1")
-        recorder.stop()
+        engine.stop()
 
     interruption.stops(stop)
     try:
-        recorder.wait()
+        engine.wait()
     except StoreError as error:
         log.critical("recording ended why=%r", str(error))
         return Exit.FAILED

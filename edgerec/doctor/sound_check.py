@@ -36,7 +36,7 @@ from edgerec.doctor.sweep import (
     write_sweeps,
 )
 from edgerec.engine.build import track_configs
-from edgerec.engine.recorder import Recorder
+from edgerec.engine.engine import Engine
 from edgerec.health.chirp_log import FILE, Chirp, add_chirp, read_chirps
 from edgerec.store.disk import StoreError
 from edgerec.store.root import STATE
@@ -109,18 +109,18 @@ def play_and_record(config: Config, player: Sequence[str]) -> SoundCheck:
             recording=RecordingConfig(sample_rate=RATE_HZ),
             storage=StorageConfig(root=folder / "root", utc_wait_s=0),
         )
-        with Recorder(test) as recorder:
-            _await_devices(recorder)
+        with Engine(test) as engine:
+            _await_devices(engine)
             _play([*player, str(folder / "sweeps.wav")])
             threading.Event().wait(ECHO_S)
         channels = _recorded(folder / "root")
     return SoundCheck({name: find_sweeps(channels[n], RATE_HZ) for n, name in enumerate(TRACKS)})
 
 
-def _await_devices(recorder: Recorder) -> None:
+def _await_devices(engine: Engine) -> None:
     waited = threading.Event()
     for _ in range(round(STARTS_S / 0.25)):
-        states = recorder.vitals().sources
+        states = engine.vitals().sources
         silent = {name: state for name, state in states.items() if state.name != "running"}
         if not silent:
             return

@@ -10,7 +10,7 @@ import logging
 import os
 import select
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final, Literal, Protocol
 
@@ -18,8 +18,8 @@ from edgerec.audio import Delivery, GapReason, SourceState, StreamEnded, StreamH
 from edgerec.clock import Clock
 from edgerec.engine.sessions import Sessions
 from edgerec.session.events import Event, RecorderState, StateChanged
-from edgerec.session.requests import Wishes
-from edgerec.session.timeline import SessionTimeline
+from edgerec.session.listener import Listener
+from edgerec.session.requests import SessionRequests
 from edgerec.sync.synchronizer import Synchronizer, TrackPlan
 
 log = logging.getLogger(__name__)
@@ -71,18 +71,14 @@ class CaptureLoop:
 
     Parameters
     ----------
-    wishes
+    requests
         What `sessions` are to do; locked while audio is placed.
-    announce
-        Told when a source or the recording has another state.
+    listeners
+        Given what each device delivers, in a pause too, and the session's timeline as it goes on.
+    publish
+        Given an event when a source or the recording has another state.
     ends_with_session
         The loop ends when a session has; else only `stop` ends it.
-    on_delivery
-        Given what each device delivers, as it delivers it, in a pause too.
-    on_committed
-        Given the session's timeline when it may have gone on, or have ended.
-    is_heard
-        Whether somebody hears what is delivered, live; then no source can wait.
     """
 
     def __init__(
@@ -90,28 +86,24 @@ class CaptureLoop:
         sources: Mapping[TrackName, Source],
         synchronizer: Synchronizer,
         sessions: Sessions,
-        wishes: Wishes,
+        requests: SessionRequests,
         clock: Clock,
+        listeners: Sequence[Listener] = (),
         *,
-        announce: Callable[[Event], None] = lambda event: None,
+        publish: Callable[[Event], None] = lambda event: None,
         ends_with_session: bool = False,
-        on_delivery: Callable[[TrackName, Delivery], None] = lambda track, delivery: None,
-        on_committed: Callable[[SessionTimeline], None] = lambda timeline: None,
-        is_heard: Callable[[], bool] = lambda: False,
         pace_ms: int = PACE_MS,
     ) -> None:
         self._sources = dict(sources)
         self._changes: deque[Callable[[], None]] = deque()
         self._synchronizer = synchronizer
         self._sessions = sessions
-        self._wishes = wishes
+        self._requests = requests
         self._clock = clock
         self._rounds = 0
-        self._announce = announce
+        self._publish = publish
         self._ends_with_session = ends_with_session
-        self._on_delivery = on_delivery
-        self._on_committed = on_committed
-        self._is_heard = is_heard
+        self._listeners = tuple(listeners)
         self._pace_ms = pace_ms
         self._end_ns: int | None = None
         self._told: dict[TrackName, StreamHeader] = {}  # the log, of what each track delivers
@@ -134,8 +126,12 @@ class CaptureLoop:
                     return
                 self._wait()
         finally:
-            for source in self._sources.values():
-                source.close()
+            try:
+                for source in self._sources.values():
+                    source.close()
+            finally:
+                for listener in self._listeners:
+                    listener.over()
 
     def stop(self) -> None:
         """End the session now, and with it the loop: what was sampled by now is still recorded."""
@@ -154,7 +150,7 @@ class CaptureLoop:
     def step(self, now_ns: int) -> None:
         """Take in what there is, and bring the timeline up to `now_ns`."""
         end_ns = self._end_ns
-        with self._wishes.lock:
+        with self._requests.lock:
             self._sessions.notice_suspension(now_ns)
             self._sessions.heed(end_ns)
             while self._changes:
@@ -162,7 +158,8 @@ class CaptureLoop:
             for name, source in self._sources.items():
                 for delivery in source.deliver(now_ns):
                     self._log_state(name, delivery)
-                    self._on_delivery(name, delivery)
+                    for listener in self._listeners:
+                        listener.delivered(name, delivery)
                     self._synchronizer.deliver(name, delivery)
                 self._synchronizer.note_held(name, source.held_since_ns)
             ending = self._sessions.timeline
@@ -170,10 +167,11 @@ class CaptureLoop:
             state = self._sessions.state
         over = self._ends_with_session and self._sessions.ended > 0
         self._ended = state == "idle" and (end_ns is not None or over)
-        self._announce_states(state)
+        self._publish_states(state)
         timeline = self._sessions.timeline or ending
         if timeline is not None:
-            self._on_committed(timeline)  # last: who is woken would only wait for our GIL
+            for listener in self._listeners:  # last: a thread woken now would only wait for our GIL
+                listener.committed(timeline)
 
     def replace(self, track: TrackName, source: Source | None, plan: TrackPlan | None) -> None:
         """Give up a track's source for another one, or for none; for any thread."""
@@ -190,7 +188,8 @@ class CaptureLoop:
         if before is not None:
             before.close()
             gone = StreamEnded(GapReason.ABSENT, "another source is configured")
-            self._on_delivery(track, gone)
+            for listener in self._listeners:
+                listener.delivered(track, gone)
         self._synchronizer.replace(track, plan)
         self._told.pop(track, None)
         if source is not None:
@@ -201,7 +200,9 @@ class CaptureLoop:
         if self._sessions.behind:
             return
         sources = self._sources.values()
-        awaited = self._is_heard() or self._sessions.state in ("waiting", "ending")
+        awaited = self._sessions.state in ("waiting", "ending") or any(
+            listener.is_live for listener in self._listeners
+        )
         hurried = [source for source in sources if awaited or not source.unhurried]
         pipes = [pipe for source in hurried if (pipe := source.fileno()) is not None]
         ready = select.poll()
@@ -211,17 +212,17 @@ class CaptureLoop:
             with contextlib.suppress(BlockingIOError):
                 os.eventfd_read(self._woken)
 
-    def _announce_states(self, state: RecorderState) -> None:
-        self._announce_change("recorder", state, "")
+    def _publish_states(self, state: RecorderState) -> None:
+        self._publish_change("recorder", state, "")
         for name, source in self._sources.items():
-            self._announce_change(name, source.state.name, source.state.detail)
+            self._publish_change(name, source.state.name, source.state.detail)
 
-    def _announce_change(
+    def _publish_change(
         self, of: Literal["recorder", "user", "bot"], state: str, detail: str
     ) -> None:
         if self._announced.get(of) != state:
             self._announced[of] = state
-            self._announce(StateChanged(of, state, detail))
+            self._publish(StateChanged(of, state, detail))
 
     def _log_state(self, name: TrackName, delivery: Delivery) -> None:
         """Log what a technician acts on: not each utterance, and no pause between two."""

@@ -19,9 +19,9 @@ sidecars; as events it would crowd out everything else."""
 class GapWatch:
     """Follows what is written of one session; for the writer thread."""
 
-    def __init__(self, session: str, announce: Callable[[Event], None]) -> None:
+    def __init__(self, session: str, publish: Callable[[Event], None]) -> None:
         self._session = session
-        self._announce = announce
+        self._publish = publish
         self._position = TimelineFrame(0)
         self._open = [(TimelineFrame(0), int(GapReason.QUIET)) for _ in TRACKS]
 
@@ -44,7 +44,7 @@ class GapWatch:
     def _lost(self, stop: TimelineFrame) -> None:
         for index in range(len(TRACKS)):
             self._close(index, self._position, GapReason.QUIET)
-        self._announce(FramesLost(self._session, self._position, stop - self._position))
+        self._publish(FramesLost(self._session, self._position, stop - self._position))
         self._position = stop
 
     def _follow(self, index: int, start: int, reasons: NDArray[np.uint8]) -> None:
@@ -65,4 +65,4 @@ class GapWatch:
         self._open[index] = frame, next_reason
         if announced and reason not in (GapReason.QUIET, GapReason.OFF) and frame > start:
             why = GapReason(reason).label
-            self._announce(GapDeclared(self._session, TRACKS[index], start, frame - start, why))
+            self._publish(GapDeclared(self._session, TRACKS[index], start, frame - start, why))

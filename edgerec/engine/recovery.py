@@ -9,12 +9,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from edgerec.audio import Stamp
 from edgerec.clock import Clock
-from edgerec.health.verdict import Reason
+from edgerec.health.reports import MAX_TOLD, RecoveryState
 from edgerec.stamps import stamp_now
 from edgerec.store.publish import Published
 from edgerec.store.records.naming import utc_text
@@ -25,41 +25,6 @@ log = logging.getLogger(__name__)
 
 FIRST_RETRY_S: Final = 5.0
 LAST_RETRY_S: Final = 600.0  # it waits for somebody to come
-MAX_TOLD: Final = 10  # leftovers, by name
-
-
-@dataclass(frozen=True, slots=True)
-class RecoveryState:
-    """What has become of leftovers since the service started."""
-
-    left: tuple[tuple[str, str], ...] = ()
-    """Those that wait for another try, and why; each a name in the storage root."""
-    quarantined: tuple[str, ...] = ()
-    """The latest names in `quarantine/`."""
-
-    def describe(self, quarantined_too: tuple[str, ...] = ()) -> dict[str, object]:
-        """Return it as JSON values, with what the session itself had to quarantine."""
-        return {
-            "waiting": len(self.left),
-            "files": [{"file": name, "why": why} for name, why in self.left[:MAX_TOLD]],
-            "quarantined": [*self.quarantined, *quarantined_too],
-        }
-
-    def reasons(self) -> tuple[Reason, ...]:
-        """Return why the service is not as it should be."""
-        if not self.left:
-            return ()
-        name, why = self.left[0]
-        more = f" (and {len(self.left) - 1} more)" if len(self.left) > 1 else ""
-        return (
-            Reason(
-                "recovery",
-                None,
-                f"what a crash has left can't be published yet: {name}: {why}{more}",
-                "it is tried again and nothing is lost; the service's user must own all of "
-                "storage.root, and `ready` must be a folder on the same file system",
-            ),
-        )
 
 
 class RecoveryLoop:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from edgerec.audio import StreamHeader, TimelineFrame, TrackName
 from edgerec.clock import Clock
 from edgerec.session.events import RecorderState
-from edgerec.session.requests import Wish, Wishes
-from edgerec.session.timeline import SessionTimeline
+from edgerec.session.listener import Listener
+from edgerec.session.requests import SessionRequest, SessionRequests
+from edgerec.session.timeline import CurrentSession, SessionTimeline
 from edgerec.stamps import LiveStamps
 from edgerec.store.records.sidecar import EndReason
 from edgerec.sync.history import History
@@ -41,33 +42,32 @@ class Sessions:
         A session ends by itself after this long; None: only a stop ends it.
     choose_rate, build_history
         The timeline's rate, once the devices have told theirs, and the ring for it.
-    on_session
-        Told of each session when it begins.
-    may_begin
-        Whether there is room for another session's history: one may still be written.
+    listeners
+        Told of each session when it begins; none does until all of them have room for it.
+    current
+        Where the session is put that is being recorded.
     """
 
     def __init__(
         self,
         synchronizer: Synchronizer,
-        wishes: Wishes,
+        requests: SessionRequests,
         clock: Clock,
+        listeners: Sequence[Listener] = (),
         *,
         length_s: float | None,
         choose_rate: Callable[[Mapping[TrackName, StreamHeader]], int],
         build_history: Callable[[int], History],
-        on_session: Callable[[SessionTimeline], None],
-        may_begin: Callable[[], bool] = lambda: True,
+        current: CurrentSession | None = None,
     ) -> None:
         self._synchronizer = synchronizer
-        self._wishes = wishes
+        self._requests = requests
         self._clock = clock
         self._length_s = length_s
         self._choose_rate = choose_rate
         self._build_history = build_history
-        self._on_session = on_session
-        self._may_begin = may_begin
-        self._timeline: SessionTimeline | None = None
+        self._listeners = tuple(listeners)
+        self._current = current or CurrentSession()
         self._started_ns: int | None = None  # None: no session is wanted
         self._settled_ns: int | None = None  # when the first track could have begun
         self._stop_ns: int | None = None
@@ -88,7 +88,7 @@ class Sessions:
     @property
     def timeline(self) -> SessionTimeline | None:
         """Of the session that is being recorded; None while there is none. For any thread."""
-        return self._timeline
+        return self._current.timeline
 
     @property
     def progress(self) -> int:
@@ -96,13 +96,15 @@ class Sessions:
 
         Two looks at sessions of the same length never see the same. For any thread.
         """
-        timeline, before = self._timeline, self._committed_before + self.ended
+        timeline, before = self._current.timeline, self._committed_before + self.ended
         return before + (0 if timeline is None else timeline.history.committed)
 
     @property
     def held_up(self) -> bool:
         """Whether a session that should be recorded has no room for its history. For any thread."""
-        return self._started_ns is not None and self._timeline is None and not self._may_begin()
+        return (
+            self._started_ns is not None and self._current.timeline is None and not self._has_room()
+        )
 
     @property
     def state(self) -> RecorderState:
@@ -111,7 +113,7 @@ class Sessions:
             return "idle"
         if self._stop_ns is not None and self._stop_ns <= self._clock.now_ns():
             return "ending"
-        if self._timeline is None:
+        if self._current.timeline is None:
             return "waiting"
         return "paused" if self._paused else "recording"
 
@@ -123,10 +125,10 @@ class Sessions:
         end_ns
             The recorder ends: a session is stopped by then, and no other begins.
         """
-        while (wish := self._wishes.next()) is not None and self._take(wish):
-            self._wishes.fulfilled()
+        while (request := self._requests.next()) is not None and self._take(request):
+            self._requests.fulfilled()
         if end_ns is not None:
-            self._wishes.drop()
+            self._requests.drop()
             self._stop_ns = min(end_ns, self._stop_ns or end_ns)
 
     def notice_suspension(self, now_ns: int) -> None:
@@ -137,9 +139,9 @@ class Sessions:
         """
         slept_ns = self._clock.read().slept_ns - self._slept_ns
         if slept_ns >= SLEPT_NS:
-            if self._timeline is not None:
+            if self._current.timeline is not None:
                 try:
-                    self._wishes.restart("suspend", self._awake_ns)
+                    self._requests.restart("suspend", self._awake_ns)
                 except RefusedError:
                     return  # too much is asked just now; the next look finds it again
             self._woken_ns = now_ns
@@ -151,7 +153,7 @@ class Sessions:
         """Bring the timeline up to `now_ns`, from begin to end."""
         if self._started_ns is None:
             return
-        timeline = self._timeline or self._begin(now_ns)
+        timeline = self._current.timeline or self._begin(now_ns)
         if timeline is None:
             if self._stop_ns is not None:
                 self._started_ns = None
@@ -161,51 +163,51 @@ class Sessions:
         timeline.reports = self._synchronizer.report()
         self._end(timeline, now_ns)
 
-    def _take(self, wish: Wish) -> bool:
+    def _take(self, request: SessionRequest) -> bool:
         """Do what was asked; return whether it could be done by now."""
-        match wish.verb:
+        match request.verb:
             case "start":
                 if self._started_ns is not None:
                     return False  # the session before still ends
-                self._started_ns = wish.at_ns
+                self._started_ns = request.at_ns
                 self._settled_ns = self._stop_ns = None
                 self._paused = False
                 self._paused_ns = self._resumed_ns = self._rotated_ns = 0
             case "stop":
-                self._stop_ns = min(wish.at_ns, self._stop_ns or wish.at_ns)
-                self._end_reason = wish.reason
+                self._stop_ns = min(request.at_ns, self._stop_ns or request.at_ns)
+                self._end_reason = request.reason
             case "pause":
-                self._pause(wish.at_ns)
+                self._pause(request.at_ns)
             case "resume":
-                self._resume(wish.at_ns)
+                self._resume(request.at_ns)
             case "rotate":
-                self._rotate(wish.at_ns)
+                self._rotate(request.at_ns)
         return True
 
     def _pause(self, at_ns: int) -> None:
         log.info("recording is paused")
         self._paused = True
-        if self._timeline is not None:
+        if self._current.timeline is not None:
             going_on = at_ns < self._resumed_ns
             start = self._synchronizer.pause(at_ns)
             if not going_on:
-                self._timeline.cut(start, "pause")
+                self._current.timeline.cut(start, "pause")
                 self._paused_ns = at_ns
 
     def _resume(self, at_ns: int) -> None:
         log.info("recording goes on")
         self._paused = False
         self._resumed_ns = at_ns
-        if self._timeline is None:
+        if self._current.timeline is None:
             self._started_ns = at_ns  # what was sampled before may be from the pause
             return
         self._resumed_ns = max(at_ns, self._paused_ns + MIN_PAUSE_NS)
         self._synchronizer.resume(self._resumed_ns)
 
     def _rotate(self, at_ns: int) -> None:
-        if self._timeline is not None and at_ns - self._rotated_ns >= MIN_CHUNK_NS:
+        if self._current.timeline is not None and at_ns - self._rotated_ns >= MIN_CHUNK_NS:
             at = self._synchronizer.frame_at(at_ns)
-            self._timeline.cut(max(at, self._timeline.history.committed), "rotate")
+            self._current.timeline.cut(max(at, self._current.timeline.history.committed), "rotate")
             self._rotated_ns = at_ns
 
     def _begin(self, now_ns: int) -> SessionTimeline | None:
@@ -215,7 +217,7 @@ class Sessions:
         speaks only at times has begun already.
         """
         assert self._started_ns is not None
-        if not self._may_begin():
+        if not self._has_room():
             return None
         instants = self._instants(now_ns)
         if instants is None:
@@ -226,7 +228,7 @@ class Sessions:
         epoch_ns = math.ceil(max(first_ns, max(instants.values(), default=now_ns)))
         history = self._build_history(rate)
         self._synchronizer.begin(epoch_ns, rate, history)
-        self._timeline = timeline = SessionTimeline(
+        self._current.timeline = timeline = SessionTimeline(
             rate, history, LiveStamps(self._clock, epoch_ns, rate), self._synchronizer.report()
         )
         if self._paused:
@@ -234,8 +236,12 @@ class Sessions:
         if self._length_s is not None and self._stop_ns is None:
             self._stop_ns = epoch_ns + round(self._length_s * _SECOND_NS)
         log.info("session begins rate=%d", rate)
-        self._on_session(timeline)
+        for listener in self._listeners:
+            listener.begun(timeline)
         return timeline
+
+    def _has_room(self) -> bool:
+        return all(listener.has_room for listener in self._listeners)
 
     def _instants(self, now_ns: int) -> dict[TrackName, float] | None:
         """Return the first instant of each track that has one; None while others may come."""
@@ -265,7 +271,7 @@ class Sessions:
             timeline.stop = stop  # last: the writer looks for it
             log.info("session ends frames=%d reason=%s", stop, self._end_reason)
             self._synchronizer.leave(stop)
-            self._timeline = None
+            self._current.timeline = None
             self._started_ns = None
             self._committed_before += timeline.history.committed
             self.ended += 1

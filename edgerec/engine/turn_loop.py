@@ -16,6 +16,7 @@ from typing import Final
 from edgerec.audio import TimelineFrame, TrackName
 from edgerec.clock import Clock
 from edgerec.engine.session_turns import SessionTurns
+from edgerec.session.listener import Listener
 from edgerec.session.timeline import SessionTimeline
 from edgerec.wire.messages import RefusedError
 
@@ -24,7 +25,7 @@ log = logging.getLogger(__name__)
 STEP_S: Final = 0.25
 
 
-class TurnLoop:
+class TurnLoop(Listener):
     """Finds turns; `run` belongs to the turn thread.
 
     Parameters
@@ -47,19 +48,19 @@ class TurnLoop:
         """Why the turns of the session are no longer found; None: they are. For any thread."""
         return self._trouble
 
-    def begin(self, timeline: SessionTimeline) -> None:
+    def begun(self, timeline: SessionTimeline) -> None:
         """Find the turns of this session; for the recorder thread."""
         turns = self._build_turns(timeline)
         timeline.turns, timeline.gate = turns.board, turns.gate
         self._trouble = None  # another session, other detectors
         self._sessions.append(turns)
 
-    def close(self) -> None:
+    def over(self) -> None:
         """End the thread, once it has judged what is committed by now; for any thread."""
         self._closing.set()
 
     def run(self) -> None:
-        """Find turns until `close`."""
+        """Find turns until `over`."""
         while not self._closing.wait(STEP_S):
             self.step()
         self.step()

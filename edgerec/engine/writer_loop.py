@@ -14,7 +14,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Final
 
 from edgerec.audio import Span, TimelineFrame
@@ -23,8 +23,10 @@ from edgerec.engine.gap_events import GapWatch
 from edgerec.engine.history_writing import write_committed
 from edgerec.engine.retrying import Retrying
 from edgerec.engine.turn_writing import write_turns
+from edgerec.health.reports import WritingState
 from edgerec.session.backlog import Backlog, Progress, backlog_of
 from edgerec.session.events import Event, SessionStarted, SessionStopped, StateChanged
+from edgerec.session.listener import Listener
 from edgerec.session.timeline import SessionTimeline
 from edgerec.store.disk import StoreError
 from edgerec.store.writing.recording import Recording
@@ -34,29 +36,12 @@ log = logging.getLogger(__name__)
 _SECOND_NS: Final = 1_000_000_000
 WRITE_S: Final = 0.25  # of audio that is worth a step: what is not written yet dies with a process
 IDLE_S: Final = 1.5  # between two steps, when nothing is committed
+MAX_UNWRITTEN: Final = 2  # sessions with a history each: one ends while the next one begins
 LAST_RETRY_S: Final = 5.0  # a sixth of the ring: what comes back late is still in it
 LAST_PUBLISH_RETRY_S: Final = 30.0  # nothing is lost by waiting; each try is an error in a log
 
 
-@dataclass(frozen=True, slots=True)
-class WritingState:
-    """How writing goes."""
-
-    trouble: str | None = None
-    """Why nothing can be written at the moment; None: it can."""
-    since_ns: int = 0
-    """When that changed last, on CLOCK_MONOTONIC_RAW."""
-    progress: Progress = field(default_factory=Progress)
-    """How far the session that is being written has come."""
-    unpublished: int = 0
-    """Finished chunks that wait for the wall clock, or to be published."""
-    quarantined: tuple[str, ...] = ()
-    """The latest names in `quarantine/` of what could not be published."""
-    unpublishable: str | None = None
-    """Why nothing can be published at the moment; None: it can."""
-
-
-class WriterLoop:
+class WriterLoop(Listener):
     """Sessions' timelines in, one after the other, their files out.
 
     `run` belongs to the writer thread.
@@ -69,8 +54,8 @@ class WriterLoop:
         How often what was written is made durable.
     housekeeping
         Called with the time before every step, for what else waits for the disk.
-    announce
-        Told of each session's begin and end, of its gaps, and of a disk that fails.
+    publish
+        Given the events of each session's begin and end, of its gaps, and of a disk that fails.
     on_left
         Called when a session is left to recovery: it has ended, and can't be published.
     """
@@ -82,7 +67,7 @@ class WriterLoop:
         open_recording: Callable[[SessionTimeline], Recording],
         sync_s: float,
         housekeeping: Callable[[int], None] = lambda now_ns: None,
-        announce: Callable[[Event], None] = lambda event: None,
+        publish: Callable[[Event], None] = lambda event: None,
         on_left: Callable[[], None] = lambda: None,
     ) -> None:
         self._clock = clock
@@ -90,7 +75,7 @@ class WriterLoop:
         self._sync_ns = round(sync_s * _SECOND_NS)
         self._change: Callable[[Recording, SessionTimeline], None] | None = None
         self._housekeeping = housekeeping
-        self._announce = announce
+        self._tell = publish
         self._on_left = on_left
         self._timelines: deque[SessionTimeline] = deque()  # the first is being written
         self._recording: Recording | None = None
@@ -125,7 +110,12 @@ class WriterLoop:
         """How many sessions are not complete on the disk; for any thread."""
         return len(self._timelines)
 
-    def begin(self, timeline: SessionTimeline) -> None:
+    @property
+    def has_room(self) -> bool:
+        """Whether another session may begin while others are not complete on the disk."""
+        return len(self._timelines) < MAX_UNWRITTEN
+
+    def begun(self, timeline: SessionTimeline) -> None:
         """Record this session, once those before it are written; for the recorder thread."""
         self._timelines.append(timeline)
 
@@ -149,13 +139,13 @@ class WriterLoop:
         self._sync_ns = round(sync_s * _SECOND_NS)
         self._change = change
 
-    def close(self) -> None:
+    def over(self) -> None:
         """Write what is committed by now and end; for any thread."""
         self._closing = True
         self._awake.set()
 
     def run(self) -> None:
-        """Write until `close`.
+        """Write until `over`.
 
         Raises
         ------
@@ -242,8 +232,8 @@ class WriterLoop:
         recording = self._open_recording(timeline)
         session = recording.session
         start = timeline.stamp_of(TimelineFrame(0))
-        self._gaps = GapWatch(session.id, self._announce)
-        self._announce(
+        self._gaps = GapWatch(session.id, self._tell)
+        self._tell(
             SessionStarted(
                 session.id, session.number, session.kiosk, timeline.rate, start.monotonic_ns
             )
@@ -281,7 +271,7 @@ class WriterLoop:
         timeline = self._timelines.popleft()
         self._note_progress(recording, None)
         session = recording.session
-        self._announce(
+        self._tell(
             SessionStopped(session.id, session.number, recording.position, timeline.end_reason)
         )
 
@@ -295,7 +285,7 @@ class WriterLoop:
         if self._writing.failed(error, now_ns):
             log.error("the disk fails, recording goes on in memory why=%r", str(error))
             self._state = replace(self._state, trouble=str(error), since_ns=now_ns)
-            self._announce(StateChanged("disk", "failing", str(error)))
+            self._tell(StateChanged("disk", "failing", str(error)))
         if self._recording is not None:
             self._note_progress(self._recording, self._timelines[0])
 
@@ -310,7 +300,7 @@ class WriterLoop:
             self._state.progress.lost_frames,
         )
         self._state = replace(self._state, trouble=None, since_ns=now_ns)
-        self._announce(StateChanged("disk", "ok", ""))
+        self._tell(StateChanged("disk", "ok", ""))
 
     def _note_unpublishable(self, error: StoreError, now_ns: int) -> None:
         self._publishing.failed(error, now_ns)

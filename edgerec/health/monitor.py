@@ -16,7 +16,8 @@ import numpy as np
 
 from edgerec.audio import TRACKS, GapReason, Span, TimelineFrame, TrackName, TrackReport
 from edgerec.health.verdict import Reason
-from edgerec.session.events import Announcer, Level, StateChanged
+from edgerec.session.events import EventBus, Level, StateChanged
+from edgerec.session.listener import Listener
 from edgerec.session.threads import ThreadMaker
 from edgerec.session.timeline import SessionTimeline
 from edgerec.store.records.gap_map import AUDIO, Levels, TrackLedger, changes_in
@@ -45,8 +46,8 @@ class Heard:
     """What is wrong with the audio itself."""
 
 
-class Listener(Protocol):
-    """What judges the audio; see `signal_quality.SignalQuality`."""
+class AudioCheck(Protocol):
+    """What checks the audio; see `signal_quality.SignalQuality`."""
 
     @property
     def warnings(self) -> tuple[Reason, ...]:
@@ -84,7 +85,7 @@ class GapCounter:
             )
 
 
-class Monitor:
+class Monitor(Listener):
     """Listens to every session's timeline; between `start` and `close` in a thread of its own.
 
     Parameters
@@ -98,8 +99,8 @@ class Monitor:
     def __init__(
         self,
         timeline_of: Callable[[], SessionTimeline | None],
-        quality: Listener,
-        announcer: Announcer | None = None,
+        quality: AudioCheck,
+        bus: EventBus | None = None,
         *,
         make_thread: ThreadMaker = threading.Thread,
     ) -> None:
@@ -109,7 +110,7 @@ class Monitor:
         self._timeline: SessionTimeline | None = None
         self._cursor = TimelineFrame(0)
         self._gaps = {name: GapCounter() for name in TRACKS}
-        self._announcer = announcer
+        self._events = bus
         self._told: tuple[tuple[str, TrackName | None], ...] = ()  # the last warnings
         self._leisurely = False  # its next look is TICK_S away
         self._awake = threading.Event()
@@ -126,9 +127,14 @@ class Monitor:
         self._awake.set()
         self._thread.join()
 
-    def committed(self) -> None:
-        """Say that the timeline has gone on, perhaps for a new reader; for the recorder thread."""
-        if self._leisurely and self._level_wanted():
+    @property
+    def is_live(self) -> bool:
+        """Whether somebody wants to know how loud it is. For any thread."""
+        return self._events is not None and self._events.wanted(Level)
+
+    def committed(self, timeline: SessionTimeline) -> None:
+        """Look at once where there is a new reader; for the recorder thread."""
+        if self._leisurely and self.is_live:
             self._awake.set()
 
     def heard(self) -> Heard:
@@ -148,41 +154,38 @@ class Monitor:
         with self._lock:
             timeline = self._catch_up()
             warnings = () if timeline is None else self._quality.warnings
-        self._announce_warnings(warnings)
+        self._publish_warnings(warnings)
 
     def _run(self) -> None:
         while True:
-            self._leisurely = not self._level_wanted()
+            self._leisurely = not self.is_live
             self._awake.wait(TICK_S if self._leisurely else LEVEL_S)
             self._awake.clear()
             if self._closing:
                 return
             self.step()
-            if self._level_wanted():
-                self._announce_levels()
+            if self.is_live:
+                self._publish_levels()
 
-    def _announce_warnings(self, warnings: tuple[Reason, ...]) -> None:
+    def _publish_warnings(self, warnings: tuple[Reason, ...]) -> None:
         """Let it be known when something else is wrong than before; not that it lasts longer."""
         told = tuple((warning.code, warning.track) for warning in warnings)
         if told == self._told:
             return
         self._told = told
-        if self._announcer is not None:
+        if self._events is not None:
             state = "wrong" if warnings else "ok"
             detail = "; ".join(warning.why for warning in warnings)
-            self._announcer.announce(StateChanged("signal", state, detail))
+            self._events.publish(StateChanged("signal", state, detail))
 
-    def _level_wanted(self) -> bool:
-        return self._announcer is not None and self._announcer.wanted(Level)
-
-    def _announce_levels(self) -> None:
+    def _publish_levels(self) -> None:
         timeline = self._timeline_of()
-        if timeline is None or self._announcer is None:
+        if timeline is None or self._events is None:
             return
         stop = timeline.history.committed
         frames = min(round(LEVEL_S * timeline.rate), stop)
         for name, levels in _levels_now(timeline, LEVEL_S).items():
-            self._announcer.announce(
+            self._events.publish(
                 Level(name, stop - frames, frames, levels.peak_dbfs, levels.rms_dbfs)
             )
 

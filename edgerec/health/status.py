@@ -13,13 +13,11 @@ from typing import Final
 
 from edgerec.audio import TRACKS, GapReason, SourceState, TrackName, TrackReport
 from edgerec.clock import ClockReading
-from edgerec.engine.recovery import RecoveryState
-from edgerec.engine.writer_loop import WritingState
 from edgerec.health.echo_history import EchoKnown
 from edgerec.health.monitor import Heard
+from edgerec.health.reports import HookCounts, RecoveryState, WritingState
 from edgerec.health.usage import Usage
 from edgerec.health.verdict import Health, Reason, Writing, judge
-from edgerec.service.hook_jobs import HookCounts
 from edgerec.session.events import RecorderState
 from edgerec.session.timeline import SessionTimeline
 from edgerec.store.publish import Published
@@ -90,7 +88,7 @@ def health_of(facts: Facts) -> Health:
         facts.space,
         (
             *_unpublishable(facts.writing.state),
-            *facts.recovery.reasons(),
+            *_waiting(facts.recovery),
             *facts.chores,
             *facts.heard.warnings,
             *facts.echo.reasons,
@@ -145,6 +143,19 @@ def _unpublishable(writing: WritingState) -> Iterator[Reason]:
             f"nothing can be published: {writing.unpublishable}",
             "recording goes on, files wait in .work; `ready` and all in it must belong to the "
             "service's user, on the same file system",
+        )
+
+
+def _waiting(recovery: RecoveryState) -> Iterator[Reason]:
+    if recovery.left:
+        name, why = recovery.left[0]
+        more = f" (and {len(recovery.left) - 1} more)" if len(recovery.left) > 1 else ""
+        yield Reason(
+            "recovery",
+            None,
+            f"what a crash has left can't be published yet: {name}: {why}{more}",
+            "it is tried again and nothing is lost; the service's user must own all of "
+            "storage.root, and `ready` must be a folder on the same file system",
         )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 from edgerec.audio import SourceState, TrackName
-from edgerec.engine.writer_loop import WritingState
+from edgerec.health.reports import WritingState
 from edgerec.session.backlog import Backlog
 from edgerec.store.retention.cleanup import Space
 

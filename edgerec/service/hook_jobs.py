@@ -31,21 +31,6 @@ class HookLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class HookCounts:
-    """What has become of the hooks so far."""
-
-    succeeded: int = 0
-    failed: int = 0
-    """Runs that ended in an exit status other than 0, took too long, or could not begin."""
-    dropped: int = 0
-    """That were never run, or not again, for want of room or time."""
-    waiting: int = 0
-    running: int = 0
-    trouble: str | None = None
-    """Which hooks failed the last time they were run, and why; None: none."""
-
-
-@dataclass(frozen=True, slots=True)
 class Job:
     """One event that a program is to be run for."""
 

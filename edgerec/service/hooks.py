@@ -12,17 +12,18 @@ import contextlib
 import heapq
 import logging
 import os
-import queue
 import selectors
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Final
+from typing import Final, Self
 
 from edgerec.clock import Clock
 from edgerec.config import HooksConfig
-from edgerec.service.hook_jobs import HookCounts, HookLimits, Job
+from edgerec.health.reports import HookCounts
+from edgerec.service.hook_jobs import HookLimits, Job
 from edgerec.service.hook_process import HookProcess
+from edgerec.session.events import Event, EventBus, FilePublished, StateChanged
 from edgerec.session.threads import ThreadMaker
 from edgerec.store.publish import Published
 
@@ -34,13 +35,14 @@ _IDLE_S: Final = 60.0  # between two looks when there is nothing to wait for
 class Hooks:
     """Runs the configured programs, from `start` to `close`.
 
-    `published`, `state_changed`, `configure` and `counts` are for any thread and never wait.
+    `configure` and `counts` are for any thread and never wait.
     """
 
     def __init__(
         self,
         config: HooksConfig,
         clock: Clock,
+        events: EventBus,
         limits: HookLimits | None = None,
         *,
         make_thread: ThreadMaker = threading.Thread,
@@ -48,19 +50,18 @@ class Hooks:
         self._config = config
         self._clock = clock
         self._limits = limits or HookLimits()
-        self._incoming: queue.SimpleQueue[Job] = queue.SimpleQueue()
         self._waiting: list[tuple[int, int, Job]] = []  # a heap by the time it is due
         self._arrivals = 0
         self._running: dict[HookProcess, tuple[Job, int]] = {}  # each with its deadline
         self._succeeded = self._failed = 0
-        self._refused = 0  # by `_submit`, under the lock
-        self._given_up = 0
+        self._dropped = 0
         self._trouble: dict[str, str] = {}  # by hook, replaced as a whole
-        self._submitting = threading.Lock()  # held for a few instructions, never while waiting
         self._stop_ns: int | None = None
         self._woken = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._ready = selectors.DefaultSelector()
         self._ready.register(self._woken, selectors.EVENT_READ)
+        self._events = events
+        self._reported = events.subscribe({FilePublished, StateChanged}, notify=self._wake)
         self._thread = make_thread(target=self._run, name="hooks", daemon=True)
 
     @property
@@ -69,8 +70,8 @@ class Hooks:
         return HookCounts(
             succeeded=self._succeeded,
             failed=self._failed,
-            dropped=self._refused + self._given_up,
-            waiting=len(self._waiting) + self._incoming.qsize(),
+            dropped=self._dropped + self._reported.dropped,
+            waiting=len(self._waiting),
             running=len(self._running),
             trouble="; ".join(f"{hook}: {why}" for hook, why in self._trouble.items()) or None,
         )
@@ -79,8 +80,15 @@ class Hooks:
         """Run other programs from the next event on."""
         self._config = config
 
-    def published(self, published: Published) -> None:
-        """Have the hook of a published file run."""
+    def _take(self, event: Event, now_ns: int) -> None:
+        """Have the hook of an event run."""
+        match event:
+            case FilePublished(published):
+                self._take_file(published, now_ns)
+            case StateChanged(of="recorder", state=state) if self._config.on_state:
+                self._submit(Job("on_state", self._config.on_state, {"state": state}), now_ns)
+
+    def _take_file(self, published: Published, now_ns: int) -> None:
         on_turn = published.kind == "turn"
         command = self._config.on_turn if on_turn else self._config.on_chunk
         if not command or published.kind == "session":
@@ -90,12 +98,17 @@ class Hooks:
             "sidecar": str(published.sidecar),
             "kind": published.kind,
         }
-        self._submit(Job("on_turn" if on_turn else "on_chunk", command, named, published.path))
+        hook = "on_turn" if on_turn else "on_chunk"
+        self._submit(Job(hook, command, named, published.path), now_ns)
 
-    def state_changed(self, state: str) -> None:
-        """Have the hook of the service's state run."""
-        if self._config.on_state:
-            self._submit(Job("on_state", self._config.on_state, {"state": state}))
+    def __enter__(self) -> Self:
+        """Begin to run what is reported."""
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Run what waits, as far as there is time, and end."""
+        self.close()
 
     def start(self) -> None:
         """Begin to run what is reported."""
@@ -103,8 +116,9 @@ class Hooks:
 
     def close(self) -> None:
         """Run what is waiting for the first time, as far as `HookLimits.stop_ns` goes, and end."""
+        self._events.unsubscribe(self._reported)
         self._stop_ns = self._clock.now_ns() + self._limits.stop_ns
-        os.eventfd_write(self._woken, 1)
+        self._wake()
         self._thread.join()
         self._ready.close()
         os.close(self._woken)
@@ -120,8 +134,8 @@ class Hooks:
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self._woken)
         now_ns = self._clock.now_ns()
-        while not self._incoming.empty():
-            self._wait_until(self._incoming.get_nowait(), now_ns)
+        while (event := self._reported.take()) is not None:
+            self._take(event, now_ns)
         for process, (_, deadline_ns) in list(self._running.items()):
             if now_ns >= deadline_ns and process.fault is not None:
                 self._finish(process)  # it was told to end long ago
@@ -147,14 +161,15 @@ class Hooks:
         left_s = (min(due) - self._clock.now_ns()) / 1e9 if due else _IDLE_S
         return min(max(left_s, 0.0), _IDLE_S)
 
-    def _submit(self, job: Job) -> None:
-        with self._submitting:
-            if self.counts.waiting < self._limits.waiting:
-                self._incoming.put(job)
-                os.eventfd_write(self._woken, 1)
-                return
-            self._refused += 1
+    def _submit(self, job: Job, now_ns: int) -> None:
+        if len(self._waiting) < self._limits.waiting:
+            self._wait_until(job, now_ns)
+            return
+        self._dropped += 1
         log.warning("hook dropped, too many are waiting hook=%s file=%s", job.hook, job.file)
+
+    def _wake(self) -> None:
+        os.eventfd_write(self._woken, 1)
 
     def _wait_until(self, job: Job, due_ns: int) -> None:
         self._arrivals += 1
@@ -165,7 +180,7 @@ class Hooks:
         kept = [w for w in self._waiting if now_ns < stop_ns and w[2].tries == 0]
         if len(kept) < len(self._waiting):
             dropped = len(self._waiting) - len(kept)
-            self._given_up += dropped
+            self._dropped += dropped
             log.warning("hooks dropped at the end of the service hooks=%d", dropped)
             self._waiting = kept
             heapq.heapify(self._waiting)

@@ -15,7 +15,7 @@ import select
 import socket
 import threading
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 from edgerec.audio import (
     Block,
@@ -31,6 +31,7 @@ from edgerec.audio import (
 from edgerec.clock import Clock
 from edgerec.service.peers import Seats, uid_of
 from edgerec.service.tap_connection import TapConnection
+from edgerec.session.listener import LiveReaders
 from edgerec.session.threads import ThreadMaker
 from edgerec.session.timeline import SessionTimeline
 from edgerec.store.records.layout import CHUNK, Layout
@@ -47,10 +48,10 @@ QUEUE_BLOCKS: Final = 1000  # 50 s of two devices; only a starved machine leaves
 IDLE_S: Final = 1.0  # how late a reader that takes no last line may be closed
 
 
-class Taps:
+class Taps(LiveReaders):
     """Everybody who listens.
 
-    `take` and `committed` are for the recorder thread, the rest for any. `close` waits for the
+    `delivered` and `committed` are for the recorder thread, the rest for any. `close` waits for the
     taps' own thread; no other method waits for anything.
     """
 
@@ -65,19 +66,29 @@ class Taps:
         self._offered: queue.SimpleQueue[tuple[StreamName, TapConnection]] = queue.SimpleQueue()
         self._seats = threading.Lock()  # held for a few instructions
         self._places = Seats(MAX_TAPS, kept=KEPT_TAPS, each=TAPS_EACH)  # under the same lock
-        self.count = 0
-        """How many listen."""
-        self.lost_blocks = 0
-        """That found the queue full: readers see `first_frame` jump."""
         self._closed = False
         self._woken = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._ready = select.epoll()
         self._ready.register(self._woken, select.EPOLLIN)
         self._thread = make_thread(target=self._run, name="taps", daemon=True)
 
+    @property
+    def is_live(self) -> bool:
+        """Whether anybody listens. For any thread."""
+        return self.count > 0
+
     def start(self) -> None:
         """Begin to serve."""
         self._thread.start()
+
+    def __enter__(self) -> Self:
+        """Begin to serve."""
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Tell every reader that it is over, and end."""
+        self.close()
 
     def offer(self, what: StreamName, connection: socket.socket, reply: bytes) -> None:
         """Let a client listen; its connection becomes a block stream.
@@ -98,8 +109,8 @@ class Taps:
             self._offered.put((what, TapConnection(connection, reply, uid)))
             os.eventfd_write(self._woken, 1)
 
-    def take(self, track: TrackName, delivery: Delivery) -> None:
-        """Hand over what a device has just delivered."""
+    def delivered(self, track: TrackName, delivery: Delivery) -> None:
+        """Hand over what a device has just delivered; for the recorder thread."""
         match delivery:
             case StreamHeader():
                 self._headers[track] = delivery

@@ -11,13 +11,12 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Self
 
-from edgerec.audio import SourceState, TrackName
 from edgerec.clock import Clock
+from edgerec.health.reports import Vitals
 from edgerec.session.threads import ThreadMaker
 
 log = logging.getLogger(__name__)
@@ -33,30 +32,6 @@ WRITER_STALLS: Final = 4
 """Times `storage.stall_seconds` that the writer thread may stand in one call. Killing it does not
 mend a card that stalls, and what it may be at, the recovery of one long chunk, would have to begin
 anew: the last resort."""
-
-
-@dataclass(frozen=True, slots=True)
-class Vitals:
-    """What the recording has done so far; its threads count, and `Watchdog` compares."""
-
-    seconds: float | None
-    """Committed in the session that is recorded; None: there is none, so nothing is committed."""
-    committed: int
-    """Frames of all sessions, and one more for each that has ended: sessions of the same length at
-    every look are progress. While there is one, nothing else shows that the recorder thread does
-    its work."""
-    rounds: int
-    """Of the recorder thread. While there is no session, nothing else shows that it looks for
-    the devices."""
-    durable: int
-    """Frames of the session that is recorded which survive a power cut, or are declared lost."""
-    captured: bool
-    """The recorder thread has ended, as it should: all that is left is to write."""
-    written: int
-    """Steps of the writer thread, and pieces within them."""
-    trouble: str | None
-    """Why nothing can be written, as the writer thread has declared it."""
-    sources: Mapping[TrackName, SourceState]
 
 
 class Watchdog:

@@ -118,7 +118,7 @@ Event = (
 class Subscription:
     """One reader's queue; `take` belongs to one thread of the reader's.
 
-    Made by `Announcer.subscribe`.
+    Made by `EventBus.subscribe`.
     """
 
     def __init__(
@@ -153,7 +153,7 @@ class Subscription:
         self._notify()
 
 
-class Announcer:
+class EventBus:
     """From who knows to who wants to; every method is for any thread, and waits for nobody."""
 
     def __init__(self) -> None:
@@ -194,7 +194,7 @@ class Announcer:
         """Tell whether anybody wants events of a kind, before they are made at a cost."""
         return any(reader.wants(kind) for reader in self._readers)
 
-    def announce(self, event: Event) -> None:
+    def publish(self, event: Event) -> None:
         """Let every reader know."""
         for reader in self._readers:
             reader.put(event)

@@ -23,7 +23,7 @@ Wanted = Literal["idle", "recording", "paused"]
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class SessionRequest:
     """Something to be done as of an instant."""
 
     verb: Verb
@@ -33,7 +33,7 @@ class Wish:
     """Why a session is stopped."""
 
 
-class Wishes:
+class SessionRequests:
     """A bounded queue, and what it amounts to.
 
     Attributes
@@ -46,10 +46,10 @@ class Wishes:
     def __init__(self, clock: Clock, *, started: bool) -> None:
         self.lock = threading.RLock()  # a signal may come while the main thread holds it
         self._clock = clock
-        self._waiting: deque[Wish] = deque()
+        self._waiting: deque[SessionRequest] = deque()
         self._closed = False
         self.wanted: Wanted = "idle"
-        """What the recorder is to be doing once every wish is fulfilled."""
+        """What the recorder is to be doing once every request is fulfilled."""
         if started:
             self.ask("start")
 
@@ -80,7 +80,7 @@ class Wishes:
                 at_ns = self._clock.now_ns()
             elif self._waiting:
                 at_ns = max(at_ns, self._waiting[-1].at_ns)
-            self._waiting.append(Wish(verb, at_ns, reason))
+            self._waiting.append(SessionRequest(verb, at_ns, reason))
             self.wanted = wanted
             return True
 
@@ -120,12 +120,12 @@ class Wishes:
         with self.lock:
             self._closed = True
 
-    def next(self) -> Wish | None:
-        """Return the oldest wish; for the recorder thread, which holds the lock."""
+    def next(self) -> SessionRequest | None:
+        """Return the oldest request; for the recorder thread, which holds the lock."""
         return self._waiting[0] if self._waiting else None
 
     def fulfilled(self) -> None:
-        """Take the oldest wish off; for the recorder thread, which holds the lock."""
+        """Take the oldest request off; for the recorder thread, which holds the lock."""
         self._waiting.popleft()
 
     def drop(self) -> None:
@@ -144,15 +144,15 @@ class Wishes:
             return self.wanted
         return "paused" if verb == "pause" else "recording"
 
-    def _check_room(self, wishes: int) -> None:
-        if len(self._waiting) + wishes > MAX_WAITING:
+    def _check_room(self, requests: int) -> None:
+        if len(self._waiting) + requests > MAX_WAITING:
             raise RefusedError(
                 "busy", f"{MAX_WAITING} requests wait to be carried out", "ask less often"
             )
 
     def _withdraw_start(self) -> bool:
         """Take back a start that still waits, with what was asked behind it."""
-        verbs = [wish.verb for wish in self._waiting]
+        verbs = [request.verb for request in self._waiting]
         if "start" not in verbs:
             return False
         while self._waiting.pop().verb != "start":

@@ -18,16 +18,10 @@ ThreadMaker = Callable[..., threading.Thread]
 
 
 class Threads:
-    """Makes threads, and remembers the first that has ended by an exception.
+    """Makes threads, and remembers the first that has ended by an exception."""
 
-    Parameters
-    ----------
-    on_failure
-        Called in each thread that has failed; must not raise.
-    """
-
-    def __init__(self, on_failure: Callable[[], None]) -> None:
-        self._on_failure = on_failure
+    def __init__(self) -> None:
+        self._on_failure: Callable[[], None] = lambda: None
         self.failure: BaseException | None = None
         """What the first of them has failed of; None: none has."""
 
@@ -36,6 +30,18 @@ class Threads:
     ) -> threading.Thread:
         """Return a thread that is not started yet; for any thread."""
         return threading.Thread(target=self._run, args=(target, name), name=name, daemon=daemon)
+
+    def end_with(self, stop: Callable[[], None]) -> None:
+        """Have whatever depends on these threads stopped when one of them fails.
+
+        Parameters
+        ----------
+        stop
+            Called in each thread that fails; must not raise. At once, if one has failed already.
+        """
+        self._on_failure = stop
+        if self.failure is not None:
+            stop()
 
     def _run(self, target: Callable[[], object], name: str) -> None:
         try:

@@ -147,7 +147,7 @@ def seconds_for(source, state="idle", **options):
     """How long the loop takes to read it as often as it wants, while the recorder is like that."""
     rig = Rig(**options)
     rig.loop._sources = {"user": source}
-    rig.loop._wishes.ask("stop")
+    rig.loop._requests.ask("stop")
     thread = threading.Thread(target=rig.loop.run, daemon=True)
     began = time.monotonic()
     with pytest.MonkeyPatch.context() as patch:

@@ -3,7 +3,7 @@
 import pytest
 
 from edgerec.engine.housekeeping import RETRY_NS, Housekeeping
-from edgerec.engine.recorder import Recorder
+from edgerec.engine.engine import Engine
 from edgerec.store.archive.verify import verify
 from edgerec.store.retention.cleanup import Cleanup
 from tests.rigs.fakes import config
@@ -45,7 +45,7 @@ def test_the_last_of_a_chore_may_fail_too():
 
 def test_a_bug_in_retention_ends_no_recording(tmp_path, sources, monkeypatch):
     monkeypatch.setattr(Cleanup, "step", lambda cleanup, now_ns: 1 / 0)
-    recorder = Recorder(config(tmp_path / "root"), clock=RunningClock(), length_s=5.0)
+    recorder = Engine(config(tmp_path / "root"), clock=RunningClock(), length_s=5.0)
     wait_for_end(recorder)
     assert [reason["code"] for reason in recorder.status()["reasons"]].count("housekeeping") == 1
     assert verify(tmp_path / "root").ok

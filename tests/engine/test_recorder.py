@@ -7,7 +7,7 @@ import pytest
 
 from edgerec import clock
 from edgerec.audio import TRACKS, GapReason, StreamEnded
-from edgerec.engine.recorder import Recorder
+from edgerec.engine.engine import Engine
 from edgerec.simulation.device import Handover
 from edgerec.simulation.faults import Absence
 from edgerec.store.archive.verify import verify
@@ -24,7 +24,7 @@ RATE = 16_000
 def record(root, **recording):
     """Record seven seconds of the sources; return what is published of them."""
     published = []
-    recorder = Recorder(
+    recorder = Engine(
         config(root, **recording),
         clock=RunningClock(),
         length_s=7.0,
@@ -72,7 +72,7 @@ def test_a_stream_that_turns_to_rubbish_is_a_gap_behind_what_came_before(tmp_pat
 
 def test_leaving_the_recorder_stops_it_and_lets_the_next_one_in(tmp_path, sources):
     begun = threading.Event()
-    with Recorder(
+    with Engine(
         config(tmp_path / "root", chunk_seconds=1.0),
         clock=RunningClock(),
         on_published=lambda published: begun.set(),
@@ -93,7 +93,7 @@ def test_a_recorder_that_has_ended_leaves_no_file_open(tmp_path, sources):
 
 def test_a_root_that_is_held_is_refused_before_any_device_is_opened(tmp_path, sources):
     with StorageRoot(tmp_path / "root"), pytest.raises(RootHeldError):
-        Recorder(config(tmp_path / "root"), clock=RunningClock())
+        Engine(config(tmp_path / "root"), clock=RunningClock())
     assert not any(source.closed for source in sources.values())
 
 
@@ -105,5 +105,5 @@ def test_an_unsynchronised_clock_is_trusted_where_the_configuration_says_so(
     monkeypatch.setattr(clock, "rtc_trouble", lambda utc_ns: None)
     asked = config(tmp_path / "root", auto_start=False)
     storage = replace(asked.storage, trust_rtc=trust_rtc)
-    with Recorder(replace(asked, storage=storage)) as recorder:
+    with Engine(replace(asked, storage=storage)) as recorder:
         assert recorder.status()["clock"]["trusted"] is trust_rtc

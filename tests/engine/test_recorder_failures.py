@@ -8,7 +8,7 @@ import pytest
 from edgerec.audio import TRACKS
 from edgerec.capture.devices.watch import DeviceWatch
 from edgerec.engine import build, turn_writing
-from edgerec.engine.recorder import Recorder
+from edgerec.engine.engine import Engine
 from edgerec.engine.turn_loop import TurnLoop
 from edgerec.health.monitor import Monitor
 from edgerec.service.hooks import Hooks
@@ -49,7 +49,7 @@ class HangingSource(EagerSource):
 
 def test_a_failure_of_the_recorder_thread_ends_the_recorder_and_is_raised(tmp_path, sources):
     sources["bot"] = BrokenSource(device("bot"))
-    recorder = Recorder(config(tmp_path / "root"), clock=RunningClock())
+    recorder = Engine(config(tmp_path / "root"), clock=RunningClock())
     with pytest.raises(RuntimeError, match="a bug"):
         wait_for_end(recorder)
     assert sources["user"].closed
@@ -64,7 +64,7 @@ def test_a_failure_of_the_writer_thread_ends_the_recorder_and_is_raised(
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(build, "open_recording", bug)
-    recorder = Recorder(config(tmp_path / "root"), clock=RunningClock())
+    recorder = Engine(config(tmp_path / "root"), clock=RunningClock())
     with pytest.raises(RuntimeError, match="a bug"):
         wait_for_end(recorder)
     assert all(source.closed for source in sources.values())
@@ -75,7 +75,7 @@ def test_a_disk_that_takes_nothing_to_the_end_is_told_then(tmp_path, sources, mo
         raise StoreError("creating", tmp_path, "No space left on device")
 
     monkeypatch.setattr(build, "open_recording", full)
-    recorder = Recorder(config(tmp_path / "root"), clock=RunningClock(), length_s=2.0)
+    recorder = Engine(config(tmp_path / "root"), clock=RunningClock(), length_s=2.0)
     with pytest.raises(StoreError, match="No space left"):
         wait_for_end(recorder)
     assert all(source.closed for source in sources.values())
@@ -94,7 +94,7 @@ def test_who_waits_for_the_stop_is_told_when_the_last_files_can_not_be_written(
         recorder.wait_until_stopped(threading.TIMEOUT_MAX)
         told.set()
 
-    recorder = Recorder(config(tmp_path / "root"), clock=RunningClock(), length_s=5.0)
+    recorder = Engine(config(tmp_path / "root"), clock=RunningClock(), length_s=5.0)
     threading.Thread(target=wait, daemon=True).start()
     with pytest.raises(StoreError):
         wait_for_end(recorder)
@@ -123,7 +123,7 @@ def test_whichever_thread_fails_the_recorder_ends_with_whole_files(
     monkeypatch.setattr(*failing, fail)
     monkeypatch.setattr(turn_writing, "PATIENCE_S", 0.1)  # nobody judges the last turns
     root = tmp_path / "root"
-    recorder = Recorder(
+    recorder = Engine(
         config(root, chunk_seconds=1.0, enable_turn_audio=True),
         clock=RunningClock(),
         on_published=lambda file: published.set(),
@@ -148,7 +148,7 @@ def test_the_first_failure_is_the_one_that_is_told(tmp_path, sources):
         sources["bot"].deliver = fail_too
         raise RuntimeError(f"failure {next(failures)}")
 
-    recorder = Recorder(
+    recorder = Engine(
         config(tmp_path / "root", chunk_seconds=1.0), clock=RunningClock(), on_published=fail
     )
     with pytest.raises(RuntimeError, match="failure 1"):
@@ -165,7 +165,7 @@ def test_a_failure_that_follows_from_another_does_not_hide_it(tmp_path, sources,
         raise StoreError("creating", tmp_path, "Input/output error")
 
     monkeypatch.setattr(build, "open_recording", fail)
-    recorder = Recorder(config(tmp_path / "root"), clock=RunningClock())
+    recorder = Engine(config(tmp_path / "root"), clock=RunningClock())
     with pytest.raises(RuntimeError, match="a bug"):
         wait_for_end(recorder)
 
@@ -174,14 +174,14 @@ def test_leaving_a_recorder_that_was_waited_for_tells_its_failure_no_second_time
     tmp_path, sources, monkeypatch
 ):
     monkeypatch.setattr(build, "open_recording", lambda *_, **__: 1 / 0)
-    with Recorder(config(tmp_path / "root"), clock=RunningClock()) as recorder:  # noqa: SIM117
+    with Engine(config(tmp_path / "root"), clock=RunningClock()) as recorder:  # noqa: SIM117
         with pytest.raises(ZeroDivisionError):
             wait_for_end(recorder)
 
 
 def test_a_recorder_thread_that_hangs_shows_in_its_vitals(tmp_path, sources):
     sources["bot"] = bot = HangingSource(device("bot"))
-    with Recorder(config(tmp_path / "root"), clock=RunningClock()) as recorder:
+    with Engine(config(tmp_path / "root"), clock=RunningClock()) as recorder:
         try:
             assert bot.hangs.wait(PATIENCE_S)
             hanging = recorder.vitals()
@@ -205,7 +205,7 @@ def test_a_writer_thread_that_hangs_shows_in_the_vitals(tmp_path, sources):
         hangs.set()
         assert freed.wait(PATIENCE_S)
 
-    with Recorder(
+    with Engine(
         config(tmp_path / "root", chunk_seconds=1.0), clock=RunningClock(), on_published=hang
     ) as recorder:
         try:
@@ -220,7 +220,7 @@ def test_a_writer_thread_that_hangs_shows_in_the_vitals(tmp_path, sources):
 
 def test_a_recorder_without_devices_is_seen_to_go_round(tmp_path, sources):
     sources.update({track: EagerSource([]) for track in TRACKS})
-    with Recorder(config(tmp_path / "root"), clock=RunningClock()) as recorder:
+    with Engine(config(tmp_path / "root"), clock=RunningClock()) as recorder:
         before = recorder.vitals()
         assert before.seconds is None
         wait_for(lambda: recorder.vitals().rounds > before.rounds)

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from edgerec.audio import TRACKS
-from edgerec.engine.recorder import Recorder
+from edgerec.engine.engine import Engine
 from edgerec.health import monitor
 from edgerec.session.events import (
     FilePublished,
@@ -96,7 +96,7 @@ def test_there_is_nothing_to_pause_or_cut_without_a_session(running, ask):
 
 
 def test_a_recorder_that_has_ended_begins_nothing(tmp_path, sources):
-    with Recorder(config(tmp_path / "root"), clock=RunningClock()) as recorder:
+    with Engine(config(tmp_path / "root"), clock=RunningClock()) as recorder:
         pass
     with pytest.raises(RefusedError) as refused:
         recorder.start_recording()
@@ -128,18 +128,18 @@ def test_devices_are_read_at_once_and_levels_told_while_somebody_hears_them(runn
     monkeypatch.setattr(monitor, "TICK_S", 10 * PATIENCE_S)
     rig = running()
     recorder, heard = rig.recorder, threading.Event()
-    assert not recorder._pipeline._is_heard()
-    wait_for(lambda: recorder._pipeline.monitor._leisurely)
-    levels = recorder.announcer.subscribe([Level], notify=heard.set)
-    assert recorder._pipeline._is_heard()
+    assert not recorder._parts._is_heard()
+    wait_for(lambda: recorder._parts.monitor._leisurely)
+    levels = recorder.events.subscribe([Level], notify=heard.set)
+    assert recorder._parts._is_heard()
     rig.let_pass(5.0)
     assert heard.wait(PATIENCE_S)
-    recorder.announcer.unsubscribe(levels)
-    assert not recorder._pipeline._is_heard()
+    recorder.events.unsubscribe(levels)
+    assert not recorder._parts._is_heard()
     ours, theirs = socket.socketpair()
     with ours:
         recorder.taps.offer("user", theirs, b"")
-        assert recorder._pipeline._is_heard()
+        assert recorder._parts._is_heard()
 
 
 def test_a_session_that_finds_no_room_is_a_failure_for_nothing_of_it_is_recorded(
@@ -147,7 +147,7 @@ def test_a_session_that_finds_no_room_is_a_failure_for_nothing_of_it_is_recorded
 ):
     rig = running(auto_start=False)
     rig.let_pass(2.0)
-    sessions = rig.recorder._pipeline.sessions
+    sessions = rig.recorder._parts.sessions
     with monkeypatch.context() as patch:
         patch.setattr(sessions, "_may_begin", lambda: False)
         assert rig.recorder.start_recording()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from edgerec.engine.recorder import Recorder
+from edgerec.engine.engine import Engine
 from edgerec.simulation.conversation import tone
 from edgerec.store.archive.verify import verify
 from edgerec.wire.messages import RefusedError
@@ -64,11 +64,11 @@ def test_a_running_session_can_hold_what_is_marked_and_silence_behind_it(running
 
 def wait_for_decided(recorder, seconds):
     """Wait until the turn thread knows so much of the session, so that nobody runs away from it."""
-    wait_for(lambda: recorder._pipeline.sessions.timeline.gate.decided >= seconds * RATE)
+    wait_for(lambda: recorder._parts.sessions.timeline.gate.decided >= seconds * RATE)
 
 
 def test_marks_are_refused_where_turns_are_not_recorded(tmp_path, sources):
-    with Recorder(config(tmp_path / "root"), clock=RunningClock(), length_s=1.0) as recorder:
+    with Engine(config(tmp_path / "root"), clock=RunningClock(), length_s=1.0) as recorder:
         with pytest.raises(RefusedError) as refused:
             recorder.mark("user", 0, speaking=True)
         assert refused.value.code == "no_turns"

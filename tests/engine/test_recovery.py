@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from edgerec.engine import recovery
-from edgerec.engine.recorder import Recorder
+from edgerec.engine.engine import Engine
 from edgerec.engine.recovery import RecoveryLoop
 from edgerec.store.archive.verify import verify
 from edgerec.store.disk import StoreError
@@ -108,7 +108,7 @@ def test_a_recorder_records_beside_leftovers_that_can_not_be_recovered(
         (root.state / "echo.json").mkdir()
         (root.state / "session.json").write_bytes(b"[" * 200_000)
         (root.work / ("x" * 250)).touch()
-    recorder = Recorder(config(tmp_path / "root"), clock=RunningClock(), length_s=5.0)
+    recorder = Engine(config(tmp_path / "root"), clock=RunningClock(), length_s=5.0)
     wait_for(lambda: recorder.status()["storage"]["leftovers"]["waiting"] == 1)
     wait_for_end(recorder)
     status = recorder.status()
@@ -129,7 +129,7 @@ def test_recording_does_not_wait_for_a_recovery_that_hangs(tmp_path, sources, mo
 
     monkeypatch.setattr(recovery, "recover_each", hang)
     published = []
-    recorder = Recorder(
+    recorder = Engine(
         config(tmp_path / "root", chunk_seconds=1.0),
         clock=RunningClock(),
         length_s=5.0,
@@ -163,10 +163,10 @@ def test_no_two_files_are_told_of_at_a_time(tmp_path, sources):
 
     def note(published):
         wait_for(lambda: recorders)
-        told.append((threading.current_thread().name, recorders[0]._pipeline._telling.locked()))
+        told.append((threading.current_thread().name, recorders[0]._parts._telling.locked()))
 
     recorders.append(
-        Recorder(
+        Engine(
             config(tmp_path / "root", chunk_seconds=1.0),
             clock=RunningClock(),
             length_s=5.0,

@@ -8,9 +8,10 @@ import pytest
 from edgerec.audio import TRACKS, GapReason
 from edgerec.engine.capture_loop import CaptureLoop
 from edgerec.engine.sessions import MIN_CHUNK_NS, MIN_PAUSE_NS, Sessions
-from edgerec.service.watchdog import Vitals, Watchdog
+from edgerec.health.reports import Vitals
+from edgerec.service.watchdog import Watchdog
 from edgerec.session.events import StateChanged
-from edgerec.session.requests import Wishes
+from edgerec.session.requests import SessionRequests
 from edgerec.simulation.conversation import tone
 from edgerec.sync.history import History
 from edgerec.sync.synchronizer import Synchronizer, TrackPlan, history_frames
@@ -35,10 +36,10 @@ class Rig:
         synchronizer = Synchronizer(
             {name: TrackPlan() for name in TRACKS}, late_s=0.8, drift_memory={}
         )
-        self.wishes = Wishes(self.clock, started=started)
+        self.requests = SessionRequests(self.clock, started=started)
         self.sessions = Sessions(
             synchronizer,
-            self.wishes,
+            self.requests,
             self.clock,
             length_s=None,
             choose_rate=lambda headers: RATE,
@@ -50,15 +51,15 @@ class Rig:
             self.sources,
             synchronizer,
             self.sessions,
-            self.wishes,
+            self.requests,
             self.clock,
-            announce=self.events.append,
+            publish=self.events.append,
         )
 
     def ask_at(self, seconds, verb):
         """Let time pass until then, and ask."""
         self.run_to(seconds)
-        return self.wishes.ask(verb)
+        return self.requests.ask(verb)
 
     def run_to(self, seconds):
         until_ns = START_NS + round(seconds * S)
@@ -135,7 +136,7 @@ def test_a_start_right_behind_a_stop_misses_nothing():
     rig = Rig()
     rig.ask_at(5.0, "start")
     rig.ask_at(8.0, "stop")
-    rig.wishes.ask("start")
+    rig.requests.ask("start")
     rig.ask_at(12.0, "stop")
     rig.run_to(15.0)
     first, second = rig.timelines
@@ -196,8 +197,8 @@ def test_a_pause_lasts_a_quarter_of_a_second_at_least():
     rig = Rig(started=True)
     rig.run_to(5.0)
     for _ in range(20):  # within one instant
-        rig.wishes.ask("pause")
-        rig.wishes.ask("resume")
+        rig.requests.ask("pause")
+        rig.requests.ask("resume")
     rig.ask_at(8.0, "stop")
     rig.run_to(11.0)
     (timeline,) = rig.timelines
@@ -208,7 +209,7 @@ def test_a_pause_lasts_a_quarter_of_a_second_at_least():
 
 def test_a_pause_before_the_first_device_came_is_recorded_as_one():
     rig = Rig(started=True)
-    rig.wishes.ask("pause")
+    rig.requests.ask("pause")
     rig.ask_at(5.0, "resume")
     rig.ask_at(8.0, "stop")
     rig.run_to(11.0)
@@ -241,7 +242,7 @@ def test_rotations_leave_no_slivers_of_chunks():
     rig = Rig(started=True)
     rig.run_to(5.0)
     for _ in range(10):
-        rig.wishes.ask("rotate")
+        rig.requests.ask("rotate")
     rig.ask_at(5.0 + MIN_CHUNK_NS / S, "rotate")
     rig.run_to(6.0)
     (timeline,) = rig.timelines
@@ -251,7 +252,7 @@ def test_rotations_leave_no_slivers_of_chunks():
 def test_an_end_of_the_recorder_ends_the_session_and_no_other_begins():
     rig = Rig(started=True)
     rig.ask_at(5.0, "stop")
-    rig.wishes.ask("start")
+    rig.requests.ask("start")
     rig.loop.stop()
     rig.run_to(10.0)
     assert len(rig.timelines) == 1

@@ -95,7 +95,7 @@ def test_what_was_asked_in_the_step_of_the_sleep_counts(rig):
     rig.ask_at(5.0, "start")
     rig.run_to(10.0)
     rig.clock.raw_ns += STEP_NS // 2
-    rig.wishes.ask("pause")
+    rig.requests.ask("pause")
     rig.clock.suspend(HOURS_8)
     rig.run_to(12.0)
     assert rig.sessions.state == "paused"
@@ -137,9 +137,9 @@ def test_where_too_much_is_asked_the_next_look_finds_the_sleep(rig):
     rig.ask_at(5.0, "start")
     rig.run_to(10.0)
     for _ in range(MAX_WAITING):
-        rig.wishes.ask("rotate")
+        rig.requests.ask("rotate")
     with pytest.raises(RefusedError):
-        rig.wishes.ask("rotate")
+        rig.requests.ask("rotate")
     rig.clock.suspend(HOURS_8)
     rig.run_to(15.0)
     first, _ = rig.timelines

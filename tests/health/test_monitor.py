@@ -6,7 +6,7 @@ import pytest
 from edgerec.audio import TRACKS, GapReason, TimelineFrame, TrackReport
 from edgerec.health.monitor import LEVEL_S, SILENT, Monitor
 from edgerec.health.verdict import Reason
-from edgerec.session.events import Announcer, Level, StateChanged
+from edgerec.session.events import EventBus, Level, StateChanged
 from edgerec.session.timeline import SessionTimeline
 from edgerec.sync.history import History
 from tests.rigs.waiting import PATIENCE_S, wait_for
@@ -150,10 +150,10 @@ def test_the_thread_listens_by_itself_and_ends(monkeypatch):
 def test_levels_are_announced_while_somebody_wants_them():
     session = Session()
     session.audio(2.0, 1_000)
-    announcer = Announcer()
+    bus = EventBus()
     heard = threading.Event()
-    reader = announcer.subscribe([Level], notify=heard.set)
-    monitor = Monitor(lambda: session.timeline, Listener(), announcer)
+    reader = bus.subscribe([Level], notify=heard.set)
+    monitor = Monitor(lambda: session.timeline, Listener(), bus)
     monitor.start()
     try:
         assert heard.wait(PATIENCE_S)
@@ -167,15 +167,15 @@ def test_levels_are_announced_while_somebody_wants_them():
 
 def test_who_begins_to_want_levels_does_not_wait_for_a_tick(monkeypatch):
     monkeypatch.setattr("edgerec.health.monitor.TICK_S", 10 * PATIENCE_S)
-    session, announcer, heard = Session(), Announcer(), threading.Event()
+    session, bus, heard = Session(), EventBus(), threading.Event()
     session.audio(1.0, 1_000)
-    monitor = Monitor(lambda: session.timeline, Listener(), announcer)
+    monitor = Monitor(lambda: session.timeline, Listener(), bus)
     monitor.start()
     try:
         wait_for(lambda: monitor._leisurely)
         monitor.committed()
         assert not monitor._awake.is_set()  # of no interest to anybody
-        announcer.subscribe([Level], notify=heard.set)
+        bus.subscribe([Level], notify=heard.set)
         monitor.committed()
         assert heard.wait(PATIENCE_S)
         assert not monitor._awake.is_set()  # or it would not sleep again
@@ -184,9 +184,9 @@ def test_who_begins_to_want_levels_does_not_wait_for_a_tick(monkeypatch):
 
 
 def test_a_signal_that_goes_wrong_and_right_again_is_announced_once_each():
-    session, listener, announcer = Session(), Listener(), Announcer()
-    reader = announcer.subscribe()
-    monitor = Monitor(lambda: session.timeline, listener, announcer)
+    session, listener, bus = Session(), Listener(), EventBus()
+    reader = bus.subscribe()
+    monitor = Monitor(lambda: session.timeline, listener, bus)
     listener.warnings = ()
     monitor.step()
     assert reader.take() is None

@@ -3,8 +3,8 @@ from dataclasses import replace
 
 from edgerec import __version__
 from edgerec.audio import EchoReport, GapReason, TimelineFrame, TrackReport, TurnPart
-from edgerec.engine.recovery import RecoveryState
 from edgerec.health.monitor import Heard
+from edgerec.health.reports import RecoveryState
 from edgerec.health.status import LastPublished, describe
 from edgerec.health.verdict import Reason
 from edgerec.session.turn_board import TurnBoard

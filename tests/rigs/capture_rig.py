@@ -5,7 +5,7 @@ import itertools
 from edgerec.audio import TRACKS
 from edgerec.engine.capture_loop import CaptureLoop
 from edgerec.engine.sessions import Sessions
-from edgerec.session.requests import Wishes
+from edgerec.session.requests import SessionRequests
 from edgerec.sync.history import History
 from edgerec.sync.synchronizer import Synchronizer, TrackPlan, history_frames
 from tests.rigs.fakes import START_NS, FakeClock, FakeSource, S
@@ -19,11 +19,11 @@ def recording_loop(
     sources, plans, clock, *, on_session, late_s=0.8, length_s=None, keep_s=30.0, **told
 ):
     """A loop that records from the start on."""
-    wishes = Wishes(clock, started=True)
+    requests = SessionRequests(clock, started=True)
     synchronizer = Synchronizer(plans, late_s=late_s, drift_memory={})
     sessions = Sessions(
         synchronizer,
-        wishes,
+        requests,
         clock,
         length_s=length_s,
         choose_rate=lambda headers: RATE,
@@ -34,7 +34,7 @@ def recording_loop(
         sources,
         synchronizer,
         sessions,
-        wishes,
+        requests,
         clock,
         ends_with_session=length_s is not None,
         **told,

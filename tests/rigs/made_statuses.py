@@ -7,8 +7,8 @@ import numpy as np
 
 from edgerec.audio import EchoReport, GapReason, SourceState, Stamp, TimelineFrame, TrackReport
 from edgerec.clock import ClockReading
-from edgerec.engine.writer_loop import WritingState
 from edgerec.health.monitor import Heard
+from edgerec.health.reports import WritingState
 from edgerec.health.status import Facts, LastPublished, describe
 from edgerec.health.usage import Usage
 from edgerec.health.verdict import Writing

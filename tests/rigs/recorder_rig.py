@@ -6,8 +6,8 @@ import time
 from dataclasses import replace
 
 from edgerec.config import changes_between
-from edgerec.engine.recorder import Recorder
-from edgerec.session.events import Announcer
+from edgerec.engine.engine import Engine
+from edgerec.session.events import EventBus
 from tests.rigs.fakes import FakeClock, FakeSource, S, config
 from tests.rigs.made_recordings import chunks
 from tests.rigs.waiting import PATIENCE_S, wait_for
@@ -70,13 +70,13 @@ class Running:
         self.root = root
         self.clock = PacedClock()
         self.published = []
-        announcer = Announcer()
-        self.reader = announcer.subscribe()
-        self.recorder = Recorder(
+        bus = EventBus()
+        self.reader = bus.subscribe()
+        self.recorder = Engine(
             config(root, **recording),
             clock=self.clock,
             on_published=self.published.append,
-            announcer=announcer,
+            bus=bus,
         )
 
     def __enter__(self):

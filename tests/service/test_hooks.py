@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from edgerec.config import HooksConfig
-from edgerec.engine.recorder import Recorder
+from edgerec.engine.engine import Engine
 from edgerec.service import hooks
 from edgerec.service.hook_jobs import HookLimits
 from tests.rigs.fakes import S, config
@@ -220,7 +220,7 @@ def test_the_status_tells_what_has_become_of_hooks_and_who_listens(tmp_path):
     """Of the whole service: what is counted can be read."""
     failing = HooksConfig(on_state=python("import sys; sys.exit(3)"))
     settings = replace(config(tmp_path / "root", user="feed", bot="feed"), hooks=failing)
-    with Recorder(settings) as recorder:
+    with Engine(settings) as recorder:
         ours, theirs = socket.socketpair()
         recorder.taps.offer("user", theirs, b"")
         wait_for(lambda: recorder.status()["hooks"]["failed"] > 0)

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from edgerec.audio import SourceState
-from edgerec.service.watchdog import Supervisor, Vitals, Watchdog, status_line, watchdog_s
+from edgerec.health.reports import Vitals
+from edgerec.service.watchdog import Supervisor, Watchdog, status_line, watchdog_s
 from tests.rigs.fakes import START_NS, FakeClock, S
 from tests.rigs.waiting import PATIENCE_S, wait_for
 

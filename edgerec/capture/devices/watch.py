@@ -200,7 +200,7 @@ class DeviceWatch:
                     self.check()  # what happened before is not told
                 ready = self._wait(cards)
                 if cards.take():
-                    self._announce()
+                    self._publish()
                 if self._events.fileno() in ready:
                     self._hear()
                 if self._streams_changed() or self._unwatched.due_ms(self._tracks) == 0:
@@ -232,7 +232,7 @@ class DeviceWatch:
             self.check()
             self._closing.wait(LEAST_PAUSE_S)
         if told.appeared:
-            self._announce()
+            self._publish()
 
     def _lose_server(self) -> None:
         self._events.close()
@@ -242,7 +242,7 @@ class DeviceWatch:
         for _, findings in self._tracks.values():
             findings.followed = self._events.followed
 
-    def _announce(self) -> None:
+    def _publish(self) -> None:
         for _, findings in self._tracks.values():
             findings.appeared()
 

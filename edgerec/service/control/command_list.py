@@ -1,8 +1,8 @@
-"""Everything that can be asked of a running recorder, by name."""
+"""Everything that can be asked of a running engine, by name."""
 
 from __future__ import annotations
 
-from edgerec.engine.recorder import Recorder
+from edgerec.engine.engine import Engine
 from edgerec.service.control.commands import (
     Command,
     feed_command,
@@ -14,20 +14,21 @@ from edgerec.service.control.commands import (
 )
 from edgerec.service.control.subscriptions import subscribe_command
 from edgerec.service.reload import Reloader
+from edgerec.service.taps import Taps
 
 
-def commands_of(recorder: Recorder, reloader: Reloader) -> dict[str, Command]:
-    """Return everything that can be asked of a running recorder."""
+def commands_of(engine: Engine, reloader: Reloader, taps: Taps) -> dict[str, Command]:
+    """Return everything that can be asked of a running engine."""
     return {
-        "status": status_command(recorder.status),
-        "start": session_command(recorder.start_recording),
-        "stop": session_command(recorder.stop_recording),
-        "pause": session_command(recorder.pause),
-        "resume": session_command(recorder.resume),
-        "rotate": session_command(recorder.rotate),
-        "mark": mark_command(recorder.mark),
+        "status": status_command(engine.status),
+        "start": session_command(engine.start_recording),
+        "stop": session_command(engine.stop_recording),
+        "pause": session_command(engine.pause),
+        "resume": session_command(engine.resume),
+        "rotate": session_command(engine.rotate),
+        "mark": mark_command(engine.mark),
         "reload": reload_command(reloader.reload),
-        "subscribe": subscribe_command(recorder.announcer),
-        "feed": feed_command(recorder.feeds),
-        "tap": tap_command(recorder.taps),
+        "subscribe": subscribe_command(engine.events),
+        "feed": feed_command(engine.feeds),
+        "tap": tap_command(taps),
     }

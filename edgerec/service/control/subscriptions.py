@@ -8,8 +8,8 @@ from typing import Final
 
 from edgerec.service.control.commands import Command, Stream
 from edgerec.session.events import (
-    Announcer,
     Event,
+    EventBus,
     FilePublished,
     FramesLost,
     GapDeclared,
@@ -37,7 +37,7 @@ KINDS: Final[Mapping[str, type[Event]]] = {
 BUT_LEVELS: Final = tuple(name for name in KINDS if name != "level")
 
 
-def subscribe_command(announcer: Announcer) -> Command:
+def subscribe_command(bus: EventBus) -> Command:
     """Return the command behind which a connection gets a line for each event."""
 
     def subscribe(args: Mapping[str, object]) -> Stream:
@@ -49,7 +49,7 @@ def subscribe_command(announcer: Announcer) -> Command:
             return json.dumps(told).encode() + b"\n" if told["event"] in names else None
 
         def open_(notify: Callable[[], None]) -> Subscribed:
-            return Subscribed(announcer, kinds, line, notify)
+            return Subscribed(bus, kinds, line, notify)
 
         return Stream(open_)
 
@@ -61,14 +61,14 @@ class Subscribed:
 
     def __init__(
         self,
-        announcer: Announcer,
+        bus: EventBus,
         kinds: set[type[Event]],
         line: Callable[[Event], bytes | None],
         notify: Callable[[], None],
     ) -> None:
-        self._announcer = announcer
+        self._events = bus
         self._line = line
-        self._reader = announcer.subscribe(kinds, notify=notify)
+        self._reader = bus.subscribe(kinds, notify=notify)
 
     @property
     def missed(self) -> int:
@@ -85,7 +85,7 @@ class Subscribed:
 
     def close(self) -> None:
         """Take in nothing more."""
-        self._announcer.unsubscribe(self._reader)
+        self._events.unsubscribe(self._reader)
 
 
 def describe(event: Event) -> dict[str, object]:

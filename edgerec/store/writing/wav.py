@@ -5,8 +5,8 @@ file up to the last sync. There is no buffer here: what is written is the kernel
 a killed process loses only what it never wrote.
 
 Format: Microsoft, "Multimedia Programming Interface and Data Specifications 1.0", RIFF WAVE, PCM,
-with the `bext` chunk of `store.writing.tags` in front of the audio. The chunk is blank until publishing
-knows what to put there, and of fixed length, so that the audio never moves.
+with the `bext` chunk of `store.writing.tags` in front of the audio. The chunk is blank until
+publishing knows what to put there, and of fixed length, so that the audio never moves.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from edgerec.service.control.subscriptions import KINDS, describe, subscribe_com
 from edgerec.service.peers import MAX_REQUESTS
 from edgerec.session.events import (
     QUEUE_EVENTS,
-    Announcer,
+    EventBus,
     FilePublished,
     FramesLost,
     GapDeclared,
@@ -49,9 +49,9 @@ class Service:
     """A control thread whose clients can subscribe to what a test announces."""
 
     def __init__(self, path, stack):
-        self.announcer = Announcer()
+        self.events = EventBus()
         self.clock = FakeClock()
-        self.commands = {"subscribe": subscribe_command(self.announcer), "echo": lambda args: args}
+        self.commands = {"subscribe": subscribe_command(self.events), "echo": lambda args: args}
         self._path = path
         self._stack = stack
         listening = stack.enter_context(ControlSocket(path))
@@ -92,8 +92,8 @@ def service(tmp_path):
 def test_a_subscriber_is_told_of_each_event_in_a_line(service):
     client = service.connect()
     assert client.ask("subscribe") == {"id": 1, "ok": True, "result": {}}
-    service.announcer.announce(FilePublished(CHUNK))
-    service.announcer.announce(GAP)
+    service.events.publish(FilePublished(CHUNK))
+    service.events.publish(GAP)
     assert client.line() == {
         "event": "chunk",
         "session": SESSION,
@@ -121,7 +121,7 @@ def test_a_subscriber_hears_only_what_it_chose_and_levels_only_then(service):
     levels.ask("subscribe", events=["level"])
     plain.ask("subscribe")
     for event in (LEVEL, FilePublished(CHUNK), GAP):
-        service.announcer.announce(event)
+        service.events.publish(event)
     assert gaps.line()["event"] == "gap"
     assert levels.line() == {
         "event": "level",
@@ -138,11 +138,11 @@ def test_a_subscriber_may_ask_for_something_too(service):
     client = service.connect()
     client.ask("subscribe", events=["gap"])
     assert client.ask("echo", n=1)["result"] == {"n": 1}
-    service.announcer.announce(GAP)
+    service.events.publish(GAP)
     assert client.line()["event"] == "gap"
     client.ask("subscribe", events=["lost"])  # instead of the first
-    service.announcer.announce(GAP)
-    service.announcer.announce(FramesLost(SESSION, 0, 1))
+    service.events.publish(GAP)
+    service.events.publish(FramesLost(SESSION, 0, 1))
     assert client.line()["event"] == "lost"
 
 
@@ -160,7 +160,7 @@ def test_a_subscriber_that_asks_nothing_is_not_idle(service):
     client.ask("subscribe")
     idle.ask("echo")
     service.clock.raw_ns += 2 * IDLE_NS
-    service.announcer.announce(GAP)  # wakes the thread
+    service.events.publish(GAP)  # wakes the thread
     assert client.line()["event"] == "gap"
     assert idle.line() is None
 
@@ -171,7 +171,7 @@ def test_a_reader_that_is_too_slow_is_told_why_and_cut_off_and_the_others_hear_a
     quick.ask("subscribe")
     told = StateChanged("disk", "failing", "x" * 4_000)
     for _ in range(3 * QUEUE_EVENTS):  # far beyond what sockets hold
-        service.announcer.announce(told)
+        service.events.publish(told)
         assert quick.line()["event"] == "state"
     heard = 0
     while (line := slow.line())["event" if "event" in line else "ok"] == "state":
@@ -218,8 +218,8 @@ def test_who_is_gone_costs_nothing(service):
     client.socket.shutdown(socket.SHUT_RDWR)
 
     def nobody_is_left():
-        service.announcer.announce(GAP)
-        return not service.announcer.wanted(GapDeclared)
+        service.events.publish(GAP)
+        return not service.events.wanted(GapDeclared)
 
     wait_for(nobody_is_left)
 

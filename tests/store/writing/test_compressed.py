@@ -169,7 +169,7 @@ def resident_bytes():
 
 def test_libsndfile_is_not_loaded_before_there_is_something_to_compress():
     code = (
-        "import sys, edgerec.engine.recorder, edgerec.store.archive.verify;"
+        "import sys, edgerec.engine.engine, edgerec.store.archive.verify;"
         "sys.exit('soundfile' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,306 @@
+"""A running recorder: what can be asked of it, how it is, and its life from start to end.
+
+`parts.build_parts` makes what it consists of. A thread that fails ends the recorder, and `wait`
+raises what it has failed of.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from types import TracebackType
+from typing import Final, Self
+
+from edgerec.audio import TimelineFrame, TrackName
+from edgerec.clock import Clock, SystemClock
+from edgerec.config import Changes, Config
+from edgerec.engine import build
+from edgerec.engine.parts import Surroundings, build_parts
+from edgerec.feeds.source import FeedSource
+from edgerec.health.reports import Vitals
+from edgerec.health.status import Facts, describe
+from edgerec.health.usage import RecentUsage
+from edgerec.health.verdict import Reason, Writing
+from edgerec.session.backlog import Backlog
+from edgerec.session.requests import Verb
+from edgerec.store.root import StorageRoot
+from edgerec.wire.messages import RefusedError
+
+HANDLERS_S: Final = 2.0
+"""How long a signal may go unanswered: one that comes after Python has last looked for signals and
+before the thread sleeps does not wake it."""
+STOPPED_LOOK_S: Final = 0.02
+"""Between two looks whether a session is published, while somebody waits for it."""
+
+
+class Engine:
+    """Records sessions, one after the other; a context manager that ends it on leaving.
+
+    A session begins with the engine, or with `recording.auto_start: false` when it is asked for.
+    `start_recording`, `stop_recording`, `pause`, `resume` and `rotate` are for any thread. They ask
+    for something as of now and return at once whether it changes anything; where there is no
+    session to change, or too much is asked at once, they raise `RefusedError`.
+
+    Parameters
+    ----------
+    length_s
+        The first session ends by itself after this long, and the engine with it.
+    around
+        What was made before the engine and hears it from the very beginning.
+
+    Raises
+    ------
+    StoreError
+        The storage root can't be used, or another process holds it.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        clock: Clock | None = None,
+        length_s: float | None = None,
+        around: Surroundings | None = None,
+    ) -> None:
+        self._around = around = around or Surroundings()
+        self.events = around.events
+        """Everything that happens, for those who subscribe."""
+        self._clock = clock or SystemClock(trust_rtc=config.storage.trust_rtc)
+        self._started_ns = self._clock.now_ns()
+        self._usage = RecentUsage()
+        self._ended = threading.Event()  # nothing more is captured, written or taken in
+        self._closed = False
+        self._included: list[Callable[[], tuple[Reason, ...]]] = []
+        self._root = StorageRoot(config.storage.root, require_mount=config.storage.require_mount)
+        self._root.acquire()
+        try:
+            self._parts = build_parts(config, self._root, self._clock, around, length_s=length_s)
+        except BaseException:
+            self._root.release()  # an engine that can't be built must not keep the next one out
+            raise
+        parts, make = self._parts, around.threads.make
+        self._capturing = make(target=parts.capture.run, name="recorder")
+        self._recording = [
+            self._capturing,
+            make(target=self._write, name="writer"),
+            make(target=parts.recovery.run, name="recovery"),
+        ]
+        if parts.turns is not None:
+            self._recording.append(make(target=parts.turns.run, name="turns"))
+        self.feeds: Mapping[TrackName, FeedSource] = parts.sources.feeds
+        """The feeds of tracks that applications push into."""
+        around.threads.end_with(self.stop)
+        parts.monitor.start()
+        parts.devices.start()
+        for thread in self._recording:
+            thread.start()
+
+    def start_recording(self) -> bool:
+        """Begin a session, if there is none; what was sampled before is ignored."""
+        return self._ask("start")
+
+    def stop_recording(self) -> bool:
+        """End the session; its files are published soon, see `wait_until_stopped`."""
+        return self._ask("stop")
+
+    def pause(self) -> bool:
+        """Record silence instead of what is sampled from now on, for 0.25 s at least.
+
+        The chunk in progress ends here.
+        """
+        return self._ask("pause")
+
+    def resume(self) -> bool:
+        """Record again what is sampled from now on."""
+        return self._ask("resume")
+
+    def rotate(self) -> bool:
+        """End the chunk in progress here, if it has 0.1 s; the next begins on the next frame."""
+        return self._ask("rotate")
+
+    def mark(self, track: TrackName, at_ns: int, *, speaking: bool) -> TimelineFrame:
+        """Take an application's word that a speaker has the turn, or has it no more.
+
+        Parameters
+        ----------
+        at_ns
+            As of when, on CLOCK_MONOTONIC; 0: now.
+
+        Returns
+        -------
+        The frame that is marked.
+
+        Raises
+        ------
+        RefusedError
+            Turns are not recorded, or it can't be taken now.
+        """
+        if self._parts.turns is None:
+            hint = "set recording.enable_turn_audio to true"
+            raise RefusedError("no_turns", "turns are not recorded", hint)
+        return self._parts.turns.mark(track, at_ns, speaking=speaking)
+
+    def wait_until_stopped(self, timeout_s: float) -> bool:
+        """Wait until no session is wanted and all is published; return whether it was in time."""
+        until_s = time.monotonic() + timeout_s
+        while not (stopped := self._is_stopped()) and time.monotonic() < until_s:
+            time.sleep(STOPPED_LOOK_S)
+        return stopped
+
+    @property
+    def config(self) -> Config:
+        """The configuration that is recorded by; replaced as a whole by `apply`."""
+        return self._parts.current.config
+
+    def apply(self, config: Config, changes: Changes) -> None:
+        """Go on with another configuration; a track that does not change loses nothing.
+
+        Parameters
+        ----------
+        changes
+            From the present configuration to this one, nothing of which is refused.
+
+        Raises
+        ------
+        RefusedError
+            The engine has ended, or too much is waiting to be done; nothing has changed.
+        """
+        parts = self._parts
+        with parts.requests.lock:
+            parts.requests.check_open()
+            if changes.new_session:
+                parts.requests.restart()
+            parts.current.config = config
+            plans = {name: build.track_plan(config, name) for name in build.track_configs(config)}
+            for name in changes.sources:
+                parts.capture.replace(name, parts.sources.renew(config, name), plans.get(name))
+            parts.capture.adjust(plans, build.late_s(config))
+            parts.devices.watch(build.watched_devices(config, parts.sources.children))
+        parts.cleanup.adjust(build.quota_of(config), bytes_per_s=build.bytes_per_s(config))
+        parts.quality.expect(build.continuous_tracks(config))
+        parts.writer.change(
+            partial(build.reshape_recording, config), sync_s=config.storage.sync_seconds
+        )
+
+    def stop(self) -> None:
+        """End it all now; returns at once. For any thread, and for signal handlers."""
+        if not self._closed:
+            self._parts.capture.stop()
+
+    def include(self, reasons: Callable[[], tuple[Reason, ...]]) -> None:
+        """Have the status carry what something built around the engine finds wrong.
+
+        Parameters
+        ----------
+        reasons
+            For any thread; must not wait.
+        """
+        self._included.append(reasons)
+
+    def status(self) -> dict[str, object]:
+        """Return how the recording is, as JSON values. For any thread."""
+        parts, around = self._parts, self._around
+        return describe(
+            Facts(
+                kiosk=self.config.kiosk,
+                activity=parts.sessions.state,
+                started_ns=self._started_ns,
+                timeline=parts.sessions.timeline,
+                sources=parts.sources.states(),
+                heard=parts.monitor.heard(),
+                writing=Writing(parts.writer.state, self.backlog(), build.usual_lag_s(self.config)),
+                space=parts.cleanup.space,
+                last_published=parts.publications.last,
+                clock=self._clock.read(),
+                usage=self._usage.at(self._clock.now_ns()),
+                hooks=around.hook_counts(),
+                taps=around.live.count,
+                taps_lost_blocks=around.live.lost_blocks,
+                echo=parts.echo.known,
+                more=tuple(one for reasons in self._included for one in reasons()),
+                retention_trouble=parts.cleanup.trouble,
+                turns_trouble=parts.turns.trouble if parts.turns is not None else None,
+                recovery=parts.recovery.state,
+                chores=parts.house.reasons(),
+            )
+        )
+
+    def backlog(self) -> Backlog:
+        """Return what is captured and not durable; for any thread, and while the disk hangs."""
+        backlog = self._parts.writer.backlog()
+        return replace(backlog, losing=True) if self._parts.sessions.held_up else backlog
+
+    def vitals(self) -> Vitals:
+        """Return what the watchdog goes by. For any thread."""
+        parts = self._parts
+        timeline = parts.sessions.timeline
+        recording = timeline is not None and timeline.stop is None
+        committed = timeline.history.committed if timeline is not None else 0
+        return Vitals(
+            seconds=committed / timeline.rate if timeline is not None and recording else None,
+            committed=parts.sessions.progress,
+            rounds=parts.capture.rounds,
+            durable=parts.writer.state.progress.durable,
+            captured=not self._capturing.is_alive(),
+            written=parts.writer.progress,
+            trouble=parts.writer.state.trouble,
+            sources=parts.sources.states(),
+        )
+
+    def wait(self) -> None:
+        """Wait until the engine has ended and everything is published.
+
+        Raises
+        ------
+        Exception
+            What ended a thread.
+        """
+        while not self._ended.wait(HANDLERS_S):
+            continue  # a signal that came just before the wait has its handler run now
+        for thread in self._recording:
+            thread.join()
+        if not self._closed:
+            self._closed = True
+            self._parts.close(self._clock.now_ns())
+            self._root.release()
+        if self._around.threads.failure is not None:
+            raise self._around.threads.failure
+
+    def __enter__(self) -> Self:
+        """Return the engine, which is running."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop, and wait until everything is published, unless that has been waited for."""
+        if not self._closed:
+            self.stop()
+            self.wait()
+
+    def _write(self) -> None:
+        try:
+            self._parts.writer.run()
+        finally:
+            self._parts.recovery.close()
+            self._parts.requests.close()  # before the loop that they wake is closed
+            self._ended.set()
+
+    def _ask(self, verb: Verb) -> bool:
+        requests = self._parts.requests
+        with requests.lock:  # or the loop might be closed in between
+            changes = requests.ask(verb)
+            if changes:
+                self._parts.capture.wake()
+        return changes
+
+    def _is_stopped(self) -> bool:
+        parts = self._parts
+        idle = parts.requests.wanted == parts.sessions.state == "idle"
+        return self._ended.is_set() or (idle and not parts.writer.unwritten)
