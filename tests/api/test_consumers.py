@@ -7,13 +7,17 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from edgerec import FeedError, Recorder
+from edgerec.api import running
 from edgerec.config import HooksConfig
 from edgerec.engine import build
+from edgerec.engine.parts import Surroundings
 from edgerec.service.tap_connection import MAX_WAITING_BYTES
+from edgerec.service.taps import Taps
 from edgerec.store.archive.verify import verify
 from tests.rigs.fakes import START_NS, S, config, device, hum
 from tests.rigs.feed_rig import level
@@ -47,9 +51,12 @@ def kiosk(tmp_path, monkeypatch):
         hooks=HooksConfig(on_chunk=hang),
     )
     clock = EndingClock()
+    taps = Taps(clock)
+    monkeypatch.setattr(running, "Surroundings", partial(Surroundings, live=taps))
     recorder = Recorder(settings, handler_seconds=2.0, clock=clock)
-    recorder.clock = clock
-    yield recorder
+    recorder.clock, recorder.taps = clock, taps
+    with taps:
+        yield recorder
     clock.ending = True
     clock.until_ns += 120 * S
     recorder.close()
@@ -112,7 +119,7 @@ def test_no_handler_hook_or_tap_costs_a_frame_and_each_is_reported(kiosk, tmp_pa
     listening = [threading.Thread(target=one.listen, daemon=True) for one in readers[::2]]
     for thread in listening:
         thread.start()
-    taps = kiosk._running.service.taps
+    taps = kiosk.taps
     for _ in range(60):  # a minute of a microphone at 48 kHz is 6 MB: 1 MiB of it may wait
         record(kiosk, 1)
         backlog = sum(one._waiting_bytes for all_ in taps._listening.values() for one in all_)
@@ -138,7 +145,7 @@ def test_no_handler_hook_or_tap_costs_a_frame_and_each_is_reported(kiosk, tmp_pa
 def rubbish(recorder, data):
     """Send something that is no feed; return what the recorder said to it."""
     ours, theirs = socket.socketpair()
-    recorder._running.service.feeds["bot"].offer(theirs, b"", b"")
+    recorder._running.engine.feeds["bot"].offer(theirs, b"", b"")
     with ours:
         ours.settimeout(PATIENCE_S)
         ours.sendall(data)
@@ -169,7 +176,7 @@ def test_a_feed_that_sends_rubbish_or_far_too_much_costs_the_other_track_nothing
 
     pushing = threading.Thread(target=push, daemon=True)
     pushing.start()
-    bot = kiosk._running.service.feeds["bot"]
+    bot = kiosk._running.engine.feeds["bot"]
     wait_for(lambda: bot._speaker._queued_bytes > 0)
     for _ in range(10):
         record(kiosk, 1)

@@ -62,7 +62,7 @@ class _Days:
         loop = WriterLoop(clock, open_recording=self._open, sync_s=60.0, housekeeping=cleanup.step)
         reports = {"user": TrackReport("mic"), "bot": TrackReport("loopback")}
         timeline = SessionTimeline(RATE, history, _stamp, reports)
-        loop.begin(timeline)
+        loop.begun(timeline)
         pcm = np.ones(STEP_S * RATE, np.int16)
         sizes = []
         for step in range(HOURS * self._hour_s // STEP_S):

@@ -10,6 +10,7 @@ import pytest
 from edgerec.audio import TRACKS, GapReason, StreamEnded
 from edgerec.engine import capture_loop
 from edgerec.engine.sessions import TAIL_NS, Sessions
+from edgerec.session.listener import Listener
 from edgerec.simulation.faults import Absence
 from tests.rigs.capture_rig import RATE, Rig, epoch_s
 from tests.rigs.fakes import FakeSource, device
@@ -110,9 +111,12 @@ def test_a_pipe_with_something_in_it_wakes_the_loop(no_tick):
 
 def test_the_end_of_a_session_is_told_to_who_reads_it_and_is_not_waited_for():
     told = []
-    rig = Rig(
-        *map(device, TRACKS), on_committed=lambda timeline: told.append((timeline, timeline.stop))
-    )
+
+    class Reader(Listener):
+        def committed(self, timeline):
+            told.append((timeline, timeline.stop))
+
+    rig = Rig(*map(device, TRACKS), listeners=(Reader(),))
     rig.run_to(5.0)
     rig.loop.stop()
     rig.run_until(rig.ended, 10.0)
@@ -143,6 +147,10 @@ class FullPipe(FakeSource):
         os.close(self._reader)
 
 
+class Live(Listener):
+    is_live = True
+
+
 def seconds_for(source, state="idle", **options):
     """How long the loop takes to read it as often as it wants, while the recorder is like that."""
     rig = Rig(**options)
@@ -167,7 +175,7 @@ def test_stamped_blocks_are_fetched_a_few_at_a_time():
 
 
 @pytest.mark.parametrize(
-    "why", [{"is_heard": lambda: True}, {"state": "waiting"}, {"state": "ending"}]
+    "why", [{"listeners": (Live(),)}, {"state": "waiting"}, {"state": "ending"}]
 )
 def test_they_are_read_at_once_while_somebody_hears_them_or_a_session_waits(why):
     seconds_for(FullPipe(100, unhurried=True), pace_ms=round(10 * PATIENCE_S * 1000), **why)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from edgerec.engine.housekeeping import RETRY_NS, Housekeeping
 from edgerec.engine.engine import Engine
+from edgerec.engine.housekeeping import RETRY_NS, Housekeeping
 from edgerec.store.archive.verify import verify
 from edgerec.store.retention.cleanup import Cleanup
 from tests.rigs.fakes import config

@@ -8,6 +8,7 @@ import pytest
 from edgerec import clock
 from edgerec.audio import TRACKS, GapReason, StreamEnded
 from edgerec.engine.engine import Engine
+from edgerec.engine.parts import Surroundings
 from edgerec.simulation.device import Handover
 from edgerec.simulation.faults import Absence
 from edgerec.store.archive.verify import verify
@@ -28,7 +29,7 @@ def record(root, **recording):
         config(root, **recording),
         clock=RunningClock(),
         length_s=7.0,
-        on_published=published.append,
+        around=Surroundings(on_published=published.append),
     )
     wait_for_end(recorder)
     assert verify(root).ok
@@ -75,7 +76,7 @@ def test_leaving_the_recorder_stops_it_and_lets_the_next_one_in(tmp_path, source
     with Engine(
         config(tmp_path / "root", chunk_seconds=1.0),
         clock=RunningClock(),
-        on_published=lambda published: begun.set(),
+        around=Surroundings(on_published=lambda published: begun.set()),
     ):
         assert begun.wait(PATIENCE_S)
     with StorageRoot(tmp_path / "root") as root:

@@ -9,6 +9,7 @@ from edgerec.audio import TRACKS
 from edgerec.capture.devices.watch import DeviceWatch
 from edgerec.engine import build, turn_writing
 from edgerec.engine.engine import Engine
+from edgerec.engine.parts import Surroundings
 from edgerec.engine.turn_loop import TurnLoop
 from edgerec.health.monitor import Monitor
 from edgerec.service.hooks import Hooks
@@ -17,7 +18,7 @@ from edgerec.store.archive.verify import verify
 from edgerec.store.disk import StoreError
 from edgerec.store.root import StorageRoot
 from tests.rigs.fakes import START_NS, S, config, device
-from tests.rigs.recorder_rig import EagerSource, RunningClock, wait_for_end
+from tests.rigs.recorder_rig import EagerSource, RunningClock, surrounded, wait_for_end
 from tests.rigs.waiting import PATIENCE_S, wait_for
 
 RATE = 16_000
@@ -123,13 +124,12 @@ def test_whichever_thread_fails_the_recorder_ends_with_whole_files(
     monkeypatch.setattr(*failing, fail)
     monkeypatch.setattr(turn_writing, "PATIENCE_S", 0.1)  # nobody judges the last turns
     root = tmp_path / "root"
-    recorder = Engine(
-        config(root, chunk_seconds=1.0, enable_turn_audio=True),
-        clock=RunningClock(),
-        on_published=lambda file: published.set(),
-    )
-    with pytest.raises(RuntimeError, match="a bug"):
-        wait_for_end(recorder)
+    settings = config(root, chunk_seconds=1.0, enable_turn_audio=True)
+    clock = RunningClock()
+    with surrounded(settings, clock, lambda file: published.set()) as around:
+        recorder = Engine(settings, clock=clock, around=around)
+        with pytest.raises(RuntimeError, match="a bug"):
+            wait_for_end(recorder)
     assert f"a thread has failed, the service ends thread={thread} why='a bug'" in caplog.text
     checked = verify(root)
     assert checked.ok
@@ -142,14 +142,16 @@ def test_the_first_failure_is_the_one_that_is_told(tmp_path, sources):
     failures = itertools.count(1)
 
     def fail_too(now_ns):
-        return [] if recorder.threads.failure is None else 1 / 0
+        return [] if recorder._around.threads.failure is None else 1 / 0
 
     def fail(published):
         sources["bot"].deliver = fail_too
         raise RuntimeError(f"failure {next(failures)}")
 
     recorder = Engine(
-        config(tmp_path / "root", chunk_seconds=1.0), clock=RunningClock(), on_published=fail
+        config(tmp_path / "root", chunk_seconds=1.0),
+        clock=RunningClock(),
+        around=Surroundings(on_published=fail),
     )
     with pytest.raises(RuntimeError, match="failure 1"):
         wait_for_end(recorder)
@@ -206,7 +208,9 @@ def test_a_writer_thread_that_hangs_shows_in_the_vitals(tmp_path, sources):
         assert freed.wait(PATIENCE_S)
 
     with Engine(
-        config(tmp_path / "root", chunk_seconds=1.0), clock=RunningClock(), on_published=hang
+        config(tmp_path / "root", chunk_seconds=1.0),
+        clock=RunningClock(),
+        around=Surroundings(on_published=hang),
     ) as recorder:
         try:
             assert hangs.wait(PATIENCE_S)

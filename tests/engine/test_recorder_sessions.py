@@ -8,7 +8,9 @@ import pytest
 
 from edgerec.audio import TRACKS
 from edgerec.engine.engine import Engine
+from edgerec.engine.writer_loop import WriterLoop
 from edgerec.health import monitor
+from edgerec.service.taps import Taps
 from edgerec.session.events import (
     FilePublished,
     GapDeclared,
@@ -128,18 +130,20 @@ def test_devices_are_read_at_once_and_levels_told_while_somebody_hears_them(runn
     monkeypatch.setattr(monitor, "TICK_S", 10 * PATIENCE_S)
     rig = running()
     recorder, heard = rig.recorder, threading.Event()
-    assert not recorder._parts._is_heard()
-    wait_for(lambda: recorder._parts.monitor._leisurely)
+    levels_wanted, taps = recorder._parts.monitor, Taps(rig.clock)
+    assert not levels_wanted.is_live
+    wait_for(lambda: levels_wanted._leisurely)
     levels = recorder.events.subscribe([Level], notify=heard.set)
-    assert recorder._parts._is_heard()
+    assert levels_wanted.is_live
     rig.let_pass(5.0)
     assert heard.wait(PATIENCE_S)
     recorder.events.unsubscribe(levels)
-    assert not recorder._parts._is_heard()
+    assert not levels_wanted.is_live
     ours, theirs = socket.socketpair()
-    with ours:
-        recorder.taps.offer("user", theirs, b"")
-        assert recorder._parts._is_heard()
+    with ours, taps:
+        assert not taps.is_live
+        taps.offer("user", theirs, b"")
+        assert taps.is_live
 
 
 def test_a_session_that_finds_no_room_is_a_failure_for_nothing_of_it_is_recorded(
@@ -147,9 +151,8 @@ def test_a_session_that_finds_no_room_is_a_failure_for_nothing_of_it_is_recorded
 ):
     rig = running(auto_start=False)
     rig.let_pass(2.0)
-    sessions = rig.recorder._parts.sessions
     with monkeypatch.context() as patch:
-        patch.setattr(sessions, "_may_begin", lambda: False)
+        patch.setattr(WriterLoop, "has_room", False)
         assert rig.recorder.start_recording()
         rig.let_pass(2.0)
         told = rig.recorder.status()

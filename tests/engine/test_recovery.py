@@ -8,6 +8,7 @@ import pytest
 
 from edgerec.engine import recovery
 from edgerec.engine.engine import Engine
+from edgerec.engine.parts import Surroundings
 from edgerec.engine.recovery import RecoveryLoop
 from edgerec.store.archive.verify import verify
 from edgerec.store.disk import StoreError
@@ -133,7 +134,7 @@ def test_recording_does_not_wait_for_a_recovery_that_hangs(tmp_path, sources, mo
         config(tmp_path / "root", chunk_seconds=1.0),
         clock=RunningClock(),
         length_s=5.0,
-        on_published=published.append,
+        around=Surroundings(on_published=published.append),
     )
     wait_for(lambda: [one.kind for one in published].count("session") == 1)
     freed.set()
@@ -163,14 +164,16 @@ def test_no_two_files_are_told_of_at_a_time(tmp_path, sources):
 
     def note(published):
         wait_for(lambda: recorders)
-        told.append((threading.current_thread().name, recorders[0]._parts._telling.locked()))
+        told.append(
+            (threading.current_thread().name, recorders[0]._parts.publications._reporting.locked())
+        )
 
     recorders.append(
         Engine(
             config(tmp_path / "root", chunk_seconds=1.0),
             clock=RunningClock(),
             length_s=5.0,
-            on_published=note,
+            around=Surroundings(on_published=note),
         )
     )
     wait_for_end(recorders[0])

@@ -11,6 +11,7 @@ from edgerec.engine.sessions import MIN_CHUNK_NS, MIN_PAUSE_NS, Sessions
 from edgerec.health.reports import Vitals
 from edgerec.service.watchdog import Watchdog
 from edgerec.session.events import StateChanged
+from edgerec.session.listener import Listener
 from edgerec.session.requests import SessionRequests
 from edgerec.simulation.conversation import tone
 from edgerec.sync.history import History
@@ -19,6 +20,15 @@ from tests.rigs.capture_rig import NO_REASON, RATE, epoch_s
 from tests.rigs.fakes import START_NS, FakeClock, FakeSource, S, device
 
 STEP_NS = S // 20
+
+
+class Files(Listener):
+    """Has room for sessions, or has not, and keeps their timelines."""
+
+    has_room = True
+
+    def __init__(self, timelines):
+        self.begun = timelines.append
 
 
 class Rig:
@@ -32,7 +42,7 @@ class Rig:
             "bot": FakeSource(device("bot", world=world) if bot is None else bot),
         }
         self.timelines, self.events = [], []
-        self.room = True
+        self.files = Files(self.timelines)
         synchronizer = Synchronizer(
             {name: TrackPlan() for name in TRACKS}, late_s=0.8, drift_memory={}
         )
@@ -41,11 +51,10 @@ class Rig:
             synchronizer,
             self.requests,
             self.clock,
+            [self.files],
             length_s=None,
             choose_rate=lambda headers: RATE,
             build_history=lambda rate: History(history_frames(rate, 60.0)),
-            on_session=self.timelines.append,
-            may_begin=lambda: self.room,
         )
         self.loop = CaptureLoop(
             self.sources,
@@ -148,12 +157,12 @@ def test_a_start_right_behind_a_stop_misses_nothing():
 
 def test_a_session_begins_no_sooner_than_there_is_room_for_it():
     rig = Rig()
-    rig.room = False
+    rig.files.has_room = False
     rig.ask_at(5.0, "start")
     rig.run_to(10.0)
     assert rig.timelines == []
     assert rig.sessions.state == "waiting"
-    rig.room = True
+    rig.files.has_room = True
     rig.run_to(11.0)
     assert len(rig.timelines) == 1
 
@@ -331,13 +340,13 @@ def test_sessions_of_any_length_feed_the_watchdog_however_they_fall_between_its_
 def test_a_session_without_room_for_its_history_is_held_up_until_there_is():
     rig = Rig()
     rig.run_to(3.0)
-    rig.room = False
+    rig.files.has_room = False
     assert not rig.sessions.held_up
     rig.ask_at(3.0, "start")
     rig.run_to(6.0)
     assert rig.sessions.held_up
-    rig.room = True
+    rig.files.has_room = True
     assert not rig.sessions.held_up
     rig.run_to(7.0)
-    rig.room = False
+    rig.files.has_room = False
     assert not rig.sessions.held_up

@@ -31,7 +31,7 @@ class Rig:
 
     def begin(self):
         timeline = SessionTimeline(RATE, History(history_frames(RATE, self.keep_s)), stamp_of, {})
-        self.loop.begin(timeline)
+        self.loop.begun(timeline)
         return timeline
 
 

@@ -33,7 +33,7 @@ def test_nothing_is_opened_before_a_session_begins(rig):
 
 
 def test_what_is_committed_by_the_stop_is_published_with_a_closing_record(rig):
-    rig.loop.begin(rig.timeline)
+    rig.loop.begun(rig.timeline)
     rig.record(3)
     rig.loop.step()
     rig.record(2)
@@ -46,7 +46,7 @@ def test_what_is_committed_by_the_stop_is_published_with_a_closing_record(rig):
 
 
 def test_a_session_that_has_ended_is_written_no_more(rig):
-    rig.loop.begin(rig.timeline)
+    rig.loop.begun(rig.timeline)
     rig.record(1)
     rig.stop()
     rig.loop.step()
@@ -55,7 +55,7 @@ def test_a_session_that_has_ended_is_written_no_more(rig):
 
 
 def test_close_writes_what_is_committed_by_then(rig):
-    rig.loop.begin(rig.timeline)
+    rig.loop.begun(rig.timeline)
     rig.record(2)
     rig.loop.close()
     rig.loop.run()
@@ -64,7 +64,7 @@ def test_close_writes_what_is_committed_by_then(rig):
 
 
 def test_the_thread_is_woken_for_a_begin_for_enough_to_write_and_for_an_end(rig):
-    rig.loop.begin(rig.timeline)
+    rig.loop.begun(rig.timeline)
     assert rig.wakes()
     rig.loop.step()
     rig.commit(round(WRITE_S * RATE) - 1)
@@ -81,7 +81,7 @@ def test_a_thread_that_is_woken_waits_for_no_timer_and_then_sleeps_again(rig, mo
     monkeypatch.setattr(writer_loop, "IDLE_S", 10 * PATIENCE_S)
     thread = threading.Thread(target=rig.loop.run, daemon=True)
     thread.start()
-    rig.loop.begin(rig.timeline)
+    rig.loop.begun(rig.timeline)
     rig.record(1)
     rig.loop.committed(rig.timeline)
     wait_for(lambda: rig.loop.state.progress.written == rig.history.committed)
@@ -92,7 +92,7 @@ def test_a_thread_that_is_woken_waits_for_no_timer_and_then_sleeps_again(rig, mo
 
 
 def test_what_the_ring_no_longer_holds_is_declared_lost_to_the_disk(rig):
-    rig.loop.begin(rig.timeline)
+    rig.loop.begun(rig.timeline)
     rig.record(2)
     rig.loop.step()
     rig.record(RING_S + 3)  # while the disk did not answer
@@ -111,7 +111,7 @@ def test_what_the_ring_no_longer_holds_is_declared_lost_to_the_disk(rig):
 
 
 def test_a_writer_that_was_lapped_skips_no_further_than_there_is_audio(rig):
-    rig.loop.begin(rig.timeline)
+    rig.loop.begun(rig.timeline)
     rig.loop.step()
     rig.record(RING_S - 1)
     rig.history.append(0, np.zeros(RING_S * RATE - 10, np.int16))  # not yet committed
@@ -120,7 +120,7 @@ def test_a_writer_that_was_lapped_skips_no_further_than_there_is_audio(rig):
 
 
 def test_reports_and_gaps_reach_the_sidecar(rig):
-    rig.loop.begin(rig.timeline)
+    rig.loop.begun(rig.timeline)
     rig.record(2)
     rig.history.append(0, np.zeros(RATE, np.int16))
     rig.history.silence(1, RATE, GapReason.STALL)
@@ -160,7 +160,7 @@ class CountingRecording:
 def test_what_was_written_is_made_durable_at_the_steps_nearest_to_what_is_asked(rig, step_ms):
     recording = CountingRecording()
     loop = WriterLoop(rig.clock, open_recording=lambda timeline: recording, sync_s=SYNC_S)
-    loop.begin(rig.timeline)
+    loop.begun(rig.timeline)
     steps = 40
     for _ in range(steps):
         rig.clock.raw_ns += step_ms * S // 1000

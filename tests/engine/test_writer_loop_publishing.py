@@ -61,13 +61,13 @@ class PublishingRig(Rig):
         self.history = History(30 * RATE)
         self.recorded = np.zeros((2, 0), np.int16)
         self.timeline = SessionTimeline(RATE, self.history, stamp_of, self.timeline.reports)
-        self.loop.begin(self.timeline)
+        self.loop.begun(self.timeline)
 
 
 @pytest.fixture
 def rig(root):
     rig = PublishingRig(root, ring_s=5)
-    rig.loop.begin(rig.timeline)
+    rig.loop.begun(rig.timeline)
     return rig
 
 
@@ -297,7 +297,7 @@ def test_a_state_folder_that_takes_nothing_costs_no_audio(root, monkeypatch):
     real = disk.replace
     monkeypatch.setattr(disk, "replace", refuse)
     rig = PublishingRig(root, ring_s=5)
-    rig.loop.begin(rig.timeline)
+    rig.loop.begun(rig.timeline)
     rig.run(30)
     assert rig.loop.state.progress.written == rig.history.committed
     assert rig.loop.state.progress.lost_frames == 0

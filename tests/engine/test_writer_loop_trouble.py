@@ -44,7 +44,7 @@ class Unreliable:
 
 def record_with_trouble(rig, disk, trouble_s):
     """Ten seconds, the trouble, and ten seconds more, in steps of one second."""
-    rig.loop.begin(rig.timeline)
+    rig.loop.begun(rig.timeline)
     for works, seconds in ((True, 10), (False, trouble_s), (True, 10)):
         disk.works = works
         for _ in range(seconds):
@@ -87,7 +87,7 @@ def test_what_the_disk_does_not_take_for_60_s_is_declared_and_nothing_else_is_lo
 
 def test_trouble_is_told_while_it_lasts(rig, monkeypatch):
     disk = Unreliable(monkeypatch)
-    rig.loop.begin(rig.timeline)
+    rig.loop.begun(rig.timeline)
     rig.record(1)
     rig.loop.step()
     assert rig.loop.state.trouble is None
@@ -106,7 +106,7 @@ def test_trouble_is_told_while_it_lasts(rig, monkeypatch):
 def test_a_failing_disk_is_asked_less_and_less_often(rig, monkeypatch):
     disk = Unreliable(monkeypatch)
     disk.works = False
-    rig.loop.begin(rig.timeline)
+    rig.loop.begun(rig.timeline)
     asked_s = []
     rig.record(1)
 
@@ -125,7 +125,7 @@ def test_a_failing_disk_is_asked_less_and_less_often(rig, monkeypatch):
 
 def test_a_disk_that_fails_at_the_end_ends_the_thread_with_what_failed(rig, monkeypatch):
     disk = Unreliable(monkeypatch)
-    rig.loop.begin(rig.timeline)
+    rig.loop.begun(rig.timeline)
     rig.record(1)
     rig.stop()
     disk.works = False
@@ -140,7 +140,7 @@ def test_housekeeping_goes_on_while_the_disk_is_in_trouble(rig, monkeypatch):
     disk.works = False
     seen = []
     loop = WriterLoop(rig.clock, open_recording=rig.open, sync_s=SYNC_S, housekeeping=seen.append)
-    loop.begin(rig.timeline)
+    loop.begun(rig.timeline)
     for _ in range(3):
         loop.step()
     assert len(seen) == 3

@@ -5,6 +5,7 @@ import itertools
 from edgerec.audio import TRACKS
 from edgerec.engine.capture_loop import CaptureLoop
 from edgerec.engine.sessions import Sessions
+from edgerec.session.listener import Listener
 from edgerec.session.requests import SessionRequests
 from edgerec.sync.history import History
 from edgerec.sync.synchronizer import Synchronizer, TrackPlan, history_frames
@@ -16,7 +17,7 @@ NO_REASON = 0
 
 
 def recording_loop(
-    sources, plans, clock, *, on_session, late_s=0.8, length_s=None, keep_s=30.0, **told
+    sources, plans, clock, listeners=(), *, late_s=0.8, length_s=None, keep_s=30.0, **told
 ):
     """A loop that records from the start on."""
     requests = SessionRequests(clock, started=True)
@@ -25,10 +26,10 @@ def recording_loop(
         synchronizer,
         requests,
         clock,
+        listeners,
         length_s=length_s,
         choose_rate=lambda headers: RATE,
         build_history=lambda rate: History(history_frames(rate, keep_s)),
-        on_session=on_session,
     )
     return CaptureLoop(
         sources,
@@ -36,21 +37,29 @@ def recording_loop(
         sessions,
         requests,
         clock,
+        listeners,
         ends_with_session=length_s is not None,
         **told,
     )
 
 
+class Sessioned(Listener):
+    """Keeps every session's timeline in a list."""
+
+    def __init__(self, sessions):
+        self.begun = sessions.append
+
+
 class Rig:
     """A capture loop on fake sources; time passes when the test says so."""
 
-    def __init__(self, user=(), bot=(), *, bot_offset_ms=0.0, **options):
+    def __init__(self, user=(), bot=(), *, bot_offset_ms=0.0, listeners=(), **options):
         self.clock = FakeClock()
         self.sources = {"user": FakeSource(user), "bot": FakeSource(bot)}
         self.sessions = []
         plans = {"user": TrackPlan(), "bot": TrackPlan(offset_ms=bot_offset_ms)}
         self.loop = recording_loop(
-            self.sources, plans, self.clock, on_session=self.sessions.append, **options
+            self.sources, plans, self.clock, (Sessioned(self.sessions), *listeners), **options
         )
 
     @property

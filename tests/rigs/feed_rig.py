@@ -10,7 +10,7 @@ from edgerec.audio import TRACKS, Block, DeviceFrame, GapReason, StreamHeader
 from edgerec.feeds.source import FeedSource
 from edgerec.sync.synchronizer import TrackPlan
 from edgerec.wire.blocks import encode_block, encode_stream_header
-from tests.rigs.capture_rig import RATE, recording_loop
+from tests.rigs.capture_rig import RATE, Sessioned, recording_loop
 from tests.rigs.fakes import START_NS, FakeClock, FakeSource, S
 
 
@@ -90,9 +90,9 @@ class Kiosk:
             self.sources,
             plans,
             self.clock,
+            (Sessioned(self.sessions),),
             late_s=late_s,
             keep_s=keep_s,
-            on_session=self.sessions.append,
         )
 
     @property

@@ -6,6 +6,7 @@ import time
 from edgerec.audio import TimelineFrame
 from edgerec.config import HooksConfig
 from edgerec.service.hooks import Hooks
+from edgerec.session.events import EventBus, FilePublished, StateChanged
 from edgerec.store.publish import Published
 from tests.rigs.fakes import FakeClock, S
 from tests.rigs.waiting import PATIENCE_S
@@ -22,7 +23,14 @@ class Service:
 
     def __init__(self, limits=None, **commands):
         self.clock = FakeClock()
-        self.hooks = Hooks(HooksConfig(**commands), self.clock, limits)
+        self.events = EventBus()
+        self.hooks = Hooks(HooksConfig(**commands), self.clock, self.events, limits)
+
+    def publish(self, file):
+        self.events.publish(FilePublished(file))
+
+    def change_state(self, state):
+        self.events.publish(StateChanged("recorder", state))
 
     def until(self, condition):
         """Let hooks be run until their counts are so."""

@@ -3,11 +3,16 @@
 import os
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 
 from edgerec.config import changes_between
 from edgerec.engine.engine import Engine
+from edgerec.engine.parts import Surroundings
+from edgerec.service.hooks import Hooks
+from edgerec.service.taps import Taps
 from edgerec.session.events import EventBus
+from edgerec.session.threads import Threads
 from tests.rigs.fakes import FakeClock, FakeSource, S, config
 from tests.rigs.made_recordings import chunks
 from tests.rigs.waiting import PATIENCE_S, wait_for
@@ -60,6 +65,17 @@ class EagerSource(FakeSource):
         os.close(self._reader)
 
 
+@contextmanager
+def surrounded(settings, clock, on_published=lambda published: None):
+    """Yield what the service has around an engine, with hooks and live readers."""
+    events, threads = EventBus(), Threads()
+    with (
+        Hooks(settings.hooks, clock, events, make_thread=threads.make) as hooks,
+        Taps(clock, make_thread=threads.make) as taps,
+    ):
+        yield Surroundings(events, threads, taps, lambda: hooks.counts, on_published)
+
+
 class Running:
     """A recorder whose time is the test's, what it publishes and what it announces.
 
@@ -70,13 +86,12 @@ class Running:
         self.root = root
         self.clock = PacedClock()
         self.published = []
-        bus = EventBus()
-        self.reader = bus.subscribe()
+        events = EventBus()
+        self.reader = events.subscribe()
         self.recorder = Engine(
             config(root, **recording),
             clock=self.clock,
-            on_published=self.published.append,
-            bus=bus,
+            around=Surroundings(events, on_published=self.published.append),
         )
 
     def __enter__(self):

@@ -62,7 +62,7 @@ class Service:
 
     def open(self, header):
         self._sent[header.track] = 0
-        self.taps.take(header.track, header)
+        self.taps.delivered(header.track, header)
 
     def deliver(self, header, pcm=None, frames=BLOCK, lost=0):
         first = self._sent[header.track] + lost
@@ -70,7 +70,7 @@ class Service:
         flags = BlockFlags(0) if first else BlockFlags.NEW_STREAM
         pcm = bytes(2 * header.channels * frames) if pcm is None else pcm
         block = Block(DeviceFrame(first), frames, self.clock.raw_ns, 0, flags, pcm)
-        self.taps.take(header.track, block)
+        self.taps.delivered(header.track, block)
         return block
 
     def step(self):
@@ -89,7 +89,7 @@ class Listener:
         self.frames = 0
         self.admitted = False
         self.last = b""
-        recorder._running.service.taps.offer(what, theirs, REPLY)
+        recorder._running.engine.taps.offer(what, theirs, REPLY)
 
     def listen(self):
         """Read to the end, and keep the last line."""

@@ -25,7 +25,7 @@ def test_a_hook_that_hangs_is_killed_with_what_it_started_and_tried_again(tmp_pa
         "import os; os.rename(sys.argv[1] + '.new', sys.argv[1]); time.sleep(3600)"
     )
     service = Service(on_chunk=python(code, str(child)))
-    service.hooks.published(published(tmp_path / "a.wav"))
+    service.publish(published(tmp_path / "a.wav"))
     service.until(lambda counts: child.exists())
     service.pass_time(299)
     assert service.hooks.counts.running == 1
@@ -78,7 +78,7 @@ def test_daemons_that_a_hook_has_left_behind_end_with_it(tmp_path, count, end):
     folder.mkdir()
     code = DAEMON if end == "by itself" else HANGS
     service = Service(on_chunk=python(code, str(folder / "daemon"), str(count)))
-    service.hooks.published(published(tmp_path / "a.wav"))
+    service.publish(published(tmp_path / "a.wav"))
     if end == "by itself":
         service.until(lambda counts: counts.succeeded == 1)
     else:
@@ -108,7 +108,7 @@ def test_what_a_hook_has_started_ends_when_the_service_is_killed(tmp_path):
 
 def test_a_hook_whose_keeper_is_killed_dies_with_it_and_fails(tmp_path, caplog):
     service = Service(on_chunk=python(f"print('here', flush=True); {SLEEPY}"))
-    service.hooks.published(published(tmp_path / "a.wav"))
+    service.publish(published(tmp_path / "a.wav"))
     service.until(lambda counts: counts.running == 1)
     (process,) = service.hooks._running
     wait_for(lambda: service.hooks.step(0.01) and process.said() == ["here"])
@@ -122,7 +122,7 @@ def test_a_hook_whose_keeper_is_killed_dies_with_it_and_fails(tmp_path, caplog):
 
 def test_a_keeper_that_hangs_is_left_behind(tmp_path):
     service = Service(on_chunk=python(SLEEPY))
-    service.hooks.published(published(tmp_path / "a.wav"))
+    service.publish(published(tmp_path / "a.wav"))
     service.until(lambda counts: counts.running == 1)
     (process,) = service.hooks._running
     os.kill(process._process.pid, signal.SIGSTOP)
@@ -146,7 +146,7 @@ def test_programs_of_another_user_that_can_t_be_ended_are_told(tmp_path, monkeyp
     os.waitpid(child, 0)
     code = f"import sys; sys.exit({hook_keeper.UNENDED})"
     service = Service(on_chunk=python(code))
-    service.hooks.published(published(tmp_path / "a.wav"))
+    service.publish(published(tmp_path / "a.wav"))
     service.until(lambda counts: counts.failed == 1)
     assert "another user's" in service.hooks.counts.trouble
 
@@ -164,7 +164,7 @@ def test_where_memory_is_short_a_hook_goes_first_and_its_keeper_before_the_recor
         "open(sys.argv[1], 'w').write(''.join(scores) + str(os.nice(0)))"
     )
     service = Service(on_chunk=python(code, str(told)))
-    service.hooks.published(published(tmp_path / "a.wav"))
+    service.publish(published(tmp_path / "a.wav"))
     service.until(lambda counts: counts.succeeded == 1)
     assert told.read_text().split() == ["1000", "750", str(min(os.nice(0) + 10, 19))]
 
@@ -180,7 +180,7 @@ def test_where_memory_is_short_a_hook_goes_first_and_its_keeper_before_the_recor
 )
 def test_how_a_program_ended_is_told_as_shells_tell_it(tmp_path, script, why):
     service = Service(on_chunk=("/bin/sh", "-c", script))
-    service.hooks.published(published(tmp_path / "a.wav"))
+    service.publish(published(tmp_path / "a.wav"))
     service.until(lambda counts: counts.failed == 1)
     assert why in service.hooks.counts.trouble
 
@@ -189,7 +189,7 @@ def test_signals_that_whoever_starts_hooks_has_blocked_are_not_blocked_in_them(t
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGPIPE, signal.SIGCHLD))
     try:
         service = Service(on_chunk=("/bin/sh", "-c", "kill -PIPE $$"))
-        service.hooks.published(published(tmp_path / "a.wav"))
+        service.publish(published(tmp_path / "a.wav"))
         service.until(lambda counts: counts.failed == 1)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
@@ -215,14 +215,14 @@ def test_a_program_gets_no_descriptor_of_ours_and_an_empty_input(tmp_path):
         "open(sys.argv[1], 'w').write(repr((left, sys.stdin.read())))"
     )
     service = Service(on_chunk=python(code, str(told)))
-    service.hooks.published(published(tmp_path / "a.wav"))
+    service.publish(published(tmp_path / "a.wav"))
     service.until(lambda counts: counts.succeeded == 1)
     assert told.read_text() == "(['0', '1', '2'], '')"
 
 
 def test_a_program_that_is_not_there_is_told_and_tried_again(tmp_path, caplog):
     service = Service(on_chunk=("/nonexistent/notify",))
-    service.hooks.published(published(tmp_path / "a.wav"))
+    service.publish(published(tmp_path / "a.wav"))
     service.until(lambda counts: counts.failed == 1)
     assert service.hooks.counts.waiting == 1
     assert "No such file or directory: '/nonexistent/notify'" in caplog.text
@@ -230,7 +230,7 @@ def test_a_program_that_is_not_there_is_told_and_tried_again(tmp_path, caplog):
 
 def test_a_hook_that_prints_without_end_is_ended_and_little_of_it_reaches_the_log(tmp_path, caplog):
     service = Service(on_chunk=python(CHATTY))
-    service.hooks.published(published(tmp_path / "a.wav"))
+    service.publish(published(tmp_path / "a.wav"))
     service.until(lambda counts: counts.failed == 1)
     assert "more output than allowed" in caplog.text
     assert len(caplog.text) < 2 * MAX_LINES * MAX_LINE_BYTES
@@ -245,7 +245,7 @@ def test_a_hook_that_can_t_be_watched_is_ended_and_fails(tmp_path, monkeypatch, 
 
     monkeypatch.setattr(os, "pidfd_open", pidfd_open)
     service = Service(on_chunk=python(SLEEPY))
-    service.hooks.published(published(tmp_path / "a.wav"))
+    service.publish(published(tmp_path / "a.wav"))
     service.until(lambda counts: counts.failed == 1)
     assert "Too many open files" in caplog.text
     with pytest.raises(ChildProcessError):  # it is gone, and has been waited for
@@ -255,7 +255,7 @@ def test_a_hook_that_can_t_be_watched_is_ended_and_fails(tmp_path, monkeypatch, 
 def test_the_last_lines_of_the_output_reach_the_log(tmp_path, caplog):
     caplog.set_level("INFO")
     service = Service(on_chunk=python("for n in range(50_000): print('line', n)"))
-    service.hooks.published(published(tmp_path / "a.wav"))
+    service.publish(published(tmp_path / "a.wav"))
     service.until(lambda counts: counts.succeeded == 1)
     said = [message for message in caplog.messages if "hook said" in message]
     assert len(said) <= MAX_LINES
@@ -267,7 +267,7 @@ def test_a_hook_that_closes_its_output_and_runs_on_is_waited_for_without_spinnin
     os.mkfifo(go_on)
     code = "import os, sys; os.close(1); os.close(2); open(sys.argv[1]).read()"
     service = Service(on_chunk=python(code, str(go_on)))
-    service.hooks.published(published(tmp_path / "a.wav"))
+    service.publish(published(tmp_path / "a.wav"))
     service.until(lambda counts: counts.running == 1)
     with go_on.open("w"):  # it waits until the program is there, which has closed its output then
         service.hooks.step(PATIENCE_S)

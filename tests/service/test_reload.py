@@ -11,6 +11,7 @@ import soundfile
 from edgerec.audio import TRACKS
 from edgerec.config import Config, HooksConfig
 from edgerec.engine import build, turn_build
+from edgerec.service.hooks import Hooks
 from edgerec.simulation.conversation import tone
 from edgerec.store.archive.verify import verify
 from edgerec.wire.messages import RefusedError
@@ -112,9 +113,10 @@ def test_what_does_not_change_the_files_ends_no_chunk(running):
 def test_a_hook_that_is_configured_meanwhile_is_run_for_the_chunk_in_progress(running):
     rig = running()
     begun(rig)
-    reload(rig, hooks=HooksConfig(on_chunk=("/bin/true",)))
-    rig.finish()
-    wait_for(lambda: rig.recorder.hooks.counts.succeeded == 1)
+    with Hooks(HooksConfig(), rig.clock, rig.recorder.events) as hooks:
+        hooks.configure(HooksConfig(on_chunk=("/bin/true",)))
+        rig.finish()
+        wait_for(lambda: hooks.counts.succeeded == 1)
 
 
 def test_a_recorder_that_has_ended_refuses_another_configuration_and_keeps_its_own(running):

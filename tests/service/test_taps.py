@@ -57,7 +57,7 @@ def test_a_device_that_comes_back_is_a_new_stream_and_the_tap_stays_open(service
     service.open(USER)
     reader = Reader(service)
     before = service.deliver(USER)
-    service.taps.take("user", StreamEnded(GapReason.ABSENT, "unplugged"))
+    service.taps.delivered("user", StreamEnded(GapReason.ABSENT, "unplugged"))
     other = StreamHeader(44_100, 1, "user", "mic", "monotonic_raw")
     service.open(other)
     after = service.deliver(other)

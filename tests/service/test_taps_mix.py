@@ -8,7 +8,7 @@ from edgerec.service.taps import Taps
 from edgerec.session.timeline import SessionTimeline
 from edgerec.sync.history import History
 from edgerec.sync.synchronizer import TrackPlan
-from tests.rigs.capture_rig import RATE, recording_loop
+from tests.rigs.capture_rig import RATE, Sessioned, recording_loop
 from tests.rigs.fakes import FakeClock, FakeSource, S, device
 from tests.rigs.tap_rig import Reader, Service
 
@@ -32,9 +32,7 @@ def test_live_audio_is_at_most_two_blocks_late_though_the_timeline_waits_for_the
         sources,
         plans,
         clock,
-        on_session=sessions.append,
-        on_delivery=taps.take,
-        on_committed=taps.committed,
+        (Sessioned(sessions), taps),
     )
     service = Service()
     service.taps = taps

@@ -41,13 +41,13 @@ def test_nothing_is_behind_while_there_is_nothing_to_write(rig):
 
 
 def test_what_is_captured_counts_from_the_session_on_though_no_file_was_ever_opened(rig):
-    rig.loop.begin(rig.timeline)
+    rig.loop.begun(rig.timeline)
     rig.record(4)
     assert rig.loop.backlog() == Backlog(4.0, stamp_of(0).monotonic_ns)
 
 
 def test_what_was_synced_is_no_longer_behind(rig):
-    rig.loop.begin(rig.timeline)
+    rig.loop.begun(rig.timeline)
     steps(rig, 3)
     assert rig.loop.backlog() == Backlog()
     rig.record(2)
@@ -68,7 +68,7 @@ FAILURES = {
 def test_a_disk_that_takes_nothing_is_behind_at_once_and_loses_when_the_ring_overflows(
     rig, monkeypatch, kind, before_s
 ):
-    rig.loop.begin(rig.timeline)
+    rig.loop.begun(rig.timeline)
     steps(rig, before_s)
     with monkeypatch.context() as patch:
         fail(patch, *FAILURES[kind])
@@ -101,7 +101,7 @@ def test_a_disk_that_hangs_in_one_call_is_behind_and_loses_though_nothing_has_fa
         real(fd)
 
     thread = threading.Thread(target=rig.loop.run, daemon=True)
-    rig.loop.begin(rig.timeline)
+    rig.loop.begun(rig.timeline)
     steps(rig, 5)
     monkeypatch.setattr(os, "fdatasync", hanging)
     rig.record(1)
@@ -125,7 +125,7 @@ def test_a_disk_that_hangs_in_one_call_is_behind_and_loses_though_nothing_has_fa
 
 
 def test_losses_never_go_back_while_a_disk_comes_and_goes(rig, monkeypatch):
-    rig.loop.begin(rig.timeline)
+    rig.loop.begun(rig.timeline)
     lost = [0]
     for works, seconds in ((True, 5), (False, 40), (True, 3), (False, 50), (True, 12)):
         with monkeypatch.context() as patch:
@@ -141,7 +141,7 @@ def test_losses_never_go_back_while_a_disk_comes_and_goes(rig, monkeypatch):
 
 
 def test_a_session_that_ended_counts_until_it_is_written_and_then_no_more(rig):
-    rig.loop.begin(rig.timeline)
+    rig.loop.begun(rig.timeline)
     rig.record(3)
     rig.stop()
     assert rig.loop.backlog().lag_s == 3.0
@@ -160,7 +160,7 @@ def test_two_sessions_count_together_and_the_older_says_since_when(rig, root):
 
 def test_after_a_failure_what_was_written_and_never_durable_is_needed_again(rig, monkeypatch):
     rig.loop.change(lambda recording, timeline: None, sync_s=1000.0)
-    rig.loop.begin(rig.timeline)
+    rig.loop.begun(rig.timeline)
     steps(rig, 1)  # the first step is made durable
     steps(rig, 10)
     with monkeypatch.context() as patch:
@@ -180,7 +180,7 @@ def test_catching_up_is_progress_piece_by_piece(rig, monkeypatch):
         lags.append(rig.history.committed - rig.loop.state.progress.written)
         write(recording, span, reports)
 
-    rig.loop.begin(rig.timeline)
+    rig.loop.begun(rig.timeline)
     steps(rig, 1)
     rig.record(RING_S - 5)
     monkeypatch.setattr(Recording, "write", watched)

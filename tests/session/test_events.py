@@ -79,7 +79,7 @@ def test_events_of_many_threads_are_all_there_or_counted(threads):
         for number in range(200):
             bus.publish(lost(number))
 
-    running = [threading.Thread(target=announce, daemon=True) for _ in range(threads)]
+    running = [threading.Thread(target=publish, daemon=True) for _ in range(threads)]
     for thread in running:
         thread.start()
     for thread in running:
