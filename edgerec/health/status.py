@@ -88,7 +88,7 @@ def health_of(facts: Facts) -> Health:
         facts.space,
         (
             *_unpublishable(facts.writing.state),
-            *_waiting(facts.recovery),
+            *leftover_reasons(facts.recovery),
             *facts.chores,
             *facts.heard.warnings,
             *facts.echo.reasons,
@@ -146,7 +146,8 @@ def _unpublishable(writing: WritingState) -> Iterator[Reason]:
         )
 
 
-def _waiting(recovery: RecoveryState) -> Iterator[Reason]:
+def leftover_reasons(recovery: RecoveryState) -> Iterator[Reason]:
+    """Yield why leftovers of crashes can not be published yet."""
     if recovery.left:
         name, why = recovery.left[0]
         more = f" (and {len(recovery.left) - 1} more)" if len(recovery.left) > 1 else ""

@@ -70,7 +70,7 @@ def test_a_session_is_judged_to_its_end_though_the_next_has_begun():
     first.stop = first.history.committed
     second = rig.begin()
     commit(second, conversation(".SSSSS", "......"))
-    rig.loop.close()
+    rig.loop.over()
     rig.loop.run()
     assert known(first) == [(0, 6, "stop")]
     assert known(second) == [(0, 5, None)]

@@ -27,7 +27,7 @@ def rig(root):
 
 def test_nothing_is_opened_before_a_session_begins(rig):
     rig.loop.step()
-    rig.loop.close()
+    rig.loop.over()
     rig.loop.run()
     assert rig.opened == 0
 
@@ -57,7 +57,7 @@ def test_a_session_that_has_ended_is_written_no_more(rig):
 def test_close_writes_what_is_committed_by_then(rig):
     rig.loop.begun(rig.timeline)
     rig.record(2)
-    rig.loop.close()
+    rig.loop.over()
     rig.loop.run()
     assert rig.recording.position == 2 * RATE
     assert rig.published == []  # nobody has ended the session: recovery finds it in .work
@@ -86,7 +86,7 @@ def test_a_thread_that_is_woken_waits_for_no_timer_and_then_sleeps_again(rig, mo
     rig.loop.committed(rig.timeline)
     wait_for(lambda: rig.loop.state.progress.written == rig.history.committed)
     wait_for(lambda: not rig.loop._awake.is_set())
-    rig.loop.close()
+    rig.loop.over()
     thread.join(PATIENCE_S)
     assert not thread.is_alive()
 

@@ -279,7 +279,7 @@ def test_a_session_that_can_not_be_published_to_the_end_is_told_then(rig, root):
     shutil.rmtree(root.ready)
     root.ready.touch()
     rig.stop()
-    rig.loop.close()
+    rig.loop.over()
     with pytest.raises(StoreError, match="File exists"):
         rig.loop.run()
     root.ready.unlink()

@@ -129,7 +129,7 @@ def test_a_disk_that_fails_at_the_end_ends_the_thread_with_what_failed(rig, monk
     rig.record(1)
     rig.stop()
     disk.works = False
-    rig.loop.close()
+    rig.loop.over()
     with pytest.raises(StoreError, match="Input/output error"):
         rig.loop.run()
 

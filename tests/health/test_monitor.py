@@ -173,10 +173,10 @@ def test_who_begins_to_want_levels_does_not_wait_for_a_tick(monkeypatch):
     monitor.start()
     try:
         wait_for(lambda: monitor._leisurely)
-        monitor.committed()
+        monitor.committed(session.timeline)
         assert not monitor._awake.is_set()  # of no interest to anybody
         bus.subscribe([Level], notify=heard.set)
-        monitor.committed()
+        monitor.committed(session.timeline)
         assert heard.wait(PATIENCE_S)
         assert not monitor._awake.is_set()  # or it would not sleep again
     finally:

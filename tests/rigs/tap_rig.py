@@ -89,7 +89,7 @@ class Listener:
         self.frames = 0
         self.admitted = False
         self.last = b""
-        recorder._running.engine.taps.offer(what, theirs, REPLY)
+        recorder.taps.offer(what, theirs, REPLY)
 
     def listen(self):
         """Read to the end, and keep the last line."""

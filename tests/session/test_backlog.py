@@ -120,7 +120,7 @@ def test_a_disk_that_hangs_in_one_call_is_behind_and_loses_though_nothing_has_fa
     wait_for(lambda: rig.loop.state.progress.written == rig.history.committed)
     assert not rig.loop.backlog().losing
     assert rig.loop.backlog().lost_frames >= OVERFLOW_S * RATE
-    rig.loop.close()
+    rig.loop.over()
     thread.join(PATIENCE_S)
 
 

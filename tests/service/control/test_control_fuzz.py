@@ -17,6 +17,7 @@ from edgerec.service.control.connection import MAX_LINE_BYTES
 from edgerec.service.control.server import Control
 from edgerec.service.control.socket import ControlSocket
 from edgerec.service.reload import Reloader
+from edgerec.service.taps import Taps
 from edgerec.simulation.conversation import tone
 from edgerec.store.archive.verify import verify
 from tests.rigs.fakes import FakeClock, device
@@ -51,9 +52,12 @@ def path(rig, tmp_path):
     config = rig.recorder.config
     reloader = Reloader(rig.recorder, tmp_path / "kiosk.yaml", load=lambda file: config)
     path = tmp_path / "control.sock"
-    commands = commands_of(rig.recorder, reloader)
-    with ControlSocket(path) as listening, Control(listening, commands, FakeClock()):
-        yield path
+    clock = FakeClock()
+    with Taps(clock) as taps, ControlSocket(path) as listening:
+        commands = commands_of(rig.recorder, reloader, taps)
+        control = Control(listening, commands, clock)
+        with control:
+            yield path
 
 
 def request(choice):
