@@ -40,9 +40,9 @@ NEAREST_SHARE: Final = 0.7
 UNDATED_ERROR_S: Final = 0.75  # one lump of a sound server's, and a period
 
 MISPLACED_S: Final = 0.0045
-"""A run that is further off is placed again. To bend it back by 1 ms a second would take 5 s."""
+"""Least error at which a run is placed again; bending it back by 1 ms a second would take 5 s."""
 MOST_MISPLACED_S: Final = 0.020
-"""However much dates scatter."""
+"""Error at which a run is always placed again, however much dates scatter."""
 
 
 class _Date(NamedTuple):

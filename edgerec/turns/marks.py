@@ -24,7 +24,7 @@ class TooManyMarksError(Exception):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Mark:
-    """The frame from which on the speaker has the turn, or no longer has it."""
+    """A mark: from `frame` on the speaker has the turn, or no longer has it."""
 
     frame: TimelineFrame
     speaking: bool
