@@ -1,4 +1,4 @@
-"""How is the source of one track, a capture child or a feed, for status and events?"""
+"""State of one track's source, a capture child or a feed, for status and events."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ StateName = Literal["starting", "running", "stalled", "absent", "idle"]
 
 @dataclass(frozen=True, slots=True)
 class SourceState:
-    """How one source is, for status and events."""
+    """State of one source, for status and events."""
 
     name: StateName
-    """A restarted child that has not delivered yet leaves the name of the fault standing. A feed is
+    """Name of the state. A restarted child keeps the name of its fault until it delivers. A feed is
     `idle` while nobody is connected and nothing plays."""
     since_ns: int
-    """On CLOCK_MONOTONIC_RAW."""
+    """Instant since which it holds, on CLOCK_MONOTONIC_RAW."""
     detail: str
     restarts: int
-    """Children started after the first."""
+    """Number of children started after the first."""

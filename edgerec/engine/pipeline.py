@@ -1,4 +1,4 @@
-"""What a recorder is made of, on one page: sources -> synchronizer -> history -> files.
+"""Builds and runs the whole recorder, on one page: sources -> synchronizer -> history -> files.
 
     capture children ==pipes==> recorder thread ==history ring==> writer thread ==> ready/
     applications ==sockets==^
@@ -50,11 +50,11 @@ class Pipeline:
     Parameters
     ----------
     root
-        Held for as long as the threads run.
+        The storage root, held while the threads run.
     length_s
         The first session ends by itself after this long, and the threads with it.
     on_published
-        Called with every file, before anybody else is told of it; in the writer thread or that of
+        Called with every file, before its event is announced; in the writer thread or that of
         recovery, but never in both at a time.
     on_change
         Called whenever something has changed that may be waited for, in the thread that changed it.
@@ -73,14 +73,14 @@ class Pipeline:
         on_change: Callable[[], None],
     ) -> None:
         self.config = config
-        """What is recorded by; replaced as a whole by `apply`."""
+        """The current configuration; replaced as a whole by `apply`."""
         self.ended = threading.Event()
-        """Nothing more is captured, written or taken in; the threads are about to end."""
+        """Set when nothing more is captured, written or taken in, and the threads are ending."""
         self._root = root
         self._clock = clock
         self._announcer = announcer
         self._make_thread = threads.make
-        self._telling = threading.Lock()  # two threads publish, and each file is told of at once
+        self._telling = threading.Lock()  # two threads publish; files are announced one at a time
         self._on_published = on_published
         self._on_change = on_change
         self._build_capture(length_s)
@@ -88,7 +88,7 @@ class Pipeline:
         self._build_watch()
 
     def _build_capture(self, length_s: float | None) -> None:
-        """Build what is in the recorder thread: sources -> synchronizer -> history."""
+        """Build the components of the recorder thread: sources -> synchronizer -> history."""
         self.wishes = Wishes(self._clock, started=self.config.recording.auto_start)
         self.sources = Sources(self.config, self._clock)
         self.taps = Taps(self._clock, make_thread=self._make_thread)
@@ -119,7 +119,7 @@ class Pipeline:
         )
 
     def _build_writing(self) -> None:
-        """Build what makes files of the history: turn thread and writer thread, and hooks."""
+        """Build the components that write files: turn thread, writer thread and hooks."""
         self.turns = build_turn_loop(lambda: self.config, self._clock)
         self.cleanup = build.build_cleanup(self.config, self._root, self._clock)
         self._spare_memory = SpareMemory()
@@ -158,7 +158,7 @@ class Pipeline:
             self._threads.append(self._make_thread(target=self.turns.run, name="turns"))
 
     def _build_watch(self) -> None:
-        """Build what looks whether all is well with the devices and what they deliver."""
+        """Build the components that watch the devices and the audio they deliver."""
         self._devices = DeviceWatch(
             build.watched_devices(self.config, self.sources.children),
             self._clock,
@@ -198,12 +198,12 @@ class Pipeline:
         self.house.finish("remembering echo", self.echo.save, now_ns)
 
     def apply(self, config: Config, changes: Changes) -> None:
-        """Go on with another configuration; a track that does not change loses nothing.
+        """Apply another configuration; a track that does not change loses nothing.
 
         Parameters
         ----------
         changes
-            From `config` of now to this one, nothing of which is refused.
+            Changes from the current `config` to this one, none of them refused.
 
         Raises
         ------
@@ -235,7 +235,7 @@ class Pipeline:
 
     @property
     def captured(self) -> bool:
-        """The recorder thread has ended: all that is left is to write."""
+        """Whether the recorder thread has ended, so that only writing is left."""
         return not self._threads[0].is_alive()
 
     def _begin_session(self, timeline: SessionTimeline) -> None:
@@ -264,7 +264,7 @@ class Pipeline:
             self.writer.run()
         finally:
             self.recovery.close()
-            self.wishes.close()  # before the loop that they wake is closed
+            self.wishes.close()  # before the loop that they notify is closed
             self.ended.set()
             self._on_change()
 
@@ -275,7 +275,9 @@ class Pipeline:
 
     def _note_published(self, published: Published) -> None:
         with self._telling:
-            self._on_published(published)  # first: who is told may want to have it opened here
+            # First: subscribers may read the file, so the API must have it open before they hear
+            # of it.
+            self._on_published(published)
             self._announcer.announce(FilePublished(published))
             self.hooks.published(published)
 

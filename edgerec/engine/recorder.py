@@ -1,7 +1,7 @@
-"""The running recorder: what it can be asked, how it is, and its life from start to end.
+"""The running recorder: its start and end, requests to it, and its status.
 
-What it is made of is on a page of its own: `pipeline.Pipeline`. Whatever thread raises ends the
-recorder (`threads.Threads`); whoever waits for it is told.
+Its components are on a page of their own: `pipeline.Pipeline`. An exception in any thread ends the
+recorder (`threads.Threads`), and `wait` raises it.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from edgerec.store.root import StorageRoot
 from edgerec.wire.messages import RefusedError
 
 HANDLERS_S: Final = 2.0
-"""How long a signal may go unanswered: one that comes after Python has last looked for signals and
-before the thread sleeps does not wake it."""
+"""Longest time a signal may go unhandled: one that comes after Python has last checked for signals
+and before the thread sleeps does not wake it."""
 
 
 class Recorder:
     """Records sessions, one after the other; a context manager that ends it on leaving.
 
-    A session begins with the recorder, or with `recording.auto_start: false` when it is asked for.
-    `start_recording`, `stop_recording`, `pause`, `resume` and `rotate` are for any thread. They ask
-    for something as of now and return at once whether it changes anything; where there is no
-    session to change, or too much is asked at once, they raise `RefusedError`.
+    A session begins with the recorder, or on request with `recording.auto_start: false`.
+    `start_recording`, `stop_recording`, `pause`, `resume` and `rotate` are for any thread. They
+    request a change as of now and return at once whether it changes anything; without a session to
+    change, or with too many requests waiting, they raise `RefusedError`.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class Recorder:
     on_published
         Called with every file as soon as it is published, in the thread that does that.
     announcer
-        Given by who wants to hear everything from the very beginning on.
+        Given by callers that want every event from the beginning on.
 
     Raises
     ------
@@ -66,15 +66,15 @@ class Recorder:
         announcer: Announcer | None = None,
     ) -> None:
         self.announcer = announcer or Announcer()
-        """What happens, for whoever subscribes to it."""
+        """Distributes the recorder's events to subscribers."""
         self.threads = Threads(on_failure=self.stop)
-        """For whoever serves it with a thread of its own: one that fails ends the recorder."""
+        """Makes further threads for the recorder; one that fails ends the recorder."""
         self._clock = clock or SystemClock(trust_rtc=config.storage.trust_rtc)
         self._on_published = on_published
         self._started_ns = self._clock.now_ns()
         self._last_published: LastPublished | None = None
         self._usage = RecentUsage()
-        self._settled = threading.Condition()  # held to be woken, by each change
+        self._settled = threading.Condition()  # notified on every state change
         self._closed = False
         self._included: list[Callable[[], tuple[Reason, ...]]] = []
         self._root = StorageRoot(config.storage.root, require_mount=config.storage.require_mount)
@@ -94,9 +94,9 @@ class Recorder:
             self._root.release()  # a recorder that can't be made must not keep the next one out
             raise
         self.feeds: Mapping[TrackName, FeedSource] = self._pipeline.sources.feeds
-        """Of the tracks that applications push into."""
+        """Feeds of the tracks that applications push into."""
         self.taps = self._pipeline.taps
-        """For whoever listens to the live audio."""
+        """Taps through which programs listen to the live audio."""
         self.hooks = self._pipeline.hooks
         self._pipeline.start()
 
@@ -109,7 +109,7 @@ class Recorder:
         return self._ask("stop")
 
     def pause(self) -> bool:
-        """Record silence instead of what is sampled from now on, for 0.25 s at least.
+        """Record silence instead of what is sampled from now on, for at least 0.25 s.
 
         The chunk in progress ends here.
         """
@@ -120,16 +120,16 @@ class Recorder:
         return self._ask("resume")
 
     def rotate(self) -> bool:
-        """End the chunk in progress here, if it has 0.1 s; the next begins on the next frame."""
+        """End the chunk in progress here, if it has 0.1 s; another begins on the next frame."""
         return self._ask("rotate")
 
     def mark(self, track: TrackName, at_ns: int, *, speaking: bool) -> TimelineFrame:
-        """Take an application's word that a speaker has the turn, or has it no more.
+        """Mark, for an application, that a speaker has the turn, or no longer has it.
 
         Parameters
         ----------
         at_ns
-            As of when, on CLOCK_MONOTONIC; 0: now.
+            Instant of the mark on CLOCK_MONOTONIC; 0: now.
 
         Returns
         -------
@@ -152,30 +152,30 @@ class Recorder:
 
     @property
     def config(self) -> Config:
-        """What is recorded by; replaced as a whole by `apply`."""
+        """The current configuration; replaced as a whole by `apply`."""
         return self._pipeline.config
 
     def apply(self, config: Config, changes: Changes) -> None:
-        """Go on with another configuration; see `pipeline.Pipeline.apply`."""
+        """Apply another configuration; see `pipeline.Pipeline.apply`."""
         self._pipeline.apply(config, changes)
 
     def stop(self) -> None:
-        """End it all now; returns at once. For any thread, and for signal handlers."""
+        """End the recorder now; returns at once. For any thread, and for signal handlers."""
         if not self._closed:
             self._pipeline.capture.stop()
 
     def include(self, reasons: Callable[[], tuple[Reason, ...]]) -> None:
-        """Have the status carry what something built around the recorder finds wrong.
+        """Include the reasons of a component outside the recorder in the status.
 
         Parameters
         ----------
         reasons
-            For any thread; must not wait.
+            Returns them, for any thread; must not wait.
         """
         self._included.append(reasons)
 
     def status(self) -> dict[str, object]:
-        """Return how the recording is, as JSON values. For any thread."""
+        """Return the status document as JSON values. For any thread."""
         built = self._pipeline
         return describe(
             Facts(
@@ -207,7 +207,7 @@ class Recorder:
         )
 
     def vitals(self) -> Vitals:
-        """Return what the watchdog goes by. For any thread."""
+        """Return what the watchdog compares. For any thread."""
         built = self._pipeline
         timeline = built.sessions.timeline
         recording = timeline is not None and timeline.stop is None
@@ -229,7 +229,7 @@ class Recorder:
         Raises
         ------
         Exception
-            What ended a thread.
+            The exception that ended a thread.
         """
         while not self._pipeline.ended.wait(HANDLERS_S):
             continue  # a signal that came just before the wait has its handler run now
@@ -251,7 +251,7 @@ class Recorder:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Stop, and wait until everything is published, unless that has been waited for."""
+        """Stop, and wait until everything is published, unless `wait` has done so."""
         if not self._closed:
             self.stop()
             self.wait()

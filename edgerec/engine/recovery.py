@@ -1,7 +1,7 @@
-"""Recovers what crashes have left in the work folder, while recording goes on beside it.
+"""Recovers what crashes have left in the work folder while recording continues, and logs it.
 
-One leftover at a time, in a thread of its own; what can't be published is tried again, less and
-less often. Nothing that lies there ends the thread.
+One leftover at a time, in a thread of its own; what can't be published is retried, less and less
+often. Nothing found there ends the thread.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from edgerec.store.writing.recover import Recovery, recover, recover_each
 log = logging.getLogger(__name__)
 
 FIRST_RETRY_S: Final = 5.0
-LAST_RETRY_S: Final = 600.0  # it waits for somebody to come
+LAST_RETRY_S: Final = 600.0  # by then it waits for a person
 MAX_TOLD: Final = 10  # leftovers, by name
 
 
 @dataclass(frozen=True, slots=True)
 class RecoveryState:
-    """What has become of leftovers since the service started."""
+    """Results of recovery since the service started."""
 
     left: tuple[tuple[str, str], ...] = ()
-    """Those that wait for another try, and why; each a name in the storage root."""
+    """Leftovers that wait for another try, and why; each a name in the storage root."""
     quarantined: tuple[str, ...] = ()
     """The latest names in `quarantine/`."""
 
@@ -55,8 +55,8 @@ class RecoveryState:
             Reason(
                 "recovery",
                 None,
-                f"what a crash has left can't be published yet: {name}: {why}{more}",
-                "it is tried again and nothing is lost; the service's user must own all of "
+                f"files left by a crash can't be published yet: {name}: {why}{more}",
+                "it is retried and nothing is lost; the service's user must own all of "
                 "storage.root, and `ready` must be a folder on the same file system",
             ),
         )
@@ -81,10 +81,10 @@ class RecoveryLoop:
         self._closing = False
         self._logged: set[str] = set()
         self.state = RecoveryState()
-        """Replaced as a whole; for any thread."""
+        """Results so far; replaced as a whole, for any thread."""
 
     def wake(self) -> None:
-        """Look again now: there is something new; for any thread."""
+        """Try again now, because there is something new; for any thread."""
         self._awake.set()
 
     def close(self) -> None:
@@ -129,7 +129,7 @@ class RecoveryLoop:
         return True
 
     def _tell(self, done: Recovery) -> None:
-        """Tell what has been done since the last time, and forget it: there may be a lot."""
+        """Report what has been done since the last time, and forget it: there may be a lot."""
         _log(done)
         names = (*self.state.quarantined, *(path.name for path, _ in done.quarantined))
         self.state = replace(self.state, quarantined=names[-MAX_TOLD:])
@@ -169,7 +169,7 @@ def recover_and_tell(
 def _log(done: Recovery) -> None:
     if done.cut_short is not None:
         log.warning(
-            "the session before was cut short, what came behind its end is lost session=%s end=%s",
+            "previous session ended by a crash; audio after end= is lost session=%s end=%s",
             done.cut_short.session,
             utc_text(done.cut_short.last.utc_ns),
         )

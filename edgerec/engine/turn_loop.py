@@ -1,7 +1,7 @@
-"""The turn thread: it finds the turns of one session after the other.
+"""The turn thread: finds the turns of one session after the other.
 
-It waits for nobody and nobody waits for it. Where it does not keep up, or fails, turns are lost and
-said to be, and the recording goes on.
+It waits for nothing and nothing waits for it. Where it does not keep up, or fails, turns are lost
+and that is reported; the recording continues.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class TurnLoop:
     Parameters
     ----------
     build_turns
-        For a session, when it begins.
+        Called for a session when it begins.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class TurnLoop:
 
     @property
     def trouble(self) -> str | None:
-        """Why the turns of the session are no longer found; None: they are. For any thread."""
+        """Reason why the session's turns are no longer found; None: they are. For any thread."""
         return self._trouble
 
     def begin(self, timeline: SessionTimeline) -> None:
@@ -55,7 +55,7 @@ class TurnLoop:
         self._sessions.append(turns)
 
     def close(self) -> None:
-        """End the thread, once it has judged what is committed by now; for any thread."""
+        """End the thread, once it has processed what is committed by now; for any thread."""
         self._closing.set()
 
     def run(self) -> None:
@@ -65,12 +65,12 @@ class TurnLoop:
         self.step()
 
     def step(self) -> None:
-        """Judge what is committed, of each session that is not judged to its end."""
+        """Process what is committed, of each session that is not processed to its end."""
         for turns in tuple(self._sessions):
             try:
                 done = turns.advance()
             except Exception as error:
-                # A detector's fault: it costs the turns of a session, and no recording.
+                # A detector's fault: it costs the turns of a session, not the recording.
                 log.exception("turns are no longer found in this session")
                 self._trouble = f"{type(error).__name__}: {error}"
                 with contextlib.suppress(Exception):  # what is broken may be broken at its end too
@@ -80,14 +80,14 @@ class TurnLoop:
                 self._sessions.remove(turns)
 
     def mark(self, track: TrackName, at_ns: int, *, speaking: bool) -> TimelineFrame:
-        """Take in that a speaker has the turn from an instant on, or has it no more.
+        """Take in that a speaker has the turn from an instant on, or no longer has it.
 
         For any thread.
 
         Parameters
         ----------
         at_ns
-            On CLOCK_MONOTONIC; 0: now.
+            Instant on CLOCK_MONOTONIC; 0: now.
 
         Returns
         -------

@@ -27,7 +27,7 @@ class BotTurn:
 
     last: TurnPart
     began: TimelineFrame
-    """Its speech."""
+    """Start of its speech."""
 
 
 class TurnTracker:

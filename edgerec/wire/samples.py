@@ -22,11 +22,11 @@ class SampleFormat:
     """How one little-endian sample is stored."""
 
     kind: Literal["signed", "unsigned", "float"]
-    """Unsigned samples have one byte, floats four or eight."""
+    """Kind of number; unsigned samples have one byte, floats four or eight."""
     width: int
-    """Bytes from one sample to the next."""
+    """Number of bytes from one sample to the next."""
     top: int
-    """Bytes up to the end of the most significant one; what follows it does not count."""
+    """Number of bytes up to the end of the most significant one; those after it are ignored."""
 
 
 S16: Final = SampleFormat("signed", 2, 2)

@@ -1,4 +1,4 @@
-"""Everything that can be asked of a running recorder, by name."""
+"""The commands of a running recorder, by name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from edgerec.service.reload import Reloader
 
 
 def commands_of(recorder: Recorder, reloader: Reloader) -> dict[str, Command]:
-    """Return everything that can be asked of a running recorder."""
+    """Return the commands of a running recorder, by name."""
     return {
         "status": status_command(recorder.status),
         "start": session_command(recorder.start_recording),

@@ -1,4 +1,4 @@
-"""What is a subscriber of the control socket told: one JSON object a line for each event."""
+"""Sends events to subscribers of the control socket, one JSON object per line."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ KINDS: Final[Mapping[str, type[Event]]] = {
     "started": SessionStarted,
     "stopped": SessionStopped,
 }
-"""By the name that a line has: what is announced for it."""
+"""Announced events by the name that their line has."""
 BUT_LEVELS: Final = tuple(name for name in KINDS if name != "level")
 
 
 def subscribe_command(announcer: Announcer) -> Command:
-    """Return the command behind which a connection gets a line for each event."""
+    """Return the command after which a connection receives a line for each event."""
 
     def subscribe(args: Mapping[str, object]) -> Stream:
         names = _names(args)
@@ -57,7 +57,7 @@ def subscribe_command(announcer: Announcer) -> Command:
 
 
 class Subscribed:
-    """The events that one connection is still to be told."""
+    """The events that one connection is still to receive."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class Subscribed:
 
     @property
     def missed(self) -> int:
-        """How many events there was no room for."""
+        """Number of events that were dropped for lack of room."""
         return self._reader.dropped
 
     def take(self) -> bytes | None:
@@ -84,7 +84,7 @@ class Subscribed:
         return None
 
     def close(self) -> None:
-        """Take in nothing more."""
+        """Stop taking in events."""
         self._announcer.unsubscribe(self._reader)
 
 
