@@ -1,6 +1,6 @@
-"""What do the rooms of edgerec hand to each other: tracks, blocks, gaps and spans of the timeline.
+"""The values that edgerec's rooms exchange: tracks, blocks, gaps and spans of the timeline.
 
-Imports nothing of ours and not numpy at run time: the capture child, with neither, uses it too.
+Imports nothing of ours, and numpy only for type checking, so that the capture child can use it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ TRACKS: Final[tuple[TrackName, ...]] = ("user", "bot")
 """The tracks in the order of the recording's channels: user left, bot right."""
 
 StreamName = Literal["user", "bot", "mix"]
-"""What a block stream carries; `mix` is both tracks in one, which only comes out of the service."""
+"""Content of a block stream; `mix` is both tracks in one, which only comes out of the service."""
 STREAMS: Final[tuple[StreamName, ...]] = (*TRACKS, "mix")
 
 DeviceFrame = NewType("DeviceFrame", int)
@@ -38,14 +38,14 @@ class BlockFlags(IntFlag):
     NEW_STREAM = 2
     """The device was (re)opened: `first_frame` starts at 0 again."""
     DROPPED = 4
-    """The capture child dropped frames for want of a reader."""
+    """The capture child dropped frames because nobody read them."""
 
 
 class GapReason(IntEnum):
     """Why frames of a track are silence; the ring keeps one of these per frame."""
 
     QUIET = 0
-    """It is what the source had to say: no gap, and not told apart from audio."""
+    """The source itself was silent: not a gap, and not distinguished from audio."""
     XRUN = 1
     """The device lost frames before they reached us."""
     OVERRUN = 2
@@ -102,7 +102,7 @@ class Block:
     adc_ns: int
     """When the device says the first frame was sampled; 0 if unknown."""
     flags: int
-    """Of `BlockFlags`."""
+    """Combination of `BlockFlags`."""
     pcm: bytes
     """int16 little-endian, `frames` * channels samples, interleaved."""
     adc_error_us: int = 0
@@ -111,10 +111,10 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class StreamEnded:
-    """A source stopped delivering; what follows comes behind a new `StreamHeader`."""
+    """A source stopped delivering; what follows comes after a new `StreamHeader`."""
 
     reason: GapReason
-    """What the silence from here on is to be called."""
+    """Reason of the silence from here on."""
     detail: str
     """What happened, to what, for the log and the status."""
 

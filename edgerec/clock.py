@@ -1,4 +1,4 @@
-"""The machine's clocks, and whether its wall clock can be trusted: the only module that asks.
+"""The machine's clocks, and whether its wall clock can be trusted: the only module that reads them.
 
 The timeline runs on CLOCK_MONOTONIC_RAW, which no NTP slew bends. CLOCK_MONOTONIC (for outside
 marks and sidecars) and the wall clock are reached through a `ClockReading`: all three, read at

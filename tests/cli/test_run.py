@@ -309,7 +309,7 @@ def test_what_a_kill_has_left_is_published_by_the_next_start_which_says_what_was
     run.process.kill()
     run.finish()
     run.start()
-    run.wait_to_hear("the session before was cut short")
+    run.wait_to_hear("previous session ended by a crash")
     run.wait_for("ready/**/*_session.json")
     run.wait_for(".work/*_chunk.wav")  # beside which the next session has begun
     run.process.terminate()
