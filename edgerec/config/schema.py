@@ -135,7 +135,7 @@ class DetectorConfig:
     """The speech detector of each track."""
 
     user: Literal["auto", "level", "spectral", "silero"] = "auto"
-    """The user's detector. silero needs `edgerec[vad]`; auto: silero if installed, else spectral."""
+    """The user's detector. silero needs `edgerec[vad]`; auto: silero if there, else spectral."""
     bot: Literal["auto", "level"] = "auto"
 
 
