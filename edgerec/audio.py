@@ -149,14 +149,14 @@ class Span:
 
 
 TurnEnd = Literal["turn", "full", "stop"]
-"""Why a part of a turn ends: its speaker has, it is full and a further part goes on, all has."""
+"""Why a part of a turn ends: the speaker fell silent, the part is full, or the session ends."""
 
 
 @dataclass(frozen=True, slots=True)
 class TurnPart:
     """What is to be one file of a speaking turn, as far as it is known by now.
 
-    A later one with the same number and part says all of it anew: nothing but the latest counts.
+    A later one with the same number and part replaces it entirely: only the latest counts.
     """
 
     speaker: TrackName

@@ -22,7 +22,7 @@ RTC_LOOK_NS: Final = 10 * 1_000_000_000  # its driver may come late
 PLAUSIBLE_S: Final = 20 * 365 * 86_400  # no kiosk is that much older than its software
 
 _LIBC: Final = ctypes.CDLL(None)
-_STA_UNSYNC: Final = 0x0040  # linux/timex.h: the kernel was never told, or lost, the true time
+_STA_UNSYNC: Final = 0x0040  # linux/timex.h: the kernel never had the true time, or lost it
 _READING_TRIES: Final = 5  # the tightest of five brackets is under a microsecond on a Pi
 
 
@@ -120,7 +120,7 @@ def rtc_trouble(utc_ns: int, folder: Path = RTC_FOLDER) -> str | None:
         elif not installed_s <= utc_s <= installed_s + PLAUSIBLE_S:
             installed = time.strftime("%Y-%m-%d", time.gmtime(installed_s))
             trouble = (
-                f"{name} is no date after the installation of {installed}: is its battery empty"
+                f"{name} is not a date after the installation of {installed}: is its battery empty"
             )
         else:
             return None

@@ -207,7 +207,7 @@ class ChildSource:
                     source=message.source,
                 )
             if isinstance(message, Block):
-                # Not as long ago as a reader that was late may find it: that is no stall.
+                # Not as long ago as a late reader would conclude: that is not a stall.
                 self._heard_ns = min(max(message.arrived_ns, now_ns - LULL_NS), now_ns)
             yield message
 

@@ -70,7 +70,7 @@ delivery also wakes its library's thread."""
 LATENCY_BLOCKS: Final = 5
 """Host buffer in blocks. At 100 ms through PulseAudio PortAudio's own "high" latency makes it two:
 8 CPU seconds an hour, and a stall of 0.2 s overruns it. Five make three periods, 4 CPU seconds,
-and blocks in pairs, of which the second is on time."""
+and blocks in pairs, the second of them on time."""
 
 LUMP_BLOCKS: Final = 2
 """Amount that PulseAudio is asked to collect before delivering it. Smaller lumps cost the server

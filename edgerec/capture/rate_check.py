@@ -19,7 +19,7 @@ USUAL_HZ: Final = (
     176_400, 192_000,
 )  # fmt: skip
 WINDOW_NS: Final = 1_000_000_000
-"""Length of a window, of which the earliest arrival counts: late ones are due to the scheduler."""
+"""Length of a window; its earliest arrival counts, because late ones are due to the scheduler."""
 WINDOWS: Final = 5
 STEADY: Final = 0.03
 """Tolerance of a rate from one window to the next: 30 ms of jitter. The nearest two usual rates

@@ -1,4 +1,4 @@
-"""What a capture child sends, held back while it may be the audio of another device.
+"""Holds back what a capture child sends while it may be the audio of another device.
 
 A sound server moves streams to other devices: at their beginning, while they are pinned, and when
 their device goes away (see `device_watch`). Blocks that may come from a different device are held

@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         After `--help` and `--version`, and with `Exit.USAGE` where the command line is wrong.
     """
     open_missing()
-    # Not above: libffi, behind ctypes, keeps a file open, which would have a missing one's number.
+    # Not above: libffi, used by ctypes, keeps a file open, which would get a missing one's number.
     from edgerec.config import ConfigError
 
     words = sys.argv[1:] if argv is None else list(argv)

@@ -24,7 +24,7 @@ from edgerec.engine.build import build_children
 from edgerec.wire.trace import TraceWriter
 
 HELP = """Record what the configured devices deliver, before anything is made of it, for `edgerec
-replay`. Ends after N seconds, of which a device needs one or two to start, or with Ctrl-C."""
+replay`. Ends after N seconds, or with Ctrl-C; a device needs a second or two to start."""
 
 TICK_MS: Final = 250  # sources must be polled this often
 OPENING_NS: Final = 10 * 1_000_000_000

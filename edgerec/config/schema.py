@@ -26,7 +26,7 @@ from edgerec.config.constraints import (
 from edgerec.wire.blocks import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ
 
 SAMPLE_BYTES: Final = 2  # buffer_size counts 16-bit samples
-BLOCK_MARGIN_MS: Final = 50  # a machine that is a little busy is no loss
+BLOCK_MARGIN_MS: Final = 50  # a slightly busy machine must not count as a loss
 SOCKET_PATH_BYTES: Final = 107  # sun_path of sockaddr_un without its closing NUL
 
 _KIOSK_CHARACTERS: Final = "A-Za-z0-9._-"

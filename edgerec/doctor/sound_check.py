@@ -46,7 +46,7 @@ PLAYS_S: Final = 30.0  # for 10 s of sound; a player that hangs is killed
 ECHO_S: Final = 3.0  # recorded after the last sweep: what is on its way through buffers
 CLEAR: Final = 0.6  # of a loopback: two thirds of what it hears is what was played
 SAME: Final = 0.98  # of a microphone, that no room allows
-WORTH_MS: Final = 5.0  # of delay: less is no more than a metre or two of air
+WORTH_MS: Final = 5.0  # of delay: less is a metre or two of air
 LOUD_DBFS: Final = -6.0
 FAINT_DBFS: Final = -55.0
 # A third of a sound server's volume; at a tenth, 60 dB, speech has 6 of 16 bits left.

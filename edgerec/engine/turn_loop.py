@@ -38,7 +38,7 @@ class TurnLoop:
     ) -> None:
         self._clock = clock
         self._build_turns = build_turns
-        self._sessions: deque[SessionTurns] = deque()  # the last may go on
+        self._sessions: deque[SessionTurns] = deque()  # the last may be in progress
         self._closing = threading.Event()
         self._trouble: str | None = None
 

@@ -315,7 +315,7 @@ class WriterLoop:
     def _note_unpublishable(self, error: StoreError, now_ns: int) -> None:
         self._publishing.failed(error, now_ns)
         if self._writing.failure is not None:
-            return  # of which that is a part
+            return  # the disk itself fails, which is reported already
         if self._state.unpublishable is None:
             log.error("nothing can be published, files wait in .work why=%r", str(error))
         self._state = replace(self._state, unpublishable=str(error))

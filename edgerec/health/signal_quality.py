@@ -193,7 +193,7 @@ def _norms(late: Spectrum, early: Spectrum, lags: NDArray[np.int64]) -> NDArray[
 
 
 def _summit(values: NDArray[np.float64]) -> float:
-    """Return the highest value of a curve of which only points are known, by a parabola."""
+    """Return the highest value of a sampled curve, by a parabola through three points."""
     top = int(values.argmax())
     if not 0 < top < len(values) - 1:
         return float(values[top])

@@ -64,7 +64,7 @@ def main(command: list[str]) -> int:
 def prefer_to_kill(score: int) -> None:
     """Have the kernel end this process, and what it starts, before others when memory is short."""
     path = "/proc/self/oom_score_adj"
-    # Where there is no /proc the hook is run all the same.
+    # Without /proc the hook is run nevertheless.
     with suppress(OSError), open(path, "r+") as file:  # noqa: PTH123 -- no pathlib here
         if int(file.read()) < score:
             file.write(str(score))

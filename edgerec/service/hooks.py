@@ -124,7 +124,7 @@ class Hooks:
             self._wait_until(self._incoming.get_nowait(), now_ns)
         for process, (_, deadline_ns) in list(self._running.items()):
             if now_ns >= deadline_ns and process.fault is not None:
-                self._finish(process)  # it was told to end long ago
+                self._finish(process)  # it was stopped long ago
             elif now_ns >= deadline_ns:
                 self._stop(process, f"not done after {self._limits.time_ns / 1e9:g} s")
         if self._stop_ns is not None:

@@ -97,7 +97,7 @@ class MetricsFile:
             try:
                 left.unlink(missing_ok=True)
             except OSError as problem:
-                log.warning("metrics are left behind path=%s why=%r", left, str(problem))
+                log.warning("old metrics can't be removed path=%s why=%r", left, str(problem))
 
 
 class ConfiguredMetrics:

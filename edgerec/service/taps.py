@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 MAX_TAPS: Final = 64
 KEPT_TAPS: Final = 2  # of these, for root and the service's own user
 TAPS_EACH: Final = 31  # of any other user
-QUEUE_BLOCKS: Final = 1000  # 50 s of two devices; only a starved machine leaves so many waiting
+QUEUE_BLOCKS: Final = 1000  # 50 s of two devices; only a starved machine leaves that many waiting
 IDLE_S: Final = 1.0  # how late a reader that takes no last line may be closed
 
 

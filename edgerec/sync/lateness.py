@@ -20,9 +20,9 @@ MIN_ARRIVALS: Final = 4
 LEVEL_S: Final = 0.002  # a loss stays the same within this; a burst that catches up does not
 LEVEL_SHARE: Final = 0.1
 FALSE_ALARM: Final = 1e-9  # chance that jitter alone looks like a loss: once in years
-MAX_LONGER_S: Final = 0.25  # all told; PulseAudio's null sink was seen to step by 90 ms
+MAX_LONGER_S: Final = 0.25  # in total; PulseAudio's null sink was seen to step by 90 ms
 MEMORY_ARRIVALS: Final = 600  # a minute of 100 ms blocks makes the jitter's statistics
-LEAST_SHARE_LATE: Final = 0.02  # a quiet minute is no promise for the next
+LEAST_SHARE_LATE: Final = 0.02  # a quiet minute does not guarantee another
 
 
 @dataclass(frozen=True, slots=True)

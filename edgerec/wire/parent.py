@@ -46,6 +46,6 @@ def die_with_parent() -> None:
 def be_killed_first() -> None:
     """Have the kernel end this process before the recorder where memory is short."""
     score = Path("/proc/self/oom_score_adj")
-    with suppress(OSError):  # where there is no /proc: it captures all the same
+    with suppress(OSError):  # without /proc it captures nevertheless
         if int(kernel.read_text(score)) < OOM_SCORE:
             score.write_text(str(OOM_SCORE))

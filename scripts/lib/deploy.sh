@@ -32,7 +32,7 @@ read_arguments() {
 become_root() {
   ((EUID != 0)) || return 0
   command -v sudo >/dev/null || fail "this needs root, and there is no sudo"
-  echo "$say: going on as root, with sudo"
+  echo "$say: continuing as root, with sudo"
   exec sudo -- "$0" "$@"
 }
 

@@ -29,7 +29,7 @@ UNKNOWN: Final = StreamPlace(0, MOST_QUANTUM * 1_000_000 // 48_000, MOST_QUANTUM
 PATIENCE_NS: Final = 2_000_000_000
 """Time for a stream to be linked; after it, dates have that error until it is."""
 LOOK_NS: Final = 1_000_000_000
-"""Least time between two looks at the graph, each of which starts a program."""
+"""Least time between two looks at the graph; each starts a program."""
 LOOKS: Final = 2
 """Number of looks after a change: its effect on the cycles may come a moment after the report."""
 STEP_NS: Final = 2_000_000

@@ -1,4 +1,4 @@
-"""Where a recording stream stands in PipeWire's graph, as ``pw-dump`` shows it.
+"""Finds a recording stream's place in PipeWire's graph from the output of ``pw-dump``.
 
 PipeWire reports no latency of a stream, but its cycles are regular: in the cycle that begins at an
 instant, a microphone's last quantum has been captured by then, and a loudspeaker is given the

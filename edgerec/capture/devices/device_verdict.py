@@ -1,4 +1,4 @@
-"""What the device watch has found out about one track's device.
+"""Findings of the device watch about one track's device, passed to its source.
 
 The watch notes it in its own thread; the `child.ChildSource` and its `own_audio.OwnAudio` act on it
 at the next `deliver`. Each field is replaced as a whole by one side, under the GIL.

@@ -1,4 +1,4 @@
-"""Why no sound server answers, and what to do about it.
+"""Diagnoses why no sound server answers, and what to do about it.
 
 PulseAudio and PipeWire listen in the runtime folder of their user's session. Looked at from the
 outside; nothing is asked or started. Without numpy: the capture child uses it.

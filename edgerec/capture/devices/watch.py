@@ -118,7 +118,7 @@ class DeviceWatch:
         try:
             state = self._read_state([child.pid for child in opened.values() if child])
         except SoundServerError as error:
-            log.warning("sources can't be told apart why=%r", str(error))
+            log.warning("sources can't be distinguished why=%r", str(error))
             state = None
         for track, (wanted, findings) in self._tracks.items():
             child = opened.get(track)

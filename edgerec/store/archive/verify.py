@@ -239,5 +239,5 @@ def _check_session(
     else:
         last = max(files, key=lambda file: file.stop)
         yield Finding(
-            last.path, "the session has no closing record: it goes on, or crashed", "info"
+            last.path, "the session has no closing record: it is in progress, or crashed", "info"
         )

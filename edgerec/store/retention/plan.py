@@ -50,7 +50,7 @@ class Stored:
     ended_utc_ns: int | None = None
     """Time of its last frame; None: the wall clock was not known then."""
     files: int = 1
-    """Number of its files, each of which takes an inode."""
+    """Number of its files; each takes an inode."""
     start_frame: int = 0
     """First frame in its session, for the order: chunks and turns are numbered separately."""
     is_record: bool = False

@@ -37,7 +37,7 @@ from edgerec.store.writing.wav import WavWriter, tag_wav
 class FinishedChunk:
     """A chunk whose files are whole in the work folder and wait to be published.
 
-    `finished_chunk` makes one of what its journal says, whoever wrote that and when.
+    `finished_chunk` makes one from a journal, whichever process wrote that and when.
     """
 
     opening: Opening

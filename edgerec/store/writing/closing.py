@@ -165,7 +165,7 @@ def _measure(path: Path, channels: int, channel: int) -> TrackLedger:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """The result of publishing a closed chunk, of which only the journal is left."""
+    """The result of publishing a closed chunk; only its journal is left."""
 
     opening: Opening
     facts: ChunkFacts
