@@ -1,6 +1,6 @@
 """Reads a PortAudio stream that was opened without a callback, and has its frames dated.
 
-`read_available` gives the number of frames at the very instant at which the sound server is asked
+`read_available` gives the number of frames at the instant at which the sound server is asked
 for its latencies; a callback can't. The stream's buffer of `BUFFER_S` rides out stalls. Without
 numpy: the capture child uses it.
 """

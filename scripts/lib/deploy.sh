@@ -28,7 +28,7 @@ read_arguments() {
   done
 }
 
-# Goes on as root; `$0` and its arguments come again.
+# Continues as root; `$0` and its arguments come again.
 become_root() {
   ((EUID != 0)) || return 0
   command -v sudo >/dev/null || fail "this needs root, and there is no sudo"

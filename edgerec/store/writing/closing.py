@@ -246,7 +246,7 @@ def _check_length(audio: Path, facts: ChunkFacts) -> None:
 def _published_before(
     root: StorageRoot, chunk: FinishedChunk, what: What, audio: Path, find: Find
 ) -> Path | None:
-    """Finish an interrupted publish; return where the audio is, if it was moved just now."""
+    """Finish an interrupted publish; return where the audio is, if this call moved it."""
     final = chunk.sidecar(what, root)
     draft = root.work / final.name
     if disk.is_there(draft):

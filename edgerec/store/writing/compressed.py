@@ -112,7 +112,7 @@ class _Sink:
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Move: FLAC's totals go to the front when the file is closed.
 
-        libsndfile asks for the end only to learn how long a file is, and does without when writing.
+        libsndfile asks for the end only to learn a file's length, which writing does not need.
         """
         self._position = offset if whence == os.SEEK_SET else self._position + offset
         return self._position
