@@ -41,7 +41,7 @@ class ClockReading:
     utc_error_ms: float | None
     """The kernel's bound on the wall clock's error; None when it has none."""
     slept_ns: int = 0
-    """How long the machine has been suspended since it booted: the first two clocks stood still.
+    """Total time the machine has been suspended since it booted: the first two clocks stood still.
 
     CLOCK_BOOTTIME less CLOCK_MONOTONIC. NTP bends both alike, so nothing else changes it.
     """

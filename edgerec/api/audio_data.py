@@ -38,7 +38,7 @@ class Turn:
     speech_start_frame: int
     speech_end_frame: int
     by: Literal["vad", "mark"]
-    """How the turn was found."""
+    """Origin of the turn: a detector, or a mark."""
     interrupted: bool
     """Whether it is a turn of the bot that the user interrupted."""
 

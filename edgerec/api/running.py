@@ -18,7 +18,7 @@ from edgerec.session.events import Announcer, Subscription
 
 @dataclass(frozen=True, slots=True)
 class EventCounts:
-    """What has become of the events so far."""
+    """Counts of events so far, by outcome."""
 
     handlers: HandlerCounts
     dropped: int

@@ -28,7 +28,7 @@ replay`. Ends after N seconds, or with Ctrl-C; a device needs a second or two to
 
 TICK_MS: Final = 250  # sources must be polled this often
 OPENING_NS: Final = 10 * 1_000_000_000
-"""How long devices may take to open before the time of the trace begins to count."""
+"""Time that devices may take to open before the time of the trace begins to count."""
 MAX_FAULTS: Final = 20  # kept for the report, per track; each is printed as it comes
 
 

@@ -27,7 +27,7 @@ _IN_QUOTES: Final = "put the whole text in straight quotes"
 
 
 class Mark(Protocol):
-    """What the two parsers of PyYAML call a place; their classes have no common base."""
+    """A place as given by PyYAML's two parsers, whose classes have no common base."""
 
     @property
     def index(self) -> int:

@@ -61,7 +61,7 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class EchoKnown:
-    """What is known of the echo, for the status; replaced as a whole."""
+    """The echo's history as shown in the status; replaced as a whole."""
 
     usual: Usual = field(default_factory=Usual)
     recent: Sample | None = None
@@ -135,7 +135,7 @@ class EchoHistory:
         self._steady = False
         self._changed = False
         self.known = EchoKnown()
-        """What is known by now; for any thread."""
+        """The history as known now; for any thread."""
         self._publish()
 
     def step(self, now_ns: int, look: Callable[[], Observation | None]) -> None:

@@ -55,7 +55,7 @@ class Facts:
     kiosk: str
     activity: RecorderState
     started_ns: int
-    """When the service started; all times are on CLOCK_MONOTONIC_RAW."""
+    """Instant of the service's start; all times are on CLOCK_MONOTONIC_RAW."""
     timeline: SessionTimeline | None
     """Timeline of the session; None while there is none."""
     sources: Mapping[TrackName, SourceState]

@@ -37,7 +37,7 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Writing:
-    """How audio reaches the disk."""
+    """State of writing audio to the disk."""
 
     state: WritingState
     """Trouble as reported by the writer thread."""

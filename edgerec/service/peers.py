@@ -101,7 +101,7 @@ class Peer:
 
     uid: int
     allowance: Allowance
-    """Of all the user's connections."""
+    """Rate limit shared by all the user's connections."""
 
 
 class Peers:

@@ -38,7 +38,7 @@ the last resort."""
 
 @dataclass(frozen=True, slots=True)
 class Vitals:
-    """What the recording has done so far; its threads count, and `Watchdog` compares."""
+    """Progress of the recording so far, as counted by its threads and compared by `Watchdog`."""
 
     seconds: float | None
     """Number of frames committed in the session in progress; None: there is none."""

@@ -20,7 +20,7 @@ card that collects garbage stalls for a second or two."""
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the writer thread has come with one session."""
+    """Progress of the writer thread with one session."""
 
     timeline: SessionTimeline | None = None
     """The session; None: none is being written."""
@@ -39,7 +39,7 @@ class Backlog:
     lag_s: float = 0.0
     """Length of that audio, in seconds."""
     waits_since_ns: int | None = None
-    """When the first frame of it was captured, on CLOCK_MONOTONIC; None: all is durable."""
+    """Instant of its first frame on CLOCK_MONOTONIC; None: all is durable."""
     lost_frames: int = 0
     """Frames that no file holds or will hold, declared or already overwritten in memory."""
     losing: bool = False

@@ -56,7 +56,7 @@ class _Date(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Slope:
-    """What is known of a rate, as excess seconds per counted second."""
+    """Estimate of a rate, as excess seconds per counted second."""
 
     value: float
     error: float

@@ -137,7 +137,7 @@ class DeviceStream:
 
     @property
     def in_hand(self) -> tuple[Piece, ...]:
-        """What is not taken yet, the oldest first."""
+        """The pieces not taken yet, the oldest first."""
         return tuple(self._hand)
 
     def take(self) -> None:

@@ -34,7 +34,7 @@ class Fold:
 
     @property
     def gain_db(self) -> float | None:
-        """How loud the mean is against what unrelated channels leave; None: too quiet to tell.
+        """Level of the mean relative to that of unrelated channels; None: too quiet to measure.
 
         0 for unrelated channels, `10 log10(channels)` for equal ones, and far below 0 for channels
         that cancel.

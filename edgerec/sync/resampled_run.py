@@ -32,7 +32,7 @@ LINE_TRUST_S: Final = 10.0  # over a longer hole the clock knows better than the
 
 
 class Guide:
-    """Where lines should run: a device's clock, seen from the timeline."""
+    """A device's clock seen from the timeline: the target of a run's lines."""
 
     def __init__(self, clock: DatedClock | DeviceClock, placement: Placement) -> None:
         self._clock = clock
@@ -66,7 +66,7 @@ class Guide:
 
     @property
     def segment_s(self) -> float:
-        """How long the next line should be; none is shorter than one before it in its stream."""
+        """Length of the next line in seconds; never less than that of an earlier line."""
         return min(max(self._clock.known_s / KNOWN_PER_SEGMENT, FIRST_SEGMENT_S), SEGMENT_S)
 
     def next_joint(self, start: Joint) -> Joint:

@@ -67,7 +67,7 @@ _WINDOW_S: Final = 1.0
 
 
 class NoiseFloor:
-    """What a band's power falls to between words: the minimum over some seconds.
+    """A band's noise floor, the power it falls to between words: the minimum over some seconds.
 
     Minimum statistics (R. Martin, IEEE Trans. Speech and Audio Processing 9(5), 2001), with a
     constant in place of its bias compensation, in `_WINDOWS` windows of `_WINDOW_S`.

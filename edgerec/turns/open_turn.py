@@ -10,7 +10,7 @@ from edgerec.audio import TimelineFrame, TrackName, TurnEnd, TurnPart
 
 @dataclass(frozen=True, slots=True)
 class TurnRules:
-    """What makes a turn; all in timeline frames."""
+    """Parameters of turns, all in timeline frames."""
 
     pre_roll: int
     """Number of frames kept before speech."""

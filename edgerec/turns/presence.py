@@ -29,7 +29,7 @@ _MARGIN: Final = np.float32(10 ** (3 / 10))
 
 
 class Presence:
-    """By how much the microphone is louder than its noise floor and what is left of the echo."""
+    """Measures by how much the microphone exceeds its noise floor and the residual echo."""
 
     def __init__(self) -> None:
         self._rest, self._echo, self._played = BandMeter(), BandMeter(), BandMeter()

@@ -19,7 +19,7 @@ _SIGN_BIT: Final = bytes(byte ^ 0x80 for byte in range(256))
 
 @dataclass(frozen=True, slots=True)
 class SampleFormat:
-    """How one little-endian sample is stored."""
+    """Storage format of one little-endian sample."""
 
     kind: Literal["signed", "unsigned", "float"]
     """Kind of number; unsigned samples have one byte, floats four or eight."""

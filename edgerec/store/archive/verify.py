@@ -39,7 +39,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was found in a tree."""
+    """The findings in a tree of files."""
 
     files: int
     """Number of audio files checked."""

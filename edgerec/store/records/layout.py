@@ -53,7 +53,7 @@ class Layout:
 
     @property
     def files(self) -> tuple[What, ...]:
-        """What each file holds; the first is the chunk itself, or the turn."""
+        """Content of each file; the first is the chunk itself, or the turn."""
         return (self.main, *TRACKS) if self.separate_tracks else (self.main,)
 
     @property

@@ -35,7 +35,7 @@ Json = dict[str, object]
 
 @dataclass(frozen=True, slots=True)
 class TrackFacts:
-    """What is known of one track of one file."""
+    """Facts about one track of one file."""
 
     report: TrackReport
     """Report on the track as of the file's end."""
@@ -47,7 +47,7 @@ class TrackFacts:
 
 @dataclass(frozen=True, slots=True)
 class TurnFacts:
-    """What is known of the turn that a file holds."""
+    """Facts about the turn that a file holds."""
 
     speaker: TrackName
     number: int
@@ -67,7 +67,7 @@ class TurnFacts:
 
 @dataclass(frozen=True, slots=True)
 class ChunkFacts:
-    """What is known of one finished chunk or turn, whichever of its files is described."""
+    """Facts about one finished chunk or turn, common to all its files."""
 
     session: Session
     sequence: int
@@ -110,7 +110,7 @@ class GapTotal:
 
 @dataclass(frozen=True, slots=True)
 class SessionFacts:
-    """What is known of a session when it ends."""
+    """Facts about a session when it ends."""
 
     session: Session
     sample_rate: int

@@ -43,7 +43,7 @@ class SidecarError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class DescribedFile:
-    """What a sidecar says of its audio file."""
+    """An audio file as described by its sidecar."""
 
     path: Path
     """Path of the audio file, whether it exists or not."""
@@ -69,7 +69,7 @@ class DescribedFile:
 
 @dataclass(frozen=True, slots=True)
 class DescribedSession:
-    """What a closing record says of its session."""
+    """A session as described by its closing record."""
 
     path: Path
     key: FileKey

@@ -80,7 +80,7 @@ class AgeClock:
 
 @dataclass(slots=True)
 class _Shelf:
-    """What one folder has of one session."""
+    """The files of one session in one folder."""
 
     folder: Path
     session: str

@@ -18,12 +18,12 @@ FREE_FILES: Final = 256
 """Number of inodes kept free, or a twentieth of all where there are few: enough for a minute of
 one-second chunks with turns and separate tracks, each with a sidecar."""
 ORPHAN_KEPT_NS: Final = 86_400 * _SECOND_NS
-"""How long a sidecar is kept after its audio was taken away: the sync job may fetch it, too."""
+"""Time a sidecar is kept after its audio was taken away: the sync job may fetch it, too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """What the configuration allows."""
+    """The limits that the configuration sets."""
 
     max_age_ns: int | None
     max_bytes: int | None
@@ -64,7 +64,7 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What is to be achieved."""
+    """The amounts to be freed, and the ages to be deleted."""
 
     bytes: int
     """Number of bytes to be freed."""
@@ -83,7 +83,7 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """How full it is."""
+    """Space in use and free."""
 
     stored_bytes: int
     """Size of all published files."""

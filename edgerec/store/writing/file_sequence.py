@@ -87,7 +87,7 @@ class FileSeries:
 
     @property
     def waiting(self) -> int:
-        """How many finished files are not published."""
+        """Number of finished files that are not published."""
         return self._sequence - self._unpublished - (self.current is not None)
 
     @property

@@ -34,7 +34,7 @@ MAX_BYTES: Final = 4 << 20  # with as many changes of both tracks as a chunk may
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What is known of a chunk when it begins."""
+    """Facts about a chunk when it begins."""
 
     session: Session
     sequence: int
@@ -60,7 +60,7 @@ class Opening:
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """What is known of a chunk when it ends, apart from its gaps."""
+    """Facts about a chunk when it ends, apart from its gaps."""
 
     end_reason: EndReason
     recovered: bool

@@ -46,7 +46,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a session has ended."""
+    """The end of a session."""
 
     frames: int
     """Number of frames from its epoch, missing ones included."""

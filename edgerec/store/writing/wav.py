@@ -36,7 +36,7 @@ _BEXT_OFFSET: Final = struct.calcsize("<4sI4s4sIHHIIHH4sI")
 
 @dataclass(frozen=True, slots=True)
 class WavHeader:
-    """What a 16-bit PCM WAV header says."""
+    """The content of a 16-bit PCM WAV header."""
 
     sample_rate: int
     channels: int
