@@ -1,7 +1,7 @@
-"""edgerec: an edge recorder for voice kiosks, and the same recorder inside a program of yours.
+"""edgerec: an edge recorder for voice kiosks, and the same recorder inside a program.
 
-`Recorder` and `load_config` are where to begin; the other names are what a handler is told and what
-can go wrong. All of it is loaded when it is first used.
+Start with `Recorder` and `load_config`; the other names are the events that handlers receive and
+the exceptions. Everything is loaded on first use.
 """
 
 from __future__ import annotations

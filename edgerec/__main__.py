@@ -1,4 +1,4 @@
-"""Lets `python -m edgerec` be the command `edgerec`."""
+"""Runs the command `edgerec` for `python -m edgerec`."""
 
 import sys
 

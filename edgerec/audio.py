@@ -1,6 +1,6 @@
-"""What do the rooms of edgerec hand to each other: tracks, blocks, gaps and spans of the timeline.
+"""The values that edgerec's rooms exchange: tracks, blocks, gaps and spans of the timeline.
 
-Imports nothing of ours and not numpy at run time: the capture child, with neither, uses it too.
+Imports nothing of ours, and numpy only for type checking, so that the capture child can use it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ TRACKS: Final[tuple[TrackName, ...]] = ("user", "bot")
 """The tracks in the order of the recording's channels: user left, bot right."""
 
 StreamName = Literal["user", "bot", "mix"]
-"""What a block stream carries; `mix` is both tracks in one, which only comes out of the service."""
+"""Content of a block stream; `mix` is both tracks in one, which only comes out of the service."""
 STREAMS: Final[tuple[StreamName, ...]] = (*TRACKS, "mix")
 
 DeviceFrame = NewType("DeviceFrame", int)
@@ -31,21 +31,21 @@ ClockName = Literal["monotonic_raw", "monotonic"]
 
 
 class BlockFlags(IntFlag):
-    """What the capture side knows of the frames before a block."""
+    """Facts that the capture side knows about the frames before a block."""
 
     OVERFLOW = 1
     """The driver reported an overflow before this block."""
     NEW_STREAM = 2
     """The device was (re)opened: `first_frame` starts at 0 again."""
     DROPPED = 4
-    """The capture child dropped frames for want of a reader."""
+    """The capture child dropped frames because nobody read them."""
 
 
 class GapReason(IntEnum):
     """Why frames of a track are silence; the ring keeps one of these per frame."""
 
     QUIET = 0
-    """It is what the source had to say: no gap, and not told apart from audio."""
+    """The source itself was silent: not a gap, and not distinguished from audio."""
     XRUN = 1
     """The device lost frames before they reached us."""
     OVERRUN = 2
@@ -98,11 +98,11 @@ class Block:
     first_frame: DeviceFrame
     frames: int
     arrived_ns: int
-    """When the block was handed over: at or after its last frame was sampled. 0: not stamped."""
+    """Instant at which the block was delivered, at or after its last frame; 0: not stamped."""
     adc_ns: int
-    """When the device says the first frame was sampled; 0 if unknown."""
+    """Instant at which the device says the first frame was sampled; 0 if unknown."""
     flags: int
-    """Of `BlockFlags`."""
+    """Combination of `BlockFlags`."""
     pcm: bytes
     """int16 little-endian, `frames` * channels samples, interleaved."""
     adc_error_us: int = 0
@@ -111,16 +111,16 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class StreamEnded:
-    """A source stopped delivering; what follows comes behind a new `StreamHeader`."""
+    """A source stopped delivering; what follows comes after a new `StreamHeader`."""
 
     reason: GapReason
-    """What the silence from here on is to be called."""
+    """Reason of the silence from here on."""
     detail: str
-    """What happened, to what, for the log and the status."""
+    """Text for the log and the status: what happened, and to what."""
 
 
 Delivery = StreamHeader | Block | StreamEnded
-"""What a source delivers, in order."""
+"""Any value that a source delivers, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,47 +149,47 @@ class Span:
 
 
 TurnEnd = Literal["turn", "full", "stop"]
-"""Why a part of a turn ends: its speaker has, it is full and a further part goes on, all has."""
+"""Why a part of a turn ends: the speaker fell silent, the part is full, or the session ends."""
 
 
 @dataclass(frozen=True, slots=True)
 class TurnPart:
-    """What is to be one file of a speaking turn, as far as it is known by now.
+    """One file of a speaking turn, as far as it is known by now.
 
-    A later one with the same number and part says all of it anew: nothing but the latest counts.
+    A later one with the same number and part replaces it entirely: only the latest counts.
     """
 
     speaker: TrackName
     number: int
-    """Counts the turns of both speakers in a session from 1, as they were noticed."""
+    """Number of the turn among both speakers' in a session, from 1, in the order of detection."""
     part: int
-    """Counts the parts of the turn from 0."""
+    """Number of the part within the turn, from 0."""
     start: TimelineFrame
     stop: TimelineFrame
-    """All frames before it belong to the part; more may follow, until it has `ended`."""
+    """The frame before which all belongs to the part; more may follow until it has `ended`."""
     speech_start: TimelineFrame
-    """Of the speech in this part."""
+    """First frame of the speech in this part."""
     speech_end: TimelineFrame
     by: Literal["vad", "mark"]
-    """Who said so: a detector, or an application."""
+    """Origin of the turn: a detector, or an application."""
     ended: TurnEnd | None = None
     interrupted: bool = False
-    """A bot turn that the user cut short; known when it has ended."""
+    """Whether it is a bot turn that the user interrupted; known when it has ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class EchoReport:
-    """The way from the loudspeaker to the microphone, as the tracks themselves tell it."""
+    """The path from the loudspeaker to the microphone, as measured on the tracks themselves."""
 
     delay_ms: float | None = None
-    """None: there was no echo to measure, so far."""
+    """Delay of the echo in ms; None: there was no echo to measure so far."""
     return_db: float | None = None
-    """Of the echo in the microphone against the bot's track."""
+    """Level of the echo in the microphone relative to the bot's track."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrackReport:
-    """What is known of one track now; goes into the sidecars as it is."""
+    """Current facts about one track, as they are written to the sidecars."""
 
     device: str | None = None
     drift_ppm: float | None = None
@@ -197,16 +197,16 @@ class TrackReport:
     residual_us: float | None = None
     """Bound on the placement error, apart from the device's constant latency."""
     late_frames: int = 0
-    """Timeline frames that came after their place was committed as silence, so far."""
+    """Number of frames so far that came after their place was committed as silence."""
     echo: EchoReport = EchoReport()
-    """Of the bot's track in this one; known of the user's only, by the detectors of turns."""
+    """Echo of the bot's track in this one; known for the user's track only, from the detectors."""
     fold_gain_db: float | None = None
-    """Level of the mean of its channels against what unrelated ones leave; see `sync.fold`."""
+    """Level of the mean of its channels relative to that of unrelated ones; see `sync.fold`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What the clocks say of the instant of one timeline frame."""
+    """The time of one timeline frame on all clocks."""
 
     utc_ns: int
     utc_trusted: bool

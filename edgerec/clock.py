@@ -1,4 +1,4 @@
-"""The machine's clocks, and whether its wall clock can be trusted: the only module that asks.
+"""The machine's clocks, and whether its wall clock can be trusted: the only module that reads them.
 
 The timeline runs on CLOCK_MONOTONIC_RAW, which no NTP slew bends. CLOCK_MONOTONIC (for outside
 marks and sidecars) and the wall clock are reached through a `ClockReading`: all three, read at
@@ -22,7 +22,7 @@ RTC_LOOK_NS: Final = 10 * 1_000_000_000  # its driver may come late
 PLAUSIBLE_S: Final = 20 * 365 * 86_400  # no kiosk is that much older than its software
 
 _LIBC: Final = ctypes.CDLL(None)
-_STA_UNSYNC: Final = 0x0040  # linux/timex.h: the kernel was never told, or lost, the true time
+_STA_UNSYNC: Final = 0x0040  # linux/timex.h: the kernel never had the true time, or lost it
 _READING_TRIES: Final = 5  # the tightest of five brackets is under a microsecond on a Pi
 
 
@@ -41,7 +41,7 @@ class ClockReading:
     utc_error_ms: float | None
     """The kernel's bound on the wall clock's error; None when it has none."""
     slept_ns: int = 0
-    """How long the machine has been suspended since it booted: the first two clocks stood still.
+    """Total time the machine has been suspended since it booted: the first two clocks stood still.
 
     CLOCK_BOOTTIME less CLOCK_MONOTONIC. NTP bends both alike, so nothing else changes it.
     """
@@ -120,7 +120,7 @@ def rtc_trouble(utc_ns: int, folder: Path = RTC_FOLDER) -> str | None:
         elif not installed_s <= utc_s <= installed_s + PLAUSIBLE_S:
             installed = time.strftime("%Y-%m-%d", time.gmtime(installed_s))
             trouble = (
-                f"{name} is no date after the installation of {installed}: is its battery empty"
+                f"{name} is not a date after the installation of {installed}: is its battery empty"
             )
         else:
             return None

@@ -1,9 +1,9 @@
-"""Text of the kernel's files and of programs, whatever bytes it holds.
+"""Reads text of the kernel's files and of programs, whatever bytes it holds.
 
-Names in it (mounts, cards, processes) are bytes that somebody else has chosen: not always UTF-8,
-and with any character but those that separate fields. So nothing here fails over them, and lines
-and fields end at a line feed and at ASCII blanks only, not at what Unicode takes for those. Bytes
-that are not UTF-8 come as `os.fsdecode` has them: `os.fsencode` gives them back.
+Names in it (mounts, cards, processes) are bytes that others have chosen: not always UTF-8, and with
+any character except those that separate fields. So nothing here fails because of them, and lines
+and fields end at a line feed and at ASCII blanks only, not at their Unicode equivalents. Bytes that
+are not UTF-8 are decoded as by `os.fsdecode`: `os.fsencode` restores them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""edgerec in a program of yours: a recorder to start and stop, events to react to.
+"""The recorder inside a program: start and stop it, react to its events, push audio.
 
-What is public is named in `edgerec` itself. In the order in which things happen: `recorder` (what
-you call), `events` (what you are told), `held_file` (the audio behind an event), `relay` (from the
-service's announcements to events), `dispatcher` (your handlers, off the audio path), `feeding`
-(audio that you push).
+The public names are those of `edgerec` itself. In the order in which things happen: `recorder`
+(what you call), `events` (what handlers receive), `held_file` (the audio of an event), `relay`
+(from the service's announcements to events), `dispatcher` (runs handlers, off the audio path),
+`feeding` (audio that you push).
 """

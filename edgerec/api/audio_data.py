@@ -1,7 +1,7 @@
-"""The audio of a chunk or a turn, as a handler gets it, and what is known of it.
+"""The audio of a chunk or a turn as a handler receives it, with its metadata.
 
 Frames are counted at the recording's rate from the session's frame 0 on; audio is 16-bit
-little-endian PCM, and read from the file when it is asked for.
+little-endian PCM, and read from the file on access.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """Whose turn a file holds, or a part of it."""
+    """The turn, or part of a turn, that a file holds."""
 
     speaker: TrackName
     number: int
     part: int
-    """From 0 on; a long turn goes on in a further file."""
+    """Number of the part, from 0; a long turn continues in a further file."""
     speech_start_frame: int
     speech_end_frame: int
     by: Literal["vad", "mark"]
-    """How it was found."""
+    """Origin of the turn: a detector, or a mark."""
     interrupted: bool
-    """A turn of the bot that the user cut short."""
+    """Whether it is a turn of the bot that the user interrupted."""
 
 
 class AudioData:
     """Audio of a chunk or of a turn, as it was published; for any thread.
 
-    It can be read as long as the event is kept, even when a sync job has taken the file; but of
-    the last 128 published files only.
+    It can be read as long as the event is kept, even when a sync job has taken the file, but only
+    if the file is one of the last 128 published.
     """
 
     def __init__(self, published: Published, file: HeldFile) -> None:
@@ -60,47 +60,47 @@ class AudioData:
 
     @property
     def path(self) -> Path:
-        """Where it was published."""
+        """Path at which the file was published."""
         return self._published.path
 
     @property
     def sidecar_path(self) -> Path:
-        """Where what is beside it was published."""
+        """Path at which its sidecar was published."""
         return self._published.sidecar
 
     @property
     def sequence(self) -> int:
-        """Its number in the session, from 0 on; turns and chunks are counted for themselves."""
+        """Sequence number in the session, from 0; turns and chunks are numbered separately."""
         return self._published.sequence
 
     @property
     def start_frame(self) -> int:
-        """Its first frame on the session's timeline."""
+        """First frame of the file on the session's timeline."""
         return self._published.start
 
     @property
     def frames(self) -> int:
-        """Its length."""
+        """Length of the file in frames."""
         return self._published.frames
 
     @property
     def end_reason(self) -> EndReason:
-        """Why it ends where it ends."""
+        """Reason why the file ends where it ends."""
         return self._published.end_reason
 
     @property
     def audio(self) -> bytes:
-        """All of it: int16 little-endian, `frames` * `num_channels` samples, interleaved.
+        """The whole audio: int16 little-endian, `frames` * `num_channels` samples, interleaved.
 
         Raises
         ------
         AudioGoneError
-            It can't be read any more.
+            The file can't be read any more.
         """
         return b"".join(self._file.blocks())
 
     def blocks(self, frames: int) -> Iterator[bytes]:
-        """Yield `audio` in pieces of so many frames, the last one shorter.
+        """Yield `audio` in pieces of `frames` frames, the last one shorter.
 
         Raises
         ------
@@ -111,7 +111,7 @@ class AudioData:
 
     @cached_property
     def sidecar(self) -> Mapping[str, Any]:
-        """All that is known of it, as docs/contract.md describes it.
+        """The whole sidecar, as described in docs/contract.md.
 
         Raises
         ------
@@ -127,17 +127,17 @@ class AudioData:
 
     @property
     def sample_rate(self) -> int:
-        """In Hz."""
+        """Sampling rate in Hz."""
         return int(self.sidecar["format"]["sample_rate"])
 
     @property
     def channels(self) -> tuple[str, ...]:
-        """What each channel holds: `user`, `bot`, `mix`."""
+        """Content of each channel: `user`, `bot` or `mix`."""
         return tuple(self.sidecar["format"]["channels"])
 
     @property
     def num_channels(self) -> int:
-        """How many there are."""
+        """Number of channels."""
         return len(self.channels)
 
     @property
@@ -155,12 +155,12 @@ class AudioData:
 
     @property
     def turn(self) -> Turn:
-        """Whose turn it is.
+        """The turn that the file holds.
 
         Raises
         ------
         ValueError
-            It is a chunk's audio.
+            The file is a chunk.
         """
         if self.sidecar["turn"] is None:
             raise ValueError(f"{self.path.name} is a chunk, not a turn")
@@ -174,7 +174,7 @@ class AudioData:
 class TrackAudioData:
     """The audio of one chunk, both tracks separately and of equal length; for any thread.
 
-    As `AudioData`.
+    It can be read for as long as `AudioData`.
     """
 
     def __init__(self, user: AudioData, bot: AudioData) -> None:
@@ -183,7 +183,7 @@ class TrackAudioData:
 
     @property
     def user_audio(self) -> bytes:
-        """What the user said: int16 little-endian, `frames` samples.
+        """Audio of the user track: int16 little-endian, `frames` samples.
 
         Raises
         ------
@@ -194,7 +194,7 @@ class TrackAudioData:
 
     @property
     def bot_audio(self) -> bytes:
-        """What the bot said; as `user_audio`."""
+        """Audio of the bot track; as `user_audio`."""
         return _channel(self._bot, "bot")
 
     @property
@@ -204,7 +204,7 @@ class TrackAudioData:
 
     @property
     def start_frame(self) -> int:
-        """Of the chunk, on the session's timeline."""
+        """First frame of the chunk on the session's timeline."""
         return self._user.start_frame
 
     @property
@@ -214,12 +214,12 @@ class TrackAudioData:
 
     @property
     def sample_rate(self) -> int:
-        """In Hz."""
+        """Sampling rate in Hz."""
         return self._user.sample_rate
 
     @property
     def num_channels(self) -> int:
-        """Of each track: 1."""
+        """Number of channels of each track: 1."""
         return 1
 
     @property

@@ -1,8 +1,8 @@
-"""Who is told of an event, and for how long is each waited for: handlers, one at a time.
+"""Calls a program's handlers, in order and one at a time, each with a time limit.
 
-Two threads: one takes events in order and watches the time, the other calls. A handler that takes
-too long is left behind with its thread: it may end whenever it likes, is called no more until it
-has, and what it misses is counted. So a handler that never returns costs one thread, once.
+Two threads: one takes events in order and watches the time, the other calls. A handler that exceeds
+its limit is abandoned with its thread: it is not called again until it has returned, and the events
+it misses are counted. So a handler that never returns costs one thread, once.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from typing import Final
 log = logging.getLogger(__name__)
 
 _HANDLING: Final = ContextVar("handling", default=False)  # also in what a handler starts
-LOOK_S: Final = 0.5  # how late the end may be noticed by who waits for an event
+LOOK_S: Final = 0.5  # longest delay until a thread that waits for an event notices the end
 
 
 @dataclass(frozen=True, slots=True)
 class HandlerCounts:
-    """What has become of the calls of handlers."""
+    """Counts of handler calls by outcome."""
 
     done: int = 0
     raised: int = 0
     overdue: int = 0
-    """That took longer than they may."""
+    """Number of calls that exceeded their time limit."""
     missed: int = 0
-    """That were not made: their handler was still busy with an earlier one, or the time to stop
-    was up."""
+    """Number of calls not made: the handler was still busy with an earlier one, or the time to
+    stop was up."""
 
 
 Source = Callable[[], "Sequence[Call] | None"]
@@ -43,15 +43,15 @@ Source = Callable[[], "Sequence[Call] | None"]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One handler and what it is to be told."""
+    """One handler with its arguments."""
 
     handler: Handler
     run: Callable[[], object]
-    """Calls it; what it returns is awaited, if it can be."""
+    """Calls the handler; an awaitable result is awaited."""
 
 
 class Handler:
-    """A function of the program's, and whether it is busy."""
+    """A function of the program, and whether it is busy."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -60,19 +60,19 @@ class Handler:
 
     @property
     def busy(self) -> bool:
-        """Whether a call that took too long still goes on."""
+        """Whether a call that took too long is still running."""
         return self.left_behind is not None and not self.left_behind.is_set()
 
 
 class Dispatcher:
-    """Calls handlers, in order and one at a time; each for `limit_s` at most.
+    """Calls handlers, in order and one at a time, each for at most `limit_s`.
 
     Parameters
     ----------
     source
-        Asked in the dispatcher's thread, until it has no more.
+        Called in the dispatcher's thread until it has no more events.
     came
-        Set by who has an event.
+        Set by callers that have an event.
     """
 
     def __init__(self, source: Source, limit_s: float, came: threading.Event) -> None:
@@ -83,16 +83,16 @@ class Dispatcher:
         self._drains: queue.SimpleQueue[threading.Event] = queue.SimpleQueue()
         self._finish_s: float | None = None  # on time.monotonic: when the last call ends
         self.counts = HandlerCounts()
-        """Replaced as a whole."""
+        """Counts so far; replaced as a whole."""
         self._thread = threading.Thread(target=self._run, name="events")
         self._thread.start()
 
     def drain(self) -> bool:
-        """Wait until every event that there is now was handled, for `limit_s` at most.
+        """Wait until every event that there is now was handled, for at most `limit_s`.
 
         Returns
         -------
-        Whether all were; from a handler, at once, False.
+        Whether all were; False at once if called from a handler.
         """
         if self.is_handling():
             return False
@@ -102,7 +102,7 @@ class Dispatcher:
         return drained.wait(self._limit_s)
 
     def finish(self) -> None:
-        """Have every event handled that there is, as far as one more `limit_s` goes, and end.
+        """Handle every event that there is, within one more `limit_s`, and end.
 
         From a handler it returns at once: the rest is handled after that handler.
         """
@@ -202,7 +202,7 @@ class _Worker:
             if inspect.isawaitable(result) and runner.run(_expires(result, self._limit_s)):
                 made.fault = "overdue"
         except BaseException:
-            # Whatever it is, SystemExit too: it is the handler's, and ends nothing else.
+            # Any exception, even SystemExit, is the handler's own and ends nothing else.
             made.fault = "raised"
             log.exception("handler raised handler=%s", made.call.handler.name)
         finally:

@@ -1,4 +1,4 @@
-"""What is a handler told: one frozen value per event, but for audio (`audio_data`).
+"""The events that handlers receive: a frozen value for each, except for audio (`audio_data`).
 
 Frames are counted at the recording's rate from the session's frame 0 on.
 """
@@ -23,31 +23,31 @@ EventName = Literal[
     "on_published",
     "on_state",
 ]
-"""What a handler can be registered for."""
+"""Name of an event that a handler can be registered for."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordingStarted:
-    """A session has begun; nothing else is told of it before this."""
+    """A session has begun; the first event of each session."""
 
     session: str
-    """Its id, as in the names of its files."""
+    """Id of the session, as in the names of its files."""
     session_number: int
     kiosk: str
     sample_rate: int
-    """Of everything written, in Hz."""
+    """Sampling rate of everything written, in Hz."""
     monotonic_ns: int
-    """Its frame 0 on CLOCK_MONOTONIC (`time.monotonic_ns`)."""
+    """Instant of the session's frame 0 on CLOCK_MONOTONIC (`time.monotonic_ns`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordingStopped:
-    """A session is complete: all its files are published, and were told of before this."""
+    """A session is complete: all its files are published; the last event of each session."""
 
     session: str
     session_number: int
     frames: int
-    """Its length, missing frames included."""
+    """Length of the session in frames, missing ones included."""
     end_reason: EndReason
 
 
@@ -57,11 +57,11 @@ class GapFound:
 
     session: str
     track: TrackName | None
-    """None: both tracks, in no file (the disk did not take them in time)."""
+    """Track of the gap; None: both tracks, in no file (the disk did not take them in time)."""
     start_frame: int
     frames: int
     reason: str
-    """As in the sidecars (`xrun`, `stall`, `absent`, ...), and `disk`."""
+    """Reason of the gap, as in the sidecars (`xrun`, `stall`, `absent`, ...), or `disk`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class FilePublished:
     """A file has its final name: a chunk, a track, a turn, or the record of a session."""
 
     path: Path
-    """For a session its record, which is a sidecar without audio."""
+    """Path of the file; for a session its record, which is a sidecar without audio."""
     sidecar: Path
     kind: Kind
     sequence: int
@@ -84,7 +84,7 @@ class StateChanged:
 
     of: Literal["recorder", "user", "bot", "disk", "signal"]
     state: str
-    """Of the recorder: `idle`, `waiting` (for the first device), `recording`, `paused`, `ending`;
-    of a track: `starting`, `running`, `stalled`, `absent`, `idle`; of the disk: `ok`, `failing`;
-    of the signal (muted, stuck, clipped, twice the same): `ok`, `wrong`."""
+    """The new state. Of the recorder: `idle`, `waiting` (for the first device), `recording`,
+    `paused`, `ending`; of a track: `starting`, `running`, `stalled`, `absent`, `idle`; of the disk:
+    `ok`, `failing`; of the signal (muted, stuck, clipped, identical tracks): `ok`, `wrong`."""
     detail: str

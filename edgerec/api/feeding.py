@@ -1,7 +1,7 @@
-"""How does audio get from a program into a track: one connection per track, kept while it lasts.
+"""Pushes a program's audio into tracks, through one kept connection per track.
 
-The recorder reads it as it reads any other application's feed (`feeds.source`): what has no time
-is queued and played, what has one is a live device.
+The recorder reads it like any other application's feed (`feeds.source`): audio without a time is
+queued and played, audio with a time comes from a live device.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer  # collections.abc has it from Python 3.12 on
 
 _SECOND_NS: Final = 1_000_000_000
-PIECE_MS: Final = 100  # as long as a device's blocks: what is read is never much more than wanted
+PIECE_MS: Final = 100  # as long as a device's blocks, so that little more is read than needed
 CONTIGUOUS_NS: Final = 20_000_000
-"""Stamps that are off by less are the jitter of who stamps: the frames follow on each other."""
+"""Deviation of a stamp below which it is jitter, and the frames are contiguous."""
 _INT16_FORMATS: Final = ("b", "B", "c", "h", "<h")  # of a buffer that can hold samples
 
 
@@ -56,7 +56,7 @@ class Feeding:
         self._connection: socket.socket | None = None
         self._form: _Form | None = None  # of the open stream
         self._frames = 0  # sent of it
-        self._expected_ns = 0  # the instant behind them, of a stamped stream
+        self._expected_ns = 0  # the instant after them, in a stamped stream
 
     def push(self, pcm: Buffer, sample_rate: int, channels: int, at_ns: int | None) -> None:
         """Send audio; see `Recorder.feed`.
@@ -64,7 +64,7 @@ class Feeding:
         Raises
         ------
         FeedError
-            It can't be recorded, or what was sent before could not.
+            It can't be recorded, or what was sent earlier could not be.
         """
         data = samples_of(pcm, channels)
         form = _Form(sample_rate, channels, at_ns is not None)
@@ -81,11 +81,11 @@ class Feeding:
                 raise FeedError("stopped", f"the recorder is gone: {error}", "") from error
 
     def close(self) -> None:
-        """Let go of the track; for when nobody pushes any more."""
+        """Close the track's connection, when no more audio will be pushed."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            with contextlib.suppress(OSError):  # who pushed has just closed it
-                connection.shutdown(socket.SHUT_RDWR)  # wakes who waits for room
+            with contextlib.suppress(OSError):  # a pushing thread has just closed it
+                connection.shutdown(socket.SHUT_RDWR)  # wakes a thread that waits for room
             connection.close()
 
     def _connected(self) -> socket.socket:
@@ -103,7 +103,7 @@ class Feeding:
         return ours
 
     def _refused(self, connection: socket.socket) -> None:
-        """Raise what the recorder has said against what was sent; it has closed then."""
+        """Raise the recorder's objection to what was sent; it has closed the connection."""
         try:
             line = connection.recv(1 << 16, socket.MSG_DONTWAIT)
         except BlockingIOError:
@@ -132,14 +132,14 @@ class Feeding:
             stop = start // frame_bytes + frames
             arrived_ns = 0
             if at_ns is not None:
-                # From each call's own stamp: it is these that tell how fast the device runs.
+                # From each call's own stamp: they show how fast the device runs.
                 arrived_ns = at_ns + stop * _SECOND_NS // form.sample_rate
                 self._expected_ns = arrived_ns
             yield encode_block_header(self._frames, frames, arrived_ns, 0, 0) + pcm
             self._frames += frames
 
     def _goes_on(self, at_ns: int | None) -> bool:
-        """Tell whether audio of this instant follows on what was sent before."""
+        """Tell whether audio of this instant continues what was sent before."""
         return at_ns is None or abs(at_ns - self._expected_ns) <= CONTIGUOUS_NS
 
 
@@ -149,7 +149,7 @@ def samples_of(pcm: Buffer, channels: int) -> memoryview:
     Raises
     ------
     FeedError
-        They are samples of another kind, or no whole frames.
+        They are samples of another kind, or not whole frames.
     """
     view = memoryview(pcm)
     if view.format not in _INT16_FORMATS or not view.c_contiguous:
@@ -162,7 +162,7 @@ def samples_of(pcm: Buffer, channels: int) -> memoryview:
     if channels > 0 and len(data) % (channels * SAMPLE_BYTES):
         raise FeedError(
             "malformed",
-            f"{len(data)} bytes are no whole frames of {channels} 16-bit channels",
+            f"{len(data)} bytes are not whole frames of {channels} 16-bit channels",
             f"give a multiple of {channels * SAMPLE_BYTES} bytes; keep the rest for the next call",
         )
     return data

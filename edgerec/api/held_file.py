@@ -1,7 +1,7 @@
-"""How is a published file read after a sync job, or a hook, has taken it away?
+"""Keeps published files readable after a sync job, or a hook, has taken them away.
 
-It is opened when it is published, and what is open stays readable without a name. Not for ever: of
-all that are open the oldest are closed when there are too many.
+A file is opened when it is published, and an open file stays readable without a name. At most 128
+files are kept open; the oldest is closed first.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from edgerec.store.publish import Published
 from edgerec.store.writing.wav import HEADER_BYTES, parse_wav_header
 
 MAX_HELD: Final = 128
-"""Files with their sidecars: 256 descriptors, of the 1024 that a process has as a rule."""
+"""Maximum number of open files: with sidecars 256 descriptors, of a process's usual 1024."""
 _PIECE_FRAMES: Final = 65_536
 
 
 class AudioGoneError(Exception):
-    """A file can't be read any more: it was taken away, and too many others came behind it."""
+    """A file can't be read any more: it was taken away, and too many others came after it."""
 
 
 class HeldFile:
@@ -55,7 +55,7 @@ class HeldFile:
         return fields
 
     def blocks(self, frames: int = _PIECE_FRAMES) -> Iterator[bytes]:
-        """Yield the audio in pieces of so many frames: int16 little-endian, interleaved.
+        """Yield the audio in pieces of `frames` frames: int16 little-endian, interleaved.
 
         Raises
         ------
@@ -69,7 +69,7 @@ class HeldFile:
                 yield from _decoded_blocks(descriptor, frames)
 
     def close(self) -> None:
-        """Close it; what still has its name can be read all the same."""
+        """Close it; a file that still has its name can be read nevertheless."""
         with self._lock:
             descriptors, self._descriptors = self._descriptors, (None, None)
         for descriptor in descriptors:
@@ -82,7 +82,7 @@ class HeldFile:
 
     @contextlib.contextmanager
     def _file(self, which: int) -> Iterator[int]:
-        """Give a descriptor that stays open meanwhile, whoever closes the file."""
+        """Yield a descriptor that stays open meanwhile, even if the file is closed."""
         with self._lock:
             held = self._descriptors[which]
             descriptor = None if held is None else os.dup(held)
@@ -100,9 +100,9 @@ class HeldFile:
 
 
 class HeldFiles:
-    """Those that were published and are not forgotten yet; for any thread.
+    """The published files that are kept open; for any thread.
 
-    `hold` is called by who publishes, `release` by who makes events of it.
+    `hold` is called when a file is published, `release` when its event is made.
     """
 
     def __init__(self, most: int = MAX_HELD) -> None:
@@ -155,9 +155,9 @@ def _wav_blocks(descriptor: int, frames: int) -> Iterator[bytes]:
 
 
 def _decoded_blocks(descriptor: int, frames: int) -> Iterator[bytes]:
-    import soundfile  # 10 MB that only those pay who record so and read it back
+    import soundfile  # 10 MB, only for programs that record so and read it back
 
-    # A way of its own into the same file: a dup shares its position with who else reads it.
+    # Opened again: a dup would share its position with other readers.
     with Path(f"/proc/self/fd/{descriptor}").open("rb") as file, soundfile.SoundFile(file) as audio:
         for block in audio.blocks(frames, dtype="int16", always_2d=True):
             yield block.astype("<i2").tobytes()

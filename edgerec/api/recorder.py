@@ -1,4 +1,4 @@
-"""How does a program record: start, stop, push audio, and be told what happens?"""
+"""The recorder for programs: start, stop, push audio, and register handlers of events."""
 
 from __future__ import annotations
 
@@ -35,24 +35,23 @@ _Registration = Callable[[_Handler[_Event]], _Handler[_Event]]
 
 
 class RecorderError(Exception):
-    """Something was asked of a recorder that it can't do; says what, and what to do about it."""
+    """A recorder can't do what was requested; the message says what to do about it."""
 
 
 class Recorder:
     """Records what a configuration says, in this process.
 
     As a context manager it holds the devices open inside the `with` block, where recordings can be
-    started and stopped; without, `start_recording` opens them and `stop_recording` gives them up.
-    All methods are for any thread. Nothing that a program does here, and nothing that its handlers
-    do or leave undone, delays the recording.
+    started and stopped; otherwise `start_recording` opens them and `stop_recording` releases them.
+    All methods are for any thread. Nothing that a program or its handlers do delays the recording.
 
     Parameters
     ----------
     config
         See `load_config`. Its control socket is not opened: that is `edgerec run`'s.
     handler_seconds
-        How long a handler is waited for. One that takes longer is not called again until it has
-        returned, and does not hold up the others.
+        Time limit of a handler. One that takes longer is not called again until it has returned,
+        and does not delay the others.
     """
 
     def __init__(
@@ -63,7 +62,7 @@ class Recorder:
         clock: Clock | None = None,
     ) -> None:
         self.config = config
-        """What it was made with."""
+        """The configuration it was made with."""
         self._handler_seconds = handler_seconds
         self._clock = clock
         self._handlers = Handlers(config.recording)
@@ -101,8 +100,8 @@ class Recorder:
     def event_handler(self, name: EventName) -> Callable[[Callable[..., object]], object]:
         """Return a decorator that registers a handler, `def handler(recorder, event)`.
 
-        Handlers may be `async`; they are awaited on an event loop of their own, and not on yours.
-        They are called in order, one at a time, in a thread of their own.
+        Handlers may be `async`; they are awaited on a separate event loop, not on yours. They are
+        called in order, one at a time, in a separate thread.
 
         Raises
         ------
@@ -122,8 +121,7 @@ class Recorder:
 
         Returns
         -------
-        Whether that changes anything: False while one is recorded already; what is recorded of
-        it stays.
+        Whether that changes anything: False while a session is in progress, which continues.
 
         Raises
         ------
@@ -138,10 +136,10 @@ class Recorder:
         return self._asked("start_recording", lambda recorder: recorder.start_recording())
 
     def stop_recording(self) -> None:
-        """End the session; when this returns, all is published and every handler has been told.
+        """End the session; when this returns, all is published and every handler has been called.
 
-        That waits for handlers, but for none longer than `handler_seconds`; called from a handler,
-        for none. Does nothing while nothing is recorded.
+        It waits for each handler at most `handler_seconds`; called from a handler, it does not
+        wait. Does nothing while nothing is recorded.
 
         Raises
         ------
@@ -149,7 +147,7 @@ class Recorder:
             The disk does not take the last files; they are published when it does, or by the
             next recorder.
         Exception
-            What has ended the recording before.
+            The failure that ended the recording earlier.
         """
         running = self._running
         if running is None:
@@ -181,7 +179,7 @@ class Recorder:
         return self._asked("resume", lambda recorder: recorder.resume())
 
     def rotate(self) -> None:
-        """End the chunk here; the next begins on the very next frame. As `pause`."""
+        """End the chunk here; the next one begins on the next frame. As `pause`."""
         self._asked("rotate", lambda recorder: recorder.rotate())
 
     def feed(
@@ -204,16 +202,16 @@ class Recorder:
         pcm
             int16 little-endian, interleaved: bytes, or an array of shape (frames, channels).
         sample_rate
-            In Hz; may change from call to call.
+            Sampling rate in Hz; may change from call to call.
         at_ns
-            The instant of the first frame on CLOCK_MONOTONIC (`time.monotonic_ns`), of audio that
-            was sampled a moment ago. Give it with every call, or with none.
+            Instant of the first frame on CLOCK_MONOTONIC (`time.monotonic_ns`), for audio that was
+            sampled a moment ago. Give it with every call, or with none.
 
         Raises
         ------
         FeedError
-            It is no such audio; or what was pushed before could not be recorded, which is told by
-            the next call. The track can be fed again.
+            It is not such audio; or what was pushed earlier could not be recorded, which the next
+            call reports. The track can be fed again.
         """
         running = self._running
         if running is None:
@@ -226,15 +224,15 @@ class Recorder:
     def mark(
         self, track: TrackName, state: Literal["start", "stop"], at_ns: int | None = None
     ) -> int:
-        """Say that a speaker has the turn, or has it no more: who knows it need not be found out.
+        """Mark that a speaker has the turn, or no longer has it, instead of having it detected.
 
-        From the first mark of a session on, a track's turns are what is marked.
+        From the first mark of a session on, only marks make turns of that track.
 
         Parameters
         ----------
         at_ns
-            When that was, on CLOCK_MONOTONIC (`time.monotonic_ns`); None: now. As far back as the
-            history reaches, half a minute.
+            Instant of the mark on CLOCK_MONOTONIC (`time.monotonic_ns`); None: now. At most as far
+            back as the history reaches, half a minute.
 
         Returns
         -------
@@ -243,7 +241,7 @@ class Recorder:
         Raises
         ------
         RecorderError
-            Nothing is recorded, or no turns are (`recording.enable_turn_audio`).
+            Nothing is recorded, or turns are not (`recording.enable_turn_audio`).
         """
         if state not in ("start", "stop"):
             raise RecorderError(f"mark: state is {state!r}; use start or stop")
@@ -253,13 +251,13 @@ class Recorder:
         )
 
     def status(self) -> dict[str, object]:
-        """Return how the recording is, as `edgerec status --json` prints it; empty when closed."""
+        """Return the status, as `edgerec status --json` prints it; empty when closed."""
         running = self._running
         return {} if running is None else running.engine.status()
 
     @property
     def counts(self) -> EventCounts:
-        """What has become of the events, since the devices were opened last."""
+        """Counts of events by outcome, since the devices were last opened."""
         running = self._running
         return self._counts if running is None else running.counts
 
@@ -268,13 +266,13 @@ class Recorder:
 
         Returns
         -------
-        Whether it was, in so many seconds.
+        Whether it was, within `timeout_s`.
         """
         running = self._running
         return running is None or running.engine.wait_until_stopped(timeout_s)
 
     def close(self) -> None:
-        """End the session and give up the devices; as `stop_recording`."""
+        """End the session and release the devices; as `stop_recording`."""
         with self._opening:
             running, self._running = self._running, None
         if running is None:
@@ -298,7 +296,7 @@ class Recorder:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End the session and give up the devices."""
+        """End the session and release the devices."""
         self._stays_open = False
         self.close()
 

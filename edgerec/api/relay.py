@@ -1,4 +1,4 @@
-"""What does an announcement of the service mean for a program's handlers?"""
+"""Converts the service's announcements to calls of a program's handlers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TURNS: Final[dict[str, EventName]] = {
 
 
 class HandlerError(Exception):
-    """A handler would never be called; says what to do about it."""
+    """A handler that would never be called; the message says what to do about it."""
 
 
 class Handlers:
@@ -57,7 +57,7 @@ class Handlers:
             raise HandlerError(f"event {name!r}: {hint}")
 
     def add(self, name: EventName, function: Callable[..., object]) -> None:
-        """Call a function for an event, behind those registered before."""
+        """Call a function for an event, after those registered before."""
         handler = Handler(f"{name}:{getattr(function, '__qualname__', repr(function))}")
         self._by_name[name] = (*self._by_name.get(name, ()), (handler, function))
 
@@ -77,7 +77,7 @@ class Relay:
     recorder
         The first argument of every handler.
     stereo
-        Chunks have a channel for each track, so that both can be read from one file.
+        Whether chunks have a channel for each track, so that both can be read from one file.
     """
 
     def __init__(

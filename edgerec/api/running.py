@@ -1,4 +1,4 @@
-"""What does a recorder in a program consist of, while its devices are open?"""
+"""The service inside a program while its devices are open, with its handlers and feeds."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from edgerec.session.threads import Threads
 
 @dataclass(frozen=True, slots=True)
 class EventCounts:
-    """What has become of the events so far."""
+    """Counts of events so far, by outcome."""
 
     handlers: HandlerCounts
     dropped: int
-    """Events that found 1000 others waiting."""
+    """Number of events that found 1000 others waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +40,16 @@ class Running:
 
     @property
     def counts(self) -> EventCounts:
-        """What has become of the events so far."""
+        """Counts of events so far, by outcome."""
         return EventCounts(self.dispatcher.counts, self.subscription.dropped)
 
     def close(self) -> None:
-        """End the session, give up the devices, and have every handler told.
+        """End the session, release the devices, and call every handler.
 
         Raises
         ------
         Exception
-            What has ended the recording.
+            The failure that ended the recording.
         """
         try:
             self.engine.stop()

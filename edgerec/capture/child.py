@@ -1,8 +1,7 @@
-"""Is the device's capture child alive and delivering, and what has it delivered?
+"""Supervises one track's capture child: starts it, reads it, and kills and restarts it if it hangs.
 
-A `ChildSource` starts one capture child, reads it without blocking, and kills and restarts it when
-it must. Frames are the only proof of life: an unplugged device leaves PortAudio running, active
-and silent. All of it happens inside `deliver`, at the time the caller says it is.
+Never blocks. Frames are the only proof of life: an unplugged device leaves PortAudio running,
+active and silent. All of it happens inside `deliver`, at the time that the caller gives.
 """
 
 from __future__ import annotations
@@ -30,31 +29,31 @@ from edgerec.wire.blocks import WireError
 
 _SECOND_NS: Final = 1_000_000_000
 LULL_NS: Final = 550_000_000
-"""Between two blocks of a device that runs, or two lumps of a sound server's: half a second."""
+"""Longest time between two blocks of a running device, or two lumps of a sound server: 0.5 s."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChildLimits:
-    """How long a `ChildSource` waits for what."""
+    """Time limits of a `ChildSource`, in seconds."""
 
     stall_ns: int = 1_200_000_000
-    """For the next frame. Twelve blocks of 100 ms: no scheduler is that late. It is found within
-    two seconds, though looks are 0.9 s apart. Four blocks where that is longer, for a device may
-    hand them over two at a time."""
+    """Limit for the next frame. Twelve blocks of 100 ms: no scheduler is that late. A stall is
+    found within two seconds, though checks are 0.9 s apart. At least four blocks, because a device
+    may deliver two at a time."""
     start_ns: int = 10 * _SECOND_NS
-    """For the first one: PulseAudio's null sink takes 2 s, a USB card under load a few."""
+    """Limit for the first frame: PulseAudio's null sink takes 2 s, a USB card under load a few."""
     exit_ns: int = 1 * _SECOND_NS
-    """For the exit status of a child that has closed its pipe."""
+    """Limit for the exit status of a child that has closed its pipe."""
     first_retry_ns: int = _SECOND_NS // 4
     last_retry_ns: int = 2 * _SECOND_NS
-    """Starting a child costs a Pi most of a second of CPU."""
+    """Longest pause between starts: one costs a Pi most of a second of CPU."""
     steady_ns: int = 5 * _SECOND_NS
-    """A stream that lived this long is retried quickly again; else a device that comes and goes
-    at once would be retried quickly for ever."""
+    """Lifetime after which a stream is retried quickly again; without it a device that comes and
+    goes at once would be retried quickly indefinitely."""
 
 
 class ChildSource:
-    """One track's capture child, whichever process that is just now.
+    """One track's capture child, whichever process that is at present.
 
     Belongs to one thread, which must live as long as the children it starts: the kernel kills
     them with the thread (see `parent.die_with_parent`).
@@ -62,13 +61,13 @@ class ChildSource:
     Parameters
     ----------
     command
-        Starts a process that writes a block stream to its standard output.
+        Command of a process that writes a block stream to its standard output.
     env
-        Added to our own environment.
+        Variables added to our own environment.
     now_ns
-        On CLOCK_MONOTONIC_RAW, as everywhere here. The child starts at the first `deliver`.
+        Current time on CLOCK_MONOTONIC_RAW. The child starts at the first `deliver`.
     patient
-        Its blocks are long, and may be fetched a few at a time.
+        Whether its blocks are long, and may be fetched a few at a time.
     """
 
     def __init__(
@@ -85,7 +84,7 @@ class ChildSource:
         self._patient = patient
         self.state = SourceState("starting", now_ns, "", 0)
         self.findings = Findings()
-        """Of whoever watches the device from outside; for its thread too."""
+        """Findings of the device watch about the device; shared with its thread."""
         self._command = list(command)
         self._env = dict(env)
         self._limits = limits or ChildLimits()
@@ -93,7 +92,7 @@ class ChildSource:
         self._own: OwnAudio | None = None  # of what the child sends
         self._starts = 0
         self._heard_ns = now_ns  # the last block's arrival, or the start while there is none
-        self._looked_ns = now_ns  # the last time that it was asked
+        self._looked_ns = now_ns  # the last call of `deliver`
         self._stream_ns: int | None = None  # the first block since the start
         self._closed_ns: int | None = None  # the child's pipe was at its end
         self._retry_ns = now_ns
@@ -114,7 +113,7 @@ class ChildSource:
 
     @property
     def held_since_ns(self) -> int | None:
-        """When the oldest block came that is held back for now; None while none is."""
+        """Arrival of the oldest block that is held back for now; None while none is."""
         if self._own is None or self._child is None or self._child.killed:
             return None
         return self._own.held_since_ns
@@ -128,8 +127,8 @@ class ChildSource:
     def deliver(self, now_ns: int) -> list[Delivery]:
         """Return everything there is now, in order, and keep the child going. Never blocks.
 
-        Call it when `fileno` is readable, or within a second where it is `unhurried`; else every
-        quarter of a second at least.
+        Call it when `fileno` is readable, or within a second while it is `unhurried`; otherwise at
+        least every quarter of a second.
         """
         rested = now_ns - self._looked_ns > LULL_NS
         self._looked_ns = now_ns
@@ -161,7 +160,7 @@ class ChildSource:
         return deliveries
 
     def close(self) -> None:
-        """Kill the child and wait for its end, though not for one that a driver holds back."""
+        """Kill the child and wait for its end, unless a driver holds it back."""
         if self._child is not None:
             self._child.kill()
             self._child.wait(self._limits.exit_ns / 1e9)
@@ -199,7 +198,7 @@ class ChildSource:
             fault = StreamEnded(GapReason.SOURCE, f"the capture child's output: {error}")
         if fault is None and child.at_end:
             return self._note(own.rest(), now_ns, deliveries)  # none while it is doubted
-        if fault is None and not rested:  # else it may be us who were late: the next look tells
+        if fault is None and not rested:  # else we may have been late ourselves: check next time
             fault = self._overdue(now_ns)
         if fault is not None:
             self._note(own.held(), now_ns, deliveries)
@@ -209,21 +208,21 @@ class ChildSource:
         """Yield what comes: with a block of whichever device the child is alive."""
         for message in child.messages():
             if isinstance(message, StreamHeader):
-                # At once, not when it has passed: what follows waits for the watch's word on it.
+                # At once, not when it has passed: what follows waits for the watch to confirm it.
                 self.findings.opened = replace(
                     self.findings.opened or OpenDevice(child.pid, None, now_ns),
                     device=message.device,
                     source=message.source,
                 )
             if isinstance(message, Block):
-                # Not as long ago as a reader that was late may find it: that is no stall.
+                # Not as long ago as a late reader would conclude: that is not a stall.
                 self._heard_ns = min(max(message.arrived_ns, now_ns - LULL_NS), now_ns)
             yield message
 
     def _note(
         self, messages: Iterable[Message], now_ns: int, deliveries: list[Delivery]
     ) -> StreamEnded | None:
-        """Deliver them one by one, for what came before a malformed block counts."""
+        """Deliver them one by one, so that what came before a malformed block counts."""
         for message in messages:
             if isinstance(message, StreamHeader):
                 deliveries.append(self._begin(message))
@@ -261,7 +260,7 @@ class ChildSource:
     def _await_exit(self, child: ChildProcess, now_ns: int) -> list[Delivery]:
         """Reap a killed child. One that a driver holds back (state D) is not replaced.
 
-        Another would only hang in the same driver, and then there are two.
+        Another one would only hang in the same driver.
         """
         exited = child.exited()
         deliveries: list[Delivery] = []
@@ -276,7 +275,7 @@ class ChildSource:
         return deliveries
 
     def _tell(self, fault: StreamEnded, now_ns: int) -> list[Delivery]:
-        """Plan the next start, and say what happened unless it was the last thing said."""
+        """Plan the next start, and report what happened unless it was reported last time."""
         if self._stream_ns is not None and now_ns - self._stream_ns >= self._limits.steady_ns:
             self._backoff_ns = self._limits.first_retry_ns
         self._retry_ns = now_ns + self._backoff_ns

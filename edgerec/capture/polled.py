@@ -1,6 +1,6 @@
 """Reads a PortAudio stream that was opened without a callback, and has its frames dated.
 
-`read_available` tells how many frames there are at the instant at which the sound server is asked
+`read_available` gives the number of frames at the instant at which the sound server is asked
 for its latencies; a callback can't. The stream's buffer of `BUFFER_S` rides out stalls. Without
 numpy: the capture child uses it.
 """
@@ -18,31 +18,31 @@ from edgerec.clock import raw_now_ns
 from edgerec.wire.pipe import BlockSender
 
 BUFFER_S: Final = 4.0
-"""Of frames that a child that gets no processor does not lose."""
+"""Length of the stream's buffer: what a child that gets no processor does not lose."""
 BEGINNING_POLL_S: Final = 0.1
-"""Between two polls while the stream's place is being found, at most."""
+"""Longest time between two polls while the stream's place is being found."""
 UNEVEN: Final = 0.15
-"""Share by which polls are early or late, or they fall into step with the server's lumps."""
+"""Share by which polls are varied, so that they do not fall into step with the server's lumps."""
 BEGINNING: Final = 40
-"""Readings at the beginning, one at each poll; then one in `READING_S`. Those of the first second
-are lost: the recorder has the stream pinned to its source, and keeps nothing from before."""
+"""Number of readings at the beginning, one per poll; then one per `READING_S`. Those of the first
+second are lost: the recorder pins the stream to its source, and keeps nothing from before."""
 ENOUGH: Final = 5
-"""Readings one at each poll where something has happened."""
+"""Number of readings, one per poll, after something has happened."""
 TRY_AGAIN_S: Final = 0.02
-"""After a reading at the beginning that was refused: a lump is on its way, or the machine busy."""
+"""Time after a refused reading at the beginning: a lump is on its way, or the machine is busy."""
 TRIES: Final = 100
-"""Of these; then one at each poll again, so that a server that never answers costs no more."""
+"""Number of these; then one per poll again, so that a server that never answers costs no more."""
 READING_S: Final = 2.0
 STEP_NS: Final = 3_000_000
-"""A reading that is off by more has the next ones follow at once, too: is it so?"""
+"""Deviation of a reading that is checked by further ones at once."""
 
 
 class Stream(Protocol):
-    """What is used of `sounddevice.RawInputStream`."""
+    """The part of `sounddevice.RawInputStream` that is used."""
 
     @property
     def read_available(self) -> int:
-        """Frames that can be read at once."""
+        """Number of frames that can be read at once."""
 
     def read(self, frames: int) -> tuple[Any, bool]:
         """Return that many frames, and whether some were lost before them."""
@@ -54,9 +54,9 @@ class PolledCapture:
     Parameters
     ----------
     block_frames
-        Of a block, at most; and between two polls.
+        Maximum length of a block, and time between two polls, in frames.
     take
-        Takes the channels that are sent out of those that were opened.
+        Extracts the channels to send from those that were opened.
     """
 
     def __init__(

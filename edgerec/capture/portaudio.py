@@ -2,12 +2,12 @@
 
 ``python -m edgerec.capture.portaudio --track user --device pulse:mic --channels 1`` writes the
 block stream of `wire.blocks` to its standard output until it is killed. It is a process of its
-own because an unplugged device can hang or spin inside PortAudio for ever, and because
+own because an unplugged device can hang or spin inside PortAudio indefinitely, and because
 PortAudio's list of devices is frozen while it runs.
 
 A sound server's source is polled and dated (`polled`, `dating`, `pipewire_dating`). Any other
 device has a callback, which stamps, copies and writes to the pipe without waiting. When the pipe is
-full a block is dropped and its frames are counted, so that the next `first_frame` tells what is
+full a block is dropped and its frames are counted, so that the next `first_frame` shows what is
 missing.
 
 The one line of JSON on standard error, ``{"error": ..., "hint": ...}``, says why the child ended;
@@ -21,8 +21,8 @@ its exit status is one of
 6     `EXIT_READER`: nobody reads the pipe any more (without a line)
 ====  =====================================================================
 
-SIGTERM ends it at once and without a word. It must not import numpy, which costs more memory than
-all the rest.
+SIGTERM ends it at once and silently. It must not import numpy, which costs more memory than all the
+rest.
 """
 
 from __future__ import annotations
@@ -62,32 +62,32 @@ EXIT_LOST: Final = 5
 EXIT_READER: Final = 6
 
 DEFAULT_BLOCK_MS: Final = 100
-"""Each block wakes two processes: 5 ms blocks cost 28 CPU seconds an hour for the pipe alone."""
+"""Length of a block: each wakes two processes, and 5 ms blocks cost 28 CPU seconds an hour."""
 SERVER_BLOCK_MS: Final = 250
-"""Of a sound server's device: it hands on what it has in its own time, and every time costs a
-wake-up of its library's thread too."""
+"""Length of a block of a sound server's device: the server delivers at its own pace, and each
+delivery also wakes its library's thread."""
 
 LATENCY_BLOCKS: Final = 5
 """Host buffer in blocks. At 100 ms through PulseAudio PortAudio's own "high" latency makes it two:
 8 CPU seconds an hour, and a stall of 0.2 s overruns it. Five make three periods, 4 CPU seconds,
-and blocks in pairs, of which the second is on time."""
+and blocks in pairs, the second of them on time."""
 
 LUMP_BLOCKS: Final = 2
-"""What PulseAudio is asked to collect before it hands it on. Smaller lumps cost the server more,
-and its dates are as exact in long ones. For PipeWire see `pipewire_dating.lump_ms`."""
+"""Amount that PulseAudio is asked to collect before delivering it. Smaller lumps cost the server
+more, and dates are as exact with long ones. For PipeWire see `pipewire_dating.lump_ms`."""
 
 SPIN_S: Final = 2.5
-"""CPU time without a frame. ALSA's plugin for PulseAudio has PortAudio turn in circles until the
-first one: 2 s with a null sink, for ever with a source that is suspended."""
+"""Maximum CPU time before the first frame. With ALSA's PulseAudio plugin, PortAudio busy-waits for
+that frame: 2 s with a null sink, indefinitely with a suspended source."""
 SPIN_LOOK_S: Final = 0.5
 
 PULSE_ONLY: Final = Path(__file__).with_name("pulse.conf")
-"""ALSA's configuration for a sound server's device. PortAudio opens every device that ALSA knows of
-to see what it can: another track's card may be busy just then, and the plug-ins that are loaded for
-it stay, with half a video library behind them: 8 MiB a child."""
+"""ALSA configuration for a sound server's device. PortAudio probes every device that ALSA knows:
+another track's card may be busy at that moment, and the plug-ins loaded for it stay, with half a
+video library: 8 MiB per child."""
 
 MAX_ADC_AGE_NS: Final = 10_000_000_000
-"""A sampling instant that is older, or in the future, is not on CLOCK_MONOTONIC."""
+"""Maximum age of a sampling instant; an older or future one is not on CLOCK_MONOTONIC."""
 
 
 class CaptureError(Exception):
@@ -101,17 +101,17 @@ class CaptureError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class CaptureRequest:
-    """What the recorder asks of a capture child."""
+    """The recorder's request to a capture child."""
 
     track: TrackName
     device: str | None
-    """Stable id, name or part of a name; None for PortAudio's default."""
+    """Stable id, name or part of a name of the device; None for PortAudio's default."""
     channels: Channels
-    """How many: a device that has fewer is opened with those it has. Or which ones."""
+    """Number of channels (all if the device has fewer), or the channels to pick."""
     sample_rate: int | None
-    """In Hz; None for the device's own."""
+    """Sampling rate in Hz; None for the device's own."""
     block_ms: float | None
-    """At most; None for what suits the device."""
+    """Maximum length of a block; None for what suits the device."""
 
 
 def portaudio_command(
@@ -154,9 +154,9 @@ def adc_to_raw_ns(adc_s: float, monotonic_ns: int, raw_ns: int) -> int:
     ----------
     adc_s
         `inputBufferAdcTime`: on CLOCK_MONOTONIC on an ALSA device, on CLOCK_REALTIME and wrong by
-        tens of milliseconds behind PulseAudio, or 0.
+        tens of milliseconds through PulseAudio, or 0.
     monotonic_ns, raw_ns
-        Now, on both clocks.
+        Current time on both clocks.
 
     Returns
     -------
@@ -167,7 +167,7 @@ def adc_to_raw_ns(adc_s: float, monotonic_ns: int, raw_ns: int) -> int:
 
 
 def block_frames(device: DeviceInfo, sample_rate: int, block_ms: float | None) -> int:
-    """Return how many frames a block is to have: what is asked, or what suits the device."""
+    """Return the length of a block in frames: as requested, or as suits the device."""
     block_ms = block_ms or (SERVER_BLOCK_MS if device.is_served else DEFAULT_BLOCK_MS)
     return max(1, round(sample_rate * block_ms / 1000))
 
@@ -261,7 +261,7 @@ def _capture_called_back(
     if not await_beginning(begun):
         raise CaptureError(
             EXIT_LOST,
-            f"{device.id} delivers nothing, and the processor works for it all the time",
+            f"{device.id} delivers no frames while its read loop uses a full CPU core",
             "its source may be suspended: pactl list short sources",
         )
     ended.wait()
@@ -323,7 +323,7 @@ def _plan(channels: Channels, device: DeviceInfo) -> Opening:
 
 
 def _claim_stdout() -> int:
-    """Take the pipe away from fd 1, so that a library that prints can't print into the stream."""
+    """Move the pipe away from fd 1, so that a library that prints can't print into the stream."""
     pipe = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     return pipe
@@ -345,7 +345,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    # Python's handler would raise KeyboardInterrupt into a callback; SIGTERM is deadly by default.
+    # Python's handler would raise KeyboardInterrupt into a callback; SIGTERM kills by default.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     # Not sys.exit: closing a stream or PortAudio itself can hang on the device that was lost.
     os._exit(main(sys.argv[1:]))

@@ -1,6 +1,6 @@
-"""What does one capture process say, on its pipe and on its standard error?
+"""One capture process: its pipe, its standard error and its end.
 
-Started, read without blocking, killed and reaped; when to do which is up to `child`.
+Started, read without blocking, killed and reaped here; `child` decides when.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from edgerec.wire.blocks import Decoder
 from edgerec.wire.pipe import make_room
 
 MAX_STDERR_BYTES: Final = 4096
-"""The last ones: ALSA's libraries can write megabytes."""
+"""Number of bytes kept from the end of standard error: ALSA's libraries can write megabytes."""
 
 _READ_BYTES: Final = 1 << 16
 _MAX_READS: Final = 32  # 2 MiB: a full pipe twice over; a child that floods can't hold us
@@ -31,7 +31,7 @@ class ChildProcess:
     Parameters
     ----------
     env
-        Added to our own environment.
+        Variables added to our own environment.
 
     Raises
     ------
@@ -57,16 +57,16 @@ class ChildProcess:
         for pipe in (self._stdout, self._stderr):
             self._pipes.register(pipe, select.POLLIN)
         self.roomy = make_room(self._stdout.fileno())
-        """Whether what it writes may be left in its pipe for a while."""
+        """Whether its pipe is large enough to be left unread for a while."""
         self._decoder = Decoder()
         self._stderr_tail = b""
         self.killed = False
         self.at_end = False
-        """Its pipe is closed, and everything in it was read."""
+        """Whether its pipe is closed and everything in it was read."""
 
     @property
     def pid(self) -> int:
-        """Its process id; its own until it is reaped."""
+        """Process id, which stays its own until it is reaped."""
         return self._process.pid
 
     def fileno(self) -> int | None:
@@ -79,7 +79,7 @@ class ChildProcess:
         Raises
         ------
         WireError
-            It is no block stream; what came before has been yielded.
+            It is not a block stream; what came before has been yielded.
         """
         ready = dict(self._pipes.poll(0))
         if self._stderr.fileno() in ready:

@@ -1,8 +1,8 @@
-"""Does a device deliver as many frames a second as it says?
+"""Measures whether a device delivers as many frames a second as it claims.
 
-One whose clock is set up for another rate delivers 44,100 frames in the time of 48,000, and nothing
-else tells: its sound would be too high, and further from its place every second. Frames that get
-lost are no such thing: what is delivered must be one of the usual rates, steadily.
+A device whose clock is set up for another rate delivers 44,100 frames in the time of 48,000, and
+nothing else reveals that: its sound would be too high, and drift further every second. Lost frames
+do not look like that: the measured rate must be one of the standard rates, steadily.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ USUAL_HZ: Final = (
     176_400, 192_000,
 )  # fmt: skip
 WINDOW_NS: Final = 1_000_000_000
-"""Of each the earliest arrival counts, as late ones only tell of the scheduler."""
+"""Length of a window; its earliest arrival counts, because late ones are due to the scheduler."""
 WINDOWS: Final = 5
 STEADY: Final = 0.03
-"""Of a rate, from one window to the next: 30 ms of jitter. The nearest two usual rates differ by
-8 %; a stall, a burst or a loss is no rate in four windows in a row."""
+"""Tolerance of a rate from one window to the next: 30 ms of jitter. The nearest two usual rates
+differ by 8 %; a stall, a burst or a loss does not look like a rate in four windows in a row."""
 EXACT: Final = 0.01
-"""Of a rate, over all of them."""
+"""Tolerance of a rate over all windows."""
 
 
 class _Arrival(NamedTuple):
@@ -35,7 +35,7 @@ class _Arrival(NamedTuple):
 
 
 class Pace:
-    """Of one stream, which says that it has a rate in Hz."""
+    """Measures the rate of one stream, whose header claims `rate` in Hz."""
 
     def __init__(self, rate: int) -> None:
         self._rate = rate
@@ -44,11 +44,11 @@ class Pace:
         self._window_end_ns = 0
 
     def observe(self, end: int, arrived_ns: int) -> int | None:
-        """Take in that the frames before `end` had arrived; return the rate that it has in truth.
+        """Take in that the frames before `end` had arrived; return the stream's true rate.
 
         Returns
         -------
-        None while nothing says that it is not its own.
+        None while there is no evidence against the claimed rate.
         """
         arrival = _Arrival(end, arrived_ns, arrived_ns - end * 1e9 / self._rate)
         if self._window is not None and arrived_ns < self._window_end_ns:
@@ -80,7 +80,7 @@ def _hz(one: _Arrival, later: _Arrival) -> float:
 
 
 class TrueRate:
-    """Of one track's device: what was found once is believed until something else is found."""
+    """The true rate of one track's device: a measured rate holds until another one is measured."""
 
     def __init__(self) -> None:
         self._said: tuple[str, int] | None = None  # by the last header: device, rate
@@ -89,7 +89,7 @@ class TrueRate:
         self._rate = 0
 
     def begin(self, header: StreamHeader) -> StreamHeader:
-        """Return the header of a stream with the rate that the device has."""
+        """Return the header of a stream with the device's true rate."""
         self._said = (header.device, header.sample_rate)
         self._rate = header.sample_rate
         if self._found is not None and self._found[0] == self._said:
@@ -98,11 +98,11 @@ class TrueRate:
         return replace(header, sample_rate=self._rate)
 
     def judge(self, block: Block) -> str | None:
-        """Return why the stream can't go on: its frames are not of the rate that it began with."""
+        """Return why the stream can't continue: its frames do not have the rate it began with."""
         if self._said is None or self._pace is None:
             return None
         rate = self._pace.observe(block.first_frame + block.frames, block.arrived_ns)
         if rate is None:
             return None
         self._found = (self._said, rate)
-        return f"{self._said[0]} delivers {rate} frames a second in place of {self._rate}"
+        return f"{self._said[0]} delivers {rate} frames a second instead of {self._rate}"

@@ -1,8 +1,8 @@
-"""What a capture child sends, held back while it may be the audio of another device.
+"""Holds back what a capture child sends while it may be the audio of another device.
 
 A sound server moves streams to other devices: at their beginning, while they are pinned, and when
-their device goes away (see `device_watch`). What may be of another one waits here until that has
-been told, or would have been; what is of another one is dropped.
+their device goes away (see `device_watch`). Blocks that may come from a different device are held
+until a device change would have been reported; those of another device are dropped.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from edgerec.audio import Block, BlockFlags, Delivery, StreamHeader
 from edgerec.capture.devices.device_verdict import SUSPECT_NS, Findings
 
 HOLD_NS: Final = 200_000_000
-"""Of its arrival: that it is another device's is heard of within milliseconds."""
+"""Time a block waits after its arrival: a device change is reported within milliseconds."""
 BEGINNING_NS: Final = 1_000_000_000
-"""For a stream's beginning to be vouched for, at most, and before it counts as stalled. The watch
-asks when its header has come, and says so if the server that it follows does not know the stream:
-then nothing is waited for."""
+"""Maximum time until a stream's beginning is confirmed; less than until it counts as stalled. The
+watch asks when the header has come, and reports if the server does not know the stream: then
+nothing waits."""
 ENDED_NS: Final = 500_000_000
-"""For an answer about a child that has ended: a server that takes no client gives none, and the end
-is to be found within two seconds."""
+"""Maximum time for an answer about a child that has ended: a server that accepts no client gives
+none, and the end must be found within two seconds."""
 _SECOND_NS: Final = 1_000_000_000
 
 Message = StreamHeader | Block
-"""What a child sends."""
+"""Message that a child sends."""
 
 
 class OwnAudio:
-    """What one child has sent, as long as it is not known whose it is.
+    """Holds what one child has sent until its origin is certain.
 
     Parameters
     ----------
     findings
-        About the track's device.
+        Findings about the track's device.
     pid
-        The child's.
+        Process id of the child.
     """
 
     def __init__(self, findings: Findings, pid: int) -> None:
@@ -50,16 +50,16 @@ class OwnAudio:
         self._held: deque[Message] = deque()  # of a device that may be swapped by now
         self._suspected_ns: int | None = None  # since when it may be, at the last look
         self._rate = 0  # of the stream that has passed
-        self._opens_stream = False  # the next block is the first behind a header
+        self._opens_stream = False  # the next block is the first after a header
 
     @property
     def doubted(self) -> bool:
-        """Whether it was being looked into, at the last `sift`, whose audio it is."""
+        """Whether the audio's origin was still being checked at the last `sift`."""
         return self._suspected_ns is not None
 
     @property
     def held_since_ns(self) -> int | None:
-        """When the oldest block came that waits here; None while none does."""
+        """Arrival of the oldest block that waits here; None while none does."""
         waiting = (one for one in chain(self._held, self._beginning) if isinstance(one, Block))
         oldest = next(waiting, None)
         return None if oldest is None else oldest.arrived_ns
@@ -67,17 +67,17 @@ class OwnAudio:
     def sift(
         self, messages: Iterable[Message], now_ns: int, *, ended: bool = False
     ) -> Iterator[Message]:
-        """Take in what has come, and yield what by now is known to be its own, in order.
+        """Take in what has come, and yield in order what is now known to be its own device's.
 
-        The beginning of a sound server's stream waits to be vouched for: until then it may be
-        moved, and a moment of it would be heard before a hole. Not for long: the watch may have
-        missed it. The first block of a stream that passes is marked as that: what the child marked
-        may have been dropped.
+        The beginning of a sound server's stream waits to be confirmed: until then it may be moved,
+        and a moment of it would be heard before a hole. The wait is short: the watch may have
+        missed the stream. The first block that passes is marked as the stream's first, because the
+        one that the child marked may have been dropped.
 
         Parameters
         ----------
         ended
-            The child has, and has sent all: this is not waited for as long.
+            Whether the child has ended and sent everything: then the wait is shorter.
         """
         within_ns = ENDED_NS if ended else SUSPECT_NS
         self._suspected_ns = self._findings.suspected_since(now_ns, within_ns)
@@ -96,14 +96,14 @@ class OwnAudio:
         yield from self._pass(now_ns)
 
     def held(self) -> Iterator[Message]:
-        """Yield what is held back of a stream that has passed: a swap has not been told."""
+        """Yield what is held back of a stream that has passed: no swap was reported."""
         while self._held and not self.doubted:
             yield self._held.popleft()
 
     def rest(self) -> Iterator[Message]:
-        """Yield all that waits: the child has ended, and nobody will tell anything of it.
+        """Yield all that waits: the child has ended, and nothing more will be reported about it.
 
-        While it is doubted somebody may, and nothing is yielded.
+        While it is still being checked, nothing is yielded.
         """
         self._take_in_beginning()
         yield from self.held()
@@ -138,7 +138,7 @@ class OwnAudio:
     def _must_wait(self, oldest: Message, now_ns: int) -> bool:
         """Whether what has waited longest may be another device's, or be found to be.
 
-        For a swap is heard of within milliseconds, but not before its first frames may be here.
+        A swap is reported within milliseconds, but its first frames may be here before that.
         """
         if isinstance(oldest, StreamHeader):
             return False
@@ -149,12 +149,12 @@ class OwnAudio:
         return is_newest and is_fresh and self._findings.vouched(self._pid)
 
     def _sampled_ns(self, block: Block) -> int:
-        """Return when a block began to be sampled, or a block before: they may come in pairs."""
+        """Return when a block, or the one before it, began: they may come in pairs."""
         return block.arrived_ns - 2 * block.frames * _SECOND_NS // self._rate
 
 
 def sent_before(suspected_ns: int, deliveries: Sequence[Delivery]) -> list[Delivery]:
-    """Return what is a swapped device's own for sure; what came later may be another one's."""
+    """Return what is certainly from before a swap; what came later may be another device's."""
     until_ns = suspected_ns - HOLD_NS
     return list(
         takewhile(lambda one: not isinstance(one, Block) or one.arrived_ns <= until_ns, deliveries)

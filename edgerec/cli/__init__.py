@@ -1,6 +1,6 @@
-"""Which command was asked for, and how does it end?
+"""Runs the chosen command, and ends with its exit status.
 
-A command is a module of this package, named as the command, that has
+A command is a module of this package, named like the command, that has
 
 - `HELP`: what `edgerec COMMAND --help` says it does,
 - `add_arguments(parser)`: its own options, and those of `options` that it takes,
@@ -33,9 +33,9 @@ COMMANDS: Final = {
     "demo": "record a virtual kiosk, with no hardware, and show what was written",
     "check": "validate a configuration",
     "devices": "list the inputs that can be recorded here",
-    "replay": "run the pipeline over recorded input, as fast as it goes",
+    "replay": "run the pipeline over recorded input, as fast as possible",
     "trace": "record what the devices deliver, to replay it elsewhere",
-    "status": "how the running service is",
+    "status": "show the state of the running service, and what is wrong",
     "start": "begin a session of the running service",
     "stop": "end the session of the running service",
     "pause": "record silence instead of what the devices hear",
@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         After `--help` and `--version`, and with `Exit.USAGE` where the command line is wrong.
     """
     open_missing()
-    # Not above: libffi, behind ctypes, keeps a file open, which would have a missing one's number.
+    # Not above: libffi, used by ctypes, keeps a file open, which would get a missing one's number.
     from edgerec.config import ConfigError
 
     words = sys.argv[1:] if argv is None else list(argv)
@@ -106,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class _ArgumentParser(argparse.ArgumentParser):
-    """One that does not drop what a full disk says of its help, as Python does from 3.12 on."""
+    """A parser that does not hide write errors of its help, as Python does from 3.12 on."""
 
     def print_help(self, file: SupportsWrite[str] | None = None) -> None:
         (file or sys.stdout).write(self.format_help())

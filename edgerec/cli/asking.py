@@ -1,4 +1,4 @@
-"""How does a command ask the running service for something, and tell what came of it?"""
+"""Sends a command's request to the running service, and prints the result."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def ask(args: argparse.Namespace, command: str, *, done: str, unchanged: str) -> int:
-    """Ask for something that takes no arguments.
+    """Send a request that takes no arguments.
 
     Parameters
     ----------
     done, unchanged
-        What to tell people when the service has begun to do it, and when it was so already.
+        Text to print when the service carries it out, and when nothing had to change.
     """
     try:
         with ServiceConnection(socket_paths(args)) as service:
@@ -37,7 +37,7 @@ def ask(args: argparse.Namespace, command: str, *, done: str, unchanged: str) ->
 
 
 def tell(args: argparse.Namespace, result: Mapping[str, object], *lines: str) -> None:
-    """Print what came of it, for programs or for people."""
+    """Print the result, for programs or for people."""
     if args.json:
         print_json(result)
     else:
@@ -46,7 +46,7 @@ def tell(args: argparse.Namespace, result: Mapping[str, object], *lines: str) ->
 
 
 def fail(args: argparse.Namespace, command: str, error: ServiceError) -> int:
-    """Tell why nothing came of it; return the exit status."""
+    """Print why the request failed; return the exit status."""
     if args.json:
         print_json({"error": error.told or {"code": "unreachable", "message": str(error)}})
     note(f"edgerec {command}: {error}")

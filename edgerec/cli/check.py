@@ -1,4 +1,4 @@
-"""Validate a configuration, and look for what it names that is not on this machine."""
+"""Validate a configuration, and check that what it names is on this machine."""
 
 from __future__ import annotations
 

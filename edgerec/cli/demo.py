@@ -1,4 +1,4 @@
-"""The main job with no hardware: a virtual kiosk in real time through the same pipeline."""
+"""Record a virtual kiosk in real time through the same pipeline, with no hardware."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def demo_config(root: Path) -> Config:
         kiosk_id="demo",
         recording=RecordingConfig(chunk_seconds=CHUNK_SECONDS),
         tracks=TracksConfig(user=_simulated("user"), bot=_simulated("bot")),
-        storage=StorageConfig(root=root, utc_wait_s=0),  # whoever watches wants to see files come
+        storage=StorageConfig(root=root, utc_wait_s=0),  # files should appear while one watches
     )
 
 

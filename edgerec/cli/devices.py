@@ -1,4 +1,4 @@
-"""Which inputs can be recorded here, and what is each to be called in the configuration?"""
+"""List the inputs that can be recorded here, with their names for the configuration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Look for what will go wrong on this machine, and say what to do about it."""
+"""Check for what would go wrong on this machine, and say what to do about it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Look at everything, and tell it."""
+    """Check everything, and print the findings."""
     findings = list(_examine(args.config, args.socket))
     if args.chirp:
         findings += _chirp(args.config, args.output)

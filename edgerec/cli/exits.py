@@ -1,4 +1,4 @@
-"""What does the exit status of a command mean?"""
+"""The exit statuses of commands."""
 
 from __future__ import annotations
 
@@ -19,4 +19,4 @@ class Exit(IntEnum):
     INTERRUPTED = 130
     """Stopped from the keyboard: 128 + SIGINT, as shells count."""
     BROKEN_PIPE = 141
-    """Whoever read the output went away: 128 + SIGPIPE."""
+    """The reader of the output went away: 128 + SIGPIPE."""

@@ -1,4 +1,4 @@
-"""Audio from a file or a pipe into a track of the running service."""
+"""Push audio from a file or a pipe into a track of the running service."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Push all of it, and hear whether the service took it."""
+    """Push all of it, and wait for the service's answer."""
     if args.channels is not None and args.rate is None:
         note("edgerec feed: --channels is for raw PCM, which needs --rate too")
         return Exit.USAGE

@@ -1,4 +1,4 @@
-"""How does a signal end a command in good order, whenever it comes?"""
+"""Lets a signal end a command in good order, whenever it comes."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 class Interruption:
-    """From its making on, SIGTERM and Ctrl-C no longer end the process but ask for its end.
+    """Once constructed, SIGTERM and Ctrl-C no longer end the process but request its end.
 
-    Make it before what it is to stop: a signal that comes in between is kept. For the main
-    thread, as all signal handlers.
+    Construct it before what it is to stop: a signal in between is kept. For the main thread, like
+    all signal handlers.
     """
 
     def __init__(self) -> None:

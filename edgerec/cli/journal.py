@@ -1,7 +1,6 @@
-"""How does a log record look in systemd's journal?
+"""Sends log records to systemd's journal, with every `key=value` of a line as a field.
 
-With the fields that `journalctl TRACK=bot` and its like ask for: every `key=value` of a line is a
-field of its own, beside the message.
+So `journalctl TRACK=bot` and the like find them.
 """
 
 from __future__ import annotations

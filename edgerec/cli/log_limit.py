@@ -1,7 +1,7 @@
-"""A limit on log lines of one kind, so that nobody fills the journal by asking for something.
+"""Limits the rate of log lines of one kind, so that no client's requests can fill the journal.
 
-A kind is a line's fixed sentence. What is left out is counted, and said before the next line of
-that kind.
+A kind is a line's fixed sentence. Lines left out are counted, and the count is logged before the
+next line of that kind.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Where do the service's log lines go, and how do they look?
+"""Writes the service's log lines, to standard error or to the journal.
 
-A thread of its own writes them: a terminal or a journal that does not read must not hold up the
+A separate thread writes them: a terminal or a journal that does not read must not delay the
 recorder thread, which logs like any other.
 """
 

@@ -1,4 +1,4 @@
-"""How is the loudspeaker of this machine made recordable?"""
+"""Show, write and test the configuration that makes the loudspeaker recordable."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from edgerec.doctor.checkup import Finding
 from edgerec.doctor.loopback import Recipe, look, recipe, yaml_lines
 
 HELP = """Show the configuration that makes the loudspeaker's signal recordable, for what is found
-here: the monitor of a PulseAudio or PipeWire sink, or snd-aloop behind ALSA's default device.
+here: the monitor of a PulseAudio or PipeWire sink, or snd-aloop under ALSA's default device.
 Changes nothing without --write."""
 
 
@@ -132,7 +132,7 @@ def _with_tracks(before: str, content: str, path: Path) -> str:
     try:
         there = yaml.safe_load(before) or {}
     except yaml.YAMLError as error:
-        raise NotWrittenError(f"{path} is no YAML; see `edgerec check`: {error}") from error
+        raise NotWrittenError(f"{path} is not valid YAML; see `edgerec check`: {error}") from error
     if not isinstance(there, dict) or "tracks" in there:
         wanted = yaml.safe_load(content)["tracks"]["bot"]
         if isinstance(there, dict) and isinstance(there["tracks"], dict):

@@ -1,4 +1,4 @@
-"""Tell the service who has the turn."""
+"""Mark the beginning or end of a turn in the running service."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How loud are both tracks, right now?"""
+"""Show live levels of both tracks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ whose turn it is, until Ctrl-C. Levels are of the last second: the bar is its lo
 its peak."""
 
 REDRAW_S: Final = 0.2
-LINE_S: Final = 1.0  # where the output is no terminal
+LINE_S: Final = 1.0  # where the output is not a terminal
 FLOOR_DB: Final = -60.0  # the left end of the bar: a quiet room
 WIDTH: Final = 40
 _UP: Final = "\x1b[{}A"
@@ -34,7 +34,7 @@ _WIPE: Final = "\x1b[K"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument(
-        "--seconds", metavar="N", type=parse_seconds, help="how long (default: for ever)"
+        "--seconds", metavar="N", type=parse_seconds, help="how long (default: until Ctrl-C)"
     )
     add_json(parser)
     add_socket(parser)

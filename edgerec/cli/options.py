@@ -9,7 +9,7 @@ from typing import Final
 from edgerec.config import DEFAULT_FILE, FILE_VARIABLE, load_config
 from edgerec.service.control.place import sockets_to_try
 
-MAX_SECONDS: Final = 366 * 86_400  # who wants more leaves it out
+MAX_SECONDS: Final = 366 * 86_400  # for more, leave the option out
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:

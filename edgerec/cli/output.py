@@ -1,4 +1,4 @@
-"""How do commands print what people and programs read?"""
+"""Prints the commands' results, as text or as JSON."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _json_escaped(one: str) -> str:
 
 
 def os_failure(doing: str, error: OSError) -> str:
-    """Return what was being done to which file, and what became of it."""
+    """Return what failed on which file, and how."""
     what = f"{doing} {error.filename}" if error.filename is not None else doing
     return f"{what}: {error.strerror or error}"
 

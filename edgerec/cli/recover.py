@@ -1,4 +1,4 @@
-"""What did a crash leave in the work folder? Repaired and published, or set aside."""
+"""Repair and publish, or quarantine, what a crash left in the work folder."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Recover, and say what was found."""
+    """Recover, and print what was found."""
     storage = load_config(args.config, records=False).storage
     path = storage.root
     try:

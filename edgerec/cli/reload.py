@@ -14,7 +14,7 @@ from edgerec.service.control.client import ServiceConnection, ServiceError
 __all__ = ["HELP", "add_arguments", "run"]
 
 HELP: Final = """Have the running service read its configuration again. All of it applies, or, where
-anything in it is wrong or can't change while the service runs, none; then every error is told."""
+anything in it is wrong or can't change while the service runs, none; then every error is shown."""
 
 
 def run(args: argparse.Namespace) -> int:
@@ -33,7 +33,7 @@ def _lines(result: Mapping[str, Any]) -> list[str]:
         return ["nothing has changed"]
     lines = [f"changed: {', '.join(result['changed'])}"]
     if result["reopened"]:
-        lines.append(f"opened anew: {', '.join(result['reopened'])}")
+        lines.append(f"reopened: {', '.join(result['reopened'])}")
     if result["new_session"]:
         lines.append("a session that was being recorded has ended, and another begins")
     return lines

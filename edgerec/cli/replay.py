@@ -1,4 +1,4 @@
-"""The pipeline over recorded input: a field problem at a desk, or old recordings made new."""
+"""Run the pipeline over recorded input: a field problem at a desk, or old recordings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from edgerec.store.disk import StoreError
 from edgerec.store.publish import Published
 from edgerec.wire.trace import TraceError
 
-HELP = """Run the pipeline over recorded input, as fast as it goes. FILE is a trace (see `edgerec
+HELP = """Run the pipeline over recorded input, as fast as possible. FILE is a trace (see `edgerec
 trace`) or a WAV file; a track that is not given is silence. Ctrl-C publishes what was replayed."""
 
 

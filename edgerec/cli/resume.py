@@ -1,4 +1,4 @@
-"""Record again."""
+"""End a pause."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from edgerec.cli.asking import add_arguments, ask
 __all__ = ["HELP", "add_arguments", "run"]
 
 HELP: Final = """End the chunk in progress here, so that it can be picked up; the next one begins on
-the very next frame."""
+the next frame."""
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""The service in the foreground: what systemd starts."""
+"""Run the service in the foreground: what systemd starts."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
 def _control_socket(config: Config) -> ControlSocket | None:
     """Return the control socket; None where there can't be one, and no track depends on it.
 
-    A kiosk that can't be asked how it is should record all the same.
+    Recording must not depend on the control socket: without it, log and carry on.
     """
     try:
         made = ControlSocket(config.control.socket or socket_to_make(), config.control.group)

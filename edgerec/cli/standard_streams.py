@@ -1,4 +1,4 @@
-"""Are there the three files that every program begins with, and every part of one relies on?"""
+"""Makes sure that standard input, output and error are open, as every library expects."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _STREAMS: Final = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 
 
 def open_missing() -> None:
-    """Put nothing (/dev/null) in the place of a standard stream that was closed before our start.
+    """Open /dev/null for each standard stream that was closed before our start.
 
-    Otherwise the next file that is opened gets its number, an audio file perhaps, and what any
-    library has to note of on stderr is written into that.
+    Otherwise the next file that is opened, perhaps an audio file, gets its number, and whatever a
+    library prints on stderr is written into that file.
     """
     for number, (name, mode) in enumerate(_STREAMS):
         try:

@@ -9,7 +9,7 @@ from edgerec.cli.asking import add_arguments, ask
 
 __all__ = ["HELP", "add_arguments", "run"]
 
-HELP: Final = """Begin a session of the running service. While one is recorded already, it goes on
+HELP: Final = """Begin a session of the running service. If one is already in progress, it continues
 unchanged; what was sampled before is not recorded."""
 
 

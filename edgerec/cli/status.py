@@ -1,4 +1,4 @@
-"""How is the running service?"""
+"""Show the state of the running service."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edgerec.cli.output import print_json
 from edgerec.cli.terminal import note, say
 from edgerec.service.control.client import ServiceConnection, ServiceError
 
-HELP = """Show how the running service is, what is wrong first. Exit status: 0 all is well, 3
+HELP = """Show the state of the running service, what is wrong first. Exit status: 0 all is well, 3
 something is wrong (it says what, and what to do), 1 the service can't be asked."""
 
 _EXITS: Final = {"ok": Exit.DONE}

@@ -1,4 +1,4 @@
-"""How does a person read the service's status?"""
+"""Formats the service's status as text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 Document = Mapping[str, Any]
-"""What the service answers to `status`; see `docs/contract.md`."""
+"""The service's answer to `status`; see `docs/contract.md`."""
 
 
 def lines(status: Document) -> Iterator[str]:

@@ -9,8 +9,8 @@ from edgerec.cli.asking import add_arguments, ask
 
 __all__ = ["HELP", "add_arguments", "run"]
 
-HELP: Final = """End the session of the running service, which goes on without one: its files are
-published, and nothing is recorded until `edgerec start`."""
+HELP: Final = """End the session of the running service, which keeps running without one: its files
+are published, and nothing is recorded until `edgerec start`."""
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Live audio out of the running service."""
+"""Write live audio of the running service to standard output."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     form = parser.add_mutually_exclusive_group()
     for name, help_text in (
         ("wav", "a WAV file (default)"),
-        ("raw", "16-bit little-endian PCM, at the rate and channels that are told on stderr"),
+        ("raw", "16-bit little-endian PCM, at the rate and channels that stderr shows"),
         ("stream", "a block stream, as it comes: every rate, every time, every loss"),
     ):
         form.add_argument(
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
     parser.set_defaults(form="wav")
     parser.add_argument(
-        "--seconds", metavar="N", type=parse_seconds, help="end by itself after so much audio"
+        "--seconds", metavar="N", type=parse_seconds, help="end by itself after N seconds of audio"
     )
     add_socket(parser)
     add_config(parser)
@@ -72,7 +72,7 @@ def _write(
 ) -> None:
     for message in _messages(service):
         output.write(message)
-        out.flush()  # whoever reads this listens live
+        out.flush()  # the reader listens live
         if isinstance(message, StreamHeader):
             told = f"{message.device}: {message.sample_rate} Hz, {message.channels} channels"
             note(told)

@@ -1,8 +1,8 @@
-"""The only way of text to the terminal: one line at a time, without control characters.
+"""Prints all text to the terminal: one line at a time, without control characters.
 
-File names, names of devices and what a service answers come from elsewhere. Printed as they are,
-they could move the cursor, change colours, hide or forge lines: whatever is not printable is shown
-as an escape sequence of Python instead, also the bytes of a name that is not UTF-8.
+File names, device names and a service's answers come from elsewhere. Printed as they are, they
+could move the cursor, change colours, hide or forge lines: whatever is not printable is shown as a
+Python escape sequence instead, also the bytes of a name that is not UTF-8.
 """
 
 from __future__ import annotations

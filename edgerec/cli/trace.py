@@ -1,4 +1,4 @@
-"""What do the capture children deliver, stored as it is: to replay a field problem at a desk."""
+"""Store what the capture children deliver, unchanged, to replay a field problem at a desk."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ from edgerec.engine.build import build_children
 from edgerec.wire.trace import TraceWriter
 
 HELP = """Record what the configured devices deliver, before anything is made of it, for `edgerec
-replay`. Ends after N seconds, of which a device needs one or two to start, or with Ctrl-C."""
+replay`. Ends after N seconds, or with Ctrl-C; a device needs a second or two to start."""
 
-TICK_MS: Final = 250  # sources want to be asked this often
+TICK_MS: Final = 250  # sources must be polled this often
 OPENING_NS: Final = 10 * 1_000_000_000
-"""How long devices may take to open before the time of the trace begins to count."""
+"""Time that devices may take to open before the time of the trace begins to count."""
 MAX_FAULTS: Final = 20  # kept for the report, per track; each is printed as it comes
 
 
 @dataclass(slots=True)
 class TracedTrack:
-    """One track on its way from its source into its file."""
+    """One track, from its source into its file."""
 
     path: Path
     source: ChildSource
     writer: TraceWriter
     audio_s: float = field(default=0.0, init=False)
-    """What was written, without losses."""
+    """Length of what was written, in seconds, without losses."""
     faults: list[str] = field(default_factory=list, init=False)
     """The first few reasons for which the source fell silent."""
     _sample_rate: int = field(default=0, init=False)
@@ -68,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seconds",
         metavar="N",
         type=parse_seconds,
-        help="how long, once the devices deliver (default: for ever)",
+        help="how long, once the devices deliver (default: until Ctrl-C)",
     )
     add_config(parser)
     add_json(parser)

@@ -1,4 +1,4 @@
-"""A session as a picture: both waveforms, their levels, turns and gaps, over time.
+"""Draws a session as a picture: both waveforms, their levels, turns and gaps, over time.
 
 SVG for people, with times and numbers; PNG, without text, where only pictures are shown
 (decision 0020).
@@ -103,7 +103,7 @@ def _top(index: int) -> int:
 
 
 def _columns(session: Overview, mark: Marked) -> tuple[int, int]:
-    """Return the columns that a stretch covers, one at least."""
+    """Return the columns that a stretch covers, at least one."""
     first = mark.start * COLUMNS // session.frames
     return first, max(first + 1, mark.stop * COLUMNS // session.frames)
 

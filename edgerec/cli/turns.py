@@ -1,4 +1,4 @@
-"""Who spoke when, in recorded sessions?"""
+"""List the turns of recorded sessions, and draw a session as a picture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Are the published files what their sidecars say, and is anything missing?"""
+"""Check published files against their sidecars, and that none is missing."""
 
 from __future__ import annotations
 

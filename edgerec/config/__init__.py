@@ -1,4 +1,4 @@
-"""What the operator asked for: one YAML file as frozen, validated values.
+"""The configuration: one YAML file as frozen, validated values.
 
 `load_config` is all that most callers need. In the order in which a file passes through:
 `document` (bytes to plain YAML values), `build` (values to the types of `schema`, each held to

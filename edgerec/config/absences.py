@@ -1,6 +1,6 @@
-"""What a valid configuration names and this machine does not have: programs of hooks, folders.
+"""Finds what a valid configuration names but this machine lacks: programs of hooks, folders.
 
-None of it keeps the recorder from recording, and any of it may come later: they are warnings.
+None of it prevents recording, and any of it may appear later: they are warnings.
 """
 
 from __future__ import annotations

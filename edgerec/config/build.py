@@ -1,4 +1,4 @@
-"""Plain values as a section of the schema, with everything wrong in them reported at once.
+"""Converts plain values to a section of the schema, reporting everything wrong with them at once.
 
 Driven by the types alone: a section is a dataclass; a leaf is a bool, int, float, str, Path,
 Literal, tuple of str or Mapping of str, perhaps with a `Constraint`, perhaps with None.
@@ -169,7 +169,7 @@ def _is_text_mapping(value: object) -> bool:
 _LEAVES: Final[Mapping[Any, _Leaf]] = {
     bool: _Leaf("true or false", _is_bool, bool),
     int: _Leaf("a whole number", _is_whole, int),
-    # Not converted before its range is known to be right: 10**400 is no float.
+    # Not converted before its range is known to be right: 10**400 does not fit into a float.
     float: _Leaf("a number", _is_number, lambda value: value),
     str: _Leaf("a text", _is_text, str),
     Path: _Leaf("a path", _is_text, Path),
@@ -204,7 +204,7 @@ def _choice(choices: tuple[str | int, ...]) -> _Leaf:
     *others, last = map(str, choices)
     return _Leaf(
         f"{', '.join(others)} or {last}" if others else last,
-        # By type too: True == 1, and is not one channel.
+        # By type, too: True == 1, but is not a number of channels.
         lambda value: any(type(value) is type(each) and value == each for each in choices),
         lambda value: value,
     )

@@ -1,7 +1,7 @@
-"""What has to happen for another configuration to apply while the service runs.
+"""Determines what it takes for another configuration to apply while the service runs.
 
-Most settings apply at once and touch no capture. Some belong to a session from its first frame on:
-another session begins. Some belong to the process: they are refused, and it has to be started anew.
+Most settings apply at once without affecting capture. Some belong to a session from its first frame
+on: another session begins. Some belong to the process: they are refused and need a restart.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ RESTART: Final = (
     "storage.trust_rtc",
     "control",
 )
-"""Sections and settings that only a new process can have."""
+"""Sections and settings that only a restart can change."""
 SPEECH_ONLY: Final = ("recording.user_continuous_stream", "tracks.user.source")
-"""And those that together decide whether speech is looked for, where that changes."""
+"""Settings that together decide whether speech is detected; a change of that needs a restart."""
 NEW_SESSION: Final = (
     "kiosk_id",
     "recording.sample_rate",
@@ -32,21 +32,21 @@ NEW_SESSION: Final = (
     "turns",
     "storage.sync_seconds",
 )
-"""Those that hold for all of a session, such as its names, its rate, which files it has."""
+"""Settings that hold for a whole session, such as its names, its rate, and which files it has."""
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """From one configuration to another."""
+    """The changes from one configuration to another."""
 
     paths: tuple[str, ...]
     """The settings that differ."""
     refused: tuple[Problem, ...]
-    """Those among them that can't change in a running service."""
+    """Problems with those that can't change in a running service."""
     new_session: bool
-    """A session that is being recorded ends, and another begins."""
+    """Whether a session in progress ends, and another one begins."""
     sources: tuple[TrackName, ...]
-    """The tracks whose source is opened anew."""
+    """The tracks whose source is reopened."""
 
 
 def changes_between(old: Config, new: Config) -> Changes:
@@ -81,7 +81,7 @@ def _is_in(path: str, places: tuple[str, ...]) -> bool:
 
 
 def _opening(config: Config, name: TrackName) -> object:
-    """Return all that a track's source is opened by."""
+    """Return all settings that a track's source is opened with."""
     track = config.tracks.user if name == "user" else config.tracks.bot
     chooses = track.source == "portaudio" and track.block_ms is None
     short_blocks = config.short_blocks if chooses else None

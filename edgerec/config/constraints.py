@@ -15,15 +15,15 @@ _SHARED_FOLDERS: Final = re.compile(  # of the Filesystem Hierarchy Standard, wi
 
 
 class Constraint(Protocol):
-    """What a field of `schema` carries in its annotation."""
+    """A constraint that a field of `schema` carries in its annotation."""
 
     @property
     def expected(self) -> str:
-        """What is allowed, to go on after "a number" or "a text"."""
+        """What is allowed, as text to follow "a number" or "a text"."""
         ...
 
     def allows(self, value: object) -> bool:
-        """Tell whether a value of the field's type may stand there."""
+        """Tell whether a value of the field's type is allowed."""
         ...
 
 
@@ -91,7 +91,7 @@ class EnvironmentVariables:
 
 @dataclass(frozen=True, slots=True)
 class AbsolutePath:
-    """A path from the root: a service has no working directory to rely on."""
+    """An absolute path: a service has no working directory to rely on."""
 
     max_bytes: int = 4095  # PATH_MAX of Linux without its closing NUL
     ending: str = ""
@@ -114,7 +114,7 @@ class OwnFolder:
     """The path of a folder that nothing else is kept in.
 
     Folders are made in it and files deleted, its owner and mode may be changed, and a sync job is
-    pointed at it: that is for no folder which belongs to the system, or to all of a user's files.
+    pointed at it: it must not be a folder of the system, or one of a user's other files.
     """
 
     expected: str = (

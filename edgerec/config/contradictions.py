@@ -1,4 +1,4 @@
-"""Settings that are right each on its own, and can't be right together."""
+"""Finds settings that are valid individually but contradict each other."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def contradictions(config: Config, wrong: Collection[str]) -> Iterator[Problem]:
     Parameters
     ----------
     config
-        Each of its values is in order, or a default that stands for a wrong one.
+        Each of its values is valid, or a default in place of a wrong one.
     wrong
-        The paths of the wrong ones: nothing can be said of what they were meant to go with.
+        Paths of the wrong values, about whose combinations nothing can be said.
     """
     for rule in _CONTRADICTIONS:
         if not any(path in wrong for path in rule.paths) and rule.found(config):
@@ -132,7 +132,7 @@ _CONTRADICTIONS: Final = (
             config.recording.late_seconds < CONTINUE_NS / 1e9
             and "feed" in (config.tracks.user.source, config.tracks.bot.source)
         ),
-        f"a feed may go on {CONTINUE_NS / 1e9} s late, when its silence would be written already",
+        f"a feed may continue {CONTINUE_NS / 1e9} s late, when silence would already be written",
         f"use {CONTINUE_NS / 1e9} or more",
     ),
     Contradiction(

@@ -1,4 +1,4 @@
-"""A YAML file as plain values: mappings, lists, texts, numbers, booleans and nulls.
+"""Reads a YAML file as plain values: mappings, lists, texts, numbers, booleans and nulls.
 
 Stricter than YAML, so that a file means what a person reads in it: one document, no key twice, no
 anchors, aliases and tags, no text over several lines, no word that YAML 1.1 and a person read
@@ -35,13 +35,13 @@ _WRONG: Final = object()  # stands for a value that is reported
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What a file says."""
+    """The content of a file."""
 
     values: object
     places: dict[str, Place]
-    """Of every key, by its dotted path."""
+    """Place of every key, by its dotted path."""
     problems: tuple[Problem, ...]
-    """What could not be read as it stands; `values` has nothing in its place."""
+    """Problems with what could not be read; `values` has nothing in its place."""
 
 
 def read_document(file: Path) -> Document:
@@ -50,7 +50,7 @@ def read_document(file: Path) -> Document:
     Raises
     ------
     ConfigError
-        It can't be read, or is not YAML, or not whole, so that nothing more can be said of it.
+        It can't be read, is not YAML, or not whole, so that nothing more can be said about it.
     """
     text = _read_text(file)
     try:

@@ -1,7 +1,7 @@
-"""Which file is the configuration, and what it says.
+"""Finds and loads the configuration file.
 
-Who records never gets a built-in default in place of a file: it must be there, be whole as far as
-can be told, and say of each track where it comes from.
+Recording never falls back to built-in defaults: the file must exist, be whole as far as can be
+told, and name the source of each track.
 """
 
 from __future__ import annotations
@@ -58,10 +58,10 @@ def load_config(file: str | Path | None = None, *, records: bool = True) -> Conf
     Parameters
     ----------
     file
-        None: `default_file()`, which the caller may ask too, to say which one that was.
+        Path of the file; None: `default_file()`, which callers may use to show its name.
     records
-        Devices are opened by it. False, for one who asks only where things are: where there is no
-        file the built-in defaults apply, and a file need not say where its tracks come from.
+        Whether devices will be opened with it. False is for commands that only need paths: without
+        a file the built-in defaults apply, and a file need not name the sources of its tracks.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Unquoted words of a YAML file, read only where a person and every YAML parser agree on them.
+"""Reads unquoted words of a YAML file where a person and every YAML parser agree on them.
 
 YAML 1.1 takes `030` for 24, `1:30` for 90, `on` for true and `2026-11-22` for a date; YAML 1.2 does
 not. Such a word is `Misreadable`, which no setting accepts; all others are null, a boolean, a plain
@@ -32,12 +32,12 @@ class Misreadable:
     text: str
 
     def __str__(self) -> str:
-        """Return it as it stands in the file."""
+        """Return the word as written in the file."""
         return self.text
 
     @property
     def boolean(self) -> bool | None:
-        """What it says to a person who expects true or false; None: neither."""
+        """The boolean that a person would read; None: neither."""
         word = self.text.lower()
         return True if word in _TRUE else False if word in _FALSE else None
 
@@ -53,7 +53,7 @@ class Misreadable:
 
     @property
     def in_yaml(self) -> str:
-        """What YAML 1.1 makes of it, for a message; empty: nothing to tell."""
+        """How YAML 1.1 reads it, for a message; empty: nothing to say."""
         value = _in_yaml(self.text)
         return "" if value is None else f": YAML reads it as {value:.12g}"
 
@@ -83,7 +83,7 @@ def _tag(text: str) -> str:
 
 
 def _in_yaml(text: str) -> float | None:
-    """Return the number that YAML 1.1 reads, where that is no date, and not beyond any setting."""
+    """Return the number that YAML 1.1 reads, unless it is a date or beyond any setting."""
     try:
         value = yaml.safe_load(text)
         if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15:

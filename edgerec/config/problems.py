@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, and how to fix it, in a bounded number of lines."""
+"""The problems of a configuration, and how to fix them, in a bounded number of lines."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 MAX_SHOWN: Final = 20
-"""Problems that are listed: a file with more of them is not a configuration, or fails for one
+"""Maximum number of listed problems: a file with more is not a configuration, or fails for one
 reason."""
 _SHOWN_CHARACTERS: Final = 60  # of a key or value, in a message
 
@@ -35,7 +35,7 @@ class Problem:
     problem: str
     hint: str
     place: Place | None = None
-    """Where it stands in the file; None: at no one place."""
+    """Place in the file; None: not at one place."""
 
     def __str__(self) -> str:
         """Return it as a line for people."""
@@ -49,11 +49,11 @@ class ConfigError(Exception):
     Attributes
     ----------
     file
-        Where it came from.
+        The file it came from.
     problems
         At least one and at most `MAX_SHOWN`, in the order of the file.
     more
-        How many there are besides.
+        Number of further problems.
     """
 
     def __init__(self, file: Path, problems: Iterable[Problem]) -> None:

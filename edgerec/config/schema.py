@@ -26,7 +26,7 @@ from edgerec.config.constraints import (
 from edgerec.wire.blocks import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ
 
 SAMPLE_BYTES: Final = 2  # buffer_size counts 16-bit samples
-BLOCK_MARGIN_MS: Final = 50  # a machine that is a little busy is no loss
+BLOCK_MARGIN_MS: Final = 50  # a slightly busy machine must not count as a loss
 SOCKET_PATH_BYTES: Final = 107  # sun_path of sockaddr_un without its closing NUL
 
 _KIOSK_CHARACTERS: Final = "A-Za-z0-9._-"
@@ -52,15 +52,15 @@ _Bytes = Annotated[int, Between(0, 10**15, "bytes")]
 
 @dataclass(frozen=True, slots=True)
 class RecordingConfig:
-    """What is written, and where it is cut."""
+    """Settings of what is written, and where it is cut."""
 
     # Below 8 kHz speech can't be understood; above 192 kHz nobody hears more of it.
     sample_rate: Annotated[int, Between(8_000, 192_000, "Hz")] | None = 16_000
-    """None: the user device's own rate."""
+    """Sampling rate of the recording in Hz; None: the user device's own rate."""
     num_channels: Literal[1, 2] = 2
-    """1: user and bot mixed; 2: user left, bot right."""
+    """Number of channels. 1: user and bot mixed; 2: user left, bot right."""
     buffer_size: _Bytes = 0
-    """Bytes of one 16-bit track that end a chunk; 0: only stopping ends it."""
+    """Length of a chunk in bytes of one 16-bit track; 0: only a stop ends it."""
     chunk_seconds: Annotated[float, Between(0.1, 86_400, "s")] | None = None
     align_to_clock: bool = False
     separate_tracks: bool = False
@@ -97,28 +97,28 @@ class SimulateConfig:
 
 @dataclass(frozen=True, slots=True)
 class TrackConfig:
-    """Where one track's audio comes from."""
+    """Settings of one track's source."""
 
     source: Literal["portaudio", "feed", "simulated", "none"] = "portaudio"
     device: _Device | None = None
-    """Name, part of one, or stable id; None: the default input."""
+    """Name of the device, part of one, or its stable id; None: the default input."""
     channels: Annotated[int | tuple[int, ...], Channels(MAX_CHANNELS)] = 1
-    """How many to open on the device, or which ones to record, from 1 on; folded to one."""
+    """Number of channels to open, or the channels to record, from 1; mixed to one."""
     sample_rate: _DeviceRate | None = None
-    """None: the device's own."""
+    """Sampling rate to open the device with, in Hz; None: the device's own."""
     # Under 5 ms the wake-ups cost more than the audio; 2 s is what a track may come late anyway.
     block_ms: Annotated[float, Between(5, 2_000, "ms")] | None = None
     offset_ms: Annotated[float, Between(-2_000, 2_000, "ms")] = 0
-    """The device's constant latency: the track is placed this much earlier."""
+    """Constant latency of the device: the track is placed this much earlier."""
     offset_source: Literal["configured", "chirp"] = "configured"
-    """chirp: `edgerec doctor --chirp` has measured it; for sidecars."""
+    """Origin of `offset_ms`, for sidecars; chirp: `edgerec doctor --chirp` has measured it."""
     env: _Variables = field(default_factory=dict)
-    """Added to the environment of the track's capture child."""
+    """Variables added to the environment of the track's capture child."""
     simulate: SimulateConfig = SimulateConfig()
 
     @property
     def sent_channels(self) -> int:
-        """How many channels come from the device, at most."""
+        """Maximum number of channels that come from the device."""
         return self.channels if isinstance(self.channels, int) else len(self.channels)
 
 
@@ -132,16 +132,16 @@ class TracksConfig:
 
 @dataclass(frozen=True, slots=True)
 class DetectorConfig:
-    """How speech is told from everything else, per track."""
+    """The speech detector of each track."""
 
     user: Literal["auto", "level", "spectral", "silero"] = "auto"
-    """silero needs `edgerec[vad]`; auto: silero where it is installed, else spectral."""
+    """The user's detector. silero needs `edgerec[vad]`; auto: silero if there, else spectral."""
     bot: Literal["auto", "level"] = "auto"
 
 
 @dataclass(frozen=True, slots=True)
 class TurnsConfig:
-    """What makes a speaking turn."""
+    """Settings of what makes a speaking turn."""
 
     pre_roll_s: Annotated[float, Between(0, 10, "s")] = 1.0
     hangover_s: Annotated[float, Between(0.05, 10, "s")] = 0.8
@@ -152,22 +152,22 @@ class TurnsConfig:
 
 @dataclass(frozen=True, slots=True)
 class StorageConfig:
-    """Where the files are, and how soon they are durable."""
+    """Settings of where the files are, and how soon they are durable."""
 
     root: Annotated[Path, OwnFolder()] = Path("/var/lib/edgerec")
     require_mount: bool = False
-    """Refuse to record into a root that is on the file system of `/`."""
+    """Whether to refuse a root that is on the file system of `/`."""
     # Two minutes at 48 kHz are 35 MB of ring; a disk that stalls for longer is broken.
     stall_seconds: Annotated[float, Between(1, 120, "s")] = 30
     sync_seconds: Annotated[float, Between(0.1, 60, "s")] = 1.0
     utc_wait_s: Annotated[float, Between(0, 86_400, "s")] = 300
     trust_rtc: bool = False
-    """The wall clock is right from the boot on, by a battery-backed clock."""
+    """Whether the wall clock is right from boot on, thanks to a battery-backed clock."""
 
 
 @dataclass(frozen=True, slots=True)
 class RetentionConfig:
-    """Which published files may be deleted, and when."""
+    """Settings of which published files may be deleted, and when."""
 
     max_age_days: Annotated[float, Between(0.01, 36_500, "days")] | None = None
     max_bytes: _Bytes | None = None
@@ -180,9 +180,9 @@ class ControlConfig:
     """The socket that commands talk to."""
 
     socket: Annotated[Path, AbsolutePath(SOCKET_PATH_BYTES)] | None = None
-    """None: where the recorder's user may have it, see `service.control.place`."""
+    """Path of the socket; None: the user's default, see `service.control.place`."""
     group: _Group | None = None
-    """None: the service's own."""
+    """Group whose members may connect; None: the service's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +190,7 @@ class MetricsConfig:
     """Numbers for monitoring."""
 
     textfile: Annotated[Path, AbsolutePath(ending=".prom")] | None = None
-    """node_exporter reads no others."""
+    """Path of the textfile, which must end in `.prom` for node_exporter; None: no metrics."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +204,7 @@ class HooksConfig:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Everything that can be set; `Config()` is the built-in defaults."""
+    """All settings; `Config()` has the built-in defaults."""
 
     kiosk_id: _KioskId | None = None
     recording: RecordingConfig = RecordingConfig()
@@ -218,18 +218,18 @@ class Config:
 
     @property
     def speech_only(self) -> bool:
-        """Whether of a user track that is live all the time nothing but speech is recorded."""
+        """Whether only speech is recorded of a user track that is live all the time."""
         user = self.tracks.user.source
         return not self.recording.user_continuous_stream and user not in ("feed", "none")
 
     @property
     def finds_turns(self) -> bool:
-        """Whether turns are looked for: as files, or to record nothing else of the user."""
+        """Whether turns are detected: to write them to files, or to record only speech."""
         return self.recording.enable_turn_audio or self.speech_only
 
     @property
     def short_blocks(self) -> bool:
-        """Whether what a sound server's device delivers is waited for, or not waited for long."""
+        """Whether a sound server's device must deliver soon, so that short blocks are used."""
         late_ms = self.recording.late_seconds * 1000
         return self.finds_turns or late_ms < SERVER_BLOCK_MS + BLOCK_MARGIN_MS
 
@@ -237,7 +237,7 @@ class Config:
     def kiosk(self) -> str:
         """The kiosk's name in folders and sidecars: `kiosk_id`, else what fits of the host name.
 
-        Asked for when it is used and not at load: a kiosk may be named after its first start.
+        Computed on use, not on load: a kiosk may be named after its first start.
         """
         if self.kiosk_id is not None:
             return self.kiosk_id

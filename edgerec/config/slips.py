@@ -1,7 +1,7 @@
-"""Slips of typing that YAML takes for something else than a person sees, with their place.
+"""Finds typing slips that YAML reads differently from what a person sees, with their place.
 
-What can't be seen (a no-break space, a tab inside a text), what looks like a quote and is none, and
-what ends a text without a sign of it (`: `, `, `, ` #`, the next line).
+Invisible characters (a no-break space, a tab inside a text), characters that only look like quotes,
+and what ends a text inconspicuously (`: `, `, `, ` #`, the next line).
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _IN_QUOTES: Final = "put the whole text in straight quotes"
 
 
 class Mark(Protocol):
-    """What the two parsers of PyYAML call a place; their classes have no common base."""
+    """A place as given by PyYAML's two parsers, whose classes have no common base."""
 
     @property
     def index(self) -> int:
-        """Characters before it."""
+        """Number of characters before it."""
         ...
 
     @property
@@ -88,10 +88,10 @@ def slip_in(text: str, event: yaml.ScalarEvent) -> tuple[str, str, Place] | None
             place = _place_at(text, start.index + offset)
             code = ascii(character)[1:-1].replace("\t", "\x09")
             hint = f"type a space, or nothing; in double quotes it can be written as {code}"
-            return f"{_name(character)} can't be told from a space or from nothing", hint, place
+            return f"{_name(character)} looks like a space or like nothing", hint, place
     place = place_of(start)
     if start.line != end.line:
-        told = f"{shown(written.splitlines()[0])} goes on in the next line"
+        told = f"{shown(written.splitlines()[0])} continues in the next line"
         return told, "write it in one line; look for a quote, a colon or a space left out", place
     if event.style in (None, ""):
         return _plain_slip(text, event, written, place)

@@ -1,7 +1,7 @@
-"""What on this machine will go wrong with a recording, before it does?
+"""Checks what on this machine would make a recording fail.
 
-One function per subject; each returns findings, and every finding that is no good news says what to
-do. Nothing is changed but for a file that is written to measure the disk, and removed.
+One function per subject; each returns findings, and every finding that is not "ok" says what to do.
+Nothing is changed except for a file that is written to measure the disk, and removed.
 """
 
 from __future__ import annotations
@@ -46,18 +46,18 @@ _THROTTLED: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     area: str
-    """A word: `config`, `device`, `disk`, ..."""
+    """Subject in a word: `config`, `device`, `disk`, ..."""
     severity: Severity
     told: str
     fix: str = ""
-    """What to do; empty where there is nothing to be done."""
+    """What to do about it; empty where there is nothing to do."""
 
 
 def check_permissions(config: Config) -> Iterator[Finding]:
-    """Look whether this user may do what the service has to do."""
+    """Check that this user may do what the service has to do."""
     uses_alsa = any(t.source == "portaudio" for t in track_configs(config).values())
     files = sorted(SOUND_FOLDER.glob("pcm*")) if uses_alsa else []
     closed = [file.name for file in files if not os.access(file, os.R_OK | os.W_OK)]
@@ -81,7 +81,7 @@ def check_permissions(config: Config) -> Iterator[Finding]:
 
 
 def check_disk(config: Config, now_s: Callable[[], float] = time.monotonic) -> Iterator[Finding]:
-    """Look how much room there is, and how fast the disk makes data durable."""
+    """Check the free space, and how fast the disk makes data durable."""
     root = config.storage.root
     try:
         check_mounted(root, require_mount=config.storage.require_mount)
@@ -162,7 +162,7 @@ def check_clock(
     state: Callable[[], tuple[bool, float | None]] = kernel_clock_state,
     rtc: Callable[[int], str | None] = rtc_trouble,
 ) -> Iterator[Finding]:
-    """Look whether somebody keeps the wall clock right."""
+    """Check that the wall clock is synchronised, or trusted."""
     synchronised, error_ms = state()
     if synchronised:
         bound = "" if error_ms is None else f", within {error_ms:.0f} ms"
@@ -191,7 +191,7 @@ def check_clock(
 def check_turns(
     config: Config, installed: Callable[[], bool] = silero_is_installed
 ) -> Iterator[Finding]:
-    """Look whether the detector that is to find the user's turns is there."""
+    """Check that the configured detector of the user's turns is installed."""
     wanted = config.turns.detector.user
     if not config.finds_turns or wanted not in ("auto", "silero"):
         return
@@ -209,7 +209,7 @@ def check_turns(
 
 
 def check_power(read: Callable[[], int | None] | None = None) -> Iterator[Finding]:
-    """Look whether a Raspberry Pi has had too little power, or was too hot."""
+    """Check whether a Raspberry Pi has had too little power, or was too hot."""
     flags = (read or read_throttled)()
     if flags is None:
         return  # no Raspberry Pi
@@ -241,7 +241,7 @@ def read_throttled() -> int | None:
 
 
 def check_service(status: Mapping[str, Any] | None, why_not: str = "") -> Iterator[Finding]:
-    """Tell what the running service says of itself; None: it does not answer, and why."""
+    """Report the running service's status; None: it does not answer, `why_not` says why."""
     if status is None:
         yield Finding(
             "service", "note", f"not running: {why_not}", "start it: systemctl start edgerec"

@@ -1,6 +1,6 @@
-"""Looks for the configured devices, and for what will go wrong with recording them.
+"""Checks the configured devices, and what would go wrong with recording them.
 
-Nothing is opened but what listing opens; every finding that is no good news says what to do.
+Nothing is opened but what listing opens; every finding that is not "ok" says what to do.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _NUMBERED: Final = re.compile(r":(?:CARD=)?\d")  # hw:1,0, plughw:1, sysdefault:
 def check_devices(
     config: Config, list_devices: Callable[[], Sequence[DeviceInfo]]
 ) -> Iterator[Finding]:
-    """Look for the configured devices; nothing is opened but what listing opens."""
+    """Check the configured devices; nothing is opened but what listing opens."""
     wanted = {n: t for n, t in track_configs(config).items() if t.source == "portaudio"}
     if not wanted:
         return
@@ -97,7 +97,7 @@ def _check_source(name: TrackName, source: SourceCheck) -> Iterator[Finding]:
         told = f"{name}: the sound server's default source is {source.default}"
         yield Finding("device", "ok", told)
     if source.unwatched:
-        told = f"{name}: nobody would notice a swapped source: {source.unwatched}"
+        told = f"{name}: a swapped source would go unnoticed: {source.unwatched}"
         yield Finding("device", "warning", told, source.fix)
     if source.refused:
         yield Finding("device", "failure", f"{name}: {source.refused}", source.fix)

@@ -1,8 +1,8 @@
-"""Which configuration makes this machine's loudspeaker recordable?
+"""Works out the configuration that makes this machine's loudspeaker recordable.
 
-Pure but for `look`: what is found, and what follows from it. On a sound server it is the monitor of
-the sink. On bare ALSA what is played goes to the loudspeaker and to a snd-aloop card as well, by a
-`multi` behind a `route`; its other half is recorded.
+Pure except for `look`. On a sound server the monitor of the sink is recorded. On bare ALSA what is
+played goes to the loudspeaker and to a snd-aloop card as well, through a `route` into a `multi`;
+the card's other half is recorded.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ ALOOP_DRIVER: Final = "Loopback"
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What there is to play on and to record from."""
+    """The devices to play on and to record from."""
 
     kind: Kind
     sink: str | None = None
-    """The sound server's default one."""
+    """Default sink of the sound server."""
     speaker: str | None = None
-    """ALSA's first card that plays and is no loopback: `CARD,DEVICE`."""
+    """ALSA's first card that plays and is not a loopback: `CARD,DEVICE`."""
     microphone: str | None = None
-    """ALSA's first card that records and is no loopback."""
+    """ALSA's first card that records and is not a loopback."""
     aloop: str | None = None
-    """The id of the snd-aloop card; None: the module is not loaded."""
+    """Id of the snd-aloop card; None: the module is not loaded."""
     unserved: str = ""
-    """Why no sound server answers."""
+    """Reason why no sound server answers."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigFile:
-    """A file that is to hold this."""
+    """A file to be written, with its content."""
 
     path: Path
     content: str
@@ -55,17 +55,17 @@ class Recipe:
 
     found: str
     bot: str | None
-    """For `tracks.bot.device`."""
+    """Value for `tracks.bot.device`."""
     user: str | None
-    """For `tracks.user.device`, where the microphone is to be shared."""
+    """Value for `tracks.user.device`, where the microphone is to be shared."""
     files: tuple[ConfigFile, ...]
-    """The first is what `--write` writes."""
+    """Files to write; the first is the one that `--write` writes."""
     steps: tuple[str, ...]
-    """To be done by hand, in order."""
+    """Steps to be done by hand, in order."""
 
 
 def look() -> Machine:
-    """Look at this machine."""
+    """Return what this machine has to play on and to record from."""
     server = read_server()
     if server is not None:
         kind: Kind = "pipewire" if server.is_pipewire else "pulseaudio"
@@ -150,7 +150,7 @@ def _alsa_recipe(speaker: str, microphone: str | None, aloop: str | None) -> Rec
             ConfigFile(Path("/etc/modules-load.d/edgerec-aloop.conf"), "snd-aloop\n"),
             ConfigFile(
                 Path("/etc/modprobe.d/edgerec-aloop.conf"),
-                # On the loudspeaker's own clock: two that drift apart would tear the multi.
+                # On the loudspeaker's own clock: two that drift apart would break the multi.
                 f"options snd-aloop id={name} pcm_substreams=1 timer_source=hw:{card},{device},0\n",
             ),
         ]

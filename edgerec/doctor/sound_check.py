@@ -1,7 +1,7 @@
-"""Does the chain work: is the loopback the loudspeaker, and does the microphone hear it, how late?
+"""Tests the audio chain with sweeps: loudspeaker to loopback, and loudspeaker to microphone.
 
-Sweeps are played and recorded by the very pipeline that records, into a folder of its own that goes
-afterwards. Needs the devices, so the service must not hold them; a sound server shares them.
+Sweeps are played and recorded by the normal pipeline, into a temporary folder. Needs the devices,
+so the service must not hold them; a sound server shares them.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ from edgerec.store.root import STATE
 
 STARTS_S: Final = 15.0  # until both devices deliver
 PLAYS_S: Final = 30.0  # for 10 s of sound; a player that hangs is killed
-ECHO_S: Final = 3.0  # recorded behind the last sweep: what is on its way through buffers
+ECHO_S: Final = 3.0  # recorded after the last sweep: what is on its way through buffers
 CLEAR: Final = 0.6  # of a loopback: two thirds of what it hears is what was played
 SAME: Final = 0.98  # of a microphone, that no room allows
-WORTH_MS: Final = 5.0  # of delay: less is no more than a metre or two of air
+WORTH_MS: Final = 5.0  # of delay: less is a metre or two of air
 LOUD_DBFS: Final = -6.0
 FAINT_DBFS: Final = -55.0
 # A third of a sound server's volume; at a tenth, 60 dB, speech has 6 of 16 bits left.
@@ -60,13 +60,13 @@ class SoundCheckError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class SoundCheck:
-    """What was heard of the sweeps on each track."""
+    """The sweeps heard on each track."""
 
     heard: dict[TrackName, list[HeardSweep]]
 
 
 def player_command(config: Config, output: str | None) -> list[str]:
-    """Return the command that plays a file, which is to follow, on the kiosk's loudspeaker.
+    """Return the command, without the file's name, that plays a file on the kiosk's loudspeaker.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def player_command(config: Config, output: str | None) -> list[str]:
     Raises
     ------
     SoundCheckError
-        There is no program that could.
+        No suitable program is installed.
     """
     device = config.tracks.bot.device or ""
     if output is None and device.startswith(PULSE_PREFIX) and device.endswith(_MONITOR):
@@ -152,7 +152,7 @@ def _recorded(root: Path) -> NDArray[np.int16]:
 
 
 def judge_sound(config: Config, check: SoundCheck) -> Iterator[Finding]:
-    """Say what the sweeps have proved of the chain, and what to set."""
+    """Report what the sweeps have shown about the chain, and what to set."""
     tracks = track_configs(config)
     bot, user = check.heard["bot"], check.heard["user"]
     if "bot" in tracks:
@@ -174,7 +174,7 @@ def judge_sound(config: Config, check: SoundCheck) -> Iterator[Finding]:
 
 
 def log_chirp(config: Config, check: SoundCheck, now: ClockReading) -> Iterator[Finding]:
-    """Remember what the sweeps have measured, where there is a storage root that remembers."""
+    """Store what the sweeps have measured, if there is a storage root."""
     state = config.storage.root / STATE
     if not state.is_dir():
         return

@@ -1,6 +1,6 @@
-"""What a device leads to on a sound server: whether it may be recorded, and will be watched.
+"""Checks the sound-server source that a device leads to: may it be recorded, will it be watched.
 
-The server is asked what is its default; nothing is opened.
+The server is asked for its default; nothing is opened.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from edgerec.config import TrackConfig
 
 @dataclass(frozen=True, slots=True)
 class SourceCheck:
-    """What is to be known of a track's source on a sound server."""
+    """The result of checking a track's source on a sound server."""
 
     default: str | None = None
     """The server's default source, where the device leads to that."""
     refused: str = ""
-    """Why it will not be recorded; empty: it will."""
+    """Reason why it will not be recorded; empty: it will."""
     unwatched: str = ""
-    """Why nobody would notice if the server swapped it; empty: somebody will."""
+    """Reason why a swap by the server would go unnoticed; empty: it would be noticed."""
     fix: str = ""
 
 
 def check_source(name: TrackName, track: TrackConfig, device: DeviceInfo) -> SourceCheck | None:
-    """Look what a track's device leads to; None where that is not a sound server's."""
+    """Check what a track's device leads to; None where that is not a sound server's."""
     source = server_source(device, os.environ | dict(track.env))
     if source is None:
         return None

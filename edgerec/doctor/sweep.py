@@ -1,8 +1,8 @@
-"""Where in a recording is a sweep that was played, how loud, and how sure is that?
+"""Sweeps, and a matched filter that finds them in a recording: where, how loud, how clearly.
 
-A matched filter: a logarithmic sweep correlates with itself in one instant only, whatever the room
-adds to it (Farina: Simultaneous measurement of impulse response and distortion with a swept-sine
-technique, AES 108, 2000). Pure; `sound_check` plays and records.
+A logarithmic sweep correlates with itself at one instant only, whatever the room adds to it
+(Farina: Simultaneous measurement of impulse response and distortion with a swept-sine technique,
+AES 108, 2000). Pure; `sound_check` plays and records.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ BAND_HZ: Final = (300.0, 6_000.0)  # what every microphone and small loudspeaker
 LEVEL: Final = 0.25  # of full scale: -12 dBFS
 FADE_S: Final = 0.02  # a click would be louder than the sweep
 LEAST_CLARITY: Final = 0.08
-"""Of a sweep that is there: noise of a second has 0.045 at most, where it fits best."""
+"""Least clarity of a sweep that was heard: a second of noise has at most 0.045."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +34,11 @@ class HeardSweep:
     """One sweep, found in a recording."""
 
     at_s: float
-    """Its first sample, since the recording's first."""
+    """Time of the sweep's first sample since the recording's first, in seconds."""
     clarity: float
-    """How much of the sound there is the sweep: 1 all of it, 0.7 half of its energy."""
+    """Share of the sweep in the sound: 1 is all of it, 0.7 half of the energy."""
     rms_dbfs: float
-    """Of the sweep alone."""
+    """Level of the sweep alone."""
 
 
 def sweep(rate: int = RATE_HZ) -> NDArray[np.float64]:
@@ -57,7 +57,7 @@ def played_dbfs() -> float:
 
 
 def write_sweeps(path: Path) -> None:
-    """Write the sweeps that are to be played as a mono WAV file, silence before and behind."""
+    """Write the sweeps to be played as a mono WAV file, with silence before and after them."""
     sound = np.zeros(round((LEAD_S + SWEEPS * PERIOD_S) * RATE_HZ))
     one = sweep()
     for nth in range(SWEEPS):
@@ -96,17 +96,17 @@ def find_sweeps(samples: NDArray[np.int16], rate: int) -> list[HeardSweep]:
 
 @dataclass(frozen=True, slots=True)
 class Delay:
-    """How much later than the bot track the user track has what the loudspeaker plays."""
+    """Delay of the loudspeaker's sound in the user track relative to the bot track."""
 
     ms: float
     spread_ms: float
-    """Between the sweeps."""
+    """Largest difference between the sweeps."""
     drift_ppm: float
-    """What is left between the tracks; of a synchronised recording, the measurement's own error."""
+    """Drift between the tracks; for a synchronised recording, the measurement's own error."""
 
 
 def delay(user: Sequence[HeardSweep], bot: Sequence[HeardSweep]) -> Delay | None:
-    """Return the delay between two tracks; None where they have not the same sweeps."""
+    """Return the delay between two tracks; None where they do not have the same sweeps."""
     pairs = [(u.at_s - b.at_s, b.at_s) for b in bot for u in user if abs(u.at_s - b.at_s) < 1.0]
     if len(pairs) < 2:
         return None

@@ -1,4 +1,4 @@
-"""Which parts does a configuration ask for: the one place that turns settings into parameters."""
+"""Builds the recorder's components: the one place that turns settings into parameters."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ from edgerec.sync.synchronizer import Synchronizer, TrackPlan, history_frames
 from edgerec.wire.pipe import PIPE_BYTES
 
 MAX_RECORDING_RATE_HZ: Final = 192_000
-FALLBACK_RATE_HZ: Final = 48_000  # `sample_rate: null`, and no device has told its rate
+FALLBACK_RATE_HZ: Final = 48_000  # `sample_rate: null`, and no device has reported its rate
 SIMULATED_RATE_HZ: Final = 48_000
 SIMULATED_BLOCK_MS: Final = 100.0
 SIMULATED_START_NS: Final = 120 * 1_000_000_000
-"""Its phrases are spoken first, in a CPU second here. An emulated processor takes 30 times that for
-two of them at once, and one that were killed before would never begin."""
+"""Time limit for a simulated device to start: its phrases are computed first, which takes a CPU
+second here and 30 times that for two at once on an emulated processor."""
 
 _DAY_NS: Final = 86_400 * 1_000_000_000
 _PUBLISHED_SHARE: Final[Mapping[Format, float]] = {"wav": 1.0, "flac": 0.45, "opus": 0.12}
-"""Of the samples' bytes, roughly, for speech; for the forecast."""
+"""Size relative to the samples' bytes, roughly, for speech; for the forecast."""
 
 
 def track_configs(config: Config) -> dict[TrackName, TrackConfig]:
@@ -84,16 +84,16 @@ def build_child(config: Config, name: TrackName, now_ns: int) -> ChildSource:
 
 
 def _can_wait(track: TrackConfig, pace_ms: int) -> bool:
-    """Tell whether what a device delivers may be left in its pipe from one look to the next."""
+    """Tell whether a device's output may be left in its pipe from one poll to the next."""
     if (track.block_ms or DEFAULT_BLOCK_MS) < DEFAULT_BLOCK_MS:
-        return False  # whoever asks for shorter blocks wants them soon
+        return False  # shorter blocks are configured to have them soon
     rate = track.sample_rate or MAX_RECORDING_RATE_HZ  # its own may be any
     held_ms = pace_ms + (track.block_ms or SERVER_BLOCK_MS)  # and one block comes as we look
     return rate * track.sent_channels * SAMPLE_BYTES * held_ms / 1000 <= PIPE_BYTES
 
 
 def pace_ms(config: Config) -> int:
-    """Return how often stamped sources are looked at."""
+    """Return the time between polls of stamped sources."""
     return TURNS_PACE_MS if config.finds_turns else PACE_MS
 
 
@@ -124,13 +124,13 @@ def build_synchronizer(config: Config, drift_memory: MutableMapping[str, float])
 
 
 def late_s(config: Config) -> float:
-    """Return how long a quiet track is waited for: all that a late device delivers is late."""
+    """Return how long to wait for a quiet track; a late device is late with everything."""
     offsets_ms = [track.offset_ms for track in track_configs(config).values()]
     return config.recording.late_seconds + max(0, *offsets_ms) / 1000
 
 
 def track_plan(config: Config, name: TrackName) -> TrackPlan:
-    """Return what the synchronizer is told of a track that has a source."""
+    """Return the synchronizer's settings of a track that has a source."""
     offset_ms = track_configs(config)[name].offset_ms
     return TrackPlan(offset_ms=offset_ms, continuous=delivers_always(config, name))
 
@@ -146,8 +146,8 @@ def recording_rate(config: Config, headers: Mapping[TrackName, StreamHeader]) ->
 def build_history(config: Config, rate: int) -> History:
     """Return a ring as long as the longest disk stall that loses nothing.
 
-    Behind a stall that ends in an error comes the wait for the next try, and what was written
-    before and not durable is written again. Turns begin before they are noticed.
+    After a stall that ends in an error there is the wait for the next try, and what was written
+    but not durable is written again. Turns begin before they are noticed.
     """
     storage = config.storage
     keep_s = storage.stall_seconds + LAST_RETRY_S + storage.sync_seconds + turn_history_s(config)
@@ -161,7 +161,7 @@ def usual_lag_s(config: Config) -> float:
 
 
 def build_cleanup(config: Config, root: StorageRoot, clock: Clock) -> Cleanup:
-    """Return what keeps the storage root within `retention`."""
+    """Return the cleanup that keeps the storage root within `retention`."""
     return Cleanup(
         root,
         quota_of(config),
@@ -216,7 +216,7 @@ def open_recording(
     Parameters
     ----------
     publishes
-        As soon as a chunk ends; see `Recording`.
+        Whether a chunk is published when it ends; see `Recording`.
     """
     session = root.open_session(config.kiosk)
     return Recording(
@@ -233,7 +233,7 @@ def open_recording(
 
 
 def reshape_recording(config: Config, recording: Recording, timeline: SessionTimeline) -> None:
-    """Have the files of a session go on as another configuration says.
+    """Continue a session's files as another configuration says.
 
     Raises
     ------
@@ -250,7 +250,7 @@ def reshape_recording(config: Config, recording: Recording, timeline: SessionTim
 
 
 def layout_of(config: Config, rate: int) -> Layout:
-    """Return the form of what is written, at the timeline's rate."""
+    """Return the layout of the files, at the timeline's rate."""
     recording = config.recording
     known = {
         name: track
@@ -278,7 +278,7 @@ def cutting_of(config: Config, rate: int) -> Cutting:
 
 
 def capture_command(config: Config, name: TrackName, now_ns: int) -> list[str]:
-    """Return what starts the capture child of one track, which has a device."""
+    """Return the command that starts the capture child of one track, which has a device."""
     track = track_configs(config)[name]
     # None: as suits the device.
     block_ms = track.block_ms or (DEFAULT_BLOCK_MS if config.short_blocks else None)

@@ -1,6 +1,6 @@
 """The recorder thread: from the sources through the synchronizer into sessions' history rings.
 
-Waits for pipes only. It never touches the disk and never waits for whoever reads the history.
+Waits for pipes only. It never touches the disk and never waits for readers of the history.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ log = logging.getLogger(__name__)
 
 _SECOND_NS: Final = 1_000_000_000
 PACE_MS: Final = 900
-"""Between looks at stamped sources while nobody hears them. A look costs three times what is done
-in it, for the processor has forgotten the code by then, and nothing but the file waits for it."""
+"""Time between polls of stamped sources while nobody listens live. A poll costs three times its
+work, because the code has left the CPU's caches by then, and only the file waits for it."""
 TURNS_PACE_MS: Final = 200
-"""The same where turns are recorded, whose events are waited for."""
-TICK_MS: Final = 250  # a source that is hurried, or in trouble, is asked this often at least
+"""The same where turns are recorded, because programs wait for their events."""
+TICK_MS: Final = 250  # longest time between polls of a source that can't wait, or is in trouble
 
 
 class Source(Protocol):
-    """What delivers one track; see `capture.child.ChildSource`."""
+    """A source that delivers one track; see `capture.child.ChildSource`."""
 
     @property
     def unhurried(self) -> bool:
@@ -43,7 +43,7 @@ class Source(Protocol):
 
     @property
     def held_since_ns(self) -> int | None:
-        """When the oldest of what it holds back for now came; None while it holds back nothing."""
+        """Arrival of the oldest block that is held back for now; None while none is."""
         ...
 
     def fileno(self) -> int | None:
@@ -55,12 +55,12 @@ class Source(Protocol):
         ...
 
     def close(self) -> None:
-        """Give up the device."""
+        """Release the device."""
         ...
 
     @property
     def state(self) -> SourceState:
-        """How it is now; replaced as a whole."""
+        """Current state of the source; replaced as a whole."""
         ...
 
 
@@ -113,11 +113,11 @@ class CaptureLoop:
 
     @property
     def rounds(self) -> int:
-        """How often the loop has come to the end of a step; a sign of life. For any thread."""
+        """Number of completed steps of the loop; a sign of life. For any thread."""
         return self._rounds
 
     def run(self) -> None:
-        """Capture until it is stopped; then the devices are given up."""
+        """Capture until stopped; then release the devices."""
         try:
             while True:
                 self.step(self._clock.now_ns())
@@ -134,17 +134,17 @@ class CaptureLoop:
                     listener.over()
 
     def stop(self) -> None:
-        """End the session now, and with it the loop: what was sampled by now is still recorded."""
+        """End the session and the loop; what was sampled by now is still recorded."""
         if self._end_ns is None:
             self._end_ns = self._clock.now_ns()
         self.wake()
 
     def wake(self) -> None:
-        """Have the loop look at what it is to do."""
+        """Make the loop check for work."""
         os.eventfd_write(self._woken, 1)
 
     def close(self) -> None:
-        """Let go of what the loop is woken by; nothing of it may be called any more."""
+        """Release the loop's wake-up descriptor; no method may be called after this."""
         os.close(self._woken)
 
     def step(self, now_ns: int) -> None:
@@ -174,7 +174,7 @@ class CaptureLoop:
                 listener.committed(timeline)
 
     def replace(self, track: TrackName, source: Source | None, plan: TrackPlan | None) -> None:
-        """Give up a track's source for another one, or for none; for any thread."""
+        """Replace a track's source by another one, or by none; for any thread."""
         self._changes.append(partial(self._replace, track, source, plan))
         self.wake()
 
@@ -196,7 +196,7 @@ class CaptureLoop:
             self._sources[track] = source
 
     def _wait(self) -> None:
-        """Wait for what can't wait, or for the next look at what can."""
+        """Wait for sources that can't wait, or until the next poll of those that can."""
         if self._sessions.behind:
             return
         sources = self._sources.values()

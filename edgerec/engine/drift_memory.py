@@ -1,6 +1,6 @@
-"""How fast did each device run the last time: remembered, so that the next start is exact sooner.
+"""Stores each device's drift between runs, so that the next start is exact sooner.
 
-Kept in the state folder of the storage root. Losing it costs a minute of a millisecond's accuracy.
+Kept in the state folder of the storage root. Losing it costs a millisecond's accuracy for a minute.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ class DriftMemory:
     Parameters
     ----------
     path
-        Of the file; read at once. A malformed one is passed over with a warning.
+        Path of the file, which is read at once. A malformed one is ignored with a warning.
     """
 
     def __init__(self, path: Path) -> None:
         self.drift_ppm: dict[str, float] = _read(path)
-        """By device: written by the recorder thread, saved by the writer thread."""
+        """Drift by device: written by the recorder thread, saved by the writer thread."""
         self._path = path
         self._saved = dict(self.drift_ppm)
         self._looked_ns: int | None = None
@@ -49,8 +49,8 @@ class DriftMemory:
             self.save()
 
     def save(self) -> None:
-        """Save what has changed; a disk that won't is told of and costs nothing else."""
-        current = dict(self.drift_ppm)  # one step under the GIL: the recorder thread goes on
+        """Save what has changed; a failing disk is logged and has no other effect."""
+        current = dict(self.drift_ppm)  # one step under the GIL: the recorder thread keeps writing
         if not any(self._is_news(device, ppm) for device, ppm in current.items()):
             return
         try:
@@ -84,5 +84,5 @@ def _drift(value: object) -> float:
         or not isinstance(value, int | float)
         or not abs(value) <= MAX_DRIFT_PPM
     ):
-        raise ValueError(f"{value!r} is no drift in ppm")
+        raise ValueError(f"{value!r} is not a drift in ppm")
     return float(value)

@@ -1,4 +1,4 @@
-"""Which gaps does a session have, each told once, when its end is known?"""
+"""Reports a session's gaps as events, each once, when its end is known."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from edgerec.audio import TRACKS, GapReason, Span, TimelineFrame
 from edgerec.session.events import Event, FramesLost, GapDeclared
 
 MAX_TOLD: Final = 50
-"""Gaps of one span and track. A device that loses frames every millisecond is told of by its
-sidecars; as events it would crowd out everything else."""
+"""Maximum number of gap events per span and track. A device that loses frames every millisecond
+shows in the sidecars; its events would crowd out everything else."""
 
 
 class GapWatch:
@@ -26,7 +26,7 @@ class GapWatch:
         self._open = [(TimelineFrame(0), int(GapReason.QUIET)) for _ in TRACKS]
 
     def watch(self, span: Span) -> None:
-        """Take in what comes next; what has been seen is passed over."""
+        """Take in what comes next; what has been seen is skipped."""
         if span.start > self._position:
             self._lost(span.start)
         seen = min(self._position - span.start, span.frames)
@@ -35,7 +35,7 @@ class GapWatch:
             self._follow(index, span.start + seen, span.reasons[index, seen:])
 
     def finish(self, stop: TimelineFrame) -> None:
-        """Tell of the gaps that reach up to the session's end."""
+        """Report the gaps that reach up to the session's end."""
         if stop > self._position:
             self._lost(stop)
         for index in range(len(TRACKS)):

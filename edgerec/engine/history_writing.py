@@ -1,4 +1,4 @@
-"""From the history to the recording, cut where that is due: the writer thread's first half."""
+"""Writes the history to the recording, cut where that is due: the writer thread's first half."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def write_committed(
 ) -> None:
     """Write what is committed and not yet written, in pieces, and make the cuts that are due.
 
-    Frames that the ring no longer holds are skipped, and so declared as lost to the disk. Those of
-    which it is open whether the user's are recorded are left for the next call.
+    Frames that the ring no longer holds are skipped, and so declared as lost to the disk. Those for
+    which the speech gate is undecided are left for the next call.
 
     Parameters
     ----------
     on_span
-        Told of what was written; after a failure of the disk of some of it again.
+        Called with what was written; after a disk failure with some of it again.
     last
-        Nothing follows: leave nothing, once the end of the session is decided.
+        Whether nothing follows: then leave nothing, once the session's end is decided.
     """
     committed = timeline.history.committed  # before the cuts: those up to it are all there
     if timeline.gate is not None:

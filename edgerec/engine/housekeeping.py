@@ -1,7 +1,7 @@
-"""Chores of the writer thread beside recording: each may fail, and that costs nothing but itself.
+"""Runs the writer thread's chores: a chore that fails affects neither recording nor other chores.
 
-They read folders and files that others write to. Whatever comes of that, it is logged once, shown
-in the status, and tried again later.
+Chores read folders and files that others write to. Any failure is logged once, shown in the status,
+and retried later.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Housekeeping:
     Parameters
     ----------
     chores
-        By what each is about; called with the time on CLOCK_MONOTONIC_RAW.
+        Chores by name; called with the time on CLOCK_MONOTONIC_RAW.
     """
 
     def __init__(self, chores: Mapping[str, Callable[[int], None]]) -> None:
@@ -32,13 +32,13 @@ class Housekeeping:
         self._trouble: Mapping[str, str] = {}  # replaced as a whole
 
     def step(self, now_ns: int) -> None:
-        """Give each chore its turn, unless it has just failed."""
+        """Run each chore, unless it has just failed."""
         for name, chore in self._chores.items():
             if now_ns >= self._retry_ns.get(name, now_ns):
                 self._attempt(name, chore, now_ns)
 
     def finish(self, name: str, save: Callable[[], None], now_ns: int) -> None:
-        """Do the last of a chore."""
+        """Run a chore's last step."""
         self._attempt(name, lambda _: save(), now_ns)
 
     def reasons(self) -> tuple[Reason, ...]:
@@ -48,7 +48,7 @@ class Housekeeping:
                 "housekeeping",
                 None,
                 f"{name} failed: {why}",
-                "recording goes on, and it is tried again each minute; if it stays so, report it",
+                "recording continues, and it is retried every minute; if it persists, report it",
             )
             for name, why in self._trouble.items()
         )
@@ -59,7 +59,7 @@ class Housekeeping:
             chore(now_ns)
         except Exception as error:
             if name not in self._trouble:
-                log.exception("a chore has failed, recording goes on chore=%s", name)
+                log.exception("a chore has failed, recording continues chore=%s", name)
             self._trouble = {**others, name: str(error) or type(error).__name__}
             self._retry_ns[name] = now_ns + RETRY_NS
         else:

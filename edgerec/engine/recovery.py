@@ -1,7 +1,7 @@
-"""Recovers what crashes have left in the work folder, while recording goes on beside it.
+"""Recovers what crashes have left in the work folder while recording continues, and logs it.
 
-One leftover at a time, in a thread of its own; what can't be published is tried again, less and
-less often. Nothing that lies there ends the thread.
+One leftover at a time, in a thread of its own; what can't be published is retried, less and less
+often. Nothing found there ends the thread.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ class RecoveryLoop:
         self._closing = False
         self._logged: set[str] = set()
         self.state = RecoveryState()
-        """Replaced as a whole; for any thread."""
+        """Results so far; replaced as a whole, for any thread."""
 
     def wake(self) -> None:
-        """Look again now: there is something new; for any thread."""
+        """Try again now, because there is something new; for any thread."""
         self._awake.set()
 
     def close(self) -> None:
@@ -94,7 +94,7 @@ class RecoveryLoop:
         return True
 
     def _tell(self, done: Recovery) -> None:
-        """Tell what has been done since the last time, and forget it: there may be a lot."""
+        """Report what has been done since the last time, and forget it: there may be a lot."""
         _log(done)
         names = (*self.state.quarantined, *(path.name for path, _ in done.quarantined))
         self.state = replace(self.state, quarantined=names[-MAX_TOLD:])
@@ -134,7 +134,7 @@ def recover_and_tell(
 def _log(done: Recovery) -> None:
     if done.cut_short is not None:
         log.warning(
-            "the session before was cut short, what came behind its end is lost session=%s end=%s",
+            "previous session ended by a crash; audio after end= is lost session=%s end=%s",
             done.cut_short.session,
             utc_text(done.cut_short.last.utc_ns),
         )

@@ -1,6 +1,6 @@
-"""The same pipeline over recorded input, in one thread and as fast as it goes.
+"""Runs the same pipeline over recorded input, in one thread and as fast as possible.
 
-Time is what the blocks say: the session's epoch is the earliest first frame of the two tracks.
+Time is that of the blocks: the session's epoch is the earliest first frame of the two tracks.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _SECOND_NS: Final = 1_000_000_000
 STEP_NS: Final = 1 * _SECOND_NS  # of input between two writes; history holds it many times over
 OTHER_TRACK_NS: Final = 1 * _SECOND_NS  # a device that starts this much later begins with a gap
 MAX_HOLES_S: Final = 600.0
-"""Silence where no input has anything: no more than this and as much again as there is audio."""
+"""Maximum silence where no input has anything, in addition to the length of the audio."""
 END_OF_INPUT: Final = "end of input"
 UNPLACED_S: Final = 1.0  # of an input: what its end and a resampler round off is far less
 UNPLACED_SHARE: Final = 0.01  # its crystal's error is ten times less
@@ -46,7 +46,7 @@ STOPPED: Final = "stopped before the end of the input"
 
 
 class ReplayError(Exception):
-    """Input that can't be replayed, or not to its end; what came before that is published."""
+    """Input that can't be replayed, or not to its end; what came before the error is published."""
 
 
 def replay(
@@ -66,9 +66,9 @@ def replay(
     inputs
         Traces or WAV files.
     on_progress
-        Told now and then how many seconds of the session are done.
+        Called now and then with the number of seconds done.
     stopped
-        Whether to end here; what came before is published.
+        Returns whether to end here; what came before is published.
 
     Raises
     ------
@@ -120,7 +120,7 @@ def in_order(
 ) -> Iterator[tuple[int, TrackName, Delivery]]:
     """Merge streams in order of arrival, each with its end; yields (arrived_ns, track, delivery).
 
-    A header comes with the block behind it. Damaged input ends where it can't be read on.
+    A header comes with the block after it. Damaged input ends at the damage.
     """
     timed = (_timed(name, stream) for name, stream in streams.items())
     return heapq.merge(*timed, key=lambda entry: entry[0])
@@ -170,13 +170,13 @@ class _ReplayedSession:
 
     @property
     def seconds(self) -> float:
-        """How much of the session is done."""
+        """Length of the session that is done, in seconds."""
         timeline = self._timeline
         return 0.0 if timeline is None else timeline.history.committed / timeline.rate
 
     @property
     def audio_s(self) -> float:
-        """How much audio the input with the most of it has delivered."""
+        """Length of audio delivered by the input with the most of it, in seconds."""
         return max(self._delivered_s.values(), default=0.0)
 
     @property
@@ -219,7 +219,7 @@ class _ReplayedSession:
         self._recording.finish("stop")
 
     def unplaced_s(self) -> dict[TrackName, float]:
-        """Return of which inputs seconds are missing that no gap and no count accounts for."""
+        """Return, by input, the seconds of audio that no gap and no count accounts for."""
         timeline, record = self._timeline, self._record
         assert timeline is not None
         assert record is not None

@@ -24,9 +24,9 @@ class Retrying:
         self._retry_s = FIRST_RETRY_S
         self._retry_ns = 0
         self.failure: StoreError | None = None
-        """The latest, since it has last worked."""
+        """The latest failure since it last worked."""
         self.since_ns = 0
-        """When it began to fail."""
+        """Instant at which it began to fail."""
 
     def is_due(self, now_ns: int) -> bool:
         """Whether it is time to try."""

@@ -1,4 +1,4 @@
-"""The turns of one session: from the history ring through detectors to what is known of them."""
+"""Finds the turns of one session: from the history ring through the detectors to the turn board."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from edgerec.wire.messages import RefusedError
 log = logging.getLogger(__name__)
 
 _SECOND_NS: Final = 1_000_000_000
-PIECE_S: Final = 1.0  # judged at once; bounds the thread's own memory
-CATCH_UP_S: Final = 5.0  # given up beyond what is lost: who was lapped is short of time
+PIECE_S: Final = 1.0  # processed at once; bounds the thread's own memory
+CATCH_UP_S: Final = 5.0  # skipped beyond what is lost: a thread that was lapped lacks time
 MAX_AHEAD_NS: Final = 10 * _SECOND_NS  # of a mark; one further in the future is on a wrong clock
 
 
@@ -44,7 +44,7 @@ class SessionTurns:
     build_activity
         Called by the first `advance`: it may take a second to load.
     gate
-        Told which of the user's frames are recorded; None: all are.
+        Receives which of the user's frames are recorded; None: all are.
     """
 
     def __init__(
@@ -55,18 +55,18 @@ class SessionTurns:
         gate: SpeechGate | None = None,
     ) -> None:
         self.board = TurnBoard()
-        """What is known, for whoever writes it."""
+        """The turns known so far, for the writer thread."""
         self.gate = gate
-        """What is recorded of the user; None: all."""
+        """Gate that decides which of the user's frames are recorded; None: all are."""
         self._timeline = timeline
         self._build_activity = build_activity
         self._activity: VoiceActivity | None = None
         self._tracker = tracker
         self._told: queue.Queue[_Told] = queue.Queue(MAX_PENDING)
-        self._position = TimelineFrame(0)  # the frame that is to be judged next
+        self._position = TimelineFrame(0)  # the next frame to be processed
 
     def advance(self) -> bool:
-        """Judge what is committed; return whether that was all of the session."""
+        """Process what is committed; return whether that was all of the session."""
         stop = self._timeline.stop  # before the rest: what is committed reaches up to it
         history = self._timeline.history
         piece = round(PIECE_S * self._timeline.rate)
@@ -92,7 +92,7 @@ class SessionTurns:
         return True
 
     def end(self) -> None:
-        """End every turn that goes on, where it is: no more is judged."""
+        """End every turn in progress where it is; nothing more is processed."""
         try:
             self._tell(self._tracker.finish(), decided=TimelineFrame(0))  # what is open, stays so
         finally:
@@ -101,7 +101,7 @@ class SessionTurns:
             self.board.complete()
 
     def mark(self, track: TrackName, at_ns: int, now_ns: int, *, speaking: bool) -> TimelineFrame:
-        """Take in that a speaker has the turn from an instant on, or has it no more.
+        """Take in that a speaker has the turn from an instant on, or no longer has it.
 
         For any thread.
 
@@ -160,7 +160,7 @@ class SessionTurns:
         unjudged: Iterable[tuple[int, int]] = (),
         decided: TimelineFrame | None = None,
     ) -> None:
-        """Say what is new: first what is recorded at all, then what of it belongs to a turn."""
+        """Pass on what is new: first which frames are recorded, then which belong to turns."""
         if self.gate is not None:
             spoken = [(part.start, part.stop) for part in parts if part.speaker == "user"]
             if decided is None:
@@ -169,7 +169,7 @@ class SessionTurns:
         self.board.post(parts)
 
     def _skip(self, activity: VoiceActivity, lost: int) -> list[Judged]:
-        """Go on where there is audio again; what is lost counts as silence."""
+        """Continue where there is audio again; what is lost counts as silence."""
         history = self._timeline.history
         gone = max(lost, history.committed - history.capacity - self._position)
         margin = round(CATCH_UP_S * self._timeline.rate)

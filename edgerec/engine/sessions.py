@@ -1,7 +1,7 @@
-"""Which session is recorded just now, from where to where? For the recorder thread.
+"""Begins and ends sessions on request. For the recorder thread.
 
 The devices deliver all the time; a session is the part of it between a start and a stop. Each has
-a timeline of its own, begun with the first frame that all tracks have behind the start.
+a timeline of its own, which begins with the first frame after the start that all tracks have.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SECOND_NS: Final = 1_000_000_000
 OTHER_TRACK_NS: Final = 3 * _SECOND_NS  # a start that waits for it has both from frame 0
 TAIL_NS: Final = 2 * _SECOND_NS  # after a stop and the longest offset, for what devices still hold
 MIN_PAUSE_NS: Final = _SECOND_NS // 4  # each ends a file: nobody may make hundreds in a second
-SLEPT_NS: Final = _SECOND_NS // 2  # no suspension is shorter, and no two readings are so far apart
+SLEPT_NS: Final = _SECOND_NS // 2  # no suspension is shorter, and no two readings differ this much
 MIN_CHUNK_NS: Final = _SECOND_NS // 10  # between two rotations, as for `chunk_seconds`
 
 
@@ -74,15 +74,15 @@ class Sessions:
         self._end_reason: EndReason = "stop"
         self._paused = False
         self._paused_ns = 0  # when the last pause began
-        self._resumed_ns = 0  # until when it lasts, if it does not go on
+        self._resumed_ns = 0  # until when it lasts, if it has ended
         self._rotated_ns = 0
         self._slept_ns = clock.read().slept_ns
         self._awake_ns = clock.now_ns()  # the last instant known to be before any other suspension
-        self._woken_ns = 0  # no session begins before: what is in hand may be from before the sleep
+        self._woken_ns = 0  # no session begins earlier: older audio may be from before the sleep
         self.behind = False
-        """There is more to commit than one step took."""
+        """Whether there is more to commit than one step took."""
         self.ended = 0
-        """How many sessions have."""
+        """Number of sessions that have begun."""
         self._committed_before = 0  # frames of those
 
     @property
@@ -108,7 +108,7 @@ class Sessions:
 
     @property
     def state(self) -> RecorderState:
-        """What is being done. For any thread."""
+        """State of the recorder. For any thread."""
         if self._started_ns is None:
             return "idle"
         if self._stop_ns is not None and self._stop_ns <= self._clock.now_ns():
@@ -118,12 +118,13 @@ class Sessions:
         return "paused" if self._paused else "recording"
 
     def heed(self, end_ns: int | None) -> None:
-        """Do what was asked. Before audio is taken in: what it brings may be from a pause.
+        """Carry out the requests. Call it before audio is taken in, which may be from a pause.
 
         Parameters
         ----------
         end_ns
-            The recorder ends: a session is stopped by then, and no other begins.
+            When the recorder ends: a session is stopped by then, and no other begins; None: it
+            does not.
         """
         while (request := self._requests.next()) is not None and self._take(request):
             self._requests.fulfilled()
@@ -132,10 +133,10 @@ class Sessions:
             self._stop_ns = min(end_ns, self._stop_ns or end_ns)
 
     def notice_suspension(self, now_ns: int) -> None:
-        """End the session where the machine was suspended, and begin another one behind that.
+        """End the session where the machine was suspended, and begin another one after that.
 
-        Before `heed`. The timeline stands still meanwhile: audio of before and after would follow
-        on each other, though hours lie between.
+        Call it before `heed`. The timeline's clock stops during suspension: audio from before and
+        after would be adjacent, though hours lie between.
         """
         slept_ns = self._clock.read().slept_ns - self._slept_ns
         if slept_ns >= SLEPT_NS:
@@ -143,7 +144,7 @@ class Sessions:
                 try:
                     self._requests.restart("suspend", self._awake_ns)
                 except RefusedError:
-                    return  # too much is asked just now; the next look finds it again
+                    return  # too many requests at present; the next call finds it again
             self._woken_ns = now_ns
             log.warning("the machine was suspended seconds=%.1f", slept_ns / _SECOND_NS)
             self._slept_ns += slept_ns
@@ -158,7 +159,7 @@ class Sessions:
             if self._stop_ns is not None:
                 self._started_ns = None
             return
-        # No further than the stop: silence that is given up waiting for would run past it.
+        # No further than the stop: the silence of an overdue track would run past it.
         self.behind = self._synchronizer.advance(min(now_ns, self._stop_ns or now_ns))
         timeline.reports = self._synchronizer.report()
         self._end(timeline, now_ns)
@@ -195,7 +196,7 @@ class Sessions:
                 self._paused_ns = at_ns
 
     def _resume(self, at_ns: int) -> None:
-        log.info("recording goes on")
+        log.info("recording is resumed")
         self._paused = False
         self._resumed_ns = at_ns
         if self._current.timeline is None:
@@ -213,8 +214,8 @@ class Sessions:
     def _begin(self, now_ns: int) -> SessionTimeline | None:
         """Begin the session with the first frame that all tracks have.
 
-        A track that does not come is waited for, but not long: it begins with a gap. One that
-        speaks only at times has begun already.
+        A track that does not deliver is waited for briefly, and begins with a gap. Tracks that
+        deliver audio only intermittently count as started.
         """
         assert self._started_ns is not None
         if not self._has_room():

@@ -1,4 +1,4 @@
-"""Where does each track's audio come from just now?"""
+"""The current source of each track: a capture child or a feed."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class Sources:
     def __init__(self, config: Config, clock: Clock) -> None:
         self._clock = clock
         self.feeds: dict[TrackName, FeedSource] = build.build_feeds(config, clock)
-        """Of the tracks that applications push into."""
+        """Feeds of the tracks that applications push into."""
         self.children: dict[TrackName, ChildSource] = build.build_children(config, clock.now_ns())
-        """Of the tracks that have a device."""
+        """Capture children of the tracks that have a device."""
         self.by_track: Mapping[TrackName, Source] = {**self.children, **self.feeds}
-        """Replaced as a whole."""
+        """All sources by track; replaced as a whole."""
 
     def states(self) -> dict[TrackName, SourceState]:
-        """Return how each is."""
+        """Return the state of each source."""
         return {name: source.state for name, source in self.by_track.items()}
 
     def renew(self, config: Config, name: TrackName) -> Source | None:

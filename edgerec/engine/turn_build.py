@@ -1,4 +1,4 @@
-"""Which parts do the settings of turns ask for?"""
+"""Builds the components that find turns, from the settings."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from edgerec.turns.open_turn import TurnRules
 from edgerec.turns.tracker import TurnTracker
 
 YIELDS_S: Final = 1.0
-"""A bot that was cut off falls silent within so long: what an assistant takes to notice, and what
+"""Time within which an interrupted bot falls silent: the assistant's reaction, and the audio that
 is on its way to the loudspeaker by then."""
 NOTICED_S: Final = 2.0  # by then a turn's beginning is on its way to the disk
-LATE_S: Final = 5.0  # a detector that loads, or waits for the CPU, before speech is not waited for
+LATE_S: Final = 5.0  # patience with a detector that loads, or waits for the CPU
 
 
 def turn_rules(config: Config, rate: int) -> TurnRules:
@@ -42,12 +42,12 @@ def turn_history_s(config: Config) -> float:
 
 
 def gate_patience_s(config: Config) -> float:
-    """Return how long it may be open whether the user speaks before all of it is recorded."""
+    """Return how long speech may stay undecided before everything is recorded."""
     return _noticed_s(config) + LATE_S
 
 
 def build_session_turns(config: Config, timeline: SessionTimeline) -> SessionTurns:
-    """Return what finds the turns of a session."""
+    """Return the component that finds a session's turns."""
     rate = timeline.rate
     gate = None
     if config.speech_only:
@@ -63,12 +63,12 @@ def build_session_turns(config: Config, timeline: SessionTimeline) -> SessionTur
 
 
 def build_turn_loop(configured: Callable[[], Config], clock: Clock) -> TurnLoop | None:
-    """Return what finds the turns of all sessions; None: nobody wants them.
+    """Return the component that finds all sessions' turns; None: they are not configured.
 
     Parameters
     ----------
     configured
-        Returns the settings of now, which hold for a session from its begin on.
+        Returns the current settings, which hold for a session from its beginning on.
     """
     if not configured().finds_turns:
         return None

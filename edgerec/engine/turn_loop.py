@@ -1,7 +1,7 @@
-"""The turn thread: it finds the turns of one session after the other.
+"""The turn thread: finds the turns of one session after the other.
 
-It waits for nobody and nobody waits for it. Where it does not keep up, or fails, turns are lost and
-said to be, and the recording goes on.
+It waits for nothing and nothing waits for it. Where it does not keep up, or fails, turns are lost
+and that is reported; the recording continues.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class TurnLoop(Listener):
     Parameters
     ----------
     build_turns
-        For a session, when it begins.
+        Called for a session when it begins.
     """
 
     def __init__(
@@ -39,13 +39,13 @@ class TurnLoop(Listener):
     ) -> None:
         self._clock = clock
         self._build_turns = build_turns
-        self._sessions: deque[SessionTurns] = deque()  # the last may go on
+        self._sessions: deque[SessionTurns] = deque()  # the last may be in progress
         self._closing = threading.Event()
         self._trouble: str | None = None
 
     @property
     def trouble(self) -> str | None:
-        """Why the turns of the session are no longer found; None: they are. For any thread."""
+        """Reason why the session's turns are no longer found; None: they are. For any thread."""
         return self._trouble
 
     def begun(self, timeline: SessionTimeline) -> None:
@@ -66,12 +66,12 @@ class TurnLoop(Listener):
         self.step()
 
     def step(self) -> None:
-        """Judge what is committed, of each session that is not judged to its end."""
+        """Process what is committed, of each session that is not processed to its end."""
         for turns in tuple(self._sessions):
             try:
                 done = turns.advance()
             except Exception as error:
-                # A detector's fault: it costs the turns of a session, and no recording.
+                # A detector's fault: it costs the turns of a session, not the recording.
                 log.exception("turns are no longer found in this session")
                 self._trouble = f"{type(error).__name__}: {error}"
                 with contextlib.suppress(Exception):  # what is broken may be broken at its end too
@@ -81,14 +81,14 @@ class TurnLoop(Listener):
                 self._sessions.remove(turns)
 
     def mark(self, track: TrackName, at_ns: int, *, speaking: bool) -> TimelineFrame:
-        """Take in that a speaker has the turn from an instant on, or has it no more.
+        """Take in that a speaker has the turn from an instant on, or no longer has it.
 
         For any thread.
 
         Parameters
         ----------
         at_ns
-            On CLOCK_MONOTONIC; 0: now.
+            Instant on CLOCK_MONOTONIC; 0: now.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""From what is known of turns, and the history, to turn files: the writer thread's second half."""
+"""Writes turn files from the turn board and the history: the writer thread's second half."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edgerec.sync.history import OverrunError
 log = logging.getLogger(__name__)
 
 PIECE_S: Final = 2.0  # copied out of history at once; bounds the thread's own memory
-PATIENCE_S: Final = 10.0  # at a session's end, for the turn thread to have judged all of it
+PATIENCE_S: Final = 10.0  # at a session's end, for the turn thread to process all of it
 
 
 def write_turns(
@@ -23,17 +23,17 @@ def write_turns(
 ) -> None:
     """Write what is known to belong to turns and not yet written.
 
-    No further than the recording itself has come: what a turn holds, a chunk holds too.
+    No further than the recording itself: what a turn holds, a chunk holds, too.
 
     Parameters
     ----------
     last
-        The session has ended: wait until all is known of its turns, though not for ever.
+        Whether the session has ended: then wait a limited time until all its turns are known.
 
     Raises
     ------
     StoreError
-        The disk fails; go on with the same call once the recording has been resumed.
+        The disk fails; repeat the same call once the recording has been resumed.
     """
     if last and not board.wait_complete(PATIENCE_S):
         log.error("turns at the end of the session are lost, they were not found in time")
@@ -42,13 +42,13 @@ def write_turns(
     for speaker in TRACKS:
         files = recording.turns.get(speaker)
         for part in board.pending(speaker):
-            if files is None:  # turns are looked for, and not wanted as files
+            if files is None:  # turns are looked for, but not written to files
                 if part.ended is not None:
                     board.remove(part)
                 continue
             _write_part(files, part, recording.position, timeline)
             if part.ended is None or recording.position < part.stop:
-                break  # those behind it come behind it
+                break  # later parts come after it
             files.finish(part, timeline.known())
             board.remove(part)
 

@@ -1,10 +1,10 @@
-"""The writer thread: from the history ring to files. It may wait for the disk; nobody for it.
+"""The writer thread: from the history ring to files. It may wait for the disk, nothing for it.
 
 A disk that fails does not end the recording. What can't be written stays in the ring, as long as
 that holds it, and is written when the disk works again; what the ring no longer holds is declared
 lost. Nothing here grows meanwhile.
 
-Publishing fails by itself: what is whole waits in the work folder, which alone decides whether
+Publishing fails separately: finished files wait in the work folder, which alone decides whether
 audio is lost. A session that ends meanwhile is left to recovery as soon as another one begins.
 """
 
@@ -34,7 +34,7 @@ from edgerec.store.writing.recording import Recording
 log = logging.getLogger(__name__)
 
 _SECOND_NS: Final = 1_000_000_000
-WRITE_S: Final = 0.25  # of audio that is worth a step: what is not written yet dies with a process
+WRITE_S: Final = 0.25  # of audio is worth a step: what is not written yet dies with the process
 IDLE_S: Final = 1.5  # between two steps, when nothing is committed
 MAX_UNWRITTEN: Final = 2  # sessions with a history each: one ends while the next one begins
 LAST_RETRY_S: Final = 5.0  # a sixth of the ring: what comes back late is still in it
@@ -91,7 +91,7 @@ class WriterLoop(Listener):
 
     @property
     def state(self) -> WritingState:
-        """How writing goes; for any thread."""
+        """State of writing; for any thread."""
         return self._state
 
     @property
@@ -107,7 +107,7 @@ class WriterLoop(Listener):
 
     @property
     def unwritten(self) -> int:
-        """How many sessions are not complete on the disk; for any thread."""
+        """Number of sessions that are not complete on the disk; for any thread."""
         return len(self._timelines)
 
     @property
@@ -120,7 +120,7 @@ class WriterLoop(Listener):
         self._timelines.append(timeline)
 
     def committed(self, timeline: SessionTimeline) -> None:
-        """Say that a session's timeline has gone on, or has ended; for the recorder thread."""
+        """Note that a session's timeline has grown, or has ended; for the recorder thread."""
         ahead = timeline.history.committed - self._state.progress.written
         begins_or_ends = self._recording is None or timeline.stop is not None
         if begins_or_ends or ahead >= WRITE_S * timeline.rate:
@@ -129,12 +129,12 @@ class WriterLoop(Listener):
     def change(
         self, change: Callable[[Recording, SessionTimeline], None], *, sync_s: float
     ) -> None:
-        """Write on in another way; for any thread.
+        """Change how the session is written; for any thread.
 
         Parameters
         ----------
         change
-            Called in the writer thread with what is being written, again if the disk fails.
+            Called in the writer thread with the recording; called again if the disk fails.
         """
         self._sync_ns = round(sync_s * _SECOND_NS)
         self._change = change
@@ -241,7 +241,7 @@ class WriterLoop(Listener):
         return recording
 
     def _publish(self) -> None:
-        """Publish what is complete; of a session that has ended all, unless another one waits."""
+        """Publish what is complete; all of a session that has ended, unless another one waits."""
         recording = self._recording
         if recording is None:
             return
@@ -249,14 +249,14 @@ class WriterLoop(Listener):
             recording.publish_due()
             while recording.ended and recording.unpublished and len(self._timelines) == 1:
                 recording.publish_due()
-                self._rounds += 1  # there may be a day of them: it is seen to get on
+                self._rounds += 1  # there may be a day of them: this shows progress
             if recording.ended and not recording.unpublished:
                 recording.close()
         finally:
             self._note_progress(recording, self._timelines[0])
 
     def _leave_ended(self) -> None:
-        """Go on to the next session when this one is complete, or can't be while that waits."""
+        """Proceed to the next session when this one is complete, or can't be while that waits."""
         recording = self._recording
         if recording is None or not recording.ended:
             return
@@ -283,7 +283,7 @@ class WriterLoop(Listener):
 
     def _note_failure(self, error: StoreError, now_ns: int) -> None:
         if self._writing.failed(error, now_ns):
-            log.error("the disk fails, recording goes on in memory why=%r", str(error))
+            log.error("disk error; buffering in memory why=%r", str(error))
             self._state = replace(self._state, trouble=str(error), since_ns=now_ns)
             self._tell(StateChanged("disk", "failing", str(error)))
         if self._recording is not None:
@@ -305,7 +305,7 @@ class WriterLoop(Listener):
     def _note_unpublishable(self, error: StoreError, now_ns: int) -> None:
         self._publishing.failed(error, now_ns)
         if self._writing.failure is not None:
-            return  # of which that is a part
+            return  # the disk itself fails, which is reported already
         if self._state.unpublishable is None:
             log.error("nothing can be published, files wait in .work why=%r", str(error))
         self._state = replace(self._state, unpublishable=str(error))

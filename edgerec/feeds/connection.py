@@ -1,4 +1,4 @@
-"""What does one connected application send: its socket, from the handover to the last word.
+"""The connection of one application that feeds a track, from the handover to its last line.
 
 Nothing here blocks, and an application that goes away, sends rubbish or reads nothing ends only
 its own connection.
@@ -16,14 +16,14 @@ from edgerec.wire.blocks import SAMPLE_BYTES, Decoder, WireError
 from edgerec.wire.messages import RefusedError, error_line, result_line
 
 MAX_BYTES_PER_S: Final = 48_000 * 16 * SAMPLE_BYTES
-"""Of one feed. Several stages hold seconds of audio with all its channels: 64 channels at 384 kHz
-would take more memory there than the service may use."""
+"""Maximum data rate of a feed. Several stages hold seconds of audio with all its channels: 64
+channels at 384 kHz would take more memory there than the service may use."""
 _READ_BYTES: Final = 1 << 16
 _MAX_READS: Final = 4  # 256 KiB, 2.7 s of mono at 48 kHz: the other track is not kept waiting
 
 
 class FeedError(RefusedError):
-    """What an application sent can't be recorded; its stream ends there."""
+    """An application sent something that can't be recorded; its stream ends there."""
 
 
 def check_form(sample_rate: int, channels: int) -> None:
@@ -45,11 +45,11 @@ class FeedConnection:
     Parameters
     ----------
     connection
-        Ours from here on.
+        The socket, owned by this object from here on.
     received
-        What was read of the block stream already.
+        The part of the block stream that was already read.
     reply
-        To be sent first: the answer to the request that made it a feed.
+        Answer to the request that made it a feed, to be sent first.
     """
 
     def __init__(self, connection: socket.socket, received: bytes, reply: bytes) -> None:
@@ -60,9 +60,9 @@ class FeedConnection:
         self._bytes = 0  # of the block stream, so far
         self._reply = reply
         self.at_end = False
-        """The application has sent everything."""
+        """Whether the application has sent everything."""
         self.frames = 0
-        """Received so far."""
+        """Number of frames received so far."""
 
     def fileno(self) -> int:
         """Return what to select on."""
@@ -74,12 +74,12 @@ class FeedConnection:
         Parameters
         ----------
         wanted
-            Asked before each read; no more is read once it says no.
+            Called before each read; reading stops when it returns False.
 
         Raises
         ------
         FeedError
-            It is no block stream, or ends inside a message; what came before has been yielded.
+            It is not a block stream, or ends inside a message; what came before has been yielded.
         """
         self._say(self._reply)
         self._reply = b""
@@ -120,14 +120,14 @@ class FeedConnection:
             except BlockingIOError:
                 return
             except ConnectionError:
-                data = b""  # it went away without a word: the end all the same
+                data = b""  # it went away without closing: that is the end, too
             if not data:
                 self.at_end = True
                 return
             yield data
 
     def _say(self, line: bytes) -> None:
-        # A line always fits into the buffer of a socket that reads its answers; for one that
-        # does not, or is gone, there is nobody to tell.
+        # A line always fits into the buffer of a socket whose client reads its answers; a client
+        # that does not, or is gone, can't be told anyway.
         with contextlib.suppress(OSError):
             self._socket.send(line)

@@ -1,8 +1,8 @@
-"""May a stamped block be believed: blocks of a live device that an application reads for us.
+"""Checks the stamps of blocks from a live device that an application reads for us.
 
-Stamps say when blocks were handed over, so such a feed is a device like any other, and drifts like
-one. But they come from outside: stamps that can't be true would have the synchronizer wait for
-the future, and hold what comes until then.
+Stamps say when blocks were delivered, so such a feed is a device like any other, and drifts like
+one. But they come from outside: with impossible stamps the synchronizer would wait for the future,
+and hold what comes until then.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ MAX_FUTURE_NS: Final = _SECOND_NS // 10  # clocks of one machine agree far bette
 MAX_AGE_NS: Final = 10 * _SECOND_NS  # what is older is from another boot, another clock or a file
 FASTEST: Final = 1.001  # of real time: no crystal is 1000 ppm off
 MAX_BLOCK_S: Final = 2  # both tracks wait for a block to fill, and history has room for seconds
-BLOCK_COST_NS: Final = _SECOND_NS // 10_000  # what a block counts at the least, however short
+BLOCK_COST_NS: Final = _SECOND_NS // 10_000  # least that a block counts, however short
 OPENING_COST_NS: Final = _SECOND_NS // 20  # what a stream counts beside its audio
 _NOT_LIVE: Final = "a stamped stream is a live device; with arrived_ns 0 it is queued and played"
 
 
 class LiveAllowance:
-    """Stamped audio of one track against the time that passes, whatever streams it comes in.
+    """Limits one track's stamped audio to the time that passes, across all of its streams.
 
-    As much may come at once, after a stall, as is queued of an unstamped stream; from then on, as
-    much as time passes.
+    After a stall as much may come at once as an unstamped stream may queue; from then on, as much
+    as time passes.
     """
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class LiveAllowance:
         Raises
         ------
         FeedError
-            It is one too many.
+            The block exceeds the allowance.
         """
         byte_rate = header.sample_rate * header.channels * SAMPLE_BYTES
         burst_ns = min(QUEUE_NS, QUEUE_BYTES * _SECOND_NS // byte_rate)
@@ -63,9 +63,9 @@ class LiveFeed:
     Parameters
     ----------
     header
-        As it came.
+        The stream's own header, unchanged.
     allowance
-        Of the track.
+        The track's allowance.
     """
 
     def __init__(self, header: StreamHeader, clock: Clock, allowance: LiveAllowance) -> None:
@@ -85,7 +85,7 @@ class LiveFeed:
         Raises
         ------
         FeedError
-            It can't have been handed over when it says it was, or is too long to wait for.
+            It can't have been delivered at the instant of its stamp, or is too long to wait for.
         """
         if block.frames > MAX_BLOCK_S * self._sent.sample_rate:
             raise FeedError(
@@ -96,7 +96,7 @@ class LiveFeed:
         self._allowance.take(block, self._sent, now_ns, opens=self._last is None)
         offset_ns = 0
         if self._sent.clock == "monotonic":
-            # Measured anew each time: NTP bends CLOCK_MONOTONIC against the raw one.
+            # Measured again each time: NTP bends CLOCK_MONOTONIC against the raw one.
             reading = self._clock.read()
             offset_ns = reading.raw_ns - reading.monotonic_ns
         arrived_ns = block.arrived_ns + offset_ns

@@ -1,8 +1,8 @@
-"""When is each frame of pushed audio played: bursts in, blocks stamped in real time out.
+"""A virtual loudspeaker that plays pushed audio: bursts in, blocks stamped in real time out.
 
-A text-to-speech engine hands over five seconds of speech in a tenth of a second. What is recorded
-of it is what a loudspeaker would make of it: each frame at its own instant, one after the other.
-Such a loudspeaker is a virtual device with a perfect crystal; the stamps of its blocks are exact.
+A text-to-speech engine delivers five seconds of speech in a tenth of a second. It is recorded as a
+loudspeaker would play it: each frame at its own instant, one after the other. Such a loudspeaker is
+a virtual device with a perfect crystal; the stamps of its blocks are exact.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from edgerec.wire.blocks import SAMPLE_BYTES
 
 _SECOND_NS: Final = 1_000_000_000
 CONTINUE_NS: Final = _SECOND_NS // 5
-"""What comes no later than this after the queue ran out goes on where it ended, without a hole."""
+"""Time after the queue ran out within which audio continues where it ended, without a hole."""
 QUEUE_NS: Final = 30 * _SECOND_NS  # the longest sentence; a sender that is further ahead waits
 QUEUE_BYTES: Final = 8 * 1024 * 1024  # 30 s of stereo at 48 kHz are 6 MB
 UTTERANCE_BYTES: Final = 1024  # what an utterance takes beside its audio, generously
@@ -36,19 +36,19 @@ PAUSE: Final = StreamEnded(GapReason.QUIET, "everything pushed so far was played
 class Loudspeaker:
     """A queue of audio that plays; for one thread.
 
-    Played audio leaves as streams of their own: `StreamHeader`, `Block`s that follow on each
-    other, `StreamEnded`. One such stream is an utterance: audio of one format without a pause.
+    Played audio leaves as separate streams: `StreamHeader`, consecutive `Block`s, `StreamEnded`.
+    One such stream is an utterance: audio of one format without a pause.
     """
 
     def __init__(self) -> None:
         self._utterances: deque[_Utterance] = deque()  # the first one plays
         self._queued_bytes = 0
-        self._not_before_ns = 0  # nothing follows sooner on audio that broke off
-        self._broken: list[StreamEnded] = []  # there was no audio behind which to say so
+        self._not_before_ns = 0  # audio after a break starts no sooner
+        self._broken: list[StreamEnded] = []  # breaks with no audio before them to attach them to
 
     @property
     def playing(self) -> bool:
-        """Whether something is queued, or was a moment ago and may go on."""
+        """Whether something is queued, or was a moment ago and may continue."""
         return bool(self._utterances)
 
     def queued_ns(self, now_ns: int) -> int:
@@ -60,7 +60,7 @@ class Loudspeaker:
         return self._queued_bytes > QUEUE_BYTES or self.queued_ns(now_ns) > QUEUE_NS
 
     def push(self, header: StreamHeader, pcm: bytes, now_ns: int) -> None:
-        """Queue audio that came now; it is played behind what is queued, else at once."""
+        """Queue audio that came now; it is played after what is queued, or at once."""
         last = self._utterances[-1] if self._utterances else None
         goes_on = last is not None and not last.broken and now_ns <= last.end_ns + CONTINUE_NS
         if last is None or not goes_on or header != last.header:
@@ -72,10 +72,10 @@ class Loudspeaker:
         self._queued_bytes += len(pcm)
 
     def break_off(self, fault: StreamEnded, now_ns: int) -> None:
-        """End what is queued, where it ends, with a fault: more was meant to come, and is lost.
+        """End what is queued, where it ends, with a fault: more was expected, and is lost.
 
-        How much nobody knows. The hole that tells of it is at least as long as a pause, for what
-        follows would otherwise hide it.
+        How much is unknown. The hole that declares it is at least as long as a pause; otherwise
+        what follows would hide it.
         """
         end_ns = now_ns
         if self._utterances:

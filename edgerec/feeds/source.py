@@ -1,9 +1,9 @@
-"""What does an application push into a track: the source of a track with `source: feed`.
+"""The source of a track with `source: feed`: audio that an application pushes.
 
 Blocks without stamps are queued and played (`loudspeaker`); with stamps they come from a live
-device (`live_feed`). Which of the two a stream is, its first block says. One application at a
-time, and nothing of it is kept but what is queued: when the queue is full its socket is not read,
-and the application waits.
+device (`live_feed`). A stream's first block decides which of the two it is. One application at a
+time, and only what is queued is kept: when the queue is full its socket is not read, and the
+application waits.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ class FeedSource:
     """
 
     unhurried: Final = False
-    """An application that pushes must be read, or it can't go on."""
+    """Whether reads may be postponed: never, or the application could not continue."""
     held_since_ns: Final = None
-    """Nothing is held back: whose audio it is, is known."""
+    """Always None: nothing is held back, because the audio's origin is certain."""
 
     def __init__(self, track: TrackName, clock: Clock) -> None:
         self.track = track
@@ -72,9 +72,9 @@ class FeedSource:
         Parameters
         ----------
         received
-            What was read of the block stream already.
+            The part of the block stream that was already read.
         reply
-            Sent to the application once it has its place.
+            Answer sent to the application once its connection is accepted.
 
         Raises
         ------
@@ -90,7 +90,7 @@ class FeedSource:
                     f"another application feeds the {self.track} track",
                     "one connection per track at a time: wait until it has ended",
                 )
-            os.eventfd_write(self._woken, 1)  # first: who finds the connection reads this too
+            os.eventfd_write(self._woken, 1)  # first: the reader of the connection reads this, too
             self._offered.put(FeedConnection(connection, received, reply))
 
     def fileno(self) -> int | None:
@@ -98,7 +98,7 @@ class FeedSource:
         return None if self._closed else self._ready.fileno()
 
     def deliver(self, now_ns: int) -> list[Delivery]:
-        """Return what was played or came live since the last call. Never blocks."""
+        """Return what was played or arrived live since the last call. Never blocks."""
         deliveries = self._speaker.play(now_ns)
         self._seat_offered()
         if self._connection is not None:
@@ -109,7 +109,7 @@ class FeedSource:
         return deliveries
 
     def close(self) -> None:
-        """Take leave of the application."""
+        """Tell the application that the recording has ended, and disconnect it."""
         with self._gate:
             self._closed = True
         self._seat_offered()
@@ -176,7 +176,7 @@ class FeedSource:
             raise FeedError(
                 "malformed",
                 "stamped and unstamped blocks in one stream",
-                "stamp all blocks behind a header line, or none",
+                "stamp all blocks after a header line, or none",
             )
         if self._live is not None:
             return [*opened, self._live.take(block, now_ns)]

@@ -1,6 +1,6 @@
-"""What `edgerec doctor --chirp` has measured before: a small file in the root's `.state`.
+"""Earlier measurements of `edgerec doctor --chirp`, in a small file in the root's `.state`.
 
-Written by the doctor only, read by the service for its status. What can't be read is started again.
+Written by the doctor only, read by the service for its status. An unreadable file is started again.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ class Chirp:
     """One measurement; None: not heard."""
 
     utc: str
-    """When, as in `2026-11-22T10:15:00Z`."""
+    """Time of the measurement, such as `2026-11-22T10:15:00Z`."""
     utc_trusted: bool
     delay_ms: float | None
-    """Of the devices: as if no `offset_ms` were set."""
+    """Delay between the devices, as if no `offset_ms` were set."""
     user_dbfs: float | None
-    """How loud the sweeps are in the microphone's track."""
+    """Level of the sweeps in the microphone's track."""
     bot_dbfs: float | None
 
 

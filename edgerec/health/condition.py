@@ -1,4 +1,4 @@
-"""Conditions of a track's sound: how long each must last to be a warning, and how it is told.
+"""Conditions of a track's sound: how long each must last to be a warning, and the warning's text.
 
 Pure values and counters; `signal_quality` decides what is heard.
 """
@@ -43,7 +43,7 @@ PATIENCE: Final = {
 _TOLD: Final = {
     "silent": (
         "the {track} track has been digital silence for {seconds:.0f} s",
-        "is it muted, or the wrong input? `edgerec devices` lists what there is; behind a sound "
+        "is it muted, or the wrong input? `edgerec devices` lists what there is; on a sound "
         "server its channels may cancel each other: try tracks.{track}.channels: [1]; "
         "for the loudspeaker, `edgerec loopback` shows how to record it",
     ),
@@ -97,7 +97,7 @@ class Condition:
 
     @property
     def reason(self) -> Reason:
-        """What is told of it while it is raised."""
+        """The warning while the condition is raised."""
         why, hint = _TOLD[self.code]
         told = why.format(track=self.track, seconds=self._lasts_s)
         return Reason(self.code, self.track, told, hint.format(track=self.track))

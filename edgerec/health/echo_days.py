@@ -1,8 +1,8 @@
-"""The echo from day to day, and what is unusual about it now. Pure: samples in, reasons out.
+"""Daily statistics of the echo, and what is unusual about it now. Pure: samples in, reasons out.
 
 Whenever the bot speaks and the microphone hears it, the turn detectors know how late and how loud.
-Over weeks that is a witness that needs neither a sound server nor a person: a microphone that gets
-dull, a loudspeaker that was moved, a buffer that has changed its length.
+Over weeks this reveals, without a sound server or a person, a microphone that gets dull, a
+loudspeaker that was moved, or a buffer that has changed its length.
 """
 
 from __future__ import annotations
@@ -15,33 +15,33 @@ from typing import Final, Self
 from edgerec.health.verdict import Reason
 
 USUAL_DAYS: Final = 14
-"""Days whose median is the usual: what has changed for good is usual after a week."""
+"""Number of days whose median is the usual value: a lasting change is usual after a week."""
 LEAST_DAYS: Final = 3  # until a level has a usual: one party is not
 LEAST_SAMPLES: Final = 5  # of a day that counts: 25 minutes in which the bot spoke
 RECENT: Final = (
     3  # samples that must agree: a quarter of an hour, so that no single one is believed
 )
 STEP_MS: Final = 10.0
-"""Of delay: more than the 6 ms that the canceller takes for one delay, and 3 m of air."""
+"""Step of the delay that is unusual: more than the 6 ms the canceller tolerates; 3 m of air."""
 FAINTER_DB: Final = 10.0  # of level: a tenth of the power; a crowd in front of the kiosk takes 3
 BACK: Final = 0.7  # of a threshold: what comes and goes at it is one warning
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The echo as it was measured once."""
+    """One measurement of the echo."""
 
     delay_ms: float
-    """Of the devices: as if no `offset_ms` were set."""
+    """Delay between the devices, as if no `offset_ms` were set."""
     level_db: float
     """Against the bot's track."""
     era: int
-    """Counts how often a device was opened in a way that may change the delay."""
+    """Number of times a device was opened in a way that may have changed the delay."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Many values of one day."""
+    """Low, median and high of one day's values."""
 
     low: float
     median: float
@@ -49,7 +49,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Self:
-        """Return the spread of some values, of which there is one at least."""
+        """Return the spread of one or more values."""
         return cls(min(values), round(median(values), 1), max(values))
 
 
@@ -58,11 +58,11 @@ class Day:
     """The samples of one day."""
 
     date: str | None
-    """In UTC; None: the wall clock could not be trusted that day."""
+    """Date in UTC; None: the wall clock could not be trusted that day."""
     setup: str
-    """The devices."""
+    """Names of the devices."""
     era: int
-    """The last one of the day."""
+    """The last era of the day."""
     count: int
     delay_ms: Spread
     level_db: Spread
@@ -71,7 +71,7 @@ class Day:
 
     @classmethod
     def of(cls, date: str | None, setup: str, samples: Sequence[Sample]) -> Self:
-        """Return a day of some samples, of which there is one at least."""
+        """Return the day of one or more samples."""
         era = samples[-1].era
         return cls(
             date,
@@ -86,12 +86,12 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class Usual:
-    """What an echo is held against; None where too little is known."""
+    """The usual values an echo is compared with; None where too little is known."""
 
     delay_ms: float | None = None
     level_db: float | None = None
     days: int = 0
-    """That the level is the median of."""
+    """Number of days that the level is the median of."""
 
 
 def usual_of(days: Sequence[Day], today: Sequence[Sample], setup: str, era: int) -> Usual:
@@ -100,10 +100,10 @@ def usual_of(days: Sequence[Day], today: Sequence[Sample], setup: str, era: int)
     Parameters
     ----------
     days
-        Before today, oldest first.
+        The days before today, oldest first.
     era
-        Of now. Delays of another one say nothing: behind a sound server, opening a device may
-        shift it by tens of milliseconds.
+        The current era. Delays of another one do not count: on a sound server, opening a device may
+        shift the delay by tens of milliseconds.
     """
     counted = [day for day in days if day.setup == setup and day.count >= LEAST_SAMPLES]
     counted = counted[-USUAL_DAYS:]
@@ -157,8 +157,8 @@ def _moved(delay_ms: float, step_ms: float) -> Reason:
     return Reason(
         "echo_moved",
         "user",
-        f"the microphone hears the loudspeaker {delay_ms:.0f} ms late, {step_ms:+.0f} ms against "
-        "what is usual, and no device was opened again",
+        f"the microphone hears the loudspeaker {delay_ms:.0f} ms late, {step_ms:+.0f} ms from the "
+        "usual delay, and no device was reopened",
         "was the loudspeaker moved, or does what plays on it buffer more or less? "
         "`edgerec doctor --chirp` measures the delay and says which offset_ms to set",
     )

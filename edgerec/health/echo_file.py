@@ -1,4 +1,4 @@
-"""The file of the echo's days: a fixed maximum of everything, and nothing in it believed unseen."""
+"""The file of the echo's daily statistics: bounded in every respect, and validated when read."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ MAX_DAYS: Final = 400  # a year, to compare a winter with the one before
 MAX_SETUP: Final = 160  # characters of the devices' names
 MAX_ERA: Final = 10**9
 MAX_BYTES: Final = 1 << 20
-"""Ten times what 400 days take, for names of which JSON writes twelve bytes a character."""
+"""Ten times what 400 days take: JSON may need twelve bytes for a character of a name."""
 _RANGE: Final = 10_000.0  # of milliseconds and decibels
 
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """What is in the file."""
+    """The content of the file."""
 
     setup: str = ""
-    """The devices."""
+    """Names of the devices."""
     era: int = 0
     date: str | None = None
-    """Of today."""
+    """Samples of today."""
     today: tuple[Sample, ...] = ()
     days: tuple[Day, ...] = ()
-    """Before today, oldest first."""
+    """The days before today, oldest first."""
 
 
 def read_echo(path: Path) -> Remembered:
@@ -43,7 +43,7 @@ def read_echo(path: Path) -> Remembered:
     Raises
     ------
     JsonError
-        There is none, or it can't be read, or is another's.
+        There is none, it can't be read, or it has another format.
     """
     return read_json(path, _parse, max_bytes=MAX_BYTES)
 

@@ -1,7 +1,8 @@
-"""The echo of months, in a file of the storage root's `.state`, and what is unusual about it now.
+"""Keeps the echo's history over months in the root's `.state`, and reports what is unusual now.
 
 One record per day, and today's samples; a fixed maximum of both. Written once an hour and at the
-end, by the writer thread. What can't be read is started again, and said; it never stops recording.
+end, by the writer thread. An unreadable file is started again and reported; it never stops
+recording.
 """
 
 from __future__ import annotations
@@ -44,33 +45,33 @@ SHOWN_DAYS: Final = 14
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What is known of the echo and of the devices just now."""
+    """The echo and the devices at present."""
 
     echo: EchoReport
-    """Its delay without `offset_ms`."""
+    """The echo, its delay without `offset_ms`."""
     setup: str
     restarts: int
-    """Of both tracks' devices."""
+    """Names of both tracks' devices."""
     steady: bool
-    """Both tracks have a device; a feed is played as it comes."""
+    """Whether both tracks have a device; a feed is played as it comes."""
     lasting: bool
-    """Opening a device does not change the delay: no sound server is in between."""
+    """Whether opening a device keeps the delay: no sound server is in between."""
 
 
 @dataclass(frozen=True, slots=True)
 class EchoKnown:
-    """What is known of the echo, for the status; replaced as a whole."""
+    """The echo's history as shown in the status; replaced as a whole."""
 
     usual: Usual = field(default_factory=Usual)
     recent: Sample | None = None
     days: tuple[Day, ...] = ()
-    """The last ones, today last."""
+    """The last days, today last."""
     kept_days: int = 0
     chirp: Chirp | None = None
-    """The last one."""
+    """The last sample."""
     reasons: tuple[Reason, ...] = ()
     trouble: str | None = None
-    """Why the history was started again; None: it was not."""
+    """Reason why the history was started again; None: it was not."""
 
     def describe(self) -> dict[str, object]:
         """Return it as JSON values."""
@@ -133,7 +134,7 @@ class EchoHistory:
         self._steady = False
         self._changed = False
         self.known = EchoKnown()
-        """What is known by now; for any thread."""
+        """The history as known now; for any thread."""
         self._publish()
 
     def step(self, now_ns: int, look: Callable[[], Observation | None]) -> None:
@@ -154,7 +155,7 @@ class EchoHistory:
             self.save()
 
     def save(self) -> None:
-        """Save what is new; a disk that won't is told of and costs nothing else."""
+        """Save what is new; a failing disk is logged and has no other effect."""
         if not self._changed:
             return
         try:
@@ -170,7 +171,7 @@ class EchoHistory:
             self._changed = False
 
     def _note_opening(self, now: Observation) -> None:
-        """Begin another era where the delay may be another one, and is no finding."""
+        """Begin a new era where the delay may have changed without that being a fault."""
         before = self._opened
         self._steady = now.steady
         # Before the first observation since the start, the devices were opened by it.

@@ -1,8 +1,8 @@
-"""What does the timeline say of itself while it is recorded: how loud, where silent and why?
+"""Measures levels, gaps and signal quality of the timeline while it is recorded.
 
-Reads the history behind the recorder thread with a cursor of its own, in a thread of its own, so
-that neither capture nor a disk that hangs has to do with it. One that is asked catches up first:
-levels are of the last commit, totals a second older at most; warnings come within five.
+Reads the history after the recorder thread with a cursor of its own, in a thread of its own, so
+that it is independent of capture and of a disk that hangs. It catches up when it is asked: levels
+are of the last commit, totals at most a second older; warnings come within five seconds.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ from edgerec.store.records.sidecar import GapTotal
 from edgerec.sync.history import OverrunError
 
 TICK_S: Final = 5.0  # the shortest history holds 6
-LEVEL_S: Final = 0.25  # between two levels, for who wants them, and what each is of
-WINDOW_S: Final = 1.0  # of the levels; also what is read at once
+LEVEL_S: Final = 0.25  # between two level events, and the length that each covers
+WINDOW_S: Final = 1.0  # that levels cover; also what is read at once
 SILENT: Final = Levels(None, None, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What a session's timeline held so far, of every track."""
+    """What a session's timeline has held so far, per track."""
 
     levels: Mapping[TrackName, Levels] = field(
         default_factory=lambda: dict.fromkeys(TRACKS, SILENT)
     )
-    """Of the last second that is committed."""
+    """Levels of the last committed second."""
     gaps: Mapping[TrackName, Mapping[GapReason, GapTotal]] = field(
         default_factory=lambda: {name: {} for name in TRACKS}
     )
-    """Since the session began."""
+    """Gaps since the session began."""
     warnings: tuple[Reason, ...] = ()
-    """What is wrong with the audio itself."""
+    """Warnings about the audio itself."""
 
 
 class AudioCheck(Protocol):
@@ -51,11 +51,11 @@ class AudioCheck(Protocol):
 
     @property
     def warnings(self) -> tuple[Reason, ...]:
-        """What is wrong now."""
+        """Warnings that hold now."""
         ...
 
     def listen(self, span: Span, rate: int, reports: Mapping[TrackName, TrackReport]) -> None:
-        """Take in a second of the timeline, and what is known of the tracks just now.
+        """Take in a second of the timeline, and the current reports on the tracks.
 
         Called by one thread at a time.
         """
@@ -91,9 +91,9 @@ class Monitor(Listener):
     Parameters
     ----------
     timeline_of
-        Returns the session that goes on; None while there is none. For any thread.
+        Returns the session in progress; None while there is none. For any thread.
     quality
-        Shown every second of the session as it is committed. A new session begins at frame 0.
+        Called with every second of the session as it is committed. A new session begins at frame 0.
     """
 
     def __init__(
@@ -224,7 +224,7 @@ def _levels_now(timeline: SessionTimeline, window_s: float = WINDOW_S) -> dict[T
 
 
 def levels_of(span: Span, track: int) -> Levels:
-    """Return how loud one track of a span is, over the frames that are no gaps."""
+    """Return the levels of one track of a span, over the frames that are not gaps."""
     if span.frames == 0:
         return SILENT
     ledger = TrackLedger()

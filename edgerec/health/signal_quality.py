@@ -1,8 +1,8 @@
-"""Is what a track delivers the sound of a room and a voice, or a fault that looks like audio?
+"""Detects faults that look like audio: muted, stuck, clipped or identical tracks.
 
 Frames keep coming from a muted microphone, a stuck driver, an overdriven input and a loopback that
-is really the microphone. Each shows only over time, so each condition has to last before it is a
-warning, and to be over before that goes. Time is the timeline's own.
+is really the microphone. Each shows only over time, so each condition must last before it becomes a
+warning, and be over for a while before the warning goes. Time is the timeline's own.
 
 Whether a signal repeats itself, or is the other track's, is its (cross-)correlation, computed by
 FFT over a second now and then, below 1 kHz. All of it takes 1 CPU second an hour.
@@ -38,9 +38,9 @@ REPEAT_LAGS_S: Final = (0.008, 0.5)  # a stuck buffer's length; below, a voice's
 ALIKE: Final = 0.98  # correlation: a room and a loudspeaker leave 0.9 of a copy at best
 ALIKE_LAG_S: Final = 0.2  # how far the two may be apart
 CANCELLED_DB: Final = -9.0
-"""Gain of a fold below which channels cancel: an eighth of the power that unrelated ones leave."""
+"""Gain of a fold below which channels cancel: an eighth of the power of unrelated ones."""
 QUIET_ROOM_SHARE: Final = 0.01
-"""What a second without a loopback signal counts while the microphone hears nothing either."""
+"""Weight of a second without a loopback signal while the microphone hears nothing either."""
 
 
 class SignalQuality:
@@ -49,7 +49,7 @@ class SignalQuality:
     Parameters
     ----------
     continuous
-        The tracks whose source delivers all the time; silence of the others is no fault.
+        The tracks whose source delivers all the time; silence of the others is not a fault.
     """
 
     def __init__(self, continuous: Collection[TrackName]) -> None:
@@ -58,18 +58,18 @@ class SignalQuality:
         self._windows = 0
 
     def expect(self, continuous: Collection[TrackName]) -> None:
-        """Listen on with other sources."""
+        """Continue with other sources."""
         self._continuous = frozenset(continuous)
 
     @property
     def warnings(self) -> tuple[Reason, ...]:
-        """What is wrong now."""
+        """Warnings that hold now."""
         return tuple(c.reason for c in self._conditions.values() if c.raised)
 
     def listen(
         self, span: Span, rate: int, reports: Mapping[TrackName, TrackReport] | None = None
     ) -> None:
-        """Take in a second of the timeline, and what is known of the tracks just now."""
+        """Take in a second of the timeline, and the current reports on the tracks."""
         if span.start == 0:
             self._conditions = _new_conditions()
         seconds = span.frames / rate
@@ -127,9 +127,9 @@ class Spectrum:
     """A second of one track, without its mean and its treble."""
 
     bins: NDArray[np.complex128]
-    """Of twice as many samples: what is correlated does not wrap around."""
+    """Spectrum zero-padded to twice the length, so that the correlation does not wrap around."""
     energies: NDArray[np.float64]
-    """Of the samples before each, so that a part's is a difference."""
+    """Cumulative energy before each sample, so that a part's energy is a difference."""
     rate: float
 
     @classmethod
@@ -146,7 +146,7 @@ class Spectrum:
 
     @property
     def frames(self) -> int:
-        """How many samples there were, once averaged."""
+        """Number of samples after averaging."""
         return len(self.energies) - 1
 
     @property
@@ -193,7 +193,7 @@ def _norms(late: Spectrum, early: Spectrum, lags: NDArray[np.int64]) -> NDArray[
 
 
 def _summit(values: NDArray[np.float64]) -> float:
-    """Return the highest value of a curve of which only points are known, by a parabola."""
+    """Return the highest value of a sampled curve, by a parabola through three points."""
     top = int(values.argmax())
     if not 0 < top < len(values) - 1:
         return float(values[top])
@@ -212,7 +212,7 @@ def _peak(samples: NDArray[np.int16]) -> int:
 
 
 def _whole(span: Span, track: int) -> NDArray[np.int16] | None:
-    """Return a track's samples; None where some of them are a gap, of which nothing is learnt."""
+    """Return a track's samples; None where some of them are a gap, which says nothing."""
     return span.pcm[track] if not (span.reasons[track] != AUDIO).any() else None
 
 

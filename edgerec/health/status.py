@@ -1,7 +1,7 @@
-"""How is the service: the one document that `edgerec status`, metrics and meters are made of.
+"""The status document, from which `edgerec status`, metrics and meters are made.
 
-`docs/contract.md` describes it. Made by whoever asks, from values that the threads of the recording
-replace as a whole; nobody is waited for.
+`docs/contract.md` describes it. Made in the calling thread, from values that the threads of the
+recording replace as a whole; nothing waits.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ class LastPublished:
     name: str
     kind: str
     at_ns: int
-    """On CLOCK_MONOTONIC_RAW."""
+    """Time of publishing on CLOCK_MONOTONIC_RAW."""
 
     @classmethod
     def of(cls, published: Published, now_ns: int) -> LastPublished:
-        """Return what is remembered of it."""
+        """Return the record of a published file."""
         return cls(published.path.name, published.kind, now_ns)
 
 
@@ -52,9 +52,9 @@ class Facts:
     kiosk: str
     activity: RecorderState
     started_ns: int
-    """When the service started; all times are on CLOCK_MONOTONIC_RAW."""
+    """Instant of the service's start; all times are on CLOCK_MONOTONIC_RAW."""
     timeline: SessionTimeline | None
-    """Of the session; None while there is none."""
+    """Timeline of the session; None while there is none."""
     sources: Mapping[TrackName, SourceState]
     heard: Heard
     writing: Writing
@@ -64,24 +64,24 @@ class Facts:
     usage: Usage
     hooks: HookCounts = field(default_factory=HookCounts)
     taps: int = 0
-    """How many listen."""
+    """Number of open taps."""
     taps_lost_blocks: int = 0
     echo: EchoKnown = field(default_factory=EchoKnown)
-    """What the microphone hears of the bot, over weeks."""
+    """The echo's history over weeks."""
     more: tuple[Reason, ...] = ()
-    """What is wrong around the recorder: its configuration file, hooks, metrics."""
+    """Reasons from outside the recorder: its configuration file, hooks, metrics."""
     turns_trouble: str | None = None
-    """Why turns are no longer found."""
+    """Reason why turns are no longer found."""
     recovery: RecoveryState = field(default_factory=RecoveryState)
-    """What has become of what crashes have left."""
+    """Results of recovery."""
     chores: tuple[Reason, ...] = ()
-    """Those that fail."""
+    """Reasons from chores that fail."""
     retention_trouble: str | None = None
-    """What retention has to leave alone, and why."""
+    """What retention has to skip, and why."""
 
 
 def health_of(facts: Facts) -> Health:
-    """Return how the service is."""
+    """Return the service's health."""
     return judge(
         facts.sources,
         facts.writing,
@@ -141,7 +141,7 @@ def _unpublishable(writing: WritingState) -> Iterator[Reason]:
             "publish",
             None,
             f"nothing can be published: {writing.unpublishable}",
-            "recording goes on, files wait in .work; `ready` and all in it must belong to the "
+            "recording continues, files wait in .work; `ready` and all in it must belong to the "
             "service's user, on the same file system",
         )
 

@@ -1,4 +1,4 @@
-"""What do edgerec's processes take of the machine: memory, CPU time, how many there are."""
+"""Memory, CPU time and number of edgerec's processes."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ RECENT_NS: Final = 1_000_000_000
 
 _ROLLUP: Final = re.compile(r"^(Pss|Rss):\s+(\d+) kB$", re.MULTILINE)
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
-_UTIME: Final = 11  # proc(5), stat: behind the name; then stime, cutime, cstime
+_UTIME: Final = 11  # proc(5), stat: counted after the name; then stime, cutime, cstime
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Of this process and everything that it has started, now."""
+    """Resources used at present by this process and everything that it has started."""
 
     processes: int
     pss_bytes: int | None
-    """Proportional: shared pages are divided among those that share them. None where the kernel
-    does not say."""
+    """Proportional set size: shared pages are divided among those that share them. None where the
+    kernel does not report it."""
     rss_bytes: int | None
     cpu_seconds: float
-    """Since the start; of ended ones too, once they are reaped."""
+    """CPU time since the start, including processes that have ended and been reaped."""
 
 
 class RecentUsage:
-    """What our processes took a moment ago: a meter asks five times a second. For any thread."""
+    """Usage cached for a second, because a meter asks five times a second. For any thread."""
 
     def __init__(self, measure: Callable[[], Usage] | None = None) -> None:
         self._measure = measure or usage
         self._known: tuple[int, Usage] | None = None  # replaced as a whole
 
     def at(self, now_ns: int) -> Usage:
-        """Return it, a second old at most; `now_ns` is on CLOCK_MONOTONIC_RAW."""
+        """Return the usage, at most a second old; `now_ns` is on CLOCK_MONOTONIC_RAW."""
         known = self._known
         if known is None or now_ns - known[0] >= RECENT_NS:
             known = self._known = (now_ns, self._measure())
@@ -48,9 +48,9 @@ class RecentUsage:
 
 
 def usage(proc: Path = PROC) -> Usage:
-    """Return what this process and those it has started take, theirs included.
+    """Return the usage of this process and all its descendants.
 
-    Costs a walk through their page tables, which are milliseconds.
+    Costs milliseconds, for a walk through their page tables.
     """
     pids = _family(proc, os.getpid())
     rollups = [_rollup(proc / str(pid)) for pid in pids]

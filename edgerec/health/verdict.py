@@ -1,6 +1,6 @@
-"""Is everything as it should be, and if not, what is wrong and what is to be done about it?
+"""Judges the service's health: facts in, a state and its reasons out, each with what to do.
 
-Pure: facts in, reasons out. Each rule has one place, and its threshold a reason.
+Pure. Each rule is in one place, and each threshold has a reason.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ HEALTH_NAMES: Final[tuple[HealthName, ...]] = get_args(HealthName)
 
 _SECOND_NS: Final = 1_000_000_000
 STARTS_NS: Final = 15 * _SECOND_NS
-"""Until then a device that has not delivered is only slow: a child may take 10 s to open one."""
+"""Time until a device that has not delivered is missing: a child may take 10 s to open one."""
 LEAST_HOURS_LEFT: Final = 24.0  # somebody has a working day to come and look
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why the service is not as it should be."""
+    """One reason why the service is not ok."""
 
     code: str
-    """A word for programs."""
+    """Code of the reason, for programs."""
     track: TrackName | None
     why: str
     hint: str
@@ -36,14 +36,14 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Writing:
-    """How audio reaches the disk."""
+    """State of writing audio to the disk."""
 
     state: WritingState
-    """What the writer thread says of it."""
+    """Trouble as reported by the writer thread."""
     backlog: Backlog
-    """What frame counts say of it."""
+    """Backlog according to frame counts."""
     usual_lag_s: float
-    """Up to here `Backlog.lag_s` is nothing unusual."""
+    """Largest `Backlog.lag_s` that is usual."""
 
     @property
     def trouble(self) -> str | None:
@@ -58,11 +58,11 @@ class Writing:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """How the service is."""
+    """State of the service, with its reasons."""
 
     state: HealthName
-    """`degraded`: something is wrong, and it records. `failed`: no track delivers, or audio is
-    being lost because it does not reach the disk."""
+    """State in a word. `degraded`: something is wrong, but it records. `failed`: no track delivers,
+    or audio is being lost because it does not reach the disk."""
     reasons: tuple[Reason, ...]
 
 
@@ -77,20 +77,20 @@ def judge(
     retention_trouble: str | None = None,
     hook_trouble: str | None = None,
 ) -> Health:
-    """Return how the service is.
+    """Return the service's health.
 
     Parameters
     ----------
     sources
-        Of the tracks that have one.
+        State of each track's source.
     warnings
-        Of the audio itself, and of what is around the recorder.
+        Warnings about the audio itself, and about what surrounds the recorder.
     turns_trouble
-        Why turns are no longer found; None: they are, or are not looked for.
+        Reason why turns are no longer found; None: they are, or are not looked for.
     retention_trouble
-        What retention has to leave alone under `ready/`, and why; None: nothing.
+        What retention has to skip under `ready/`, and why; None: nothing.
     hook_trouble
-        Which hooks failed the last time they were run, and why; None: none.
+        Hooks that failed at their last run, and why; None: none.
     """
     silent = list(_silent_tracks(sources, now_ns))
     reasons = (

@@ -1,4 +1,4 @@
-"""What is to be run for one event, how much all that may take, and what has become of it."""
+"""A hook's run for one event, the limits of hooks, and their counts."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ _SECOND_NS: Final = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class HookLimits:
-    """How much of a kiosk hooks may take."""
+    """Limits on the resources that hooks may use."""
 
     running: int = 2
-    """At once: a Pi has four cores, and the recording needs one of them now and then."""
+    """Maximum number at once: a Pi has four cores, and the recording needs one now and then."""
     waiting: int = 256
-    """To be run, or run again: two hours of 30 s chunks while an upload fails."""
+    """Maximum number waiting to be run or rerun: two hours of 30 s chunks while uploads fail."""
     time_ns: int = 300 * _SECOND_NS
-    """For one run: enough to upload 70 MB at 2 Mbit/s."""
+    """Time limit of one run: enough to upload 70 MB at 2 Mbit/s."""
     first_retry_ns: int = 10 * _SECOND_NS
     last_retry_ns: int = 600 * _SECOND_NS
     stop_ns: int = 5 * _SECOND_NS
-    """For all that is still to be done when the service ends: systemd waits for 90 s."""
+    """Time limit for all remaining runs when the service ends: systemd waits for 90 s."""
     end_ns: int = 5 * _SECOND_NS
-    """For a program to be gone once it is told to: its keeper takes 2 s at most."""
+    """Time limit for a program to be gone after being stopped: its keeper takes at most 2 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,22 +35,22 @@ class Job:
     """One event that a program is to be run for."""
 
     hook: str
-    """Its name in the configuration."""
+    """Name of the hook in the configuration."""
     command: tuple[str, ...]
     """The program and its arguments, with {names} in them."""
     named: Mapping[str, str]
-    """What those stand for."""
+    """Values of these names."""
     file: Path | None = None
-    """The published file it is about."""
+    """The published file that the event is about."""
     tries: int = 0
-    """Runs that have failed."""
+    """Number of runs that have failed."""
 
     def filled(self) -> list[str]:
         """Return the command with the names replaced."""
         return [argument.format(**self.named) for argument in self.command]
 
     def unacknowledged(self) -> bool:
-        """Tell whether nobody has fetched the file that it is about.
+        """Tell whether its file has not been acknowledged yet.
 
         Raises
         ------

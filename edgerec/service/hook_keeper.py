@@ -1,9 +1,9 @@
-"""The process above a hook's program: everything that the program has started ends with it.
+"""The parent process of a hook's program: everything that the program has started ends with it.
 
-A script of its own, run with nothing but the standard library, once per running hook. As a
+A separate script, run with nothing but the standard library, once per running hook. As a
 subreaper (prctl(2), PR_SET_CHILD_SUBREAPER) it becomes the parent of whatever is orphaned below it,
 in whichever session, which takes no privilege. Its standard input is a leash: when that ends,
-because the service lets go or is gone, the program is killed.
+because the service closes it or is gone, the program is killed.
 
     python -I -S hook_keeper.py PROGRAM [ARGUMENT...]
 
@@ -25,12 +25,12 @@ from typing import Final
 NOT_STARTED: Final = 127  # as shells have it; why is on the standard error
 UNENDED: Final = 199
 """Exit status when something the program has started can't be killed: it is another user's."""
-END_S: Final = 2.0  # for everything to die of SIGKILL; what hangs in a driver may take for ever
+END_S: Final = 2.0  # for everything to die of SIGKILL; what hangs in a driver may never die
 LOOK_S: Final = 0.01  # between two rounds of killing: those orphaned by one are the next one's
 NICE: Final = 10  # of 19: an encoder run by a hook must not compete with the recorder
 KEEPER_OOM_SCORE: Final = 750
 HOOK_OOM_SCORE: Final = 1000
-"""Of 1000: where memory is short, the kernel ends a hook, never the recorder."""
+"""OOM score of a hook: where memory is short, the kernel kills a hook, never the recorder."""
 
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 _PR_SET_CHILD_SUBREAPER: Final = 36
@@ -64,7 +64,7 @@ def main(command: list[str]) -> int:
 def prefer_to_kill(score: int) -> None:
     """Have the kernel end this process, and what it starts, before others when memory is short."""
     path = "/proc/self/oom_score_adj"
-    # Where there is no /proc the hook is run all the same.
+    # Without /proc the hook is run nevertheless.
     with suppress(OSError), open(path, "r+") as file:  # noqa: PTH123 -- no pathlib here
         if int(file.read()) < score:
             file.write(str(score))

@@ -1,7 +1,7 @@
-"""One hook's program: its output, and its end, which takes with it all that it has started.
+"""One hook's program: its output, and its end, which also ends all that it has started.
 
-Nothing here waits. The program runs without a shell, below a process of its own (`hook_keeper`), at
-a lower priority than the recording, and may print only so much.
+Nothing here waits. The program runs without a shell, as a child of its own `hook_keeper`, at a
+lower priority than the recording, and with limited output.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from typing import Final
 from edgerec.service import hook_keeper
 
 MAX_OUTPUT_BYTES: Final = 1 << 20
-"""A program that prints more is not at its task any more, and reading it costs CPU."""
+"""Maximum amount of output: a program that prints more has gone wrong, and reading costs CPU."""
 MAX_LINES: Final = 20  # of its output go into the log, the last ones: an error comes at the end
 MAX_LINE_BYTES: Final = 200
 _READ_BYTES: Final = 1 << 16
 _KEEPER: Final = str(Path(hook_keeper.__file__))
 _NOT_FOR_HOOKS: Final = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC")
-"""What systemd gives the service alone: a hook could say that the service is well, or has ended."""
+"""Variables that systemd gives the service alone: with them a hook could report a false state."""
 
 
 class HookProcess:
@@ -56,7 +56,7 @@ class HookProcess:
         os.set_blocking(self._pipe.fileno(), False)
         try:
             self._ended = os.pidfd_open(self._process.pid)
-        except OSError:  # no descriptor left: nobody would see it end
+        except OSError:  # no descriptor left: its end would go unnoticed
             self._leash.close()
             self._pipe.close()
             self._process.wait()
@@ -64,23 +64,23 @@ class HookProcess:
         self._tail = b""  # of the output; holds MAX_LINES of the longest lines that are shown
         self._bytes = 0
         self.fault: str | None = None
-        """Why it was stopped."""
+        """Reason why it was stopped."""
         self.silent = False
-        """It has closed its output, and may run on."""
+        """Whether it has closed its output; it may still run."""
 
     @property
     def output(self) -> int:
-        """What to select on for `read`."""
+        """Descriptor to select on for `read`."""
         return self._pipe.fileno()
 
     @property
     def end(self) -> int:
-        """What to select on for `finish`."""
+        """Descriptor to select on for `finish`."""
         return self._ended
 
     @property
     def flooding(self) -> bool:
-        """Whether it has printed more than is read."""
+        """Whether it has printed more than allowed."""
         return self._bytes > MAX_OUTPUT_BYTES
 
     def read(self) -> None:
@@ -101,16 +101,16 @@ class HookProcess:
         return [line[:MAX_LINE_BYTES] for line in lines if line.strip()][-MAX_LINES:]
 
     def stop(self, fault: str) -> None:
-        """Have it ended, for this reason, with all that it has started; `end` says when it is."""
+        """End it, for this reason, with all that it has started; `end` becomes readable then."""
         self.fault = self.fault or fault
         self._leash.close()
 
     def finish(self) -> str | None:
-        """Let go of it, killing what should hold its programs should that itself have hung.
+        """Release it, killing its keeper if that has hung.
 
         Returns
         -------
-        Why it has failed; None: it has done its task.
+        Why it has failed; None: it has succeeded.
         """
         if self._process.poll() is None:
             self._process.kill()  # not waited for: a driver may hold it
@@ -125,7 +125,7 @@ class HookProcess:
         if self.fault is not None:
             return self.fault
         if status is None or status < 0:
-            return f"the process above it was ended by signal {-(status or -signal.SIGKILL)}"
+            return f"its parent process was ended by signal {-(status or -signal.SIGKILL)}"
         return f"exit status {status}" if status else None
 
 

@@ -1,9 +1,9 @@
-"""Which programs are to run, and when again: the hooks of the configuration.
+"""Runs the programs configured as hooks, and reruns those that fail for a file.
 
 A thread of its own starts and watches them; whatever fails about a hook is that hook's failure,
-counted and logged, and nobody else's. Whoever reports an event is never kept waiting: what
-there is no room for is dropped and counted. A program that fails for a file is tried again until
-it succeeds or a sync job has fetched the file. What waits is in memory only: a restart forgets it.
+counted and logged, and affects nothing else. Reporting an event never waits: what there is no room
+for is dropped and counted. A program that fails for a file is retried until it succeeds or a sync
+job has fetched the file. The queue is in memory only: a restart forgets it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from edgerec.store.publish import Published
 
 log = logging.getLogger(__name__)
 
-_IDLE_S: Final = 60.0  # between two looks when there is nothing to wait for
+_IDLE_S: Final = 60.0  # between two steps when there is nothing to wait for
 
 
 class Hooks:
@@ -66,7 +66,7 @@ class Hooks:
 
     @property
     def counts(self) -> HookCounts:
-        """What has become of the hooks so far."""
+        """Counts of hook runs so far."""
         return HookCounts(
             succeeded=self._succeeded,
             failed=self._failed,
@@ -111,7 +111,7 @@ class Hooks:
         self.close()
 
     def start(self) -> None:
-        """Begin to run what is reported."""
+        """Start the hooks' thread."""
         self._thread.start()
 
     def close(self) -> None:
@@ -138,7 +138,7 @@ class Hooks:
             self._take(event, now_ns)
         for process, (_, deadline_ns) in list(self._running.items()):
             if now_ns >= deadline_ns and process.fault is not None:
-                self._finish(process)  # it was told to end long ago
+                self._finish(process)  # it was stopped long ago
             elif now_ns >= deadline_ns:
                 self._stop(process, f"not done after {self._limits.time_ns / 1e9:g} s")
         if self._stop_ns is not None:
@@ -152,7 +152,7 @@ class Hooks:
             more = self.step(self._patience_s())
 
     def _patience_s(self) -> float:
-        """Return how long nothing needs to be done by itself."""
+        """Return the time until the next thing is due."""
         due = [deadline_ns for _, deadline_ns in self._running.values()]
         if self._waiting and len(self._running) < self._limits.running:
             due.append(self._waiting[0][0])
@@ -225,7 +225,7 @@ class Hooks:
             self._stop(process, "it produced more output than allowed")
 
     def _stop(self, process: HookProcess, fault: str) -> None:
-        """Have a program ended because of a fault."""
+        """End a program because of a fault."""
         job, _ = self._running[process]
         self._running[process] = job, self._clock.now_ns() + self._limits.end_ns
         process.stop(fault)

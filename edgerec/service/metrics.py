@@ -1,4 +1,4 @@
-"""What does Prometheus get to see: the status document in its text format."""
+"""Converts the status document to Prometheus' text format."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from edgerec.audio import TRACKS
 from edgerec.health.verdict import HEALTH_NAMES
 
 Document = Mapping[str, Any]
-"""The status as `health.status.describe` has it."""
+"""A status document as returned by `health.status.describe`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Family:
     kind: Literal["gauge", "counter"]
     help: str
     samples: tuple[tuple[Mapping[str, str], float | None], ...]
-    """Labels and value; None: nothing is known, and no sample there."""
+    """Labels and values; None: the value is unknown and gives no sample."""
 
 
 def exposition(status: Document) -> str:
@@ -99,7 +99,7 @@ def _tracks(status: Document) -> Iterator[Family]:
     yield Family(
         "edgerec_track_restarts_total",
         "counter",
-        "Times that the track's device was opened anew.",
+        "Times that the track's device was reopened.",
         tuple(each("restarts")),
     )
     if rate:

@@ -1,7 +1,7 @@
-"""The numbers for Prometheus as a textfile of node_exporter, kept up to date.
+"""Keeps a node_exporter textfile with the metrics up to date.
 
-The file is replaced as a whole, so that a scrape never sees half of it. It goes when the service
-ends; one that a crash leaves is told by its age (``node_textfile_mtime_seconds``).
+The file is replaced as a whole, so that a scrape never sees half of it. It is removed when the
+service ends; one left by a crash is recognised by its age (``node_textfile_mtime_seconds``).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FILE_MODE: Final = 0o644  # node_exporter is another user, and levels are no sec
 class MetricsFile:
     """Keeps a textfile up to date in a thread of its own; a context manager that removes it.
 
-    A disk that hangs under it holds up nothing else.
+    A disk that hangs blocks only this thread.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class MetricsFile:
 
     @property
     def path(self) -> Path:
-        """Which file it is."""
+        """Path of the file."""
         return self._path
 
     def write(self) -> None:
@@ -97,11 +97,11 @@ class MetricsFile:
             try:
                 left.unlink(missing_ok=True)
             except OSError as problem:
-                log.warning("metrics are left behind path=%s why=%r", left, str(problem))
+                log.warning("old metrics can't be removed path=%s why=%r", left, str(problem))
 
 
 class ConfiguredMetrics:
-    """The textfile that is configured just now, if any; a context manager that ends it."""
+    """The textfile that is configured at present, if any; a context manager that ends it."""
 
     def __init__(
         self, status: Callable[[], Document], *, make_thread: ThreadMaker = threading.Thread

@@ -1,8 +1,8 @@
-"""Who uses the control socket: seats and requests, shared by user and not by connection.
+"""Limits connections and requests of the control socket per user, not per connection.
 
-The kernel says whose a connection is (SO_PEERCRED). Whoever holds connections or reconnects all the
-time takes it from other connections of the same user; root and the service's own user, who can do
-without us anyway, always find a seat.
+The kernel says which user a connection belongs to (SO_PEERCRED). A program that holds connections
+or reconnects all the time takes them from the same user's other programs; root and the service's
+own user, who control the service anyway, always find a seat.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PEERCRED: Final = struct.Struct("3i")  # pid, uid, gid: struct ucred of unix(7)
 
 
 def uid_of(connection: socket.socket) -> int:
-    """Return whose program has connected.
+    """Return the user whose program has connected.
 
     Raises
     ------
@@ -37,14 +37,14 @@ def uid_of(connection: socket.socket) -> int:
 
 
 class Allowance:
-    """Requests that may be made: many at once, then so many a second."""
+    """A rate limit on requests: many at once, then `REQUESTS_PER_S`."""
 
     def __init__(self, now_ns: int) -> None:
         self._left = float(MAX_REQUESTS)
         self._since_ns = now_ns
 
     def take(self, now_ns: int) -> bool:
-        """Count one request; return whether it is not one too many."""
+        """Count one request; return whether it is allowed."""
         earned = (now_ns - self._since_ns) / 1e9 * REQUESTS_PER_S
         self._left = max(min(self._left + earned, MAX_REQUESTS) - 1, -1.0)
         self._since_ns = now_ns
@@ -101,7 +101,7 @@ class Peer:
 
     uid: int
     allowance: Allowance
-    """Of all the user's connections."""
+    """Rate limit shared by all the user's connections."""
 
 
 class Peers:
@@ -123,11 +123,11 @@ class Peers:
         return self._peers[uid]
 
     def may_connect(self, peer: Peer, now_ns: int) -> bool:
-        """Count a connection as a request; return whether it is not one too many."""
+        """Count a connection as a request; return whether it is allowed."""
         return _is_ours(peer.uid) or peer.allowance.take(now_ns)
 
     def allowance(self, peer: Peer, now_ns: int) -> Allowance:
-        """Return what counts the requests of a new connection."""
+        """Return the rate limit for the requests of a new connection."""
         return Allowance(now_ns) if _is_ours(peer.uid) else peer.allowance
 
     def seat(self, peer: Peer) -> bool:

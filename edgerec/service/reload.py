@@ -1,8 +1,8 @@
-"""Reload of the configuration, and the look whether its file is still one to start by.
+"""Reloads the configuration, and checks that the service could still start with its file.
 
-All of a file applies, or none of it: what is wrong with it, and what can't change while the
-service runs, is told all at once, and the service goes on as it was. That is a reason in the status
-until the file is right again: with a wrong one the next boot would not record.
+All of a file applies, or none of it: everything that is wrong with it, or can't change while the
+service runs, is reported at once, and the previous configuration stays in effect. The status has a
+reason until the file is right again: with a wrong one the next boot would not record.
 """
 
 from __future__ import annotations
@@ -31,33 +31,33 @@ _NEVER: Final = (0, 0, 0, 0)
 
 
 class Reloadable(Protocol):
-    """What a configuration applies to; see `recorder.Recorder`."""
+    """An object that a configuration applies to; see `recorder.Recorder`."""
 
     @property
     def config(self) -> Config:
-        """As it is now."""
+        """The current configuration."""
         ...
 
     def apply(self, config: Config, changes: Changes) -> None:
-        """Go on with another one."""
+        """Apply another configuration."""
         ...
 
 
 class Reloader:
     """Reads the configuration again when it is asked to; a context manager.
 
-    `reload` is for any thread. A signal can only `ask`: a thread of its own does it then, and looks
-    at the file every `LOOK_S`.
+    `reload` is for any thread. A signal handler can only `ask`: a separate thread then reloads; it
+    also checks the file every `LOOK_S`.
 
     Parameters
     ----------
     file
-        The one that the service was started with: it does not go on with another, nor without.
+        The file that the service was started with; no other one is used, nor none.
     load
-        Reads it.
+        Reads the file.
     then
-        Called in turn with a configuration that applies from now on. They belong to what is built
-        around the recorder, such as hooks; one that raises is logged.
+        Called one by one with a configuration that applies from now on, for components outside the
+        recorder, such as hooks; one that raises is logged.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Reloader:
         self._absent: tuple[Reason, ...] = ()
 
     def __enter__(self) -> Self:
-        """Be there for signals."""
+        """Start the thread."""
         self._thread.start()
         return self
 
@@ -97,7 +97,7 @@ class Reloader:
 
     @property
     def reasons(self) -> tuple[Reason, ...]:
-        """What is wrong with the file, or missing of what it names; for any thread."""
+        """Reasons: what is wrong with the file, or named in it and missing; for any thread."""
         trouble = self._trouble
         return self._absent if trouble is None else (trouble, *self._absent)
 
@@ -122,7 +122,7 @@ class Reloader:
                 config, changes = self._read()
                 self._recorder.apply(config, changes)
             except ConfigError as error:
-                log.error("the configuration is refused, the one before stays: %s", error)  # noqa: TRY400
+                log.error("configuration refused, the previous one stays in effect: %s", error)  # noqa: TRY400
                 self._trouble = _trouble(error)
                 raise
             except RefusedError as error:
@@ -137,7 +137,7 @@ class Reloader:
             return changes
 
     def look(self) -> None:
-        """See whether the file is one to start by, where it has changed, and what is missing."""
+        """Check the file if it has changed, and whether what it names is there."""
         with self._lock:
             seen = _state_of(self._file)
             if seen != self._seen:
@@ -188,12 +188,12 @@ class Reloader:
         try:
             apply(config)
         except Exception:
-            # The recording goes on with it; what else there is must not make that uncertain.
+            # The recording already uses it; a component outside must not put that in doubt.
             log.exception("a part of the service does not take the new configuration")
 
 
 def _state_of(file: Path) -> FileState:
-    """Return what changes with a file's content; None: it is not there."""
+    """Return values that change with a file's content; None: it is not there."""
     try:
         found = file.stat()
     except OSError:
@@ -209,6 +209,6 @@ def _trouble(error: ConfigError) -> Reason:
         "config",
         None,
         f"what {error.file} says does not apply: {first}{more}",
-        f"the service goes on as it was: correct {error.file}, try it with `edgerec check`, then "
-        "`edgerec reload`, or restart the service where that is needed",
+        f"the previous configuration stays in effect: correct {error.file}, try it with `edgerec "
+        "check`, then `edgerec reload`, or restart the service where that is needed",
     )

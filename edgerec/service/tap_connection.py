@@ -1,4 +1,4 @@
-"""What is one reader of live audio owed, and for how long is it waited for?
+"""One reader of live audio: what it has not taken yet, and its time limits.
 
 A reader that keeps up gets everything; one that does not is cut off with the reason as its last
 line. Nothing here blocks.
@@ -14,7 +14,7 @@ from typing import Final
 from edgerec.audio import StreamHeader
 from edgerec.wire.messages import error_line
 
-MAX_WAITING_BYTES: Final = 1 << 20  # 5 s of stereo at 48 kHz: who is later does not listen live
+MAX_WAITING_BYTES: Final = 1 << 20  # 5 s of stereo at 48 kHz: a later reader does not listen live
 SOCKET_BYTES: Final = 64 * 1024  # the kernel's share of each reader; it takes twice that
 FAREWELL_NS: Final = 10 * 1_000_000_000  # to take the last line
 
@@ -25,11 +25,11 @@ class TapConnection:
     Parameters
     ----------
     connection
-        Ours from here on.
+        The socket, owned by this object from here on.
     reply
-        To be sent first: the answer to the request that made it a tap.
+        Answer to the request that made it a tap, to be sent first.
     uid
-        Whose it is.
+        Id of the user it belongs to.
     """
 
     def __init__(self, connection: socket.socket, reply: bytes, uid: int) -> None:
@@ -41,9 +41,9 @@ class TapConnection:
         self._waiting_bytes = len(reply)
         self._gone_ns: int | None = None
         self.header: StreamHeader | None = None
-        """The last one sent; the blocks behind it are of that stream."""
+        """The last header sent; the blocks after it belong to that stream."""
         self.frames = 0
-        """Sent or waiting."""
+        """Number of frames sent or waiting."""
 
     def fileno(self) -> int:
         """Return what to select on."""
@@ -60,7 +60,7 @@ class TapConnection:
         return self._waiting_bytes > MAX_WAITING_BYTES
 
     def say(self, message: bytes) -> None:
-        """Send a message, or have it wait. Messages are shared between readers, not copied."""
+        """Send a message, or queue it. Messages are shared between readers, not copied."""
         self._waiting.append(message)
         self._waiting_bytes += len(message)
 
@@ -81,7 +81,7 @@ class TapConnection:
         return self._gone_ns is None
 
     def cut_off(self, code: str, message: str, hint: str, now_ns: int) -> None:
-        """Drop what waits but the rest of a block that has begun, and say why behind it."""
+        """Drop what waits, except the rest of a block that has begun, and send the reason."""
         begun = self._waiting[0] if self._waiting else b""
         self._waiting.clear()
         if isinstance(begun, memoryview):
@@ -90,8 +90,8 @@ class TapConnection:
         self._waiting_bytes = sum(map(len, self._waiting))
         self._gone_ns = now_ns + FAREWELL_NS
         with contextlib.suppress(OSError):
-            # Room for these last words in the kernel, where they wait for a reader that comes
-            # back after we have closed.
+            # Room for this last line in the kernel, where it waits for a reader that comes back
+            # after we have closed.
             room = SOCKET_BYTES + 2 * self._waiting_bytes
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, room)
 

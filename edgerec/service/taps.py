@@ -1,8 +1,8 @@
-"""Who listens to the live audio: block streams out of the running service.
+"""Serves live audio to taps: block streams out of the running service.
 
 The recorder thread hands over what each device delivers, before anything is placed on the
-timeline; a thread of its own does the rest. Whether one listens or fifty, and whether they read
-or not, costs the recorder thread one entry in a queue.
+timeline; a separate thread does the rest. However many listen, and whether they read or not, it
+costs the recorder thread one entry in a queue.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 MAX_TAPS: Final = 64
 KEPT_TAPS: Final = 2  # of these, for root and the service's own user
 TAPS_EACH: Final = 31  # of any other user
-QUEUE_BLOCKS: Final = 1000  # 50 s of two devices; only a starved machine leaves so many waiting
+QUEUE_BLOCKS: Final = 1000  # 50 s of two devices; only a starved machine leaves that many waiting
 IDLE_S: Final = 1.0  # how late a reader that takes no last line may be closed
 
 
@@ -59,8 +59,8 @@ class Taps(LiveReaders):
         self._clock = clock
         self._headers: dict[TrackName, StreamHeader] = {}  # of the streams that are open
         self._listening: dict[StreamName, list[TapConnection]] = {}
-        self._leaving: list[TapConnection] = []  # cut off, and not yet told
-        self._heard: frozenset[StreamName] = frozenset()  # by anybody; replaced as a whole
+        self._leaving: list[TapConnection] = []  # cut off, the last line not yet sent
+        self._heard: frozenset[StreamName] = frozenset()  # with a listener; replaced as a whole
         self._queue: queue.SimpleQueue[tuple[TrackName, StreamHeader, Block] | _Committed]
         self._queue = queue.SimpleQueue()
         self._offered: queue.SimpleQueue[tuple[StreamName, TapConnection]] = queue.SimpleQueue()
@@ -120,14 +120,14 @@ class Taps(LiveReaders):
                 self._put((track, self._headers[track], delivery))
 
     def committed(self, timeline: SessionTimeline) -> None:
-        """Say that a session's timeline may have gone on, for those who hear the mix."""
+        """Note that a session's timeline may have grown, for listeners of the mix."""
         new = _Committed(timeline, timeline.mixed, timeline.history.committed)
         timeline.mixed = new.stop
         if "mix" in self._heard and new.start < new.stop:
             self._put(new)
 
     def close(self) -> None:
-        """Tell every reader that it is over, and end."""
+        """Send every reader its last line, and end."""
         with self._seats:
             self._closed = True
         os.eventfd_write(self._woken, 1)
@@ -219,7 +219,7 @@ class Taps(LiveReaders):
             self._listening[what].remove(tap)
             self.count -= 1
             self._places.leave(tap.uid)
-            if self._offered.empty():  # else one of those may be about to hear it
+            if self._offered.empty():  # else one of those may be about to listen to it
                 self._heard = frozenset(name for name, taps in self._listening.items() if taps)
 
     def _drop(self, tap: TapConnection) -> None:
@@ -229,7 +229,7 @@ class Taps(LiveReaders):
 
 @dataclass(frozen=True, slots=True)
 class _Committed:
-    """What a timeline has gone on by."""
+    """The newly committed frames of a timeline."""
 
     timeline: SessionTimeline
     start: TimelineFrame

@@ -1,9 +1,9 @@
-"""What systemd is told: that it records, how it goes, and that it still does.
+"""Reports to systemd: readiness, a status line, and the watchdog.
 
 systemd kills a service that is silent for `WatchdogSec` and starts it again. So `WATCHDOG=1` is
-never sent because time has passed, only because both threads of the recording have got on since
-it was sent last: the recorder thread by committing frames, of sound or of declared silence, and
-the writer thread by writing, or by having declared what trouble the disk makes.
+never sent because time has passed, only because both threads of the recording have made progress
+since it was sent last: the recorder thread by committing frames, of sound or of declared silence,
+and the writer thread by writing, or by having declared the disk's trouble.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ log = logging.getLogger(__name__)
 
 _SECOND_NS: Final = 1_000_000_000
 LOOKS: Final = 4
-"""In the time that systemd waits: a look that finds nothing new is not the end."""
+"""Number of checks in the time that systemd waits: one without progress is not the end."""
 UNREADY_LOOK_S: Final = 0.25
-"""Until READY=1: what is started after this service waits for it."""
+"""Time between checks until READY=1: units that are started after this service wait for it."""
 UNWATCHED_LOOK_S: Final = 5.0
-"""Where systemd has no watchdog, the status line still wants to be fresh."""
+"""Time between checks without a systemd watchdog, to keep the status line current."""
 WRITER_STALLS: Final = 4
-"""Times `storage.stall_seconds` that the writer thread may stand in one call. Killing it does not
-mend a card that stalls, and what it may be at, the recovery of one long chunk, would have to begin
-anew: the last resort."""
+"""Multiple of `storage.stall_seconds` for which the writer thread may be blocked in one call.
+Killing the service does not fix a stalling card, and would restart the recovery of a long chunk:
+the last resort."""
 
 
 class Watchdog:
-    """Decides whether the recording lives. Pure but for what it remembers of the last look.
+    """Decides whether the recording is alive. Pure apart from remembering the last check.
 
     Parameters
     ----------
     writer_patience_ns
-        How long the writer thread may stand in one call, declaring nothing, before that counts as
-        hanging: longer than a disk may stall.
+        How long the writer thread may be blocked in one call, declaring nothing, before that counts
+        as hanging: longer than a disk may stall.
     """
 
     def __init__(self, writer_patience_ns: int) -> None:
@@ -51,7 +51,7 @@ class Watchdog:
         self._written_ns = 0
 
     def alive(self, vitals: Vitals, now_ns: int) -> bool:
-        """Tell whether both threads have got on since this was last true."""
+        """Tell whether both threads have made progress since this was last true."""
         if vitals.written != self._written:
             self._written, self._written_ns = vitals.written, now_ns
         writes = vitals.trouble is not None or now_ns - self._written_ns <= self._writer_patience_ns
@@ -70,7 +70,7 @@ def _captures(before: Vitals, now: Vitals) -> bool:
 
 
 def is_ready(vitals: Vitals) -> bool:
-    """Tell whether a start has become a recording, or what is in its way is declared.
+    """Tell whether recording has begun, or the obstacle is declared.
 
     That is: no device is still being opened, and frames of those that are there are durable; or
     nothing is to be recorded yet; or the disk is known to take nothing.
@@ -97,20 +97,20 @@ def status_line(vitals: Vitals, now_ns: int) -> str:
 
 
 class Supervisor:
-    """Looks at the recording now and then, in a thread of its own, and tells systemd.
+    """Checks the recording periodically, in a thread of its own, and reports to systemd.
 
     READY=1 comes once `is_ready`.
 
     Parameters
     ----------
     vitals
-        Asked at every look; must not wait for the threads it tells of.
+        Called at every check; must not wait for the threads it reports on.
     stall_s
         How long the disk may stall without harm.
     notify
         Sends lines of sd_notify(3).
     watchdog_s
-        What systemd said it waits for; None: it does not watch.
+        Watchdog time announced by systemd; None: it does not watch.
     """
 
     def __init__(
@@ -135,7 +135,7 @@ class Supervisor:
         self._thread = make_thread(target=self._run, name="supervisor", daemon=True)
 
     def look(self) -> None:
-        """Look once: feed the watchdog if the recording lives, and say how it goes."""
+        """Check once: feed the watchdog if the recording is alive, and update the status line."""
         vitals, now_ns = self._vitals(), self._clock.now_ns()
         lines = [f"STATUS={status_line(vitals, now_ns)}"]
         if not self._ready and is_ready(vitals):
@@ -146,7 +146,8 @@ class Supervisor:
             lines.append("WATCHDOG=1")
         if not alive and not self._silent:
             log.error(
-                "the recording does not get on, and is ended unless it does rounds=%d written=%d",
+                "recording is stalled; systemd will restart the service unless it recovers"
+                " rounds=%d written=%d",
                 vitals.rounds,
                 vitals.written,
             )
@@ -154,7 +155,7 @@ class Supervisor:
         self._notify("\n".join(lines))
 
     def __enter__(self) -> Self:
-        """Begin to look."""
+        """Start checking."""
         self._thread.start()
         return self
 
@@ -164,7 +165,7 @@ class Supervisor:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Stop looking."""
+        """Stop checking."""
         self._leaving.set()
         self._thread.join()
 

@@ -1,7 +1,7 @@
-"""Captured audio that is not durable yet, from frame counts alone.
+"""Amount of captured audio that is not durable yet, from frame counts alone.
 
-Needs no step of the writer thread to succeed, so it holds while that thread waits inside one call
-of a disk that does not answer.
+Needs no step of the writer thread to succeed, so it stays correct while that thread is blocked in a
+call of a disk that does not answer.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ card that collects garbage stalls for a second or two."""
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the writer thread has come with one session."""
+    """Progress of the writer thread with one session."""
 
     timeline: SessionTimeline | None = None
     """The session; None: none is being written."""
@@ -39,11 +39,11 @@ class Backlog:
     lag_s: float = 0.0
     """Length of that audio, in seconds."""
     waits_since_ns: int | None = None
-    """When the first frame of it was captured, on CLOCK_MONOTONIC; None: all is durable."""
+    """Instant of its first frame on CLOCK_MONOTONIC; None: all is durable."""
     lost_frames: int = 0
     """Frames that no file holds or will hold, declared or already overwritten in memory."""
     losing: bool = False
-    """Frames are being overwritten in memory that no file holds, or not recorded for want of it."""
+    """Whether frames that no file holds are being overwritten, or dropped for lack of memory."""
 
 
 def backlog_of(unwritten: Sequence[SessionTimeline], progress: Progress) -> Backlog:

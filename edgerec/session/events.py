@@ -1,7 +1,7 @@
-"""What happens in the service, for whoever wants to know: events, and the way to their readers.
+"""The service's events, and their delivery to subscribers.
 
 The recorder, writer and recovery threads announce; readers (handlers, hooks, `subscribe`) have a
-bounded queue each. A reader that does not keep up loses events and is told how many; nobody waits
+bounded queue each. A reader that does not keep up loses events and learns how many; nothing waits
 for it.
 """
 
@@ -18,7 +18,7 @@ from edgerec.store.publish import Published
 from edgerec.store.records.sidecar import EndReason
 
 QUEUE_EVENTS: Final = 1000
-"""What a reader may leave waiting: minutes of a busy kiosk, about half a megabyte."""
+"""Number of events a reader may leave waiting: minutes of a busy kiosk, about half a megabyte."""
 
 RecorderState = Literal["idle", "waiting", "recording", "paused", "ending"]
 """`waiting`: for the first device; `ending`: for the last audio of a session that was stopped."""
@@ -32,22 +32,22 @@ class SessionStarted:
     number: int
     kiosk: str
     sample_rate: int
-    """In Hz, of its timeline."""
+    """Sampling rate of the session's timeline, in Hz."""
     monotonic_ns: int
-    """Its frame 0 on CLOCK_MONOTONIC."""
+    """Instant of the session's frame 0 on CLOCK_MONOTONIC."""
 
 
 @dataclass(frozen=True, slots=True)
 class SessionStopped:
     """A session is complete: all its files are published, this was the last of it.
 
-    Where they can't be, and another session waits, they are left to recovery and come later.
+    If publishing fails and another session waits, they are left to recovery and come later.
     """
 
     session: str
     number: int
     frames: int
-    """Its length, missing frames included."""
+    """Length of the session, missing frames included."""
     end_reason: EndReason
 
 
@@ -68,7 +68,7 @@ class GapDeclared:
     """On the session's timeline."""
     frames: int
     reason: str
-    """As in the sidecars."""
+    """Reason of the gap, as in the sidecars."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +93,14 @@ class StateChanged:
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """How loud a track was just now; four times a second, while anybody wants to know."""
+    """Level of a track at present; four times a second, while anyone subscribes to it."""
 
     track: TrackName
     start: int
     """On the session's timeline."""
     frames: int
     peak_dbfs: float | None
-    """None: digital silence."""
+    """Peak level in dBFS; None: digital silence."""
     rms_dbfs: float | None
 
 
@@ -130,7 +130,7 @@ class Subscription:
         self._waiting: deque[Event] = deque()
         self._lock = threading.Lock()  # held for an append; never while anything else is waited for
         self.dropped = 0
-        """Events that found the queue full, in all."""
+        """Number of events that found the queue full, in all."""
 
     def wants(self, kind: type[Event]) -> bool:
         """Tell whether events of a kind are for this reader."""
@@ -172,9 +172,9 @@ class EventBus:
         Parameters
         ----------
         kinds
-            None: all but `Level`, of which there are eight a second.
+            Kinds of events; None: all but `Level`, which comes eight times a second.
         limit
-            How many may wait.
+            Number of events that may wait.
         notify
             Called in the announcing thread after each event queued; must not block or raise, such
             as `threading.Event.set`.
@@ -186,12 +186,12 @@ class EventBus:
         return reader
 
     def unsubscribe(self, reader: Subscription) -> None:
-        """Announce nothing more to a reader."""
+        """Stop sending events to a reader."""
         with self._lock:
             self._readers = tuple(one for one in self._readers if one is not reader)
 
     def wanted(self, kind: type[Event]) -> bool:
-        """Tell whether anybody wants events of a kind, before they are made at a cost."""
+        """Tell whether anyone subscribes to a kind, before such events are made at a cost."""
         return any(reader.wants(kind) for reader in self._readers)
 
     def publish(self, event: Event) -> None:

@@ -1,6 +1,6 @@
-"""What was the recorder asked to do, and when? From any thread, in order, for the recorder thread.
+"""The queue of requests to the recorder, from any thread, in order, for the recorder thread.
 
-What is asked has an answer at once: what the recorder will be doing is known before it does it.
+A request is answered at once: what the recorder will be doing is known before it does it.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from edgerec.store.records.sidecar import EndReason
 from edgerec.wire.messages import RefusedError
 
 MAX_WAITING: Final = 64
-"""The recorder thread takes them within milliseconds, but a start waits for the end of the session
-before, up to some seconds."""
+"""Maximum number of waiting requests. The recorder thread takes them within milliseconds, but a
+start waits for the end of the previous session, up to some seconds."""
 
 Verb = Literal["start", "stop", "pause", "resume", "rotate"]
 Wanted = Literal["idle", "recording", "paused"]
@@ -28,9 +28,9 @@ class SessionRequest:
 
     verb: Verb
     at_ns: int
-    """On CLOCK_MONOTONIC_RAW."""
+    """Instant of the request on CLOCK_MONOTONIC_RAW."""
     reason: EndReason = "stop"
-    """Why a session is stopped."""
+    """Reason why a session is stopped."""
 
 
 class SessionRequests:
@@ -39,8 +39,8 @@ class SessionRequests:
     Attributes
     ----------
     lock
-        The recorder thread holds it while it places audio. So the instant of a pause is behind
-        all that is placed already, and nothing that was sampled in the pause can be.
+        The recorder thread holds it while it places audio. So the instant of a pause is after
+        everything placed so far, and nothing sampled in the pause can have been placed.
     """
 
     def __init__(self, clock: Clock, *, started: bool) -> None:
@@ -54,12 +54,12 @@ class SessionRequests:
             self.ask("start")
 
     def ask(self, verb: Verb, *, reason: EndReason = "stop", at_ns: int | None = None) -> bool:
-        """Ask for something as of now; return whether it changes anything.
+        """Request something as of now; return whether it changes anything.
 
         Parameters
         ----------
         at_ns
-            As of then instead, but not before what still waits.
+            Instant to use instead of now, but not before those of waiting requests.
 
         Raises
         ------
@@ -85,14 +85,14 @@ class SessionRequests:
             return True
 
     def restart(self, reason: EndReason = "reload", stopped_ns: int | None = None) -> None:
-        """Ask for another session in place of the one that is recorded, paused if that is.
+        """Request a new session in place of the one in progress, paused if that one is.
 
         Parameters
         ----------
         reason
-            Why the one that is recorded ends.
+            End reason of the one in progress.
         stopped_ns
-            When it ends; None: now, where the other one begins.
+            When it ends; None: now, where the new one begins.
         """
         with self.lock:
             wanted = self.wanted
@@ -105,7 +105,7 @@ class SessionRequests:
                 self.ask("pause")
 
     def check_open(self) -> None:
-        """Make sure that the recorder has not ended; whoever goes on with it holds the lock.
+        """Make sure that the recorder has not ended; the caller holds the lock to rely on it.
 
         Raises
         ------

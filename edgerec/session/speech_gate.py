@@ -1,8 +1,8 @@
-"""Which of the user's frames are recorded, where speech only is (`user_continuous_stream: false`)?
+"""Decides which of the user's frames are recorded with `user_continuous_stream: false`.
 
 Those of the user's turns, pre-roll and hangover included; every other one becomes digital silence.
-The turn thread says what it knows, the writer thread asks. It waits for that, though not for ever:
-what is not decided in time is recorded as it is. Speech is never lost to a slow detector.
+The turn thread posts its decisions, the writer thread reads them. It waits a limited time: what is
+not decided by then is recorded unchanged. Speech is never lost to a slow detector.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ MAX_KEPT: Final = 512  # stretches; a turn a second for as long as the longest r
 
 
 class SpeechGate:
-    """Of one session; for any thread.
+    """The speech gate of one session; for any thread.
 
     Parameters
     ----------
     patience
-        How many frames behind the last committed one a decision may be.
+        Maximum lag of a decision after the last committed frame, in frames.
     reach
-        How many frames behind what is decided may still be asked for, as in a disk's trouble.
+        Number of frames before the decided ones that may still be read, as after a disk failure.
     """
 
     def __init__(self, patience: int, reach: int) -> None:
@@ -43,19 +43,19 @@ class SpeechGate:
 
     @property
     def decided(self) -> TimelineFrame:
-        """Of every frame before it is known whether it is kept."""
+        """The frame before which it is decided what is kept."""
         return TimelineFrame(self._decided)
 
     def keep(self, stretches: Iterable[tuple[int, int]], decided: int) -> None:
-        """Take in what is speech, and up to where nothing else is.
+        """Take in which frames are speech, and up to where no others are.
 
         Parameters
         ----------
         stretches
-            Frames [start, stop) that are kept, none of them further back than the last ones. They
-            may have been told of before, shorter.
+            Frames [start, stop) that are kept, none of them before the last ones. They may extend
+            earlier ones.
         decided
-            May be behind what was decided before: that stays.
+            The decided frame; an earlier one than before changes nothing.
         """
         with self._lock:
             for start, stop in sorted(stretches):
@@ -68,7 +68,7 @@ class SpeechGate:
             self._forget()
 
     def open(self) -> None:
-        """Keep all that is not decided: no more is known of it."""
+        """Keep all that is not decided: no more decisions will come."""
         with self._lock:
             self._open = True
 
@@ -81,13 +81,13 @@ class SpeechGate:
             if patient > self._decided and not self._told:
                 self._told = True  # once a session: it happens with every piece, if it does
                 log.warning(
-                    "it is not known in time whether the user speaks, so all is recorded frame=%d",
+                    "speech detection is too slow, everything is recorded frame=%d",
                     self._decided,
                 )
             return TimelineFrame(min(committed, max(self._decided, patient)))
 
     def silenced(self, span: Span) -> Span:
-        """Return a span with the user's track silent where it is decided that it is not kept."""
+        """Return a span with the user's track silenced where it is not kept."""
         stop = span.start + span.frames
         with self._lock:
             kept = [(max(a, span.start), min(b, stop)) for a, b in self._kept]
@@ -105,6 +105,6 @@ class SpeechGate:
         while self._kept and self._kept[0][1] < self._decided - self._reach:
             self._kept.popleft()
         while len(self._kept) > MAX_KEPT:
-            # Too many to remember: what is between two of them is kept too.
+            # Too many to remember: what is between two of them is kept, too.
             first, second = self._kept.popleft(), self._kept.popleft()
             self._kept.appendleft((first[0], second[1]))

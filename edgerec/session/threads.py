@@ -1,7 +1,7 @@
-"""What follows when a thread of the service fails: the whole service ends, and says of what.
+"""Makes the service's threads: if one of them fails, the whole service ends and says why.
 
-Nobody looks at a kiosk for months. A service that goes on without its control socket or its hooks
-would not be noticed; one that ends is started again by systemd, whole. So every thread of the
+Nobody looks at a kiosk for months. A service that kept running without its control socket or its
+hooks would go unnoticed; one that ends is restarted by systemd, whole. So every thread of the
 service is made here.
 """
 
@@ -14,7 +14,7 @@ from collections.abc import Callable
 log = logging.getLogger(__name__)
 
 ThreadMaker = Callable[..., threading.Thread]
-"""`threading.Thread` or `Threads.make`; given `target`, `name` and perhaps `daemon`."""
+"""`threading.Thread` or `Threads.make`; called with `target`, `name` and perhaps `daemon`."""
 
 
 class Threads:
@@ -23,7 +23,7 @@ class Threads:
     def __init__(self) -> None:
         self._on_failure: Callable[[], None] = lambda: None
         self.failure: BaseException | None = None
-        """What the first of them has failed of; None: none has."""
+        """Exception of the first thread that failed; None: none has."""
 
     def make(
         self, *, target: Callable[[], object], name: str, daemon: bool = False
@@ -47,7 +47,7 @@ class Threads:
         try:
             target()
         except BaseException as error:
-            # Where it happened is told by who raises it in the end, at length; here is who it was.
+            # The traceback follows where it is finally raised; this line names the thread.
             log.critical("a thread has failed, the service ends thread=%s why=%r", name, str(error))
             if self.failure is None:
                 self.failure = error

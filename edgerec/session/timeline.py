@@ -1,4 +1,4 @@
-"""What do the threads of one session share: its history, its clocks, its end."""
+"""The state that the threads of one session share: its history, its clocks, its end."""
 
 from __future__ import annotations
 
@@ -36,46 +36,46 @@ class CurrentSession:
 class SessionTimeline:
     """One session, from the recorder thread that fills it to the writer thread that reads it.
 
-    Every field is written by the recorder thread alone, each by one assignment; of `cuts`, which
-    are in order, the writer thread takes off what is done.
+    Every field is written by the recorder thread alone, each by one assignment, except where noted;
+    from `cuts`, which are in order, the writer thread removes those that are done.
     """
 
     rate: int
-    """In Hz."""
+    """Sampling rate of the timeline, in Hz."""
     history: History
     stamp_of: Callable[[TimelineFrame], Stamp]
     reports: Mapping[TrackName, TrackReport]
-    """What was known of each track at the last commit."""
+    """Report on each track as of the last commit."""
     stop: TimelineFrame | None = None
-    """Where the session ends; None while it goes on."""
+    """Frame at which the session ends; None while it is in progress."""
     turns: TurnBoard | None = None
-    """What is known of its turns; None: nobody looks for any."""
+    """Turns of the session; None: none are looked for."""
     gate: SpeechGate | None = None
-    """What is recorded of its user; None: all."""
+    """Gate that decides which of the user's frames are recorded; None: all are."""
     end_reason: EndReason = "stop"
     cuts: deque[Cut] = field(default_factory=deque)
     echo: EchoReport = field(default_factory=EchoReport)
-    """Of the bot in the microphone; of all fields the one that is not the recorder thread's."""
+    """Echo of the bot in the microphone; the one field that the turn thread writes."""
     mixed: TimelineFrame = field(default=TimelineFrame(0))
-    """Who listens to the mix was told of all before this frame."""
+    """Frame before which the mix was sent to its listeners."""
     mix_header: StreamHeader = field(init=False)
-    """Of the stream that the mix is to who listens."""
+    """Header of the mix's stream for its listeners."""
 
     def __post_init__(self) -> None:
-        """Make up what the mix is announced as, once for all who listen."""
+        """Make the header of the mix, once for all listeners."""
         self.mix_header = StreamHeader(self.rate, 1, "mix", "edgerec", "monotonic_raw")
 
     def known(self) -> dict[TrackName, TrackReport]:
-        """Return what is known of each track now; for any thread."""
+        """Return the current report on each track; for any thread."""
         known = dict(self.reports)
         if "user" in known:
             known["user"] = replace(known["user"], echo=self.echo)
         return known
 
     def cut(self, frame: int, reason: EndReason) -> None:
-        """Have a chunk end before a frame that is not committed yet; for the recorder thread.
+        """End a chunk before a frame that is not committed yet; for the recorder thread.
 
-        While a disk stalls that long, chunks may end elsewhere: no more than `MAX_CUTS` wait.
+        During a very long disk stall chunks may end elsewhere: at most `MAX_CUTS` wait.
         """
         if len(self.cuts) < MAX_CUTS:
             self.cuts.append(Cut(TimelineFrame(frame), reason))

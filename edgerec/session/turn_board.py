@@ -1,7 +1,7 @@
-"""What is known of the session's turns, from the turn thread to the writer thread.
+"""Passes the session's turns from the turn thread to the writer thread.
 
-Nobody waits for the other: of each part only the latest word is kept, and of parts only so many
-that a disk which hangs for long costs turns, not memory.
+Neither thread waits for the other: only the latest version of each part is kept, and a limited
+number of parts, so that a disk that hangs for long costs turns, not memory.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final
 from edgerec.audio import TRACKS, TrackName, TurnPart
 
 MAX_PARTS: Final = 256
-"""Of one speaker, that are not written: a part every 0.2 s for as long as the history holds."""
+"""Maximum number of unwritten parts per speaker: one every 0.2 s over the length of the history."""
 
 
 class TurnBoard:
@@ -28,7 +28,7 @@ class TurnBoard:
 
     @property
     def dropped(self) -> int:
-        """How many parts were given up because too many were waiting."""
+        """Number of parts dropped because too many were waiting."""
         return self._dropped
 
     def post(self, parts: Iterable[TurnPart]) -> None:
@@ -49,18 +49,18 @@ class TurnBoard:
             return list(self._parts[speaker].values())
 
     def remove(self, part: TurnPart) -> None:
-        """Take a part as written."""
+        """Remove a part that is written."""
         with self._lock:
             del self._parts[part.speaker][part.number, part.part]
 
     def complete(self) -> None:
-        """Say that nothing more comes."""
+        """Note that nothing more comes."""
         self._complete.set()
 
     def wait_complete(self, timeout_s: float) -> bool:
         """Wait until nothing more comes; return whether that is so.
 
-        In vain only once: who has waited before is told at once. For one thread.
+        It times out only once: further calls return at once. For one thread.
         """
         complete = self._complete.wait(0 if self._given_up else timeout_s)
         self._given_up = self._given_up or not (complete or timeout_s == 0)

@@ -1,7 +1,7 @@
-"""What is there to hear in the virtual kiosk's room, as a function of true time?
+"""The sound in the virtual kiosk's room, as a function of true time.
 
-User and bot take turns, with pauses and now and then at once. The loudspeaker's loopback hears
-the bot alone; the microphone hears the user, the bot's echo and the room. A sound is asked for at
+User and bot take turns, with pauses and occasional interruptions. The loudspeaker's loopback hears
+the bot alone; the microphone hears the user, the bot's echo and the room. Sound can be sampled at
 any step of true time, so devices whose clocks drift apart sample the same world.
 """
 
@@ -21,20 +21,20 @@ from edgerec.simulation.voice import BANK_RATE_HZ, Samples, Speaker, phrases
 
 Sound = Callable[[float, float, int], Samples | None]
 """(first_s, step_s, frames) -> float32 samples, full scale 1, at first_s, first_s + step_s, ...;
-None: digital silence, at no cost. Asked forwards in time only: what is past may be forgotten."""
+None: digital silence, at no cost. Called forwards in time only: the past may be forgotten."""
 
 World = Callable[[TrackName], Sound]
-"""What a new listener at a track's device hears, from the world's beginning."""
+"""Returns what a new listener at a track's device hears, from the world's beginning."""
 
 ECHO_DELAY_S: Final = 0.040
-"""From the loudspeaker's loopback to the microphone."""
+"""Delay from the loudspeaker's loopback to the microphone."""
 ECHO_DB: Final = -20.0
-"""Energy of the echo, its tail included, against the loopback."""
+"""Energy of the echo, its tail included, relative to the loopback."""
 NOISE_DBFS: Final = -65.0
-"""RMS of the room in the microphone."""
+"""RMS level of the room's noise in the microphone."""
 
 _ECHO_TAIL: Final = ((0.0, 1.0), (0.007, -0.35), (0.013, 0.25), (0.019, -0.18), (0.029, 0.10))
-"""Reflections: seconds after the direct sound, and level against it."""
+"""Reflections: seconds after the direct sound, and level relative to it."""
 
 _VOICES: Final[dict[TrackName, Speaker]] = {
     "user": Speaker(pitch_hz=190.0, tract=1.12),
@@ -46,7 +46,7 @@ _TURN_S: Final = (1.0, 4.5)  # and then to the end of the phrase: 6 s at most
 _OPENING_TURNS: Final = 2  # of one phrase each, so that both are heard within the first 5 s
 _BREATH_S: Final = (0.12, 0.35)  # between phrases: longer than the echo's tail
 _PAUSE_S: Final = (0.3, 1.2)  # between turns
-_INTERRUPTION_S: Final = (0.2, 0.5)  # twice that is less than a turn: nobody meets his own end
+_INTERRUPTION_S: Final = (0.2, 0.5)  # two are shorter than the shortest turn: they can't overlap
 _INTERRUPTED_SHARE: Final = 0.15  # of the turns
 
 _NOISE_FRAMES: Final = 1 << 18
@@ -59,9 +59,9 @@ class Phrase:
 
     speaker: TrackName
     start_s: float
-    """True time since the world began."""
+    """Start of the phrase, in seconds of true time since the world began."""
     index: int
-    """Which of the speaker's phrases."""
+    """Index of the phrase among the speaker's."""
 
 
 def silence(_track: TrackName) -> Sound:
@@ -88,7 +88,7 @@ def generator(seed: int, *purpose: str) -> np.random.Generator:
 
 
 def conversation(seed: int) -> World:
-    """Build the kiosk's own world: the same for everyone who asks with the same seed."""
+    """Build the kiosk's own world: the same seed gives the same world."""
     voices = {
         name: phrases(voice, _PHRASES, generator(seed, "voice", name))
         for name, voice in _VOICES.items()
@@ -113,7 +113,7 @@ def conversation(seed: int) -> World:
 
 
 def script(seed: int, lengths_s: Mapping[TrackName, Sequence[float]]) -> Iterator[Phrase]:
-    """Write the conversation, for ever: every phrase of both speakers, turn by turn.
+    """Write the endless conversation: every phrase of both speakers, turn by turn.
 
     A speaker's own phrases never overlap; the two speakers' sometimes do.
     """
@@ -198,7 +198,7 @@ def _echo(phrase: Samples) -> Samples:
 
 def _microphone(user: Sound, echo: Sound, noise: Samples) -> Sound:
     def hear(first_s: float, step_s: float, frames: int) -> Samples:
-        # The room's noise belongs to no instant: nobody hears it twice.
+        # The room's noise is not a function of time: nobody hears it twice.
         start = round(first_s / step_s) * _NOISE_STRIDE % (len(noise) - frames)
         heard = noise[start : start + frames]
         for sound in (user(first_s, step_s, frames), echo(first_s, step_s, frames)):

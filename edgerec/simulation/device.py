@@ -1,8 +1,8 @@
-"""What does a device do that has its own idea of time, comes late, loses frames and goes away?
+"""A virtual device that drifts, is late, loses frames and goes away, and tells the truth about it.
 
-A device that exists in numbers only: its quartz drifts and wanders, its blocks arrive late and
-never early, it suffers the faults it is given, all of it decided by a seed, and it says the truth
-about itself beside what it delivers. It never asks what time it is.
+Its quartz drifts and wanders, its blocks arrive late and never early, and it suffers the faults it
+is given, all of it decided by a seed. Each delivery comes with the truth about it. It never reads a
+clock.
 """
 
 from __future__ import annotations
@@ -32,25 +32,25 @@ _FULL_SCALE: Final = 32767
 
 @dataclass(frozen=True, slots=True)
 class DeviceModel:
-    """Everything that tells one virtual device from a perfect one."""
+    """Everything that distinguishes a virtual device from a perfect one."""
 
     sample_rate: int = 48_000
     channels: int = 1
     block_ms: float = 100.0
     drift_ppm: float = 0.0
-    """Positive: fast, as in the sidecars."""
+    """Rate error in ppm; positive is fast, as in the sidecars."""
     wander_ppm: float = 0.0
     """Amplitude of the slow change that temperature brings, around `drift_ppm`."""
     wander_period_s: float = 1200.0
     starts_s: float = 0.0
-    """True time at which it is opened, since the world began."""
+    """Time at which it is opened, in seconds of true time since the world began."""
     latency_ms: float = 5.0
-    """Constant, between a frame's sampling and the earliest hand-over: no stamp shows it."""
+    """Constant delay between a frame's sampling and its earliest delivery; no stamp shows it."""
     jitter_ms: float = 0.0
-    """Mean of the exponentially distributed lateness that comes on top."""
+    """Mean of the additional, exponentially distributed lateness."""
     faults: Faults = NO_FAULTS
     events: tuple[Event, ...] = ()
-    """What goes wrong on purpose, beside the random faults."""
+    """Explicit faults, in addition to the random ones."""
 
     def __post_init__(self) -> None:
         """Refuse what no device does."""
@@ -69,16 +69,16 @@ class DeviceModel:
 
 @dataclass(frozen=True, slots=True)
 class Handover:
-    """One delivery, when it comes, and the truth about it that no recorder can see."""
+    """One delivery, its time, and the truth about it, which no recorder can see."""
 
     track: TrackName
     at_ns: int
-    """On CLOCK_MONOTONIC_RAW; a block's `arrived_ns`."""
+    """Time of the delivery on CLOCK_MONOTONIC_RAW; a block's `arrived_ns`."""
     delivery: Delivery
     sampled_ns: int
-    """When the first frame of the block, or the next block, was really sampled."""
+    """Instant at which the first frame of the block, or of the next one, was really sampled."""
     lost_frames: int = 0
-    """What the device lost directly before this block, counted or not."""
+    """Number of frames lost directly before this block, counted or not."""
 
 
 class VirtualDevice:
@@ -87,7 +87,7 @@ class VirtualDevice:
     Parameters
     ----------
     sound
-        What is to be heard where it stands.
+        The sound at its place.
     start_ns
         The world's beginning on CLOCK_MONOTONIC_RAW.
     start_utc_ns, boot_id

@@ -1,4 +1,4 @@
-"""What goes wrong with a virtual device, and when: on purpose, or at random from a seed?"""
+"""Faults of a virtual device and their times, given explicitly or random from a seed."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _HOUR_S: Final = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Stall:
-    """Nothing is handed over for a while; then everything comes at once."""
+    """Nothing is delivered for a while; then everything comes at once."""
 
     at_s: float
-    """True time since the world began, as in every event."""
+    """Time of the event, in seconds of true time since the world began."""
     seconds: float
 
 
@@ -40,7 +40,7 @@ class Absence:
     at_s: float
     seconds: float
     sample_rate: int | None = None
-    """What it comes back with, in Hz; None: the rate it had."""
+    """Sampling rate after it comes back, in Hz; None: unchanged."""
 
 
 Event = Stall | Loss | Absence
@@ -48,14 +48,14 @@ Event = Stall | Loss | Absence
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """How often things go wrong at random, on average, and how badly at most."""
+    """Average rate of random faults of each kind, and how bad they are at most."""
 
     spike_per_hour: float = 0.0
-    """Short stalls, as a busy machine causes them."""
+    """Rate of short stalls, as a busy machine causes them."""
     spike_s: float = 0.3
     stall_per_hour: float = 0.0
     stall_s: float = 1.0
-    """With a block under 1.2 s: a real device that says nothing for longer is taken for dead."""
+    """Longest stall; with a block under 1.2 s, after which a real device is taken for dead."""
     loss_per_hour: float = 0.0
     loss_s: float = 0.05
     losses_counted: bool = True

@@ -1,4 +1,4 @@
-"""What would a kiosk's two devices deliver: a virtual kiosk, from one seed, with known truth?
+"""A virtual kiosk: what its two devices deliver, from one seed, with known truth.
 
 `VirtualKiosk` drives tests and benchmarks in simulated time. Run as a program this module is the
 capture child of `source: simulated`: one virtual device in real time, its block stream on the
@@ -112,8 +112,8 @@ def simulate_command(
 def stream(handovers: Iterable[Handover], output: BinaryIO) -> None:
     """Write what a device delivers, each block when its time has come on CLOCK_MONOTONIC_RAW.
 
-    A full pipe makes it wait: unlike a real device it loses nothing by that, and goes on with the
-    blocks that have become due meanwhile, under the stamps they should have had.
+    A full pipe makes it wait: unlike a real device it loses nothing by that, and continues with the
+    blocks that have become due meanwhile, with the stamps they should have had.
     """
     for handover in handovers:
         while (early_ns := handover.at_ns - raw_now_ns()) > 0:
@@ -147,9 +147,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         start_utc_ns=now.utc_ns - (now.raw_ns - args.start_ns),
         boot_id=boot_id(),
     )
-    # As much room as a real device's: 64 KiB are full long before whoever reads it looks again.
+    # As much room as a real device's: 64 KiB are full long before the reader looks again.
     make_room(sys.stdout.fileno())
-    with contextlib.suppress(BrokenPipeError):  # where SIGPIPE is blocked by who started us
+    with contextlib.suppress(BrokenPipeError):  # where our parent has blocked SIGPIPE
         stream(device.run(), sys.stdout.buffer)
     os._exit(0)  # not through the interpreter's end, which would flush into the closed pipe
 

@@ -1,4 +1,4 @@
-"""What do the virtual kiosk's speakers sound like: phrases of speech-like sound, made from a seed.
+"""Speech-like phrases for the virtual kiosk's speakers, made from a seed.
 
 Each glottal pulse sets off one damped sine per formant, and the formants glide from vowel to
 vowel: time-domain formant-wave-function synthesis (X. Rodet, Computer Music Journal 8(3), 1984).
@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 BANK_RATE_HZ: Final = 96_000
-"""Twice the usual device rate: reading between samples on a straight line is then within -65 dB of
-the voice at 1 kHz and -41 dB at 4 kHz."""
+"""Sampling rate of the phrases, twice the usual device rate: linear interpolation is then within
+-65 dB of the voice at 1 kHz and -41 dB at 4 kHz."""
 
 PEAK: Final = 0.5
-"""Full scale is 1. Leaves the echo of one voice room under another: a sum never saturates."""
+"""Peak of a phrase, full scale being 1: a voice and the other's echo never saturate together."""
 
 PHRASE_S: Final = (0.6, 1.5)
 SYLLABLE_HZ: Final = (3.0, 6.0)
@@ -42,11 +42,11 @@ _CONSONANT_SHARE: Final = 0.6  # of the syllables
 
 @dataclass(frozen=True, slots=True)
 class Speaker:
-    """What tells one voice from another."""
+    """The properties of one voice."""
 
     pitch_hz: float
     tract: float
-    """Formant frequencies against the vowel table's: above 1 for a shorter vocal tract."""
+    """Ratio of its formant frequencies to the vowel table's: above 1 for a shorter vocal tract."""
 
 
 def phrases(speaker: Speaker, count: int, rng: np.random.Generator) -> tuple[Samples, ...]:

@@ -1,8 +1,8 @@
-"""The one reader of JSON files that others may have written: bounded in time and memory.
+"""The one reader of JSON files that others may have written, bounded in time and memory.
 
-Whatever stands under such a name (a pipe, a folder, a link, a sparse terabyte, a million brackets,
-numbers of 400 digits), reading it takes a bounded time and memory, and every failure is the one
-`JsonError`: a caller has one thing to expect, and nothing else can end its thread.
+Whatever has such a name (a pipe, a folder, a link, a sparse terabyte, a million brackets, numbers
+of 400 digits), reading it takes bounded time and memory, and every failure is a `JsonError`:
+callers have one exception to expect, and nothing else can end their thread.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class JsonError(Exception):
 
     @property
     def missing(self) -> bool:
-        """There is no such file."""
+        """Whether there is no such file."""
         return self.errno == errno.ENOENT
 
 
@@ -70,7 +70,7 @@ def parse_json(data: bytes) -> Any:
     Raises
     ------
     JsonError
-        It is not JSON in UTF-8, or deeper, longer or with larger numbers than anything of ours.
+        It is not JSON in UTF-8, or deeper, longer or with larger numbers than edgerec writes.
     """
     if sum(map(data.count, (b",", b"[", b"{"))) > MAX_VALUES:  # before anything is made of them
         raise JsonError(f"more than {MAX_VALUES} values")
@@ -88,7 +88,7 @@ def read_json(path: Path, build: Callable[[Any], _T], *, max_bytes: int) -> _T:
     Parameters
     ----------
     build
-        Given the file's value; whatever it raises, the file is not what it should be.
+        Called with the file's value; any exception from it means that the file is malformed.
 
     Raises
     ------

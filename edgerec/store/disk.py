@@ -1,6 +1,6 @@
-"""How does a change to the disk survive power loss: the few durable steps the store is made of.
+"""The few durable steps by which the store changes the disk, so that changes survive power loss.
 
-Every failure leaves here as a `StoreError` that says what was being done to which file.
+Every failure is raised as a `StoreError` that says what was being done to which file.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Final
 
 FOLDER_MODE: Final = 0o750
-"""Of the folders made here, less the umask: the service's group may read, nobody else."""
+"""Mode of the folders made here, minus the umask: the service's group may read, nobody else."""
 PRIVATE_MODE: Final = 0o700
-"""Of the folders that are nobody's but the service's: who may open its lock file may hold it."""
+"""Mode of the service's private folders: anyone who can open the lock file can hold it."""
 FILE_MODE: Final = 0o640
-"""Of files in progress, less the umask; publishing takes the write bits away."""
+"""Mode of files in progress, minus the umask; publishing removes the write bits."""
 
 _log = logging.getLogger(__name__)
 _READ_BITS: Final = 0o444
@@ -30,7 +30,7 @@ _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 _AT_FDCWD: Final = -100  # linux/fcntl.h: paths are relative to the working directory
 _RENAME_NOREPLACE: Final = 1  # linux/fs.h
 _NO_RENAMEAT2: Final = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP})
-"""An old kernel, or a file system without it."""
+"""Errors of an old kernel, or of a file system that does not support renameat2."""
 _CAN_NOT_LINK: Final = _NO_RENAMEAT2 | {errno.EPERM, errno.EMLINK}  # link(2)
 _NO_WAY_TO_PUBLISH: Final = (
     "its file system can neither rename without overwriting nor make hard links, so nothing could "
@@ -49,18 +49,18 @@ _HINTS: Final = {
 
 
 NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
-"""The disk takes nothing at the moment, whichever file it is asked for."""
+"""Errors that mean that the disk takes nothing at the moment, whichever file is written."""
 
 
 class StoreError(Exception):
-    """The disk did not do what was asked of it.
+    """A disk operation failed.
 
     Attributes
     ----------
     path
-        The file or folder it was asked for.
+        The file or folder that was operated on.
     problem
-        What the system said, without the path.
+        The system's message, without the path.
     errno
         The system's error number; None if the system raised none.
     """
@@ -74,7 +74,7 @@ class StoreError(Exception):
 
 
 def is_no_room(error: StoreError) -> bool:
-    """Whether the disk takes nothing at the moment, whichever file it is asked for."""
+    """Whether the disk takes nothing at the moment, whichever file is written."""
     return error.errno in NO_ROOM
 
 
@@ -109,7 +109,7 @@ def create(path: Path, head: bytes) -> FileIO:
 
 
 def write_new(path: Path, data: bytes) -> None:
-    """Create a file with this content, durable but for its name in the folder."""
+    """Create a file with this content, durable except for its name in the folder."""
     with create(path, data) as file, disk_step("syncing", path):
         os.fsync(file.fileno())
 
@@ -129,7 +129,7 @@ def replace(path: Path, data: bytes) -> None:
 
 
 def is_there(path: Path) -> bool:
-    """Tell whether a folder has this name in it, whatever it is the name of."""
+    """Tell whether a path exists, as any kind of file or a dangling link."""
     with disk_step("looking at", path), suppress(FileNotFoundError, NotADirectoryError):
         path.lstat()
         return True
@@ -137,14 +137,14 @@ def is_there(path: Path) -> bool:
 
 
 def is_folder(path: Path) -> bool:
-    """Tell whether a folder is there, and no link to one."""
+    """Tell whether a path is a folder, and not a link to one."""
     with disk_step("looking at", path), suppress(FileNotFoundError, NotADirectoryError):
         return stat.S_ISDIR(path.lstat().st_mode)
     return False
 
 
 def check_writable(folder: Path) -> None:
-    """Make sure that this process may give names in a folder."""
+    """Make sure that this process may create files in a folder."""
     if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
         raise StoreError("publishing into", folder, os.strerror(errno.EACCES), errno.EACCES)
 
@@ -156,26 +156,26 @@ def check_free(path: Path) -> None:
 
 
 def put_aside(path: Path) -> Path:
-    """Give what stands in the way another name in its folder, and return that."""
+    """Rename what is in the way within its folder, and return the new name."""
     aside = path.with_name(f"aside-{secrets.token_hex(4)}")
     move(path, aside)
     return aside
 
 
 def make_read_only(path: Path) -> None:
-    """Take the write bits away; who may read is left as the umask had it."""
+    """Remove the write bits; the read bits stay as the umask left them."""
     with disk_step("making read-only", path):
         path.chmod(path.stat().st_mode & _READ_BITS)
 
 
 def make_writable(path: Path) -> None:
-    """Give the owner back what an interrupted publish may have taken away."""
+    """Restore the owner's write bit, which an interrupted publish may have removed."""
     with disk_step("making writable", path):
         path.chmod(path.stat().st_mode | stat.S_IWUSR)
 
 
 def sync_file(path: Path) -> None:
-    """Make a file's content durable. Never call it again for a file for which it has failed."""
+    """Make a file's content durable. Never call it again for a file after it has failed."""
     _sync(path, os.O_RDONLY)
 
 
@@ -194,10 +194,10 @@ def _sync(path: Path, flags: int) -> None:
 
 
 def make_folders(top: Path, *names: str) -> Path:
-    """Make `top`/`names[0]`/`names[1]`/... as far as it is missing, durably; `top` must exist.
+    """Make `top`/`names[0]`/`names[1]`/... where it is missing, durably; `top` must exist.
 
-    The parents are synced even when nothing was missing: whoever made the folder may have been
-    killed before that.
+    The parents are synced even if nothing was missing: the process that made the folder may have
+    been killed before it synced them.
     """
     folder = top
     for name in names:
@@ -221,9 +221,9 @@ def make_private(folder: Path) -> None:
 
 
 def move(source: Path, target: Path) -> None:
-    """Give a file another name on the same file system, never overwriting one that exists.
+    """Rename a file on the same file system, never overwriting one that exists.
 
-    Where the file system can't do that in one step, a crash may leave both names, for one file.
+    Where the file system can't do that in one step, a crash may leave one file with both names.
     """
     with disk_step(f"moving {source} to", target):
         _move(source, target)
@@ -242,8 +242,8 @@ def _move(source: Path, target: Path) -> None:
 def check_movable(source: Path, target: Path) -> None:
     """Make sure that files can be published from one folder to another, by doing it with a probe.
 
-    Only the kernel can tell: a mount is in the way even on the same disk, and some file systems
-    can give a file another name only by overwriting whatever has it.
+    Only the kernel can tell: a mount point is in the way even on the same disk, and some file
+    systems can rename only by overwriting.
 
     Raises
     ------
@@ -257,8 +257,8 @@ def check_movable(source: Path, target: Path) -> None:
                 left.unlink()
     name = _PROBE + secrets.token_hex(8)
     probe, moved = source / name, target / (name + "-moved")
-    # What else may be wrong is told where it matters: a full disk, or a folder of somebody else's,
-    # is no reason not to start.
+    # Other problems are reported where they matter: a full disk, or another user's folder, must not
+    # prevent a start.
     try:
         os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE))
     except OSError:

@@ -1,4 +1,4 @@
-"""What a folder's file system is kept on: a disk, or memory, which the next boot empties."""
+"""Determines whether a folder is kept on a disk or in memory, which the next boot empties."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Medium = Literal["disk", "memory", "unknown"]
 _IN_MEMORY: Final = frozenset({"tmpfs", "ramfs", "rootfs", "devtmpfs"})
 _MEMORY_DEVICE: Final = "/dev/zram"
 _MEMORY_OVERLAYS: Final = ("boot=overlay", "overlayroot=tmpfs")
-"""How raspi-config and Debian's overlayroot tell the kernel that what is written goes to memory."""
+"""Kernel arguments of raspi-config and Debian's overlayroot that keep what is written in memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Mount:
     device: str
-    """Major and minor number, as in 8:1."""
+    """Major and minor device number, such as 8:1."""
     kind: str
     source: str
     options: str
@@ -69,7 +69,7 @@ def _mount_of(folder: Path, mounts: Path) -> _Mount | None:
 
 def _mounts(table: Path) -> Iterator[_Mount]:
     for fields in rows(_read(table)):
-        if "-" in fields[3:]:  # behind any number of optional fields, proc(5)
+        if "-" in fields[3:]:  # after any number of optional fields, proc(5)
             kind, *rest = fields[fields.index("-", 3) + 1 :] or [""]
             if len(rest) > 1:
                 yield _Mount(fields[2], kind, rest[0], rest[1])

@@ -1,7 +1,7 @@
-"""Is the disk there on which the recordings are to be, or only its empty mount point?
+"""Checks that the disk for the recordings is mounted, and not just its empty mount point there.
 
-A disk that was not mounted leaves its mount point behind, a folder like any other: a recorder that
-does not look fills the boot disk.
+The mount point of a disk that is not mounted is a folder like any other: a recorder that does not
+check fills the boot disk.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ def check_mounted(
     Parameters
     ----------
     root
-        Need not exist.
+        The storage root; need not exist.
     require_mount
-        It must be on another file system than `/`.
+        Whether it must be on another file system than `/`.
 
     Raises
     ------

@@ -1,6 +1,6 @@
-"""Keep root from leaving files in another user's storage root, which that user could not move.
+"""Keeps root from leaving files in another user's storage root, which that user could not move.
 
-One `sudo edgerec recover` would make a folder of today that the service can't publish into.
+A single `sudo edgerec recover` would make a folder for today that the service can't publish into.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from edgerec.store.disk import FILE_MODE, StoreError, disk_step
 
 
 def check_owner(folder: Path) -> None:
-    """Make sure that what this process makes in a folder is its owner's, where it is root.
+    """Make sure, as root, that what this process creates in a folder belongs to its owner.
 
-    File systems without owners (vfat, exFAT) give a file to the owner of them all: root may.
+    File systems without owners (vfat, exFAT) give all files the same owner: there root may write.
 
     Raises
     ------
     StoreError
-        It is root's then, and the folder is not.
+        New files would belong to root, and the folder does not.
     """
     if os.geteuid() != 0:
         return  # the folder's modes say what is allowed

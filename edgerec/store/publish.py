@@ -1,7 +1,7 @@
-"""A file is published once it has its final name, and not before.
+"""Publishes finished files under `ready/`. A file has its final name exactly when it is published.
 
-Under `ready/` a file is complete, durable, read-only and described by a sidecar that was durable
-before it: whoever sees `X.wav` finds `X.json` complete.
+A published file is complete, durable, read-only and described by a sidecar that was durable before
+it: any program that sees `X.wav` finds `X.json` complete.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _NOT_OURS: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.E
 
 
 Find = Callable[[FileKey], Path | None]
-"""Finds the published sidecar of a file, wherever it is."""
+"""Finds the published sidecar of a file, in whichever folder it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def publish(audio: Path | None, sidecar: bytes, work: Path, folder: Path, stem: 
     work
         The work folder, on the same file system as `folder`.
     folder
-        Where to; exists and is durable.
+        The target folder; exists and is durable.
     stem
         The final name without suffix.
 
@@ -86,9 +86,9 @@ def publish(audio: Path | None, sidecar: bytes, work: Path, folder: Path, stem: 
     Raises
     ------
     StoreError
-        The audio has exactly one of its two names. Don't try again in this process: after a
-        failed fsync the kernel may have dropped the data and say all is well the second time.
-        Recovery reads what the disk really holds.
+        The audio has exactly one of its two names. Don't retry in this process: after a failed
+        fsync the kernel may have dropped the data and report success the second time. Recovery
+        reads what the disk really holds.
     """
     draft = work / (stem + SIDECAR_SUFFIX)
     final = folder / draft.name
@@ -105,19 +105,19 @@ def publish(audio: Path | None, sidecar: bytes, work: Path, folder: Path, stem: 
 
 
 def place(audio: Path, final: Path) -> None:
-    """Give an audio file its name beside the sidecar that is there already."""
+    """Give an audio file its final name beside its sidecar, which is already there."""
     disk.move(audio, final)
     disk.sync_folder(final.parent)
     disk.sync_folder(audio.parent)  # or a power cut may bring the work name back
 
 
 class PublishedNames:
-    """Finds published sidecars of some sessions, wherever they are, by one look at all of `ready/`.
+    """Finds published sidecars of some sessions in any folder, by one scan of `ready/`.
 
     Parameters
     ----------
     sessions
-        Ids of those that are asked for: of a million names only theirs are kept.
+        Ids of the sessions to look for: only their names, out of a million, are kept.
     """
 
     def __init__(self, ready: Path, sessions: Collection[str]) -> None:

@@ -1,4 +1,4 @@
-"""Whose storage is it, and which session comes next: the folders, the lock, the counter."""
+"""The storage root: its folders, its lock, and the counter of sessions."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class RootHeldError(StoreError):
     Attributes
     ----------
     pid
-        Of the process that holds the storage root; "" while it is still saying so.
+        Id of the process that holds the storage root; "" until it has written it down.
     """
 
     def __init__(self, path: Path, pid: str) -> None:
@@ -57,7 +57,7 @@ class RootHeldError(StoreError):
 
 
 def is_published_here(folder: Path) -> bool:
-    """Tell whether a folder is one of a storage root's published ones, and no archive's."""
+    """Tell whether a folder of published files belongs to a storage root, not to an archive."""
     return any(
         ready.name == READY and (ready.parent / STATE).is_dir()  # nobody else may look into it
         for path in (folder.absolute(), folder.resolve())
@@ -75,9 +75,10 @@ class StorageRoot:
     path
         Made by `acquire` when it is missing, unless it must exist; its parent must exist.
     require_mount
-        It must be on another file system than `/`.
+        Whether it must be on another file system than `/`.
     must_exist
-        It is not made: whoever looks for what is there has mistyped the path of one that isn't.
+        Whether to refuse a missing one instead of making it: for a reader, its path is a typing
+        error.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class StorageRoot:
         self.ready = path / READY
         self.quarantine = path / QUARANTINE
         self.open_sessions: set[str] = set()
-        """Ids of those that are being recorded: what the work folder has of them is no leftover.
+        """Ids of the sessions being recorded, whose files in the work folder are not leftovers.
         Written by one thread; `in` is for any."""
         self._lock: int | None = None
         self._checking = threading.Lock()
@@ -148,8 +149,8 @@ class StorageRoot:
     def check(self) -> None:
         """Make sure that the folder at `path` is still the one that was acquired.
 
-        A disk that was taken away leaves its mount point behind; one that has come back is
-        locked anew.
+        A disk that was removed leaves its empty mount point; one that has come back is locked
+        again.
 
         Raises
         ------
@@ -173,7 +174,7 @@ class StorageRoot:
         return disk.make_folders(self.ready, *names)
 
     def make_quarantine(self) -> None:
-        """Make the folder for what is beyond repair, if somebody has taken it away; durably.
+        """Make the quarantine folder, if somebody has taken it away; durably.
 
         Raises
         ------
@@ -200,7 +201,7 @@ class StorageRoot:
         self._lock = anew
 
     def _read_id(self) -> bytes:
-        """Return what tells this storage root from others; nothing where that is not to be read."""
+        """Return the id of this storage root; empty where it can't be read."""
         with suppress(OSError):
             return read_bounded(self.state / _ID, _MAX_ID_BYTES)
         return b""
@@ -217,14 +218,14 @@ class StorageRoot:
             self._lock = None
 
     def leave_session(self, session: Session) -> None:
-        """Leave to recovery what the work folder still has of a session."""
+        """Leave what the work folder still has of a session to recovery."""
         self.open_sessions.discard(session.id)
 
     def open_session(self, kiosk: str) -> Session:
-        """Return the next session of this storage root, its number durably used up.
+        """Return the next session of this storage root, its number durably reserved.
 
-        Where that can't be written down, a later session may have the same number, though never
-        the same id.
+        Where that can't be written, a later session may have the same number, but never the same
+        id.
         """
         last, previous = self._last_session()
         session = Session(secrets.token_hex(4), last + 1, previous, kiosk)

@@ -1,8 +1,8 @@
-"""JSON values back into the frozen dataclasses they were made of, every type checked.
+"""Converts JSON values back to the frozen dataclasses they came from, checking every type.
 
-Fields that a class does not have are ignored, and one that is missing has its default: what a newer
-or an older version wrote is read as far as it is understood. A value of another type than its
-annotation is an error, never a surprise later on.
+Unknown fields are ignored, and a missing one has its default: what a newer or an older version
+wrote is read as far as it is understood. A value whose type differs from its annotation is an
+error here, never a surprise later.
 """
 
 from __future__ import annotations

@@ -22,9 +22,9 @@ from edgerec.sync.device_clock import MAX_DRIFT_PPM, DeviceClock
 
 NEEDED: Final = 3  # dates that agree, and more than half of all
 AGREE_S: Final = 0.001  # those that are no outliers; a short lump is 5 ms
-RECENT: Final = 7  # dates whose median is the place
+RECENT: Final = 7  # dates whose median is the line's position
 KEPT: Final = 30  # dates by which they scatter: seven in a row may lie close together by chance
-PATIENCE_S: Final = 3.0  # of arrivals, for the dates needed; then arrivals have to do
+PATIENCE_S: Final = 3.0  # how long to wait for enough dates; after that arrivals must do
 
 GROUP_S: Final = 4.0  # of dates, each a median
 GROUPS: Final = 30  # two minutes: longer and a warming crystal bends away from any straight line
@@ -35,32 +35,32 @@ KNOWN_PPM: Final = 3.0  # error of a drift that is worth remembering
 MAD_TO_SIGMA: Final = 1.4826  # of a normal distribution
 LEAST_SCATTER_S: Final = 50e-6  # of groups
 
-SCATTER_SHARE: Final = 3.0  # of the nearest 70 % of the recent dates
+SCATTER_SHARE: Final = 3.0  # times the scatter of the nearest 70 % of the recent dates
 NEAREST_SHARE: Final = 0.7
 UNDATED_ERROR_S: Final = 0.75  # one lump of a sound server's, and a period
 
 MISPLACED_S: Final = 0.0045
-"""A run that is further off is placed again. To bend it back by 1 ms a second would take 5 s."""
+"""Least error at which a run is placed again; bending it back by 1 ms a second would take 5 s."""
 MOST_MISPLACED_S: Final = 0.020
-"""However much dates scatter."""
+"""Error at which a run is always placed again, however much dates scatter."""
 
 
 class _Date(NamedTuple):
     """One date, in seconds relative to the first one."""
 
     counted_s: float
-    """By the device's count at its nominal rate."""
+    """Seconds by the device's frame count at its nominal rate."""
     excess_s: float
-    """What our clock says passed, less `counted_s`."""
+    """Seconds that passed on our clock, minus `counted_s`."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Slope:
-    """What is known of a rate, as excess seconds per counted second."""
+    """Estimate of a rate, as excess seconds per counted second."""
 
     value: float
     error: float
-    """One standard deviation."""
+    """Standard deviation of the rate."""
 
 
 class DatedClock:
@@ -102,7 +102,7 @@ class DatedClock:
 
     @property
     def known_s(self) -> float:
-        """Seconds that the estimate rests on, at most those since the stream began."""
+        """Seconds of dates that the estimate uses; at most the age of the stream."""
         return self._recent[-1].counted_s if self.is_dated else self._undated.known_s
 
     @property
@@ -119,8 +119,8 @@ class DatedClock:
     def error_s(self) -> float:
         """Bound on the line's error at present.
 
-        What a date is off by at most, and three times how far the nearest 70 % of the last ones
-        lie from the line, and how far the rate may have led astray since then.
+        The sum of the largest error stated for a date, three times the distance within which the
+        nearest 70 % of the recent dates lie, and the drift error accumulated since the last date.
         """
         if not self.is_dated:
             return self._undated.error_s + UNDATED_ERROR_S
@@ -130,7 +130,7 @@ class DatedClock:
 
     @property
     def misplaced_s(self) -> float:
-        """How far off a run has to be to be placed again: further than dates scatter."""
+        """Error from which on a run is placed again: more than the scatter of the dates."""
         return min(max(MISPLACED_S, self.error_s), MOST_MISPLACED_S)
 
     def observe_arrival(self, end: DeviceFrame, arrived_ns: int) -> None:
@@ -189,7 +189,7 @@ class DatedClock:
 
     def _known_origin(self) -> tuple[int, int]:
         if self._origin is None:
-            raise ValueError("a date is asked for before the first one came")
+            raise ValueError("the clock was read before its first date")
         return self._origin
 
     def _date(self, frame: DeviceFrame, instant_ns: int) -> _Date:

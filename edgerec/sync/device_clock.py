@@ -1,12 +1,12 @@
-"""When was a device's frame sampled, and how fast does its crystal really run?
+"""Estimate of when a device sampled each frame, and of its true sampling rate, from arrivals.
 
 A block arrives at or after the instant its last frame was sampled: lateness is one-sided. So the
 true line of (frame count, instant) is the *lower envelope* of the arrivals, and a busy scheduler
 can push arrivals away from it but never across it. The line is the one below all recent arrivals
 that is highest near their middle: the edge of their lower convex hull there (Moon, Skelly, Towsley:
 Estimation and Removal of Clock Skew from Network Delay Measurements, INFOCOM 1999), taken over
-the earliest arrival of each of the last windows. Where even those scatter by milliseconds, as
-behind a sound server, the rate is changed only as far as they say that it must be.
+the earliest arrival of each of the last windows. Where even those scatter by milliseconds, as they
+do through a sound server, the rate is changed only as far as the arrivals require.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ WINDOW_S: Final = 2.0  # one arrival in two seconds is nearly on time even on a 
 WINDOWS: Final = 40  # 80 s: longer and a warming crystal bends away from any straight line
 FIRST_WINDOW_S: Final = 0.2  # while little is known, a window lasts an eighth of what is known
 KNOWN_PER_WINDOW: Final = 8
-SUPPORT: Final = 0.6  # of the windows, where the line is highest: 0.5 lags behind a warming crystal
+SUPPORT: Final = 0.6  # of the windows, where the line is highest: 0.5 trails a warming crystal
 
 TRUSTED_SCATTER_S: Final = 200e-6  # a busy machine's; through a sound server it is milliseconds
 TRUSTED_WINDOWS: Final = 20
@@ -38,23 +38,23 @@ SETTLE_S: Final = 0.7  # of arrivals, until the offset is known
 REMEMBER_S: Final = 60.0  # a drift measured for a minute is good to 2 ppm
 HOLD_S: Final = 1.0  # audio held back for that: never more, whatever is still undecided
 MISPLACED_S: Final = 0.020  # a run that is further off is placed again, and not bent for minutes
-ESTABLISHED_S: Final = 10.0  # of arrivals: the earliest of so many is no late one any more
-EARLY_STEP_S: Final = 0.005  # more than a line is ever too high by, once it is established
+ESTABLISHED_S: Final = 10.0  # after this long the earliest arrival is a reliable, undelayed one
+EARLY_STEP_S: Final = 0.005  # an established line is never too high by this much
 
 MAX_TURN_PPM: Final = 0.2  # a window; 6 a minute, which takes a hair dryer
-WRONG_PPM: Final = 5.0  # from here on a rate was not known at all
+WRONG_PPM: Final = 5.0  # a rate that is off by more counts as unknown
 MAX_DRIFT_PPM: Final = 350.0  # of the worst crystals
 PRIOR_TOLERANCE_PPM: Final = 5.0  # how far a remembered drift may be off after a cold night
-PRIOR_TRUST_S: Final = 60.0  # by then the arrivals know better, whatever the night was like
+PRIOR_TRUST_S: Final = 60.0  # by then the arrivals give a better rate than the remembered drift
 
 
 class _Arrival(NamedTuple):
     """One arrival, in seconds relative to the first one."""
 
     counted_s: float
-    """By the device's count at its nominal rate."""
+    """Seconds by the device's frame count at its nominal rate."""
     excess_s: float
-    """What our clock says passed, less `counted_s`."""
+    """Seconds that passed on our clock, minus `counted_s`."""
 
 
 class DeviceClock:
@@ -78,10 +78,10 @@ class DeviceClock:
         self._level_s = 0.0  # excess_s of the line at counted_s = 0
         self._origin: tuple[int, int] | None = None  # (frame, instant) of the first arrival
         self._earliest: deque[_Arrival] = deque(maxlen=WINDOWS)
-        self._mean = _Arrival(0.0, 0.0)  # of them; asked for far more often than one is added
+        self._mean = _Arrival(0.0, 0.0)  # of them; kept because it is read far more than updated
         self._window: _Arrival | None = None  # the earliest of the window that is filling
         self._window_end_s = 0.0
-        self._latency_s = 0.0  # that came on top since the stream began, or went
+        self._latency_s = 0.0  # change of the latency since the stream began
         self._known_s = 0.0
         self._observed = 0
         self.usual_late_s = 0.0
@@ -89,7 +89,7 @@ class DeviceClock:
 
     @property
     def known_s(self) -> float:
-        """Seconds of arrivals the estimate rests on, at most those since the stream began."""
+        """Seconds of arrivals that the estimate uses; at most the age of the stream."""
         return self._known_s
 
     @property
@@ -111,9 +111,9 @@ class DeviceClock:
     def error_s(self) -> float:
         """Bound on the line's error at present, apart from the device's constant latency.
 
-        While there are few windows it may be off by what arrivals are usually late, then by
-        what the earliest of each window are. Chosen so that it held, every second, over days of
-        simulated jitter of every kind; see `docs/synchronisation.md`.
+        With few windows it is the usual lateness of arrivals, later the scatter of each window's
+        earliest arrival. Chosen so that it held, every second, over days of simulated jitter of
+        every kind; see `docs/synchronisation.md`.
         """
         windows = len(self._earliest)
         mean_s = self._mean.excess_s - self._line_s(self._mean.counted_s) if windows else 0.0
@@ -123,7 +123,7 @@ class DeviceClock:
 
     @property
     def longer_s(self) -> float:
-        """How much longer the way from the device is than when the stream began."""
+        """Increase of the device's latency since the stream began, in seconds."""
         return self._latency_s
 
     def lateness_s(self, end: DeviceFrame, arrived_ns: int) -> float:
@@ -132,7 +132,7 @@ class DeviceClock:
         return arrival.excess_s - self._line_s(arrival.counted_s)
 
     def add_latency(self, slower_s: float) -> None:
-        """Take note that the way from the device has become longer: nothing is sampled later."""
+        """Take note that the device's latency has grown: nothing is sampled later."""
         self._latency_s += slower_s
 
     def observe(self, end: DeviceFrame, arrived_ns: int) -> None:
@@ -171,10 +171,10 @@ class DeviceClock:
         return origin_frame + (passed_s - self._level_s) / (1.0 + self._slope) * self._rate
 
     def _shorter_s(self, early_s: float) -> float:
-        """Return how much of an arrival's earliness is a way that has become shorter.
+        """Return how much of an arrival's earliness is a decrease of the latency.
 
-        All that it had become longer before, and a step of a line that has stood for a while: a
-        player disconnects from PulseAudio's sink. Else the line was too high.
+        Any increase found before may be undone, and an established line may step: a player
+        disconnects from PulseAudio's sink. Otherwise the line was too high.
         """
         if self._known_s >= ESTABLISHED_S and early_s - self._latency_s > EARLY_STEP_S:
             return early_s
@@ -190,7 +190,7 @@ class DeviceClock:
 
     def _known_origin(self) -> tuple[int, int]:
         if self._origin is None:
-            raise ValueError("asked a device clock that has seen no arrival")
+            raise ValueError("the clock was read before its first arrival")
         return self._origin
 
     def _line_s(self, counted_s: float) -> float:
@@ -217,7 +217,7 @@ class DeviceClock:
     def _fit(self, early: _Arrival | None) -> None:
         """Lay the line below the closed windows' arrivals, and below `early`.
 
-        An early arrival only lowers it, unless so little is known that it tells the rate too.
+        An early arrival only lowers it, unless so little is known that it also improves the rate.
         """
         points = list(self._earliest)
         if early is not None:

@@ -1,4 +1,4 @@
-"""Which device frames does a stream really hold, and which are missing: blocks in, pieces out.
+"""Decides which device frames a stream really holds and which are missing: blocks in, pieces out.
 
 Works in device frames alone; the timeline is not known here. Pieces leave once it is decided
 whether something is missing before them: at once while arrivals are on time, after at most a
@@ -17,7 +17,7 @@ from edgerec.sync.device_clock import HOLD_S, DeviceClock
 from edgerec.sync.lateness import Judgement, LateRun
 from edgerec.sync.steps import StepRun
 
-FORGET_S: Final = 2.0  # before a session there is time to settle, and to wait for the other track
+FORGET_S: Final = 2.0  # before a session: enough to settle, and to wait for the other track
 MOST_OFF_NS: Final = 10_000_000_000  # of a date from the arrival: a server holds seconds; nonsense
 MAX_EARLY_S: Final = 1.0  # frames from this far in the future: the stream's count is nonsense
 
@@ -33,14 +33,14 @@ class Piece:
     """Consecutive frames whose place in their stream is decided."""
 
     first: DeviceFrame
-    """Counted since the stream began, all lost frames included."""
+    """First frame of the piece, counted since the stream began, all lost frames included."""
     frames: int
     pcm: bytes
     missing: GapReason | None
-    """Why frames are missing between the piece before and this one; None if none are."""
+    """Reason why frames are missing right before this piece; None if none are."""
     arrived_ns: int
     date: tuple[int, float] | None = None
-    """When the first frame was sampled, by a sound server, and the error of that in s."""
+    """Instant at which a sound server says the first frame was sampled, and its error in s."""
 
 
 class DeviceStream:
@@ -49,7 +49,7 @@ class DeviceStream:
     Parameters
     ----------
     header
-        As it came.
+        The stream's own header, unchanged.
     prior_ppm
         The device's drift as remembered from an earlier stream.
     uncounted
@@ -75,7 +75,7 @@ class DeviceStream:
         self._found = 0  # frames lost uncounted, found by the clock
         self._counted: int | None = None  # the next block's `first_frame`, if nothing is lost
         self.block_frames = 0
-        """Frames of the last block: how much is always still on its way."""
+        """Length of the last block in frames: what is always still on its way."""
         self.last_arrived_ns = 0
 
     @property
@@ -90,7 +90,7 @@ class DeviceStream:
 
     @property
     def end(self) -> DeviceFrame:
-        """The frame behind the last one that came."""
+        """The frame after the last one received."""
         return DeviceFrame((self._counted or 0) + self._found)
 
     @property
@@ -137,11 +137,11 @@ class DeviceStream:
 
     @property
     def in_hand(self) -> tuple[Piece, ...]:
-        """What is not taken yet, the oldest first."""
+        """The pieces not taken yet, the oldest first."""
         return tuple(self._hand)
 
     def take(self) -> None:
-        """Let go of the oldest piece."""
+        """Drop the oldest piece."""
         if self._suspects == len(self._hand):
             self._clear(1)
             self._late.drop()
@@ -160,7 +160,7 @@ class DeviceStream:
         return taken
 
     def forget(self) -> None:
-        """Let go of what is too old to be asked for, while nothing is recorded."""
+        """Drop what is too old to be recorded any more, while no session is open."""
         while self._in_hand_s() > FORGET_S:
             self.take()
 
@@ -242,8 +242,8 @@ class DeviceStream:
 
     def _clear(self, number: int) -> None:
         """Let the clock know of the oldest suspects, which are decided."""
-        # Only now: as late ones they would have told it nothing, and with frames missing before
-        # them something false.
+        # Deferred until here: a late block carries no clock information, and a block after lost
+        # frames would bias the estimate.
         for nth in range(-self._suspects, number - self._suspects):
             self._observe(self._hand[nth])
         self._suspects -= number

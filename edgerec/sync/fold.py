@@ -13,7 +13,7 @@ import numpy as np
 
 from edgerec.sync.resampler import Samples
 
-SHARE: Final = 16  # of what comes, one part in so many is measured: next to no cost
+SHARE: Final = 16  # one frame in 16 is measured: next to no cost
 REMEMBERED: Final = 12_000  # frames measured, 4 s at 48 kHz: what is older counts for half
 AUDIBLE_RMS: Final = 30.0  # -61 dBFS, as the mean of the channels: below, noise says nothing
 
@@ -24,7 +24,7 @@ class Fold:
     Parameters
     ----------
     channels
-        Of the stream's int16 PCM, interleaved.
+        Number of channels of the stream's interleaved int16 PCM.
     """
 
     def __init__(self, channels: int) -> None:
@@ -34,10 +34,10 @@ class Fold:
 
     @property
     def gain_db(self) -> float | None:
-        """How loud the mean is against what unrelated channels leave; None: too quiet to tell.
+        """Level of the mean relative to that of unrelated channels; None: too quiet to measure.
 
-        0 of channels that have nothing to do with each other, `10 log10(channels)` of equal ones,
-        and far below 0 of those that cancel.
+        0 for unrelated channels, `10 log10(channels)` for equal ones, and far below 0 for channels
+        that cancel.
         """
         if self.channels == 1 or self._apart <= AUDIBLE_RMS**2 * self._frames:
             return None
@@ -51,7 +51,7 @@ class Fold:
             return samples
         frames = samples.reshape(-1, self.channels)
         folded: Samples = frames @ self._weights
-        # Side by side: of every sixteenth frame of a tone all may be where it crosses zero.
+        # Adjacent frames: every sixteenth frame of a tone may fall on its zero crossings.
         measured = len(folded) // SHARE + 1
         self._measure(frames[:measured].ravel(), folded[:measured])
         return folded

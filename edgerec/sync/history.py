@@ -1,9 +1,9 @@
-"""What do the last seconds of the timeline hold: the history ring, the only queue of audio.
+"""The history ring: the last seconds of the timeline, and the only queue of audio.
 
 One writer (the recorder thread), any number of readers with cursors of their own, no locks.
 Positions are absolute timeline frames that only grow, so a reader that falls behind loses audio
-and learns how much, but never loses its place. Beside every frame stands what it is, audio or
-the reason of a gap: recorded and missing frames add up by construction.
+and learns how much, but never loses its place. Every frame is marked as audio or with the reason
+of a gap: recorded and missing frames add up by construction.
 
 Relies on the GIL to publish counters and samples in program order.
 """
@@ -27,7 +27,7 @@ class OverrunError(Exception):
 
 
 class HistoryError(Exception):
-    """The writer asked for what the ring can't hold: the engine itself is broken, not a track."""
+    """The writer exceeded what the ring can hold: the engine itself is broken, not a track."""
 
 
 class History:
@@ -38,7 +38,7 @@ class History:
     Parameters
     ----------
     capacity
-        Frames held per track, those not yet committed included.
+        Number of frames held per track, those not yet committed included.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -51,7 +51,7 @@ class History:
 
     @property
     def capacity(self) -> int:
-        """Frames held per track."""
+        """Number of frames held per track."""
         return self._capacity
 
     @property
@@ -65,7 +65,7 @@ class History:
         return TimelineFrame(max(self._claimed - self._capacity, 0))
 
     def end(self, track: int) -> TimelineFrame:
-        """Return the frame behind the last one appended to a track (index into TRACKS)."""
+        """Return the frame after the last one appended to a track (index into TRACKS)."""
         return TimelineFrame(self._ends[track])
 
     def append(self, track: int, pcm: NDArray[np.int16]) -> None:

@@ -1,10 +1,10 @@
-"""Late arrivals: will they be caught up, did frames get lost uncounted, or is it a new latency?
+"""Classifies late arrivals as jitter, frames that were lost uncounted, or an increased latency.
 
 Late arrival alone means nothing: the scheduler was busy, or a burst is on its way. Something
 happened only if *every* arrival of the following while is late, by the same amount, and if that
 many in a row can't be this machine's usual jitter. Then frames were lost if the driver reported
-an overflow, or if it is more than a sound server's buffers explain. Otherwise the way to us has
-become longer (PulseAudio's sinks do that when a player connects) and nothing is missing.
+an overflow, or if it is more than a sound server's buffers explain. Otherwise the latency has
+increased (PulseAudio's sinks do that when a player connects) and nothing is missing.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ MIN_ARRIVALS: Final = 4
 LEVEL_S: Final = 0.002  # a loss stays the same within this; a burst that catches up does not
 LEVEL_SHARE: Final = 0.1
 FALSE_ALARM: Final = 1e-9  # chance that jitter alone looks like a loss: once in years
-MAX_LONGER_S: Final = 0.25  # all told; PulseAudio's null sink was seen to step by 90 ms
+MAX_LONGER_S: Final = 0.25  # in total; PulseAudio's null sink was seen to step by 90 ms
 MEMORY_ARRIVALS: Final = 600  # a minute of 100 ms blocks makes the jitter's statistics
-LEAST_SHARE_LATE: Final = 0.02  # a quiet minute is no promise for the next
+LEAST_SHARE_LATE: Final = 0.02  # a quiet minute does not guarantee another
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What an arrival tells of the late ones before it and of itself."""
+    """The decision that an arrival allows about itself and the late ones before it."""
 
     cleared: int
-    """So many of the oldest undecided arrivals, itself included, are decided."""
+    """Number of the oldest undecided arrivals, itself included, that are decided."""
     lost_s: float = 0.0
-    """This much is missing before the first of them."""
+    """Length of what is missing before the first of them, in seconds."""
     slower_s: float = 0.0
-    """The way to us is this much longer from the first of them on; nothing is missing."""
+    """Increase of the latency from the first of them on, in seconds; nothing is missing."""
 
 
 WAIT: Final = Judgement(0)
@@ -53,8 +53,7 @@ class LateRun:
     Parameters
     ----------
     max_longer_s
-        A way that would be longer than this, with what it is longer already, is a loss, though no
-        overflow was reported.
+        Largest total increase of the latency; more is a loss, even if no overflow was reported.
     """
 
     def __init__(self, max_longer_s: float = MAX_LONGER_S) -> None:
@@ -81,12 +80,12 @@ class LateRun:
         usual_s
             The mean of what is usual.
         longer_s
-            How much longer the way to us has become since the stream began.
+            Increase of the latency since the stream began.
         overflow
-            The driver says that frames were lost before it.
+            Whether the driver reports that frames were lost before it.
         most
-            How many arrivals can be waited for. Where so many late ones are nothing unusual, as
-            behind a sound server that hands over its blocks in lumps, none is.
+            Maximum number of arrivals to wait for. Where that many late ones are usual, as with a
+            sound server that delivers its blocks in lumps, no decision waits.
         """
         late = late_s > SUSPECT_S
         self._share_late += (late - self._share_late) / MEMORY_ARRIVALS
@@ -133,7 +132,7 @@ class LateRun:
         unusual = flagged or self._by_chance(number) <= FALSE_ALARM
         if catching_up or number < MIN_ARRIVALS or not unusual:
             return None
-        # The least of so many usual latenesses is in there too: its mean, were they exponential.
+        # The minimum of n latenesses is biased upward by mean/n (exponential lateness): subtract.
         step_s = min(first + second) - usual_s / number
         self._cleared(number)
         if flagged or longer_s + step_s > self._max_longer_s:

@@ -1,4 +1,4 @@
-"""Where on a session's timeline is recording paused? Nothing sampled there may go any further."""
+"""The pauses on a session's timeline. Nothing sampled in a pause passes beyond the resampler."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ENDLESS: Final = 1 << 62  # frames; the end of a pause that still lasts
 class Pauses:
     """The pauses of one session that tracks may still have to fill; for the recorder thread only.
 
-    A pause begins where no track has been placed yet, so that it has all of it on every track.
+    A pause begins where no track has been placed yet, so that it is complete on every track.
     """
 
     def __init__(self) -> None:
@@ -22,11 +22,11 @@ class Pauses:
 
     @property
     def spans(self) -> tuple[tuple[int, int], ...]:
-        """Start and stop of each, in order."""
+        """Start and stop of each pause, in order."""
         return tuple(self._spans)
 
     def begin(self, start: TimelineFrame) -> None:
-        """Pause from this frame on; a pause that reaches so far goes on instead."""
+        """Pause from this frame on; a pause that reaches this frame is continued instead."""
         if self._spans and start <= self._spans[-1][1]:
             start = TimelineFrame(self._spans.pop()[0])
         self._spans.append((start, ENDLESS))

@@ -1,4 +1,4 @@
-"""Where does one track stand on a session's timeline: its end, its silence, its late frames."""
+"""One track's position on a session's timeline: its end, its silence, its late frames."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Placement:
         The instant of timeline frame 0 on CLOCK_MONOTONIC_RAW, as this track's device sees it:
         the device's constant lateness is already added.
     rate
-        Of the timeline, in Hz.
+        Sampling rate of the timeline, in Hz.
     index
-        Of the track, in TRACKS.
+        Index of the track in TRACKS.
     pauses
-        Of the session: in them, whatever is placed is silence.
+        The session's pauses: whatever is placed in them is silence.
     """
 
     def __init__(
@@ -35,16 +35,16 @@ class Placement:
         self._index = index
         self._pauses = pauses
         self.late_frames = 0
-        """Frames that came when their place was already committed as silence."""
+        """Number of frames that came when their place was already committed as silence."""
 
     @property
     def rate(self) -> int:
-        """Of the timeline, in Hz."""
+        """Sampling rate of the timeline, in Hz."""
         return self._rate
 
     @property
     def end(self) -> TimelineFrame:
-        """The frame behind the last one placed."""
+        """The frame after the last one placed."""
         return self._history.end(self._index)
 
     def position(self, instant_ns: float) -> float:

@@ -1,4 +1,4 @@
-"""How does a run of frames follow its device's clock: batches into the resampler, bends ahead.
+"""Feeds a run of frames to the resampler in batches, and bends its line to the device's clock.
 
 A run has no hole in it. Its line over the timeline is bent at lattice points only, every second
 at first and every 10 s later, each time so that it meets the clock's line where it ends.
@@ -26,13 +26,13 @@ FIRST_SEGMENT_S: Final = 1.0
 MAX_WRITE_S: Final = 1.0  # at once into the resampler: more than one look at a pipe brings
 KNOWN_PER_SEGMENT: Final = 4  # a line reaches no further ahead than a quarter of what is known
 JOINT_SEARCH_SHARE: Final = 0.4  # of a segment, in which the best joint is looked for
-JOINTS_TRIED: Final = 1000  # the best of so many is a thousandth of a frame from the clock's line
+JOINTS_TRIED: Final = 1000  # the best of these is a thousandth of a frame from the clock's line
 MAX_BEND: Final = 0.9e-3  # of the rate, to bring a misplaced track back; below what ears notice
 LINE_TRUST_S: Final = 10.0  # over a longer hole the clock knows better than the line before it
 
 
 class Guide:
-    """Where lines should run: a device's clock, seen from the timeline."""
+    """A device's clock seen from the timeline: the target of a run's lines."""
 
     def __init__(self, clock: DatedClock | DeviceClock, placement: Placement) -> None:
         self._clock = clock
@@ -66,7 +66,7 @@ class Guide:
 
     @property
     def segment_s(self) -> float:
-        """How long the next line should be; none is shorter than one before it in its stream."""
+        """Length of the next line in seconds; never less than that of an earlier line."""
         return min(max(self._clock.known_s / KNOWN_PER_SEGMENT, FIRST_SEGMENT_S), SEGMENT_S)
 
     def next_joint(self, start: Joint) -> Joint:
@@ -100,17 +100,17 @@ def line_between(start: Joint, stop: Joint) -> Line:
 
 
 class Run:
-    """Pieces that follow on each other, on their way through one resampler.
+    """Consecutive pieces that pass through one resampler.
 
     Parameters
     ----------
     start
-        Where the run starts; earlier frames of its first piece are passed over.
+        Where the run starts; earlier frames of its first piece are skipped.
     fold
-        Of the device's channels into one.
+        Mixes the device's channels into one.
     before
-        Name of the silence up to `start`, which is placed at once: history may have room for what
-        comes behind it only when that is committed.
+        Reason of the silence up to `start`, which is placed at once: the history may have room for
+        what follows only when that silence is committed.
     """
 
     def __init__(
@@ -135,7 +135,7 @@ class Run:
 
     @property
     def astray_s(self) -> float:
-        """How far the run's line just now lies from where the clock's line is."""
+        """Distance between the run's line and the clock's line at present, in seconds."""
         line = self.resampler.line
         timeline = line.timeline_at(self.resampler.fed)
         off = abs(self.resampler.fed - self._guide.device_at(timeline))
@@ -151,7 +151,7 @@ class Run:
             self._write_batch()
 
     def go_on(self) -> None:
-        """Place what there is, as no more is at hand; little of it waits for the next time."""
+        """Place what there is, because no more is at hand; little of it is held back."""
         if self._batch_frames >= self._worth_frames:
             self._write_batch()
 
@@ -182,8 +182,8 @@ class Run:
         """Leave the line at its joint, which has been reached, or stay on it for as long again.
 
         soxr holds back up to half a second at 4 kHz, so the crossfade into this line may not be
-        over yet. As far behind the joint as that is behind the line's start, a whole device frame
-        lies on a whole timeline frame again.
+        over yet. At the same distance after the joint as the joint is after the line's start, a
+        whole device frame lies on a whole timeline frame again.
         """
         start, joint = self._start, self._joint
         if self.resampler.bending:

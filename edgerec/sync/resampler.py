@@ -1,10 +1,10 @@
-"""How do device frames become timeline frames, at a ratio that follows the crystal for months?
+"""Resamples device frames to timeline frames, at a ratio that tracks the device clock indefinitely.
 
 A run (frames without a hole) lies on the timeline along a chain of straight lines. Their joints
 are lattice points: a whole device frame on a whole timeline frame. Each line is one fixed-rate
 soxr stream that starts exactly on its joint, so no fraction of a frame is ever rounded away and
-nothing adds up over time. The stream before runs on beside the new one until that has warmed up,
-then they are crossfaded; by then they are some nanoseconds apart.
+no error accumulates. The old stream keeps running beside the new one until that has warmed up,
+then they are crossfaded; by then they are a few nanoseconds apart.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ FADE_PERIODS: Final = 160
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A straight piece of a run's way over the timeline, through one lattice point."""
+    """A straight segment of a run's mapping to the timeline, through one lattice point."""
 
     device: DeviceFrame
     timeline: TimelineFrame
     ratio: float
-    """Device frames per timeline frame."""
+    """Number of device frames per timeline frame."""
 
     def device_at(self, timeline: float) -> float:
         """Return the device position on a timeline position."""
@@ -50,18 +50,18 @@ class Resampler:
     Parameters
     ----------
     rate
-        Of the timeline, in Hz.
+        Sampling rate of the timeline, in Hz.
     line
-        Where the run starts and how it goes on; the first sample written is `line.device`.
+        Start and slope of the run's first segment; the first sample written is `line.device`.
     """
 
     def __init__(self, rate: int, line: Line) -> None:
         self._rate = rate
         self.line = line
         self.fed: DeviceFrame = line.device
-        """The device frame behind the last one written."""
+        """The device frame after the last one written."""
         self.next: TimelineFrame = line.timeline
-        """The timeline frame of the first sample that is not out yet."""
+        """The timeline frame of the next sample to be returned."""
         self._stream = _open_stream(rate, line)
         self._bend: _Bend | None = None
 
@@ -71,7 +71,7 @@ class Resampler:
         return self._bend is not None
 
     def bend(self, line: Line) -> None:
-        """Go on along `line` from its lattice point on, which lies on this line, ahead of `fed`."""
+        """Continue along `line` from its lattice point, which lies on this line, ahead of `fed`."""
         if self._bend is not None or line.device < self.fed:
             raise ValueError(f"cannot bend at device frame {line.device}, fed up to {self.fed}")
         lower_rate = min(self._rate, self._rate * line.ratio)

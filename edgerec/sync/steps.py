@@ -40,9 +40,9 @@ class StepRun:
         off_s
             How much later than expected its date is; None where it has none.
         misplaced_s
-            How much of that is nothing unusual.
+            How much of that is usual.
         overflow
-            The driver says that frames were lost before it.
+            Whether the driver reports that frames were lost before it.
 
         Returns
         -------

@@ -1,8 +1,8 @@
-"""How do two devices become one timeline: deliveries in, committed frames of both tracks out.
+"""Puts two devices on one timeline: deliveries in, committed frames of both tracks out.
 
 The commit is the common watermark: everything before it is final on every track. A track that
 is quiet is waited for `late_s`, then its silence is committed; it never holds the other back.
-A track whose synchronisation fails starts over behind a gap, and the other one does not notice.
+A track whose synchronisation fails starts over after a gap; the other one is unaffected.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from edgerec.sync.pauses import Pauses
 from edgerec.sync.placement import Placement
 from edgerec.sync.track import TrackTimeline
 
-STEP_S: Final = 5.0  # committed at once at most: a hole of hours is filled between other work
+STEP_S: Final = 5.0  # committed at once at most, so that other work is done while hours are filled
 
 
 @dataclass(frozen=True, slots=True)
 class TrackPlan:
-    """What the synchronizer is told of a track."""
+    """The synchronizer's settings of one track."""
 
     offset_ms: float = 0.0
     """Constant lateness of the device: its frames are placed earlier by this much."""
     continuous: bool = True
-    """False for a source that delivers only when it has something to say: its pauses are silence
-    and no gaps."""
+    """Whether the source delivers all the time; the pauses of one that does not are silence, not
+    gaps."""
 
 
 class Synchronizer:
@@ -85,12 +85,12 @@ class Synchronizer:
 
     @property
     def continuous(self) -> tuple[TrackName, ...]:
-        """The tracks whose source delivers all the time, once it is there."""
+        """The tracks whose source delivers all the time, once it is present."""
         return tuple(name for name, plan in self._plans.items() if plan.continuous)
 
     @property
     def longest_offset_ns(self) -> int:
-        """How long after an instant all devices that are not stuck have begun to deliver it."""
+        """Longest time after an instant until all working devices have begun to deliver it."""
         return round(1e6 * max([0.0, *(plan.offset_ms for plan in self._plans.values())]))
 
     def header(self, track: TrackName) -> StreamHeader | None:
@@ -121,7 +121,7 @@ class Synchronizer:
         Parameters
         ----------
         rate
-            Of the timeline, in Hz.
+            Sampling rate of the timeline, in Hz.
         history
             New, and as long as `history_frames` says.
         """
@@ -158,9 +158,9 @@ class Synchronizer:
             self._tracks[track].deliver(delivery)
 
     def note_held(self, track: TrackName, since_ns: int | None) -> None:
-        """Take note that what a source has had from an instant on is held back, for now.
+        """Take note that a source's audio from an instant on is held back for now.
 
-        It is not overdue: the track is as it was at that instant, and the other one waits for it.
+        It is not overdue: the track stays as it was at that instant, and the other one waits.
         """
         if since_ns is None:
             self._held_ns.pop(track, None)
@@ -192,7 +192,7 @@ class Synchronizer:
     def replace(self, track: TrackName, plan: TrackPlan | None) -> None:
         """Give a track another source, whose first header is still to come; None: no source.
 
-        What the one before has delivered is placed; the other track does not notice.
+        What the previous source has delivered is placed; the other track is unaffected.
         """
         before = self._tracks.pop(track, None)
         self._plans.pop(track, None)
@@ -244,14 +244,14 @@ class Synchronizer:
         return end
 
     def leave(self, stop: TimelineFrame) -> None:
-        """Let go of the timeline that is finished at `stop`; another may `begin` there."""
+        """Release the timeline that is finished at `stop`; another may `begin` there."""
         self._history = None
         for track in self._tracks.values():
             with _costing_itself(track):
                 track.leave(stop)
 
     def report(self) -> dict[TrackName, TrackReport]:
-        """Return what is known of every track."""
+        """Return a report on every track."""
         reports = dict.fromkeys(TRACKS, TrackReport())
         for name, track in self._tracks.items():
             with _costing_itself(track):
@@ -287,7 +287,7 @@ class Synchronizer:
 
 @contextlib.contextmanager
 def _costing_itself(track: TrackTimeline, delivery: Delivery | None = None) -> Iterator[None]:
-    """Have a track whose synchronisation fails start over; what is everybody's ends the process."""
+    """Have a track whose synchronisation fails start over; a shared fault ends the process."""
     try:
         yield
     except (HistoryError, MemoryError):

@@ -1,8 +1,8 @@
-"""Where on the timeline does each frame of a track belong: deliveries in, history out.
+"""Places each frame of one track on the timeline: deliveries in, history out.
 
 Position comes from frame counts along the line of the device's clock. A hole in the count is a
 gap of that length; silence for a device that delivers nothing is written by deadline; what comes
-behind its deadline is counted and dropped, and shifts nothing.
+after its deadline is counted and dropped, and shifts nothing.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from edgerec.sync.resampler import Resampler
 
 log = logging.getLogger(__name__)
 
-SPLICE_S: Final = 0.01  # of declared silence where a track is placed again, at least
-EDGE_S: Final = 0.02  # behind a stop, so that the resampler's end lies beyond it
+SPLICE_S: Final = 0.01  # least declared silence where a track is placed again
+EDGE_S: Final = 0.02  # after a stop, so that the resampler's end lies beyond it
 MAX_REMEMBERED: Final = 32  # devices; an application may call its feed anything
 
 
@@ -46,7 +46,7 @@ class TrackTimeline:
     offset_ms
         Constant lateness of the device: its frames are placed earlier by this much.
     continuous
-        A source that is expected to deliver all the time: when it does not, that is a gap.
+        Whether the source is expected to deliver all the time: when it does not, that is a gap.
     drift_memory
         Drift in ppm by device: read when a stream begins, kept up to date by it.
     """
@@ -67,14 +67,14 @@ class TrackTimeline:
         self._fold = Fold(1)  # of the stream
         self._run: Run | None = None
         self._before: Resampler | None = None  # of the run before in the same stream
-        self._newest: Piece | None = None  # of the stream, that was placed last
+        self._newest: Piece | None = None  # the piece of the stream that was placed last
         self._placement: Placement | None = None
         self._last_report = TrackReport()
         self._failures = 0
         self._silence = self._reason(GapReason.ABSENT)  # what it is called when nothing comes
 
     def follow(self, before: TrackTimeline) -> None:
-        """Take the place of another device on the same track, which is finished."""
+        """Continue the track after another device, which is finished."""
         self._last_report = before.report()
         if self._placement is not None and before._placement is not None:
             self._placement.late_frames = before._placement.late_frames
@@ -85,17 +85,17 @@ class TrackTimeline:
         if placement is not None:
             placement.late_frames = self._placed.late_frames
             try:
-                self._end_run()  # what is in it belongs where it was going
+                self._end_run()  # what is in it keeps the old offset
             finally:
                 self.begin(placement)
 
     @property
     def header(self) -> StreamHeader | None:
-        """Of the open stream; None while there is none."""
+        """The header of the open stream; None while there is none."""
         return self._stream.header if self._stream else None
 
     def begin(self, placement: Placement) -> None:
-        """Start placing frames; what was sampled before the epoch is passed over."""
+        """Start placing frames; what was sampled before the epoch is skipped."""
         self._run = self._before = None
         self._placement = placement
 
@@ -107,24 +107,24 @@ class TrackTimeline:
                     self._end_stream(self._reason(GapReason.ABSENT))
                 self._open_stream(delivery)
             case StreamEnded(reason=reason):
-                # A source that says what is wrong is believed; that nothing came is no more
-                # than a pause, where pauses are expected.
+                # A source that reports what is wrong is believed; if nothing came, that is only a
+                # pause where pauses are expected.
                 stalled = reason is GapReason.STALL
                 self._end_stream(self._reason(reason) if stalled else reason)
             case Block():
                 self._push(delivery)
 
     def start_over(self, error: Exception, delivery: Delivery | None = None) -> None:
-        """Give up all that is in hand, which ended in an error; the device's next block is new.
+        """Discard all that is in hand after an error; the device's next block begins a new stream.
 
         Parameters
         ----------
         delivery
-            What was being taken in; a header or an end counts all the same.
+            What was being taken in when it failed; a header or an end is still honoured.
         """
         header = delivery if isinstance(delivery, StreamHeader) else self.header
         self._failures += 1
-        if self._failures.bit_count() == 1:  # 1, 2, 4: what fails each time fills no log
+        if self._failures.bit_count() == 1:  # 1, 2, 4: a repeated failure must not fill the log
             log.error(
                 "synchronisation of a track failed, it starts over device=%r failures=%d why=%r",
                 header.device if header else None,
@@ -149,7 +149,7 @@ class TrackTimeline:
         now
             The timeline's present.
         limit
-            How far history has room.
+            The frame up to which the history has room.
         """
         self._remember()
         self._place_until(limit)
@@ -186,9 +186,9 @@ class TrackTimeline:
         self._placed.silence_to(stop, self._silence)
 
     def leave(self, stop: TimelineFrame) -> None:
-        """Place nothing any more, until the next `begin`; the device goes on.
+        """Place nothing until the next `begin`; the device keeps running.
 
-        What came from `stop` on is kept for that, as long as anything is kept.
+        What came from `stop` on is kept for that session, as long as anything is kept.
         """
         newest, stream = self._newest, self._stream
         try:
@@ -239,7 +239,7 @@ class TrackTimeline:
     @property
     def _placed(self) -> Placement:
         if self._placement is None:
-            raise ValueError("a track has no place before begin()")
+            raise ValueError("a track has no placement before begin()")
         return self._placement
 
     # The stream: from header to end
@@ -299,7 +299,7 @@ class TrackTimeline:
         return -math.inf if stream is None or stream.empty else self._position(stream.end)
 
     def _on_its_way(self) -> float:
-        """Return how many frames the device is always behind: those of the block it fills."""
+        """Return how many frames the device always lags by: those of the block it is filling."""
         if self._stream is None:
             return 0
         block_s = self._stream.block_frames / self._stream.header.sample_rate
@@ -312,7 +312,7 @@ class TrackTimeline:
     def _silent_until(self, overdue: int) -> int:
         """Return how far silence may go: up to what is in hand, unless that is late already."""
         first = self._stream.first_in_hand if self._stream else None
-        # Where one stream follows on another, both may have a part of the same frame.
+        # Where one stream follows another, both may have a part of the same frame.
         if first is None or self._position(first) < self._placed.end - 1:
             return overdue
         return min(overdue, math.floor(self._position(first)))

@@ -1,4 +1,4 @@
-"""Who speaks at which frame: what the detectors say, and what they have in common.
+"""The interface of voice activity detectors, and the frames that they decide.
 
 A `VoiceActivity` looks at both tracks together, because what the loudspeaker plays is heard by
 the microphone too.
@@ -14,7 +14,7 @@ from edgerec.audio import EchoReport, Span, TimelineFrame, TrackName
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """Frames [start, stop) of a track that are all speech, or all none."""
+    """Frames [start, stop) of a track, all of them speech or all of them not."""
 
     track: TrackName
     start: TimelineFrame
@@ -25,13 +25,13 @@ class Judged:
 class VoiceActivity(Protocol):
     """Tells speech from everything else on all tracks; for one thread.
 
-    What it returns for a track follows without a hole on what it returned before, from frame 0
-    on. It may lag behind what it was given by half a second, and holds no more than that.
+    What it returns for a track continues without a hole what it returned before, from frame 0 on.
+    It may lag by half a second, and holds no more than that.
     """
 
     @property
     def echo(self) -> EchoReport:
-        """What is known of the bot's echo in the microphone, by now."""
+        """The current estimate of the bot's echo in the microphone."""
         ...
 
     def push(self, span: Span) -> list[Judged]:
@@ -39,7 +39,7 @@ class VoiceActivity(Protocol):
         ...
 
     def skip_to(self, frame: TimelineFrame) -> list[Judged]:
-        """Do without the frames before `frame`: they are gone, and no speech."""
+        """Skip the frames before `frame`: they are gone, and count as not speech."""
         ...
 
     def flush(self) -> list[Judged]:

@@ -1,4 +1,4 @@
-"""How loud is each band of speech, frame by frame, and how loud is it when nobody speaks?
+"""Power of each speech band, frame by frame, and its noise floor.
 
 The detectors' grid: `FRAME` samples at `RATE_HZ`, 32 ms.
 """
@@ -12,15 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 RATE_HZ: Final = 8_000
-"""Speech against noise is decided below 4 kHz: silero was no worse than at 16 kHz, for less."""
+"""Sampling rate of the detectors: below 4 kHz silero was as good as at 16 kHz, at less cost."""
 FRAME: Final = 256
-"""Samples; what silero takes at once at 8 kHz."""
+"""Samples per frame; silero's frame size at 8 kHz."""
 FRAME_S: Final = FRAME / RATE_HZ
 BANDS: Final = 12
 
 Samples = NDArray[np.float32]
 Powers = NDArray[np.float32]
-"""float32, shape (frames, BANDS): mean power in each band, full scale is 1."""
+"""Mean power in each band, float32 of shape (frames, BANDS); full scale is 1."""
 
 _LOWEST_HZ: Final = 150.0  # below it is hum, and no small microphone hears speech
 _HIGHEST_HZ: Final = 3_800.0
@@ -67,7 +67,7 @@ _WINDOW_S: Final = 1.0
 
 
 class NoiseFloor:
-    """What a band's power falls to between words: the minimum over some seconds.
+    """A band's noise floor, the power it falls to between words: the minimum over some seconds.
 
     Minimum statistics (R. Martin, IEEE Trans. Speech and Audio Processing 9(5), 2001), with a
     constant in place of its bias compensation, in `_WINDOWS` windows of `_WINDOW_S`.
@@ -86,7 +86,7 @@ class NoiseFloor:
         self._per_window = round(_WINDOW_S / FRAME_S)
 
     def follow(self, powers: Powers) -> Powers:
-        """Take in the next frames; return the floor behind them, shape (bands,)."""
+        """Take in the next frames; return the floor after them, shape (bands,)."""
         joined = np.concatenate([self._smooth, powers])
         self._smooth = joined[-2:]
         smooth = (joined[:-2] + joined[1:-1] + joined[2:]) / 3

@@ -1,4 +1,4 @@
-"""When does the bot speak? Its loopback is clean: whenever it is louder than its floor."""
+"""Detects the bot's speech: its loopback is clean, so whatever exceeds the floor is speech."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from edgerec.turns.bands import BandMeter, NoiseFloor, Samples
 
 _OVER: Final = np.float32(10 ** (12 / 10))
 _LOWEST: Final = np.float32(10 ** (-60 / 10))
-"""A loopback that hums at less than -60 dBFS is heard by nobody."""
+"""Level below which a loopback's hum is inaudible."""
 
 
 class LevelDetector:

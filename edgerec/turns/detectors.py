@@ -1,4 +1,4 @@
-"""Who speaks on which frames of the timeline? A detector per track, on the timeline's own frames.
+"""Runs one speech detector per track and reports its decisions in timeline frames.
 
 For one thread. Fixed memory: a batch of frames, what the resampler holds, and the detectors.
 """
@@ -27,7 +27,7 @@ BATCH: Final = 5
 
 
 class DetectorError(Exception):
-    """A detector can't be had on this machine."""
+    """A detector is not available on this machine."""
 
 
 class Detectors:
@@ -36,27 +36,27 @@ class Detectors:
     Parameters
     ----------
     sample_rate
-        Of the timeline, in Hz.
+        Sampling rate of the timeline, in Hz.
     user
         `auto`: silero if it is installed, else spectral.
 
     Raises
     ------
     DetectorError
-        The detector that is asked for is not installed.
+        The requested detector is not installed.
     """
 
     def __init__(self, sample_rate: int, user: UserDetectorName = "auto") -> None:
         self._rate = sample_rate
         self._user = UserDetector(_judge_of(user))
         self._bot = LevelDetector()
-        self._position = TimelineFrame(0)  # behind what was pushed
+        self._position = TimelineFrame(0)  # after what was pushed
         self._judged: dict[TrackName, TimelineFrame] = dict.fromkeys(TRACKS, TimelineFrame(0))
         self._restart(TimelineFrame(0))
 
     @property
     def echo(self) -> EchoReport:
-        """What is known of the bot's echo in the microphone."""
+        """The current estimate of the bot's echo in the microphone."""
         return self._user.echo
 
     def push(self, span: Span) -> list[Judged]:
@@ -66,7 +66,7 @@ class Detectors:
         return self._take(self._resample(samples, last=False))
 
     def skip_to(self, frame: TimelineFrame) -> list[Judged]:
-        """Do without the frames before `frame`: they are gone, and no speech."""
+        """Skip the frames before `frame`: they are gone, and count as not speech."""
         judged = self.flush()
         self._position = frame
         judged += self._fill(frame)
@@ -89,7 +89,7 @@ class Detectors:
         self._origin = frame
         self._frames: dict[TrackName, int] = dict.fromkeys(TRACKS, 0)
         self._waiting = np.zeros((0, len(TRACKS)), np.float32)
-        # Quality LQ holds back 60 ms at most, HQ up to 160; in place they all are exact.
+        # Quality LQ holds back at most 60 ms, HQ up to 160; their positions are equally exact.
         self._resampler = (
             None
             if self._rate == RATE_HZ
@@ -103,7 +103,7 @@ class Detectors:
         return made
 
     def _take(self, samples: NDArray[np.float32]) -> list[Judged]:
-        """Judge whole batches of (samples, tracks) at `RATE_HZ`."""
+        """Classify whole batches of (samples, tracks) at `RATE_HZ`."""
         self._waiting = np.concatenate([self._waiting, samples])
         judged = []
         while len(self._waiting) >= FRAME * BATCH:
@@ -114,7 +114,7 @@ class Detectors:
         return judged
 
     def _judge(self, track: TrackName, speech: list[bool]) -> list[Judged]:
-        """Say of the timeline what was said of the track's next frames."""
+        """Convert decisions on the track's next detector frames to timeline frames."""
         judged: list[Judged] = []
         for speaks in speech:
             self._frames[track] += 1
@@ -129,7 +129,7 @@ class Detectors:
         return judged
 
     def _fill(self, stop: TimelineFrame) -> list[Judged]:
-        """Judge what nothing was said of to be no speech, up to `stop`."""
+        """Classify what is undecided up to `stop` as not speech."""
         judged = [
             Judged(track, start, stop, speech=False)
             for track, start in self._judged.items()

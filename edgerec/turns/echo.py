@@ -1,6 +1,6 @@
-"""What would the microphone hear without the loudspeaker, and how much of the loudspeaker is left?
+"""The microphone's signal without the loudspeaker's echo, and an estimate of the echo that is left.
 
-Only detectors hear the result: what is recorded is the microphone as it is.
+Only the detectors use the result: the microphone is recorded unchanged.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from edgerec.turns.echo_delay import LONGEST_S, PIECE, EchoDelay
 AUDIBLE: Final = 10 ** (-65 / 10)
 """Mean power of a frame above which a loudspeaker may be heard: -65 dBFS."""
 TAIL: Final = PARTS + 4
-"""Frames after which what was played is no longer heard."""
+"""Number of frames after which what was played is no longer heard."""
 
 _LEAD: Final = 64  # samples, 8 ms: the filter begins before the first echo
-_SAME: Final = 48  # samples, 6 ms: a delay that has moved by more is another one
-_AGREEING: Final = 2  # seconds of bot that must tell of another delay
+_SAME: Final = 48  # samples, 6 ms: a delay that has moved by more is a different one
+_AGREEING: Final = 2  # seconds of the bot's speech that must agree on a different delay
 _REPORT_KEEP: Final = 0.5 ** (FRAME_S / 20)  # the report follows the last 20 s of bot
 _KNOWN: Final = 2.0  # a filter that takes away less than half explains no echo
 
@@ -33,18 +33,18 @@ class Heard:
 
     rest: Samples
     echo: Samples
-    """As it is estimated; `rest` and `echo` add up to the microphone."""
+    """The estimated echo; `rest` and `echo` add up to the microphone."""
     played: Samples
-    """What the loudspeaker played, later by about the echo's delay."""
+    """The loudspeaker's signal, delayed by about the echo's delay."""
 
 
 class EchoPath:
-    """Finds the echo's delay, follows its path and takes it away, frame by frame."""
+    """Finds the echo's delay, tracks its path and subtracts it, frame by frame."""
 
     def __init__(self) -> None:
         self._delay = EchoDelay()
         self._canceller: EchoCanceller | None = None
-        self._late = 0  # samples by which the loudspeaker's signal is given to the canceller
+        self._late = 0  # samples by which the canceller's loudspeaker signal is delayed
         self._found: int | None = None
         self._other = 0
         self._history = np.zeros(round(LONGEST_S * RATE_HZ) + FRAME, np.float32)
@@ -59,7 +59,7 @@ class EchoPath:
 
     @property
     def report(self) -> EchoReport:
-        """What is known of the echo now."""
+        """The current estimate of the echo."""
         played, heard, rest, echo = self._powers
         if self._found is None or self._canceller is None or not played:
             return EchoReport()
@@ -88,7 +88,7 @@ class EchoPath:
         return Heard(heard - echo, echo, late)
 
     def skip(self) -> None:
-        """Go on behind a hole; what is known of the room stays."""
+        """Continue after a hole; what is known of the room is kept."""
         self._history[:] = 0
         self._piece = np.zeros((2, 0), np.float32)
         self._silent = TAIL

@@ -1,9 +1,9 @@
-"""What of the microphone's signal is the loudspeaker's? Estimated, and taken away.
+"""Estimates the loudspeaker's echo in the microphone and subtracts it.
 
 A partitioned-block frequency-domain Kalman filter: F. Kuech, E. Mabande, G. Enzner, "State-space
 architecture of the partitioned-block-based acoustic echo controller", ICASSP 2014. Each
-coefficient's step follows from how uncertain it is, against how loud everything else is: it
-neither needs nor has a detector of double talk. It rests on both tracks being on one timeline.
+coefficient's step follows from how uncertain it is, relative to how loud everything else is: no
+double-talk detector is needed. It relies on both tracks being on one timeline.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from edgerec.turns.bands import FRAME, Samples
 
 PARTS: Final = 8
-"""Blocks of 32 ms that the filter is long: the loudest quarter of a second of a room."""
+"""Length of the filter in blocks of 32 ms: the loudest quarter of a second of a room."""
 
 _KEEP: Final = 0.9998**2
-"""Per block: how sure it stays that the room is as it was; halves within two minutes of bot."""
+"""Confidence per block that the room is unchanged; halves in two minutes of the bot's speech."""
 _NEAR_SMOOTHING: Final = 0.6
-"""Of the power of everything else, from block to block: a user is noticed within 50 ms."""
+"""Smoothing per block of the power of everything else: a user is noticed within 50 ms."""
 _FIRST_VARIANCE: Final = 1.0  # of a coefficient: an echo as loud as the bot
 _PART_DECAY: Final = 0.6  # of that, from part to part: a room of 0.4 s
 _TINY: Final = np.float32(1e-6)
@@ -30,7 +30,7 @@ _Spectra = NDArray[np.complex64]
 
 
 class EchoCanceller:
-    """The echo's path, followed from block to block."""
+    """The echo's path, tracked from block to block."""
 
     def __init__(self) -> None:
         bins = FRAME + 1
@@ -41,7 +41,7 @@ class EchoCanceller:
         self.forget_signal()
 
     def forget_signal(self) -> None:
-        """Go on behind a pause, in which the loudspeaker was silent; the path stays as it is."""
+        """Continue after a pause in which the loudspeaker was silent; the path is kept."""
         self._played: _Spectra = np.zeros((PARTS, FRAME + 1), np.complex64)
         self._last = np.zeros(FRAME, np.float32)
 

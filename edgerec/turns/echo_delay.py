@@ -1,4 +1,4 @@
-"""How late does the microphone hear the loudspeaker?
+"""Delay with which the microphone hears the loudspeaker, from their cross-correlation.
 
 The peak of the generalised cross-correlation with smoothed coherence weights: G. C. Carter,
 A. H. Nuttall, P. G. Cable, "The smoothed coherence transform", Proc. IEEE 61(10), 1973. A user who
@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from edgerec.turns.bands import RATE_HZ, Samples
 
 PIECE: Final = 8_192
-"""Samples that are correlated at once, a second."""
+"""Number of samples correlated at once: one second."""
 LONGEST_S: Final = 0.45
 EARLIEST_S: Final = -0.05
-"""An echo before its sound: the loopback is late. It is told, so that `offset_ms` can be set."""
+"""Largest lead of the echo: a late loopback. It is reported so that `offset_ms` can be set."""
 
 _KEEP: Final = 0.8  # of what was, per second: an answer from the last five
 _CLEAR: Final = 8.0  # times the spread of everywhere else: chance reaches 5 in 4000 lags
@@ -26,7 +26,7 @@ _BAND_HZ: Final = (200.0, 3_500.0)
 
 
 class EchoDelay:
-    """Follows the delay from second to second of the bot's speech."""
+    """Tracks the delay from second to second of the bot's speech."""
 
     def __init__(self) -> None:
         bins = PIECE // 2 + 1

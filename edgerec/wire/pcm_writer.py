@@ -1,7 +1,7 @@
-"""How does a block stream become WAV or raw PCM, for programs that read nothing else?
+"""Converts a block stream to WAV or raw PCM, for programs that read nothing else.
 
-Written once, forwards; a WAV file that can be sought in has its true length in the end, a pipe the
-one that programs take for "up to the end".
+Written once, forwards; a seekable WAV file gets its true length at the end, a pipe the length that
+programs take for "up to the end".
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _FILL_FRAMES: Final = 16_384  # of silence at once
 
 
 class PcmOutputError(Exception):
-    """The stream goes on in a way that what was begun can't; what came before is written."""
+    """The stream's format changed in mid-file; everything up to the change has been written."""
 
 
 class Writable(Protocol):
@@ -46,7 +46,7 @@ class PcmOutput:
     Parameters
     ----------
     seekable
-        `file` is at byte 0, and its header can be written again when its length is known.
+        Whether `file` is at byte 0 and its header can be rewritten when its length is known.
     """
 
     def __init__(self, file: Writable, form: OutputForm, *, seekable: bool) -> None:
@@ -56,7 +56,7 @@ class PcmOutput:
         self._header: StreamHeader | None = None
         self._expected: int | None = None  # first_frame of the next block, if nothing was lost
         self.frames = 0
-        """Written, lost ones included."""
+        """Number of frames written, lost ones included."""
 
     @property
     def seconds(self) -> float:
@@ -83,9 +83,9 @@ class PcmOutput:
         self._expected = message.first_frame + message.frames
 
     def finish(self) -> None:
-        """Make the length in the header true, where that can be done.
+        """Correct the length in the header, if the file is seekable.
 
-        Also when a signal's exception has ended `write` anywhere: the file itself is asked.
+        Works also after a signal's exception ended `write` anywhere: the file's own size is used.
         """
         if self._form == "wav" and self._seekable and self._header is not None:
             frame_bytes = self._header.channels * SAMPLE_BYTES
@@ -104,7 +104,7 @@ class PcmOutput:
         elif _shape(before) != _shape(header):
             self._header = before
             raise PcmOutputError(
-                f"the device goes on with {header.sample_rate} Hz and {header.channels} channels, "
+                f"the device continues with {header.sample_rate} Hz and {header.channels} channels "
                 f"after {before.sample_rate} Hz and {before.channels}: begin a new file"
             )
 

@@ -1,7 +1,7 @@
-"""How do a device's frames get into a pipe that nobody may be emptying?
+"""Sends a device's frames into a pipe without ever waiting for its reader.
 
-Nothing here waits: what a full pipe can't take is dropped in whole blocks and counted, so that the
-next block's `first_frame` tells what is missing. Without numpy: the capture child uses it.
+What a full pipe can't take is dropped in whole blocks and counted, so that the next block's
+`first_frame` shows what is missing. Without numpy: the capture child uses it.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer  # collections.abc has it from Python 3.12 on
 
 PIPE_BYTES: Final = 1 << 20
-"""10 s of one 48 kHz channel; as much as Linux gives without privilege."""
+"""Size of the pipe: 10 s of one 48 kHz channel, the most that Linux gives without privilege."""
 
 
 _NO_FLAGS: Final = BlockFlags(0)
 
 
 def make_room(pipe: int) -> bool:
-    """Give a pipe room for `PIPE_BYTES`; return whether it has it: a user may have many pipes."""
+    """Enlarge a pipe to `PIPE_BYTES`; return whether that succeeded: pipes are limited per user."""
     try:
         return fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES) >= PIPE_BYTES
     except OSError:
@@ -38,7 +38,7 @@ class BlockPipe:
 
     def __init__(self, fd: int) -> None:
         os.set_blocking(fd, False)
-        make_room(fd)  # else, or where it is a file: as correct, a small one only drops sooner
+        make_room(fd)  # a pipe that stays small, or a file, is as correct; it only drops sooner
         self._fd = fd
         self._rest = b""  # of the last message, at most all of it
 
@@ -117,7 +117,7 @@ class BlockSender:
             self._opened = True
             self._flags = _NO_FLAGS
         else:
-            # What this block had to tell is told by the next one that gets through.
+            # The flags of this block are carried by the next one that gets through.
             self._flags |= BlockFlags.DROPPED
         self._first_frame += frames
 

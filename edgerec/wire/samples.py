@@ -19,14 +19,14 @@ _SIGN_BIT: Final = bytes(byte ^ 0x80 for byte in range(256))
 
 @dataclass(frozen=True, slots=True)
 class SampleFormat:
-    """How one little-endian sample is stored."""
+    """Storage format of one little-endian sample."""
 
     kind: Literal["signed", "unsigned", "float"]
-    """Unsigned samples have one byte, floats four or eight."""
+    """Kind of number; unsigned samples have one byte, floats four or eight."""
     width: int
-    """Bytes from one sample to the next."""
+    """Number of bytes from one sample to the next."""
     top: int
-    """Bytes up to the end of the most significant one; what follows it does not count."""
+    """Number of bytes up to the end of the most significant one; those after it are ignored."""
 
 
 S16: Final = SampleFormat("signed", 2, 2)

@@ -1,4 +1,4 @@
-"""How is what a source delivered stored in a file, and delivered again?
+"""Stores what a source delivered in a file, and delivers it again.
 
 A trace is a block stream in a file: what one capture child wrote, to replay a field problem at a
 desk. A WAV file is read as if a perfect device had delivered it. Both come in bounded pieces.
@@ -32,7 +32,7 @@ from edgerec.wire.wav_reader import (
 )
 
 DEFAULT_BLOCK_MS: Final = 100
-"""As the capture child's: a replay then takes the paths that a recording takes."""
+"""Length of a block, as the capture child's, so that a replay takes a recording's code paths."""
 
 _READ_BYTES: Final = 1 << 16
 
@@ -64,8 +64,8 @@ def open_input(path: Path, track: TrackName) -> Iterator[StreamHeader | Block]:
     Raises
     ------
     TraceError
-        It is neither, or no regular file; or, once read so far, it is damaged, or a trace of the
-        other track.
+        It is neither, or not a regular file; or, when read up to there, it is damaged, or a trace
+        of the other track.
     OSError
         It can't be opened.
     """
@@ -97,7 +97,7 @@ def read_trace(path: Path) -> Iterator[StreamHeader | Block]:
     Raises
     ------
     TraceError
-        Behind the last message that could be read: the rest is malformed or cut off.
+        After the last message that could be read: the rest is malformed or cut off.
     """
     decoder = Decoder()
     with path.open("rb") as file:
@@ -121,7 +121,7 @@ def read_wav(
     Raises
     ------
     TraceError
-        It is no such file; or it is shorter than its header says, behind the last whole frame.
+        It is not such a file; or, after the last whole frame, it is shorter than its header says.
     """
     with path.open("rb") as file:
         wav, size = _wav_header(path, file)
@@ -166,15 +166,15 @@ class TraceWriter:
 
     def __init__(self, path: Path) -> None:
         # "x": a trace of a fault that comes once a month must not be overwritten. It is raw audio,
-        # for whoever records it and nobody else.
+        # readable by the recording user alone.
         self._file = open(path, "xb", opener=_private)  # noqa: SIM115 -- a Path has no opener
         self.frames = 0
-        """Written so far, without the lost ones."""
+        """Number of frames written so far, without the lost ones."""
 
     def write(self, delivery: Delivery) -> None:
         """Append one delivery as it was received.
 
-        A stream's end has no message of its own: the next header tells of it.
+        A stream's end has no message of its own: the next header implies it.
         """
         match delivery:
             case StreamHeader():

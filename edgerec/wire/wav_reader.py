@@ -19,7 +19,7 @@ from edgerec.wire.blocks import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ
 from edgerec.wire.samples import S16, S24_IN_LOW_BYTES, U8, SampleFormat
 
 START_BYTES: Final = 4
-"""Bytes that say whether a file is a WAV file."""
+"""Number of bytes that identify a WAV file."""
 
 _RIFF: Final = b"RIFF"
 _LONG: Final = (b"RF64", b"BW64")  # the lengths are in a chunk of their own
@@ -39,7 +39,7 @@ _SUB_FORMATS: Final = (  # what follows the two bytes of the format in its GUID
     bytes.fromhex("00002107d3118644c8c1ca000000"),  # Ambisonic B-format
 )
 _KNOWN_KINDS: Final = (b"data", b"fmt ", b"fact", b"LIST", b"bext", b"JUNK")
-_PASSED_OVER_BYTES: Final = 1 << 16  # at once, of what stands before the audio
+_PASSED_OVER_BYTES: Final = 1 << 16  # skipped at once, of what comes before the audio
 _MAX_FORMAT_BYTES: Final = 1 << 10
 _UNKNOWN: Final = 0xFFFF_FFFF
 # Programs that write into a pipe promise about 2 or 4 GiB: sox 0x7FFFF000, arecord 0x80000000.
@@ -61,7 +61,7 @@ class Readable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PcmFormat:
-    """How the samples of a file follow each other."""
+    """Layout of a file's samples."""
 
     sample_rate: int
     channels: int
@@ -69,12 +69,12 @@ class PcmFormat:
 
     @property
     def frame_bytes(self) -> int:
-        """Bytes of one sample of each channel."""
+        """Size of one frame, a sample of each channel, in bytes."""
         return self.channels * self.samples.width
 
 
 def is_wav(start: bytes) -> bool:
-    """Whether a file that starts like this is a WAV file, or is refused as a relative of one."""
+    """Whether a file that starts like this is a WAV file, or a related format that is refused."""
     return start == _RIFF or start in _LONG or start in _REFUSED
 
 
@@ -88,14 +88,14 @@ def read_wav_header(
     start
         The first `START_BYTES` of the file.
     file
-        After those.
+        The file, positioned after those.
     file_bytes
         Length of the whole file, where it is known.
 
     Returns
     -------
-    The format of the audio, and its size in bytes; None: the writer could not know, the audio ends
-    with the file.
+    The format of the audio, and its size in bytes; None: the writer could not know it, and the
+    audio ends with the file.
 
     Raises
     ------
@@ -118,7 +118,7 @@ class _Header:
     def read(self, file_bytes: int | None) -> tuple[PcmFormat, int | None]:
         riff_bytes, wave = struct.unpack("<I4s", self._take(8).ljust(8))
         if wave != b"WAVE":
-            raise WavInputError("a RIFF file, but not a WAV file")
+            raise WavInputError("a RIFF file, but not a WAVE file")
         audio_bytes = 0
         pcm_format = None
         carried = b""
@@ -202,7 +202,7 @@ def _pcm_format(body: bytes) -> PcmFormat:
 
 
 def _sample_format(kind: int, bits: int, width: int, *, extensible: bool) -> SampleFormat | None:
-    """Return the format of samples of so many bits in so many bytes; None: not one that is read."""
+    """Return the format of samples of `bits` bits in `width` bytes; None: not one that is read."""
     whole = bits == 8 * width if extensible else 0 <= 8 * width - bits < 8
     if kind == _FLOAT and bits == 8 * width and width in (4, 8):
         return SampleFormat("float", width, width)

@@ -1,4 +1,4 @@
-"""What does an hour of recording cost edgerec, and what the others that do the same?
+"""Measures the CPU time and memory of an hour of recording, for edgerec and other recorders.
 
 All of them turn two 48 kHz mono WAV files into 16 kHz stereo WAV files of 30 seconds. Runs are
 interleaved, so that a machine that slows down slows them all; the table shows medians. With

@@ -1,4 +1,4 @@
-"""Who is compared, and by which command line?"""
+"""The recorders that are compared, and their command lines."""
 
 import sys
 from collections.abc import Callable

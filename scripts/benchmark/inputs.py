@@ -1,4 +1,4 @@
-"""What do all contenders read: both sides of one conversation, as two WAV files.
+"""The input of all contenders: both sides of one conversation, as two WAV files.
 
 Run as a program, it makes them from the virtual kiosk.
 """

@@ -1,4 +1,4 @@
-"""What does live recording cost: edgerec against ffmpeg, from the same two PortAudio devices?
+"""Measures the cost of live recording: edgerec and ffmpeg on the same two PortAudio devices.
 
 They record one after the other, several times by turns: at the same time the one that wants short
 blocks has the sound server send them to both. All processes of each are counted together: CPU from

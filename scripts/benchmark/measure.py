@@ -1,4 +1,4 @@
-"""What did one program cost: CPU seconds, peak memory, and what did it write?"""
+"""Measures one program: CPU seconds, peak memory, and the audio that it wrote."""
 
 import os
 import subprocess
@@ -34,7 +34,7 @@ def measure(command: list[str], out: Path) -> Cost:
             process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors)
         except OSError as error:
             raise RunError(f"can't start {command[0]}: {error.strerror}") from error
-        # Not Popen.wait: only wait4 tells what this one child has used.
+        # Not Popen.wait: only wait4 reports what this one child has used.
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode != 0:

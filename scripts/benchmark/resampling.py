@@ -1,4 +1,4 @@
-"""What does it cost, and how clean is it, to follow a device whose rate is 48 kHz + 87 ppm?
+"""Measures cost and quality of resampling a device whose rate is 48 kHz + 87 ppm.
 
 Ten minutes of 1 kHz at -1 dBFS in blocks of 100 ms, corrected every 10 s by 1 ppm: with soxr's
 variable rate, with edgerec's chain of fixed-rate lines, and by slips (a frame dropped or doubled).

@@ -1,4 +1,4 @@
-"""What does looking for turns add to the cost of recording, when this much of the time is speech?
+"""Measures what detecting turns adds to the cost of recording, for a given share of speech.
 
 Run as a program, it makes the conversation: labelled speech of both, the bot's echo at -12 dB in
 the microphone, in rooms that change every four minutes.

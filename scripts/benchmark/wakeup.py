@@ -1,4 +1,4 @@
-"""What does it cost here to wake somebody through a pipe?
+"""Measures the cost of waking a process through a pipe on this machine.
 
 Machines differ in it by several times, and so does the cost of a recorder that is woken often, next
 to one that is not: a ratio of the two is to be read with it.

@@ -28,11 +28,11 @@ read_arguments() {
   done
 }
 
-# Goes on as root; `$0` and its arguments come again.
+# Continues as root; `$0` and its arguments come again.
 become_root() {
   ((EUID != 0)) || return 0
   command -v sudo >/dev/null || fail "this needs root, and there is no sudo"
-  echo "$say: going on as root, with sudo"
+  echo "$say: continuing as root, with sudo"
   exec sudo -- "$0" "$@"
 }
 

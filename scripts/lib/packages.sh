@@ -1,7 +1,7 @@
 # Sourced by scripts that install Debian packages. `say` is the name that they speak by.
 # shellcheck shell=bash
 
-# What edgerec needs at run time; what it needs besides as a service; and what building
+# What edgerec needs at run time; what it also needs as a service; and what building
 # systemd-python needs, which has no wheel.
 readonly -a RUNTIME_PACKAGES=(
   python3 python3-venv

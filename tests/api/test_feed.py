@@ -55,8 +55,8 @@ def test_audio_for_a_recorder_that_is_not_open_is_ignored(program):
 @pytest.mark.parametrize(
     ("pcm", "rate", "channels", "says"),
     [
-        (b"abc", RATE, 1, "3 bytes are no whole frames"),
-        (b"abcdef", RATE, 2, "6 bytes are no whole frames"),
+        (b"abc", RATE, 1, "3 bytes are not whole frames"),
+        (b"abcdef", RATE, 2, "6 bytes are not whole frames"),
         (np.zeros(9, np.float32), RATE, 1, "samples of format 'f'"),
         (np.zeros((9, 2), np.int16)[:, 0], RATE, 1, "contiguous: False"),
         (b"abcd", 100, 1, "sample_rate is 100"),

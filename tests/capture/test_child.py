@@ -113,7 +113,7 @@ def test_a_malformed_stream_ends_there_and_what_came_before_it_is_delivered(chil
     header, first, ended = child.read(0, 3)
     assert (header, first.frames) == (HEADER, 4_800)
     assert ended.reason is GapReason.SOURCE
-    assert "no block begins here" in ended.detail
+    assert "not the beginning of a block" in ended.detail
     await_exit(child.source)
 
 

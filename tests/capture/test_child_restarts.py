@@ -154,7 +154,7 @@ def test_a_device_whose_rate_is_another_than_it_says_is_opened_again_as_what_it_
         assert child.read(now_ns)[0].sample_rate == taken_for_hz
         delivered, now_ns = until_its_end(child, true_hz, now_ns)
         assert delivered[-1] == StreamEnded(
-            GapReason.SOURCE, f"mic delivers {true_hz} frames a second in place of {taken_for_hz}"
+            GapReason.SOURCE, f"mic delivers {true_hz} frames a second instead of {taken_for_hz}"
         )
         await_exit(child.source)
         child.source.deliver(now_ns)

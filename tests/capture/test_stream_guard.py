@@ -35,7 +35,7 @@ def names(messages):
 
 def malformed_behind(message):
     yield message
-    raise WireError(0, "no block begins here")
+    raise WireError(0, "not the beginning of a block")
 
 
 def test_what_nobody_watches_passes_as_it_comes(own):

@@ -35,7 +35,7 @@ def test_sighup_has_the_configuration_read_again_and_the_recording_goes_on(run):
     run.wait_to_hear("the configuration is reloaded changed=recording.chunk_seconds")
     run.file.write_text(good + "recordin: {}\nturns: {pre_roll_s: -1}\n")
     run.process.send_signal(signal.SIGHUP)
-    run.wait_to_hear("the configuration is refused, the one before stays")
+    run.wait_to_hear("configuration refused, the previous one stays in effect")
     run.file.write_text(good.replace(str(run.root), str(run.root) + "2"))
     run.process.send_signal(signal.SIGHUP)
     run.wait_to_hear("storage.root: can't change while the service runs")
@@ -85,7 +85,7 @@ def test_a_reload_without_its_file_changes_nothing_and_is_told_in_the_status(run
     run.wait_for("ready/**/*_000000_chunk.wav")
     run.file.unlink() if text is None else run.file.write_text(text)
     run.process.send_signal(signal.SIGHUP)
-    run.wait_to_hear("the configuration is refused, the one before stays")
+    run.wait_to_hear("configuration refused, the previous one stays in effect")
     with ServiceConnection([run.file.parent / "control.sock"]) as service:
         assert "config" in {one["code"] for one in service.request("status", {})["reasons"]}
         run.file.write_text(whole)
@@ -279,7 +279,7 @@ def test_a_disk_that_fails_and_works_again_costs_nothing(run):
     run.wait_for("ready/**/*_000001_chunk.wav")
     # Its next chunk finds no folder to be made in.
     (run.root / ".work").rename(run.root / "moved")
-    run.wait_to_hear("the disk fails, recording goes on in memory")
+    run.wait_to_hear("disk error; buffering in memory")
     (run.root / "moved").rename(run.root / ".work")
     run.wait_to_hear("the disk works again")
     run.process.terminate()
@@ -294,7 +294,7 @@ def test_a_disk_that_still_fails_at_the_end_is_told_by_status_1(run):
     run.start()
     run.wait_for("ready/**/*_000001_chunk.wav")
     (run.root / ".work").rename(run.root / "moved")
-    run.wait_to_hear("the disk fails, recording goes on in memory")
+    run.wait_to_hear("disk error; buffering in memory")
     run.process.terminate()
     status, said = run.finish()
     assert status == 1
@@ -309,7 +309,7 @@ def test_what_a_kill_has_left_is_published_by_the_next_start_which_says_what_was
     run.process.kill()
     run.finish()
     run.start()
-    run.wait_to_hear("the session before was cut short")
+    run.wait_to_hear("previous session ended by a crash")
     run.wait_for("ready/**/*_session.json")
     run.wait_for(".work/*_chunk.wav")  # beside which the next session has begun
     run.process.terminate()

@@ -108,7 +108,7 @@ def test_what_a_reload_changes_is_told_to_people_and_programs(path, capsys):
         assert cli.main(["reload", "--socket", str(path)]) == 0
     said = capsys.readouterr().out
     assert "changed: kiosk_id, tracks.bot.device" in said
-    assert "opened anew: bot" in said
+    assert "reopened: bot" in said
     assert "another begins" in said
 
 

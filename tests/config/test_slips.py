@@ -240,7 +240,7 @@ def test_no_key_of_the_example_is_read_in_another_place_or_with_another_value(tm
             "line 2, column 1: a tab in the indentation; indent by",
         ),
         ("recording:\n\u00a0 \u00a0 chunk_seconds: 30", "line 2, column 1: "),
-        ("recording:\n\u00a0 \u00a0 chunk_seconds: 30", "NO-BREAK SPACE (U+00A0) can't be told"),
+        ("recording:\n\u00a0 \u00a0 chunk_seconds: 30", "NO-BREAK SPACE (U+00A0) looks like"),
         ("recording:\n  chunk_seconds: 30\n\u00a0 late_seconds: 1", "line 3, column 1: "),
         (
             "tracks:\n  user: {device: USB PnP Sound Device: Audio (hw:1,0)}",

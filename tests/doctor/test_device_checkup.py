@@ -84,7 +84,7 @@ DEFAULT = DeviceInfo("default", "default", "ALSA", 2, 44_100, 64, True)
 def test_where_no_server_answers_sources_can_be_swapped_unnoticed_and_it_is_said_why(monkeypatch):
     serve(monkeypatch, None)
     findings = list(check_devices(devices(user="default"), lambda: [DEFAULT, LOOPBACK]))
-    missing = "user: nobody would notice a swapped source: it is off"
+    missing = "user: a swapped source would go unnoticed: it is off"
     assert ("warning", missing) in found(findings)
     assert "turn it on" in [finding.fix for finding in findings if finding.told == missing]
 

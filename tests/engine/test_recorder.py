@@ -58,7 +58,9 @@ def test_a_device_that_vanishes_is_a_gap_in_its_own_track_and_ends_nothing(tmp_p
 
 
 def test_a_stream_that_turns_to_rubbish_is_a_gap_behind_what_came_before(tmp_path, sources, caplog):
-    why = "the capture child's output: malformed block stream at byte 9: no block begins here"
+    why = (
+        "the capture child's output: malformed block stream at byte 9: not the beginning of a block"
+    )
     ended = StreamEnded(GapReason.SOURCE, why)
     at_ns = START_NS + 3 * S + 2 * LATENCY_NS
     rubbish = Handover("bot", at_ns, ended, at_ns)

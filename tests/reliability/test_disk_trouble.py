@@ -49,7 +49,7 @@ def test_a_disk_that_is_full_for_a_while_costs_nothing(tmp_path):
         service = Service(tmp_path, place / "root")
         service.wait_to_hear("published kind=chunk")
         fill(place / "filler")
-        service.wait_to_hear("the disk fails, recording goes on in memory")
+        service.wait_to_hear("disk error; buffering in memory")
         assert "No space left on device" in service.said()
         service.wait_until_behind(TROUBLE_S)
         (place / "filler").unlink()
@@ -64,7 +64,7 @@ def test_a_disk_that_fills_up_with_recordings_is_emptied_by_retention_as_they_ar
     """4 MB hold a minute; what is acknowledged makes room for the rest."""
     with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=1m", "tmpfs") as place:
         service = Service(tmp_path, place / "root")
-        service.wait_to_hear("the disk fails, recording goes on in memory")
+        service.wait_to_hear("disk error; buffering in memory")
         for audio in place.glob("root/ready/*/*/*.wav"):
             audio.unlink()  # fetched
         service.wait_to_hear("the disk works again")
@@ -80,7 +80,7 @@ def test_a_disk_that_is_read_only_for_a_while_costs_nothing(tmp_path):
         service.wait_to_hear("published kind=chunk")
         # The same folder, read-only, in front of it: remounting waits for every open file.
         with mounted(disk, "-o", "bind,ro", disk):
-            service.wait_to_hear("the disk fails, recording goes on in memory")
+            service.wait_to_hear("disk error; buffering in memory")
             assert "Read-only file system" in service.said()
             service.wait_until_behind(TROUBLE_S)
         service.wait_to_hear("the disk works again")
@@ -96,7 +96,7 @@ def test_a_disk_that_is_taken_away_is_noticed_and_the_one_below_is_not_filled(tm
         service = Service(tmp_path, disk / "root")
         service.wait_to_hear("published kind=chunk")
         subprocess.run(["umount", "--lazy", str(disk)], check=True)
-        service.wait_to_hear("the disk fails, recording goes on in memory")
+        service.wait_to_hear("disk error; buffering in memory")
         assert service.stop() == 1
         assert list(disk.rglob("*")) == [disk / "root", disk / "root" / ".work"]
         subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(disk)], check=True)

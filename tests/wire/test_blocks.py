@@ -97,7 +97,7 @@ def block_header(**changes):
 @pytest.mark.parametrize(
     ("wrong", "problem"),
     [
-        (b"XXXX", "no block begins here"),
+        (b"XXXX", "not the beginning of a block"),
         (block_header(frames=0), "a block of 0 frames"),
         (block_header(frames=MAX_BLOCK_BYTES), "a block of"),
         (block_header(adc_error_us=1), "impossible position or time"),

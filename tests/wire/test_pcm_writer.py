@@ -68,7 +68,7 @@ def test_another_rate_ends_it_with_what_came_before_whole():
     output = PcmOutput(file, "wav", seekable=True)
     output.write(HEADER)
     output.write(block(0, FIRST))
-    with pytest.raises(PcmOutputError, match="44100 Hz and 2 channels, after 16000 Hz"):
+    with pytest.raises(PcmOutputError, match="44100 Hz and 2 channels after 16000 Hz"):
         output.write(StreamHeader(44_100, 2, "bot", "loopback", "monotonic_raw"))
     output.finish()
     with wave.open(io.BytesIO(file.getvalue())) as wav:

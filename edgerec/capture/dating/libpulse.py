@@ -1,8 +1,8 @@
-"""Latencies of a PulseAudio server, asked over one kept connection to libpulse.
+"""Queries a PulseAudio server's latencies through libpulse, over one kept connection.
 
-Only the questions that dating needs: which source a process records from, which sink that source
-monitors, and what the server says of both. Nothing waits longer than `ANSWER_S`. Not for more than
-one thread. Without numpy: the capture child uses it.
+Only what dating needs: which source a process records from, which sink that source monitors, and
+the latencies of both. Nothing waits longer than `ANSWER_S`. Not for more than one thread. Without
+numpy: the capture child uses it.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from edgerec.clock import raw_now_ns
 LIBRARY: Final = "libpulse.so.0"
 CONNECT_S: Final = 2.0
 ANSWER_S: Final = 0.1
-"""For the answers to one round of questions; a server that works answers in a millisecond."""
+"""Limit for the answers to one round of queries; a working server answers in a millisecond."""
 MAX_MASTERS: Final = 8
-"""Virtual sources one upon the other; a longer chain is not followed."""
+"""Maximum length of a chain of virtual sources; a longer one is not followed."""
 
 _STREAMS: Final = 0x0C
-"""Streams that play and that record, in a mask of what events are about."""
+"""Event mask of playback and recording streams."""
 _DEVICES: Final = 0x03
 _FACILITY: Final = 0x0F
 _KIND: Final = 0x30
@@ -41,7 +41,7 @@ class LibpulseError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ServerStream:
-    """A stream that records, as the server knows it."""
+    """A recording stream, as the server knows it."""
 
     index: int
     source: int
@@ -49,18 +49,18 @@ class ServerStream:
 
 @dataclass(frozen=True, slots=True)
 class Latencies:
-    """What the server says of one stream, and of the sink whose signal it carries."""
+    """Latencies of one stream, and of the sink whose signal it carries."""
 
     source: int
     """Index of the source from which the stream records."""
     buffer_us: int
-    """Recorded, and still in the server's buffer for this stream."""
+    """Audio that is recorded and still in the server's buffer for this stream."""
     source_us: int
-    """From the source to the server."""
+    """Latency from the source to the server."""
     sink_us: tuple[int, int]
     """Latency of the sink, asked before and after the stream's; zeros without a sink."""
     sink_asked_ns: tuple[int, int]
-    """When these answers came, on CLOCK_MONOTONIC_RAW."""
+    """Instants at which these answers came, on CLOCK_MONOTONIC_RAW."""
     lump_us: int
     """Configured latency of the sink: what it renders at once."""
 
@@ -138,7 +138,7 @@ def _load() -> ctypes.CDLL:
 
 
 class _Question:
-    """One question that is under way; libpulse calls it back from `PulseConnection._turn`."""
+    """One query in progress; libpulse calls it back from `PulseConnection._turn`."""
 
     def __init__(self, structure: type[Structure], take: Callable[[Any], None]) -> None:
         self.done = False
@@ -193,7 +193,7 @@ class PulseConnection:
     def take_changes(self) -> bool:
         """Return whether a stream or device came, went, or a stream changed since the last call.
 
-        True, too, where the server has gone: what it would have said is not known.
+        True, too, where the server has gone: its events are lost.
         """
         while self._state() == _READY and self._turn(0) > 0:
             pass
@@ -231,9 +231,9 @@ class PulseConnection:
         return None
 
     def latencies(self, stream: int, sink: int | None) -> Latencies | None:
-        """Ask for the latencies of a stream and of the sink behind it; None without an answer.
+        """Ask for the latencies of a stream and of the sink it monitors; None without an answer.
 
-        Nothing is asked while an earlier question is open, so that no more than three ever are.
+        Nothing is asked while an earlier query is open, so that no more than three ever are.
         """
         self._await(lambda: not self._open, ANSWER_S)
         if self._open:

@@ -1,7 +1,7 @@
-"""When the newest frame of a PipeWire stream was captured, by the cycles of PipeWire's graph.
+"""Dates the newest frame of a PipeWire stream by the cycles of PipeWire's graph.
 
-Frames arrive with the cycles, within a fraction of a millisecond, and `pipewire_graph` says how
-far a cycle's frames are from their capture. Without numpy: the capture child uses it.
+Frames arrive with the cycles, within a fraction of a millisecond, and `pipewire_graph` gives the
+offset between a cycle's frames and their capture. Without numpy: the capture child uses it.
 """
 
 from __future__ import annotations
@@ -25,42 +25,42 @@ from edgerec.clock import raw_now_ns
 from edgerec.wire.blocks import SAMPLE_BYTES
 
 UNKNOWN: Final = StreamPlace(0, MOST_QUANTUM * 1_000_000 // 48_000, MOST_QUANTUM, 48_000)
-"""A whole quantum of doubt: what drives the graph can't be seen."""
+"""Error of a date, one whole quantum, while the driver of the graph is unknown."""
 PATIENCE_NS: Final = 2_000_000_000
-"""For a stream to be linked; then its dates have that doubt until it is."""
+"""Time for a stream to be linked; after it, dates have that error until it is."""
 LOOK_NS: Final = 1_000_000_000
-"""Between two looks, each of which starts a program."""
+"""Least time between two looks at the graph; each starts a program."""
 LOOKS: Final = 2
-"""After a change: what it does to the cycles may come a moment after it is reported."""
+"""Number of looks after a change: its effect on the cycles may come a moment after the report."""
 STEP_NS: Final = 2_000_000
-"""Between two dates, by which one is off that no drift explains."""
+"""Deviation of a date from the previous one that no drift explains."""
 PHASES: Final = 8
-"""Lumps one after the other whose ends lie everywhere in a cycle: `LUMP_MS` at 48 kHz is no whole
-number of PipeWire's longest cycles of 2048 frames, but of eighths of them."""
+"""Number of consecutive lumps whose ends are spread over a cycle: `LUMP_MS` at 48 kHz is a whole
+number of eighths of PipeWire's longest cycles of 2048 frames, not of whole cycles."""
 PHASE_FRAMES: Final = MOST_QUANTUM // PHASES
 LUMP_MS: Final = 272
 LUMP_STEP_MS: Final = 16
-"""Odd multiples of it are such lumps."""
+"""Unit of such lumps, which are odd multiples of it."""
 LEAST_LUMP_MS: Final = 80
-"""Shorter ones would shorten the cycles of all."""
+"""Shortest lump: shorter ones would shorten the cycles for everyone."""
 SENDS_BYTES: Final = 1 << 16
-"""The most that PipeWire sends at once; a longer lump would come in pieces of that."""
+"""Maximum that PipeWire sends at once; a longer lump would come in pieces of that."""
 DUMP_S: Final = 2.0
 CHANGED: Final = 2
-"""Lumps one after the other that are off; a single one was late, on a busy machine."""
+"""Number of consecutive lumps that must be off; a single one was late, on a busy machine."""
 LINGERS: Final = 4
-"""Readings after a step, until the recorder has made up its mind about it."""
+"""Number of readings after a step until the recorder has decided about it."""
 LONGEST_LUMP_NS: Final = 400_000_000
 BEFORE_NS: Final = 3_000_000
-"""By which a lump is waited for before it is due."""
+"""Time before a lump is due at which waiting for it begins."""
 LOOK_AGAIN_S: Final = 0.0005
 MAX_BLIND_NS: Final = 2_000_000
-"""Between two counts of frames; a machine that was away for longer has not seen a lump come."""
+"""Longest time between two counts of frames; after a longer one a lump's arrival was not seen."""
 
 
 class _Lump(NamedTuple):
     end: int
-    """Frames of the stream by its end."""
+    """Number of frames of the stream at the lump's end."""
     arrived_ns: int
     frames: int
 
@@ -71,11 +71,11 @@ class PipeWireDating:
     Parameters
     ----------
     pid, rate
-        Of the process, and of its stream.
+        Id of the process, and rate of its stream in Hz.
     changes
         Returns whether the graph has changed since the last call.
     look
-        Returns what ``pw-dump`` prints; None where it can't be had.
+        Returns what ``pw-dump`` prints; None where it is not available.
     sleep
         Waits for some seconds.
     """
@@ -117,7 +117,7 @@ class PipeWireDating:
         frames, arrived_ns = lump
         doubt_us = place.doubt_us if self._rate == place.rate else place.quantum_us
         if self._last is not None and self._last.frames % PHASE_FRAMES:
-            doubt_us += self._ns(PHASE_FRAMES) // 1000  # it may be that none waits for nothing
+            doubt_us += self._ns(PHASE_FRAMES) // 1000  # perhaps every lump waits a little
         captured_ns = arrived_ns + place.later_us * 1000
         waited_ns = self._waited_ns(frames, captured_ns, place)
         if waited_ns is None:
@@ -128,9 +128,9 @@ class PipeWireDating:
         return self._expected
 
     def _doubtful(self, frames: int, captured_ns: int, place: StreamPlace) -> Reading | None:
-        """Return a date while it is not known for how long lumps wait: as if nothing had changed.
+        """Return a date while it is unknown how long lumps wait, as if nothing had changed.
 
-        Its error says what may have changed.
+        Its error covers what may have changed.
         """
         if len(self._unplaced) < CHANGED:
             return None
@@ -139,7 +139,7 @@ class PipeWireDating:
         return Reading(frames, captured_ns - off_ns, error_us)
 
     def _lingering_us(self, frames: int, captured_ns: int) -> int:
-        """Return by how much frames may be misplaced until the recorder has taken a step in."""
+        """Return by how much frames may be misplaced until the recorder has followed a step."""
         off_us = abs(self._off_ns(frames, captured_ns)) // 1000
         if off_us > STEP_NS // 1000:
             self._lingering = LINGERS, off_us
@@ -149,14 +149,15 @@ class PipeWireDating:
 
     @property
     def is_eager(self) -> bool:
-        """Whether it has to see every lump, to find out where in a cycle they end."""
+        """Whether it has to see every lump to find out where in a cycle they end."""
         return bool(self._unplaced)
 
     def _waited_ns(self, frames: int, captured_ns: int, place: StreamPlace) -> int | None:
-        """Return for how long a lump waited for the end of its cycle; None: not known just now.
+        """Return how long a lump waited for the end of its cycle; None: not known at present.
 
-        A stream begins with a cycle, and all go on alike until the length of the cycles changes,
-        or one is lost; then `PHASES` lumps show it: that which waited least waited for nothing.
+        A stream begins with a cycle, and the pattern stays the same until the cycle's length
+        changes or a lump is lost; then `PHASES` lumps show it: the one that waited least did not
+        wait at all.
         """
         if len(self._unplaced) < CHANGED:
             waited_ns = self._wait_ns(frames, self._phase, place)
@@ -192,14 +193,14 @@ class PipeWireDating:
         return self._ns((phase - frames) % place.quantum)
 
     def _off_ns(self, frames: int, captured_ns: int) -> int:
-        """Return how much later a date is than the last one lets expect."""
+        """Return how much later a date is than expected from the last one."""
         last = self._expected
         if last is None:
             return 0
         return captured_ns - last.captured_ns - self._ns(frames - last.frames)
 
     def _follow_graph(self) -> None:
-        """Look at the graph where it has changed."""
+        """Look at the graph if it has changed."""
         if self._changes():
             self._looks_due = LOOKS
         now_ns = raw_now_ns()
@@ -253,7 +254,7 @@ class PipeWireDating:
 
 
 def lump_ms(channels: int, rate: int) -> int:
-    """Return how much of a stream is to be asked of the server at once."""
+    """Return how much of a stream to request from the server at once."""
     most_ms = min(SENDS_BYTES * 1000 // (SAMPLE_BYTES * channels * rate), LUMP_MS)
     steps = most_ms // LUMP_STEP_MS
     return max((steps - 1 + steps % 2) * LUMP_STEP_MS, LEAST_LUMP_MS)
@@ -269,7 +270,7 @@ def graph_rate(default: int) -> int:
 
 
 def read_graph() -> str | None:
-    """Return what ``pw-dump`` prints; None where it can't be had."""
+    """Return what ``pw-dump`` prints; None where it is not available."""
     try:
         done = subprocess.run(["pw-dump"], capture_output=True, timeout=DUMP_S, check=False)
     except (OSError, subprocess.TimeoutExpired):
@@ -278,7 +279,7 @@ def read_graph() -> str | None:
 
 
 def pipewire_dating(pid: int, rate: int) -> PipeWireDating:
-    """Return what dates a process's stream."""
+    """Return a dating of a process's stream."""
     try:
         server = PulseConnection("edgerec")
     except LibpulseError:

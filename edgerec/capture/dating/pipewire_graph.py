@@ -1,11 +1,11 @@
-"""Where a recording stream stands in PipeWire's graph, as ``pw-dump`` shows it.
+"""Finds a recording stream's place in PipeWire's graph from the output of ``pw-dump``.
 
 PipeWire reports no latency of a stream, but its cycles are regular: in the cycle that begins at an
 instant, a microphone's last quantum has been captured by then, and a loudspeaker is given the
-quantum that it plays from then on. Its monitor hands that quantum out in the same cycle, or, where
-the loudspeaker itself drives the graph, in the next one. So who drives and how long a quantum is
-says when what arrives was captured or is played; see docs/synchronisation.md. Without numpy: the
-capture child uses it.
+quantum that it plays from then on. Its monitor delivers that quantum in the same cycle, or, where
+the loudspeaker itself drives the graph, in the next one. So the driver and the length of a quantum
+determine when what arrives was captured or is played; see docs/synchronisation.md. Without numpy:
+the capture child uses it.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ MOST_QUANTUM: Final = 2048
 LOOPBACK_GROUP: Final = "loopback-"
 """Prefix of the link group of a remapped source, which adds no cycle."""
 UNREADABLE: Final = (ValueError, KeyError, TypeError, AttributeError)
-"""What is raised where a text is not what ``pw-dump`` prints."""
+"""Exceptions raised where a text is not what ``pw-dump`` prints."""
 MAX_CHAIN: Final = 8
-"""Virtual sources one upon another; a longer chain is not followed."""
+"""Maximum length of a chain of virtual sources; a longer one is not followed."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamPlace:
-    """How what a stream hands out relates to the instant at which it arrives."""
+    """How the audio that a stream delivers relates to the instant at which it arrives."""
 
     later_us: int
-    """By which the newest frame is captured, or played, after the cycle in which it arrives."""
+    """Offset of the newest frame's capture, or playback, from the cycle in which it arrives."""
     doubt_us: int
-    """Error of that: 0 where everything on the path is known."""
+    """Error of the offset: 0 where everything on the path is known."""
     quantum: int
     """Length of a cycle, in frames of the graph."""
     rate: int
-    """Rate of the graph, in Hz: a stream of another one is resampled."""
+    """Rate of the graph, in Hz: a stream of another rate is resampled."""
 
     @property
     def quantum_us(self) -> int:
@@ -77,7 +77,7 @@ class _Graph:
     nodes: dict[int, _Node] = field(default_factory=dict)
     links: list[tuple[int, int]] = field(default_factory=list)  # (output node, input node)
     settings: dict[str, int] = field(default_factory=dict)
-    pids: dict[str, int] = field(default_factory=dict)  # the kernel's word, by client
+    pids: dict[str, int] = field(default_factory=dict)  # by client, as the kernel reports them
 
     def stream_of(self, pid: int) -> _Node | None:
         """Return the node by which a process records; the newest, where there are more."""

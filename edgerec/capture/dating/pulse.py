@@ -1,10 +1,11 @@
-"""When the newest frame of a stream was captured, as the sound server itself says it.
+"""Dates the newest frame of a stream by what the sound server reports of its latencies.
 
-PulseAudio hands a null sink's monitor out when it is rendered, up to one lump before it is played,
-and a virtual source's audio as much later; so an arrival says little. What it says of its buffers
-and latencies at one instant is right for both: the newest frame that has reached this process was
-captured, or is played, at `now - buffer - source latency + latency of the monitored sink`. Measured
-for PulseAudio 16.1 and 17; see docs/synchronisation.md. Without numpy: the capture child uses it.
+PulseAudio delivers a null sink's monitor when it is rendered, up to one lump before it is played,
+and a virtual source's audio as much later; so an arrival says little. The buffers and latencies
+that it reports at one instant are right for both: the newest frame that has reached this process
+was captured, or is played, at `now - buffer - source latency + latency of the monitored sink`.
+Measured for PulseAudio 16.1 and 17; see docs/synchronisation.md. Without numpy: the capture child
+uses it.
 """
 
 from __future__ import annotations
@@ -17,19 +18,19 @@ from edgerec.capture.dating.libpulse import Latencies, LibpulseError, PulseConne
 from edgerec.clock import raw_now_ns
 
 READING_ERROR_US: Final = 1_000
-"""Of one accepted reading, apart from the scatter that a run of them shows."""
+"""Error of one accepted reading, apart from the scatter within a run of readings."""
 MAX_ASKING_NS: Final = 3_000_000
-"""From the first to the last count of frames; a longer question has no instant."""
+"""Longest time from the first to the last count of frames; beyond it a reading has no instant."""
 MAX_FALL_OFF_US: Final = 1_500
-"""By which a sink's latency may differ from having fallen as time passed."""
+"""Tolerance for a sink's latency to fall as time passes."""
 FRESH_US: Final = 8_000
-"""After a sink has rendered a lump, frames are on their way that nobody counts yet."""
+"""Time after a sink has rendered a lump in which frames are on their way and not counted yet."""
 FRESH_SHARE: Final = 0.3
-"""Of a short lump."""
+"""The same time as a share of a short lump."""
 SMALL_LUMP_US: Final = 10_000
-"""Lumps of which a few that are missed or early do no harm: every reading of them is taken."""
+"""Length of lumps so short that missed or early ones do no harm: every reading is taken."""
 LEAST_SINK_US: Final = 1_000
-"""PulseAudio cuts a sink's latency off at 0, so a sink that is late itself says 0."""
+"""Least latency that is used: PulseAudio cuts it off at 0, so a late sink reports 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,22 +38,22 @@ class Reading:
     """An instant at which a stream's frames were counted."""
 
     frames: int
-    """Frames of the stream so far."""
+    """Number of frames of the stream so far."""
     captured_ns: int
-    """When the last of them was captured, or is played, on CLOCK_MONOTONIC_RAW."""
+    """Instant at which the last of them was captured, or is played, on CLOCK_MONOTONIC_RAW."""
     error_us: int
-    """Bound on the error of that, apart from outliers."""
+    """Bound on the error of the instant, apart from outliers."""
 
 
 class Dating(Protocol):
-    """What dates a stream's frames."""
+    """Dates a stream's frames."""
 
     @property
     def is_eager(self) -> bool:
-        """Whether it is to be asked all the time, as long as it takes to find its way."""
+        """Whether it should be read at every poll, until it has found its bearings."""
 
     def read(self, count: Callable[[], int]) -> Reading | None:
-        """Count the frames and date the last one; None: not known just now.
+        """Count the frames and date the last one; None: not known at present.
 
         Parameters
         ----------

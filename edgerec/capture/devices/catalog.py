@@ -1,4 +1,4 @@
-"""Which inputs can be opened here, and which of them did the configuration mean?
+"""Lists the inputs that can be opened here, and finds the one that the configuration names.
 
 PortAudio's own indices and the numbers of ALSA cards change with every plug and boot, so a device
 goes by a stable id:
@@ -40,7 +40,7 @@ _ALOOP_DRIVER: Final = "Loopback"  # as /proc/asound/cards shows snd-aloop
 
 
 class DeviceError(Exception):
-    """No device, or more than one, is meant; `hint` lists what there is."""
+    """A name that fits no device, or more than one; `hint` lists what there is."""
 
     def __init__(self, problem: str, hint: str) -> None:
         super().__init__(problem)
@@ -52,27 +52,27 @@ class DeviceInfo:
     """An input that PortAudio can open here."""
 
     id: str
-    """Stable across boots and plugging."""
+    """Id of the device, stable across boots and plugging."""
     name: str
     host_api: str
     index: int
-    """PortAudio's number for it, in this process only."""
+    """PortAudio's index of the device, in this process only."""
     sample_rate: int
-    """Its default, in Hz."""
+    """Default sampling rate of the device, in Hz."""
     channels: int
-    """At most."""
+    """Maximum number of channels."""
     is_default: bool
-    """Opened when no device is named."""
+    """Whether it is opened when no device is named."""
     loopback: str | None = None
-    """Why this is likely the loudspeaker's signal; None where nothing says so."""
+    """Reason why this is likely the loudspeaker's signal; None where nothing says so."""
     pulse_source: str | None = None
-    """What PULSE_SOURCE must be when `index` is opened."""
+    """Value that PULSE_SOURCE must have when `index` is opened."""
     is_served: bool = False
-    """Whether a sound server delivers it, and said its rate."""
+    """Whether a sound server delivers it and has reported its rate."""
     is_pipewire: bool = False
-    """Whether it is a source of PipeWire's."""
+    """Whether it is a PipeWire source."""
     positions: tuple[str, ...] = ()
-    """Where a sound server says that its channels stand; empty where nothing says so."""
+    """Positions of its channels as reported by a sound server; empty where unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def list_devices() -> list[DeviceInfo]:
 
 
 def find_device(wanted: str | None) -> DeviceInfo:
-    """Return the device that `wanted` names, as `resolve` does, asking no more than it must.
+    """Return the device that `wanted` names, as `resolve` does, querying no more than it must.
 
     Raises
     ------
@@ -131,7 +131,7 @@ def alsa_owner(wanted: str, folder: Path = ALSA_FOLDER) -> int | None:
 
 
 def resolve(wanted: str | None, devices: Sequence[DeviceInfo]) -> DeviceInfo:
-    """Return the device meant by a stable id, a name, a part of either, or None for the default.
+    """Return the device given by a stable id, a name, a part of either, or None for the default.
 
     An ``alsa:`` or ``pulse:`` id is never taken for a part of another.
 

@@ -1,7 +1,7 @@
-"""Which channels of a device are recorded, and how many are opened to get at them.
+"""Selects the channels of a device to record, and how many to open to get them.
 
-A number of channels is opened as it is. Channels that are picked by their numbers are taken out of
-what was opened before it is sent, so that pipes and traces carry nothing else.
+A number of channels is opened as it is. Channels picked by their numbers are extracted from what
+was opened before it is sent, so that pipes and traces carry nothing else.
 
 A sound server matches channels by their positions, not by their numbers, and mixes those that find
 no match into others, or drops them. So a pick opens enough channels that every channel of the
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 Channels = int | tuple[int, ...]
-"""A number of channels to open, or the channels to pick, counted from 1."""
+"""Number of channels to open, or the channels to pick, counted from 1."""
 
 PULSE_PCM: Final = "pulse"
 STREAM_LIMIT: Final = 32  # of the channels of PulseAudio's streams
 REMAPPED: Final = "edgerec_channels"
 """Name of the source that an error proposes to load."""
 PROPERTIES: Final = "PULSE_PROP"
-"""Read by libpulse when it connects: properties of all that this process opens."""
+"""Environment variable with the properties of all streams of this process; read by libpulse."""
 NO_REMIX: Final = "stream.dont-remix=true"
-"""PipeWire connects a stream that has it port by port: it gets AUX channels by their order."""
+"""Property by which PipeWire connects a stream port by port: AUX channels in their order."""
 
 _TYPES: Final = {1: "h", 2: "i", 4: "q"}
-"""Array types as wide as so many 16-bit samples; one slice costs a fifth of a copy per channel."""
+"""Array types as wide as n 16-bit samples; one slice costs a fifth of a copy per channel."""
 
 _NAMED: Final = {
     1: ("mono",),
@@ -50,7 +50,7 @@ _NAMED: Final = {
         *("side-left", "side-right"),
     ),
 }
-"""What ALSA's pulse plugin asks for, by the number of channels; the rest are aux0, aux1, ..."""
+"""Positions that ALSA's pulse plugin requests, by number of channels; others are aux0, aux1, ..."""
 _AUX: Final = re.compile(r"aux\d+")
 
 
@@ -64,18 +64,18 @@ class ChannelError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """How a device is opened, and what of it is sent."""
+    """How to open a device, and which of its channels to send."""
 
     opened: int
-    """Channels that the device is asked for."""
+    """Number of channels to open."""
     taken: tuple[int, ...] | None
-    """Those of them that are sent, counted from 0; None: all of them."""
+    """Channels to send, counted from 0; None: all."""
     properties: str = ""
-    """What has to be added to `PROPERTIES` first."""
+    """Properties to add to `PROPERTIES` before opening."""
 
     @property
     def sent(self) -> int:
-        """How many channels are sent."""
+        """Number of channels sent."""
         return self.opened if self.taken is None else len(self.taken)
 
     def take(self, pcm: Buffer) -> Buffer:
@@ -105,8 +105,8 @@ class Opening:
 def plan_opening(channels: Channels, device: DeviceInfo) -> Opening:
     """Return how to open a device for the channels that are asked for.
 
-    A number opens as many, or those that the device has. Where they stand at AUX positions, of
-    which a sound server would make silence, it means the first ones.
+    A number opens that many, or all that the device has. At AUX positions, which a sound server
+    would turn into silence, it means the first ones.
 
     Raises
     ------
@@ -129,8 +129,8 @@ def plan_opening(channels: Channels, device: DeviceInfo) -> Opening:
         return _plan_served(channels, device, device.pulse_source)
     if device.name == PULSE_PCM:
         raise ChannelError(
-            f"which channels {device.id} delivers depends on the source behind it",
-            f"name that instead: {PULSE_PREFIX}SOURCE, as `edgerec devices` lists it",
+            f"which channels {device.id} delivers depends on the source that it leads to",
+            f"name that source instead: {PULSE_PREFIX}SOURCE, as `edgerec devices` lists it",
         )
     # One of several would be their mean: ALSA's plug makes mono so.
     opened = min(max(2, *channels), device.channels)
@@ -182,8 +182,8 @@ def _plan_served(channels: tuple[int, ...], device: DeviceInfo, source: str) -> 
         opened = next(_enough(positions, aux=not device.is_pipewire), None)
         if opened is None:
             raise ChannelError(
-                f"{source} has its channels at {','.join(positions)}, of which the sound server "
-                "would deliver others",
+                f"{source} has its channels at {','.join(positions)}, and the sound server would "
+                "deliver others",
                 f"{remap_command(channels, device)}; then set device: {PULSE_PREFIX}{REMAPPED} "
                 f"and channels: {len(channels)}",
             )
@@ -193,7 +193,7 @@ def _plan_served(channels: tuple[int, ...], device: DeviceInfo, source: str) -> 
 
 
 def _enough(positions: Sequence[str], *, aux: bool) -> Iterator[int]:
-    """Yield the numbers of channels of which a stream has all these positions, once each."""
+    """Yield the numbers of channels with which a stream has all these positions, once each."""
     if len(set(positions)) < len(positions) or (_has_aux(positions) and not aux):
         return
     for count in range(1, STREAM_LIMIT + 1):

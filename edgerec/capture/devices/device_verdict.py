@@ -1,8 +1,7 @@
-"""What is known about one track's device from outside of its stream.
+"""Findings of the device watch about one track's device, passed to its source.
 
-Whoever watches the sound server and the hardware notes it, in a thread of its own; the
-`child.ChildSource` and its `own_audio.OwnAudio` act on it the next time that they are asked for
-audio. Each field is replaced as a whole by one side, under the GIL.
+The watch notes it in its own thread; the `child.ChildSource` and its `own_audio.OwnAudio` act on it
+at the next `deliver`. Each field is replaced as a whole by one side, under the GIL.
 """
 
 from __future__ import annotations
@@ -12,33 +11,33 @@ from dataclasses import dataclass
 from typing import Final
 
 SUSPECT_NS: Final = 1_200_000_000
-"""A suspicion that nobody confirms is dropped: the server that is asked may hang, and both tracks
-wait for what is held back. Where a dozen programs want two cores an answer takes up to 0.9 s, and
-audio of another source would be heard until then. A session's end waits for 2 s, in which half a
-second of blocks have to come as well."""
+"""Time after which an unconfirmed suspicion is dropped: the server may hang, and both tracks wait
+for what is held back. Where a dozen programs want two cores an answer takes up to 0.9 s, and audio
+of another source would be heard until then. A session's end waits for 2 s, in which half a second
+of blocks has to come as well."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenDevice:
-    """A capture child, and what it says that it has opened."""
+    """A capture child, and what it reports to have opened."""
 
     pid: int
     device: str | None
-    """As in its header; None before that."""
+    """Device as in the child's header; None before the header."""
     started_ns: int
-    """When the child was started."""
+    """Instant at which the child was started."""
     source: str | None = None
-    """Source that it asked its sound server for, as in its header."""
+    """Source that the child requested from its sound server, as in its header."""
 
 
 class Findings:
-    """From the watch's thread to the source's, about the child that runs at the time."""
+    """Passes findings about the running child from the watch's thread to the source's."""
 
     def __init__(self) -> None:
         self._opened: OpenDevice | None = None
         self._tell_watch: Callable[[], None] = lambda: None
         self.followed = False
-        """Written by the watch: it hears of each stream of the server, and vouches for ours."""
+        """Whether the watch follows the server's streams and confirms ours; it writes this."""
         self._suspected_ns: int | None = None
         self._vouched: int | None = None
         self._unknown: int | None = None
@@ -48,7 +47,7 @@ class Findings:
 
     @property
     def opened(self) -> OpenDevice | None:
-        """The child that runs; None while none does. Written by the source."""
+        """The running child; None while there is none. Written by the source."""
         return self._opened
 
     @opened.setter
@@ -59,38 +58,38 @@ class Findings:
     # For the watch
 
     def be_told(self, tell_watch: Callable[[], None]) -> None:
-        """Have this called, in the source's thread, whenever it has opened something or closed."""
+        """Call this, in the source's thread, whenever a child has opened or closed something."""
         self._tell_watch = tell_watch
 
     def suspect(self, now_ns: int) -> None:
-        """Say that something has changed, and that it is being looked into."""
+        """Note that something has changed and is being checked."""
         self._suspected_ns = now_ns
 
     def vouch(self, pid: int) -> None:
-        """Say that a child records what it should."""
+        """Confirm that a child records what it should."""
         self._vouched = pid
         self._suspected_ns = None
 
     def begins(self, pid: int, at_ns: int) -> None:
-        """Say that what a child delivers is its own device's from this instant on."""
+        """Note that what a child delivers is its own device's from this instant on."""
         self._begins = (pid, at_ns)
 
     def pass_over(self) -> None:
-        """Say that nothing is known against it."""
+        """Drop the suspicion: nothing was found against the child."""
         self._suspected_ns = None
 
     def unknown(self, pid: int) -> None:
-        """Say that the server, asked about a child that delivers, knows no stream of it."""
+        """Note that the server knows no stream of a child that delivers."""
         self._unknown = pid
         self._suspected_ns = None
 
     def accuse(self, pid: int, detail: str) -> None:
-        """Say that a child records from another device than its own, since it was suspected."""
+        """Note that a child records from another device than its own, since it was suspected."""
         if self._accused is None or self._accused[0] != pid:  # what is suspected later adds nothing
             self._accused = (pid, detail, self._suspected_ns or 0)
 
     def appeared(self) -> None:
-        """Say that a device has come, perhaps the one that is missing."""
+        """Note that a device has appeared, perhaps the missing one."""
         self._appeared = True
 
     # For the source
@@ -98,12 +97,12 @@ class Findings:
     def suspected_since(self, now_ns: int, within_ns: int = SUSPECT_NS) -> int | None:
         """Return since when what the child delivers may be another device's; None: it is not.
 
-        What changed before the child was started has nothing to do with it.
+        Changes before the child was started do not matter.
 
         Parameters
         ----------
         within_ns
-            How long an answer is waited for.
+            How long to wait for an answer.
         """
         since_ns, opened = self._suspected_ns, self._opened
         if since_ns is None or (opened is not None and since_ns < opened.started_ns):
@@ -111,27 +110,27 @@ class Findings:
         return since_ns if now_ns - since_ns < within_ns else None
 
     def vouched(self, pid: int) -> bool:
-        """Whether somebody would tell if this child's device were swapped."""
+        """Whether the watch would report a swap of this child's device."""
         return self._vouched == pid
 
     def is_unknown(self, pid: int) -> bool:
-        """Whether nobody will say anything of this child's device."""
+        """Whether the server does not know this child's stream, so that a swap goes unnoticed."""
         return self._unknown == pid
 
     def began_ns(self, pid: int) -> int:
-        """Return from when on what a child delivers is its own device's; 0: always was."""
+        """Return the instant from which on a child delivers its own device; 0: from its start."""
         begun_pid, at_ns = self._begins
         return at_ns if begun_pid == pid else 0
 
     def accusation(self, pid: int) -> tuple[str, int] | None:
         """Return what is wrong with this child's device, and since when; None: nothing.
 
-        0: since whenever.
+        An instant of 0 means since its start.
         """
         accused = self._accused
         return accused[1:] if accused is not None and accused[0] == pid else None
 
     def take_appearance(self) -> bool:
-        """Whether a device has come since the last call."""
+        """Whether a device has appeared since the last call."""
         appeared, self._appeared = self._appeared, False
         return appeared

@@ -1,4 +1,4 @@
-"""Has a sound card come? The kernel tells, by a new file in /dev/snd (inotify(7))."""
+"""Notices new sound cards by the files that the kernel creates in /dev/snd (inotify(7))."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _READ_BYTES: Final = 4096  # an event has 16 bytes and a name
 
 
 class CardWatch:
-    """A descriptor that is readable when a card has come; a context manager that closes it.
+    """A descriptor that is readable when a card has appeared; a context manager that closes it.
 
-    Where there is no ALSA there is nothing to watch: `fileno` is None.
+    Without ALSA there is nothing to watch: `fileno` is None.
     """
 
     def __init__(self, folder: Path = SOUND_DEVICES) -> None:
@@ -35,7 +35,7 @@ class CardWatch:
         return self._fd
 
     def take(self) -> bool:
-        """Whether a card has come, or changed hands, since the last call. Never blocks."""
+        """Whether a card has appeared, or changed its owner, since the last call. Never blocks."""
         came = False
         with contextlib.suppress(BlockingIOError):
             while self._fd is not None and os.read(self._fd, _READ_BYTES):

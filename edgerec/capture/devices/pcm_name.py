@@ -1,4 +1,4 @@
-"""What an ALSA PCM name leads to: which plug-in records, and from which source of a sound server.
+"""Resolves an ALSA PCM name to the plug-in that records, and to its source on a sound server.
 
 Read from ALSA's own configuration; nothing is opened and no server is asked. `default` may be a
 sound card, PulseAudio's plug-in or PipeWire's, and `asound.conf` may call any of them anything.
@@ -60,7 +60,7 @@ def asked_source(target: PcmTarget, env: Mapping[str, str]) -> str | None:
     Parameters
     ----------
     env
-        Of the process that opens the PCM; both plug-ins may be given a source by it.
+        Environment of the process that opens the PCM; it may give both plug-ins a source.
     """
     if target.plugin == "pulse":
         return _by_name(target.source or env.get("PULSE_SOURCE"))
@@ -73,7 +73,7 @@ def asked_source(target: PcmTarget, env: Mapping[str, str]) -> str | None:
 
 
 def _by_name(source: str | None) -> str | None:
-    """Leave out numbers, which are others tomorrow, and names such as @DEFAULT_SOURCE@."""
+    """Leave out numbers, which change, and names such as @DEFAULT_SOURCE@."""
     if not source or source.isdecimal() or source.startswith("@"):
         return None
     return source
@@ -88,7 +88,7 @@ class _Alsa:
         self._definitions: list[ctypes.c_void_p] = []
 
     def definition(self, base: str, name: str) -> ctypes.c_void_p | None:
-        """Return what a name is defined as, with its arguments and functions evaluated."""
+        """Return the definition of a name, with its arguments and functions evaluated."""
         node = ctypes.c_void_p()
         status = self._library.snd_config_search_definition(
             self._top, base.encode(), name.encode(), ctypes.byref(node)
@@ -99,7 +99,7 @@ class _Alsa:
         return node
 
     def child(self, node: ctypes.c_void_p, key: str) -> ctypes.c_void_p | None:
-        """Return what stands under a key, such as `slave.pcm`."""
+        """Return the node under a key, such as `slave.pcm`."""
         child = ctypes.c_void_p()
         status = self._library.snd_config_search(node, key.encode(), ctypes.byref(child))
         return None if status < 0 else child
@@ -124,7 +124,7 @@ class _Alsa:
 def _configuration() -> Iterator[_Alsa]:
     library = ctypes.CDLL(_LIBRARY)
     top = ctypes.c_void_p()
-    # A name without a card behind it is reported on standard error otherwise.
+    # Otherwise ALSA reports a name that leads to no card on standard error.
     ignore = _ErrorHandler(lambda *_: None)
     library.snd_lib_error_set_handler(ignore)
     try:

@@ -1,8 +1,7 @@
-"""The source that a capture child's stream should be on, and whether it is.
+"""Decides whether a capture child's stream is on the source that it should record.
 
-A named source is to be exactly that one. A default one is to stay the one that it began with, and
-the user's track records no monitor of a loudspeaker unless its configuration names it. For one
-thread.
+A named source must be exactly that one. A default one must stay the one that it began with, and the
+user's track records no loudspeaker monitor unless its configuration names it. For one thread.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from edgerec.capture.devices.sound_server import MONITOR_SUFFIX, RecordingStream
 
 
 class RightSource:
-    """What the streams of some tracks began with."""
+    """The sources that the streams of some tracks began with."""
 
     def __init__(self) -> None:
         self._first: dict[TrackName, tuple[int, RecordingStream]] = {}
@@ -26,13 +25,13 @@ class RightSource:
     ) -> str | None:
         """Return why a child does not record what it should; None: it does, as far as is known.
 
-        A source that is back under its name is another one too: PulseAudio has moved the stream to
-        it and, in between, elsewhere.
+        A source that has come back under its name counts as another one: in between, PulseAudio has
+        moved the stream elsewhere.
 
         Parameters
         ----------
         wanted
-            What the configuration calls the track's device.
+            The track's device as named in the configuration.
         """
         first = self._first_of(track, opened, stream)
         if stream.source is None:
@@ -51,7 +50,7 @@ class RightSource:
     def _first_of(
         self, track: TrackName, opened: OpenDevice, stream: RecordingStream
     ) -> RecordingStream | None:
-        """Return where a child's stream was when it was seen first; None: it is on nothing yet."""
+        """Return where a child's stream was when first seen; None: it is not on a source yet."""
         pid, first = self._first.get(track, (opened.pid, stream))
         if pid != opened.pid:
             first = stream
@@ -62,12 +61,12 @@ class RightSource:
 
 
 def is_known(wanted: str | None, opened: OpenDevice) -> bool:
-    """Whether it is known what a child asks its server for; at latest its header says it."""
+    """Whether it is known which source a child requests; its header says so at the latest."""
     return opened.device is not None or _pulse_name(wanted) is not None
 
 
 def asked_source(wanted: str | None, opened: OpenDevice) -> str | None:
-    """Return the source that a child asks its server for; None or empty: none that has a name."""
+    """Return the source that a child requests from its server; None or empty: none by name."""
     if opened.source is not None:
         return opened.source
     return _pulse_name(wanted)
@@ -79,7 +78,7 @@ def is_monitor(source: str) -> bool:
 
 
 def refusal(source: str) -> str:
-    """Return why a default that leads to a monitor is not recorded as the user."""
+    """Return why a default source that is a monitor is not recorded as the user."""
     return f"the sound server's default source is {source}, the monitor of a loudspeaker"
 
 
@@ -96,4 +95,4 @@ def _pulse_name(wanted: str | None) -> str | None:
 
 
 def _swapped(source: str, expected: str) -> str:
-    return f"the sound server records {source} in the place of {expected}"
+    return f"the sound server records {source} in place of {expected}"

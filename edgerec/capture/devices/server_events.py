@@ -1,6 +1,6 @@
-"""What does the sound server say of itself: `pactl subscribe`, a process that sleeps.
+"""Follows the sound server's events through `pactl subscribe`, a process that sleeps.
 
-Where there is no server it is tried again, less and less often.
+Where there is no server it is retried, less and less often.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ _READ_BYTES: Final = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Tidings:
-    """What a few lines of `pactl subscribe` come to."""
+    """The meaning of a few lines of `pactl subscribe`."""
 
     changed: bool = False
-    """Somebody may record from another source now."""
+    """Whether a program may record from another source now."""
     appeared: bool = False
-    """There is a new source."""
+    """Whether there is a new source."""
 
 
 def tidings(lines: bytes) -> Tidings:
     """Read what `pactl subscribe` printed.
 
-    A source changes with every volume and whenever it goes to sleep; only that it comes or goes
-    says anything. The server changes when its default does.
+    A source changes with every volume and whenever it is suspended; only its appearing or going
+    away matters. The server changes when its default does.
     """
     events = [(kind, what) for kind, what in _EVENT.findall(lines)]
     changed = any(what != b"source" or kind != b"change" for kind, what in events)
@@ -58,7 +58,7 @@ class ServerEvents:
 
     @property
     def followed(self) -> bool:
-        """Whether they are."""
+        """Whether the events are followed."""
         return self._process is not None
 
     def fileno(self) -> int | None:
@@ -67,13 +67,13 @@ class ServerEvents:
         return None if stdout is None else stdout.fileno()
 
     def due_ms(self) -> int | None:
-        """Return in how long to `follow`; None: there is nothing to be tried."""
+        """Return in how long to `follow`; None: there is nothing to try."""
         if self._process is not None or self._due_ns is None:
             return None
         return max(0, math.ceil((self._due_ns - self._clock.now_ns()) / 1e6))
 
     def follow(self) -> bool:
-        """Start to follow them, if it is time for that; return whether that was done."""
+        """Start following events, if a try is due; return whether that was done."""
         if self.due_ms() != 0:
             return False
         try:
@@ -85,7 +85,7 @@ class ServerEvents:
                 bufsize=0,
             )
         except OSError as error:
-            log.info("no sound server is followed why=%r", str(error))
+            log.info("sound-server events are not followed why=%r", str(error))
             self._due_ns = None
             return False
         return True
@@ -107,7 +107,7 @@ class ServerEvents:
         return told
 
     def close(self) -> None:
-        """Follow them no more, until it is time to try again."""
+        """Stop following events until the next try is due."""
         if self._process is None:
             return
         self._process.kill()

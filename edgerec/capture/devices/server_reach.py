@@ -1,4 +1,4 @@
-"""Why no sound server answers, and what to do about it.
+"""Diagnoses why no sound server answers, and what to do about it.
 
 PulseAudio and PipeWire listen in the runtime folder of their user's session. Looked at from the
 outside; nothing is asked or started. Without numpy: the capture child uses it.
@@ -21,7 +21,7 @@ _START: Final = (
 
 @dataclass(frozen=True, slots=True)
 class NoAnswer:
-    """What is in the way of a sound server's answer."""
+    """Why a sound server does not answer, with a hint."""
 
     why: str
     hint: str
@@ -37,9 +37,9 @@ def why_no_answer(env: Mapping[str, str] | None = None, user: int | None = None)
     Parameters
     ----------
     env
-        Of the process that asked; by default ours.
+        Environment of the process that asked; by default ours.
     user
-        Number of its user; by default ours.
+        Id of its user; by default ours.
     """
     env = os.environ if env is None else env
     user = os.geteuid() if user is None else user

@@ -1,7 +1,7 @@
-"""What a capture child settles before it opens a device that may be a sound server's.
+"""Prepares a capture child for opening a device that may be a sound server's.
 
-The source that it asks the server for; that the server can tell its stream, whichever plug-in of
-ALSA opens it; and that the user's track does not begin on a loudspeaker's monitor.
+Settles which source it requests; makes its stream identifiable to the server, whichever ALSA
+plug-in opens it; and keeps the user's track from beginning on a loudspeaker's monitor.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from edgerec.capture.devices.sound_server import (
 
 
 class Server:
-    """What the sound server is asked before a stream of it is opened; no answer is none."""
+    """Queries to the sound server before a stream is opened; no answer counts as empty."""
 
     def sources(self) -> list[ServerSource]:
         """Return all sources."""
@@ -33,7 +33,7 @@ class Server:
         return []
 
     def default_source(self) -> str | None:
-        """Return what a stream records that asks for no source."""
+        """Return the source that a stream records if it requests none."""
         with contextlib.suppress(SoundServerError):
             return read_default_source()
         return None
@@ -45,7 +45,7 @@ def prepare_stream(
     env: MutableMapping[str, str] = os.environ,
     server: Server | None = None,
 ) -> str | None:
-    """Prepare this process for opening a device; return the source that it will ask a server for.
+    """Prepare this process for opening a device; return the source that it will request.
 
     Returns
     -------
@@ -61,7 +61,7 @@ def prepare_stream(
     if target is None:
         return None
     if target.server is not None:
-        env["PULSE_SERVER"] = target.server  # for what is asked, too
+        env["PULSE_SERVER"] = target.server  # for our own queries, too
     source = asked_source(target, env) or ""
     server = server or Server()
     if source and device.pulse_source is None:
@@ -80,7 +80,7 @@ def as_served(device: DeviceInfo, source: str | None, server: Server | None = No
     Parameters
     ----------
     source
-        As `prepare_stream` returns it.
+        The result of `prepare_stream`.
     """
     if source is None or device.is_served:
         return device
@@ -98,12 +98,12 @@ def as_served(device: DeviceInfo, source: str | None, server: Server | None = No
 
 
 def server_source(device: DeviceInfo, env: Mapping[str, str]) -> str | None:
-    """Return which source of a sound server a device is: its name; empty: the default; None: none.
+    """Return the sound server's source that a device is; empty: the default; None: not a server's.
 
     Parameters
     ----------
     env
-        Of the process that opens it.
+        Environment of the process that opens it.
     """
     target = served_target(device)
     return None if target is None else asked_source(target, env) or ""
@@ -120,12 +120,12 @@ def served_target(device: DeviceInfo) -> PcmTarget | None:
 
 
 def refuse_absent(device: DeviceInfo, source: str, server: Server) -> None:
-    """See that the server has a source: PipeWire puts a stream that asks for none onto the default.
+    """Make sure that the server has a source: PipeWire would use the default instead.
 
     Raises
     ------
     DeviceError
-        It has others, and not this one.
+        It has others, but not this one.
     """
     names = [one.name for one in server.sources()]
     if names and source not in names:
@@ -136,7 +136,7 @@ def refuse_absent(device: DeviceInfo, source: str, server: Server) -> None:
 
 
 def refuse_monitor(server: Server) -> None:
-    """See that the server's default source is not a loudspeaker's monitor.
+    """Make sure that the server's default source is not a loudspeaker's monitor.
 
     Raises
     ------
@@ -149,10 +149,10 @@ def refuse_monitor(server: Server) -> None:
 
 
 def introduce(track: TrackName, pid: int, env: MutableMapping[str, str]) -> None:
-    """Have PipeWire's plug-in for ALSA say whose stream it opens, as PulseAudio's does by itself.
+    """Have PipeWire's ALSA plug-in report the process of its stream, as PulseAudio's does anyway.
 
-    A setting that the configuration makes there is left alone: the stream is found by the process
-    that the kernel names to PipeWire then.
+    An existing setting is left alone: the stream is then found by the process id that PipeWire has
+    from the kernel.
     """
     if "PIPEWIRE_ALSA" not in env:
         env["PIPEWIRE_ALSA"] = f'{{ application.process.id = {pid} node.name = "edgerec-{track}" }}'

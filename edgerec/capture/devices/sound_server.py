@@ -1,7 +1,7 @@
-"""Which sources does the sound server have, that PortAudio doesn't list?
+"""Queries PulseAudio and PipeWire for their sources, and for which process records from which.
 
-PulseAudio and PipeWire are asked through their own tools, where these are installed. Parsing is
-apart from asking. Without numpy: the capture child uses it.
+Both are asked through their own tools, where these are installed. Parsing is separate from asking.
+Without numpy: the capture child uses it.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 MONITOR_SUFFIX: Final = ".monitor"
-"""Of the source that hears what a sink plays: both servers call it by the sink's name and this."""
+"""Suffix that both servers add to a sink's name for the source that hears what it plays."""
 
 SERVER_TIMEOUT_S: Final = 2.0
-"""A sound server answers in milliseconds; a frozen one never does."""
+"""Limit for an answer: a sound server answers in milliseconds; a frozen one never does."""
 
 _LIST: Final = ["pactl", "--format=json", "list"]
 # PipeWire without a sink prints @DEFAULT_SINK@, which no sink can be called.
@@ -47,7 +47,7 @@ class ServerSource:
     is_pipewire: bool
     """Whether the server is PipeWire."""
     positions: tuple[str, ...] = ()
-    """Where its channels stand, in PulseAudio's words; empty where that is not known."""
+    """Positions of its channels, in PulseAudio's terms; empty where unknown."""
 
 
 def read_sources() -> list[ServerSource]:
@@ -90,25 +90,25 @@ def _described(sources: list[ServerSource]) -> list[ServerSource]:
 
 @dataclass(frozen=True, slots=True)
 class RecordingStream:
-    """A stream that the sound server has for a process that records."""
+    """A recording stream of a process, as the sound server knows it."""
 
     index: int
-    """The server's number for it."""
+    """Index of the stream on the server."""
     source: str | None
-    """The source's name; None while it is on none: its own has gone, or it has just begun."""
+    """Name of its source; None while it has none: the source has gone, or the stream is new."""
     source_index: int
-    """The server's number for the source; another one when it was taken away and put back."""
+    """Index of the source on the server; it changes when the source is removed and added again."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerState:
-    """What the sound server says of its sources and of who records them."""
+    """The sound server's sources, and the processes that record them."""
 
     streams: Mapping[int, RecordingStream]
-    """By the id of the process; of several streams the last."""
+    """Streams by process id; of several streams the last one."""
     sources: frozenset[str]
     unnamed: bool = False
-    """Whether there are streams of PipeWire that don't say which process they belong to."""
+    """Whether there are PipeWire streams that don't say which process they belong to."""
 
 
 def read_state(pids: Collection[int] = ()) -> ServerState | None:
@@ -117,8 +117,8 @@ def read_state(pids: Collection[int] = ()) -> ServerState | None:
     Parameters
     ----------
     pids
-        Those that matter. Streams of which PipeWire's plug-in for ALSA does not say the process are
-        looked for by the process that the kernel named to PipeWire.
+        Processes of interest. Streams whose process PipeWire's ALSA plug-in does not report are
+        found by the process id that PipeWire has from the kernel.
 
     Raises
     ------
@@ -141,13 +141,13 @@ def read_state(pids: Collection[int] = ()) -> ServerState | None:
 
 @dataclass(frozen=True, slots=True)
 class SoundServer:
-    """Which sound server answers."""
+    """The sound server that answers, and its defaults."""
 
     is_pipewire: bool
     default_sink: str | None
-    """Where a program plays that names none."""
+    """Default sink: where a program plays that names none."""
     default_source: str | None = None
-    """What a program records that names none."""
+    """Default source: what a program records that names none."""
 
 
 def read_server() -> SoundServer | None:
@@ -160,7 +160,7 @@ def read_server() -> SoundServer | None:
 
 
 def read_default_source() -> str | None:
-    """Ask what a program records that names no source; None without an answer.
+    """Ask for the default source; None without an answer.
 
     Raises
     ------
@@ -180,12 +180,12 @@ def read_default_source() -> str | None:
 def pin_stream(stream: RecordingStream, sources: Collection[str]) -> bool:
     """Make PulseAudio leave a stream on its source when the default source changes.
 
-    It does so with streams that somebody has moved to where they are, whatever they asked for
-    when they began. So the stream is moved to another source and back, which takes it 10 ms.
+    It does so with streams that were explicitly moved, whatever they requested when they began. So
+    the stream is moved to another source and back, which takes 10 ms.
 
     Returns
     -------
-    Whether it was moved. PipeWire moves no stream that has asked for a source, and is left alone.
+    Whether it was moved. PipeWire moves no stream that has requested a source, and needs nothing.
     """
     other = next((name for name in sorted(sources) if name != stream.source), None)
     server = read_server()
@@ -225,7 +225,7 @@ def parse_state(
 def parse_clients(dump: str) -> dict[str, int]:
     """Read the process of each client, by its number, from what ``pw-dump`` prints.
 
-    It is the kernel's word: a client's own may be missing, or another one's.
+    It comes from the kernel: a client's own claim may be missing or wrong.
     """
     clients = {}
     for item in json.loads(dump):
@@ -308,7 +308,7 @@ def parse_pw_dump(text: str) -> list[ServerSource]:
 
 
 def _output(command: Sequence[str]) -> str | None:
-    """Run a program that may not be installed, or not be started, or find no server; None then."""
+    """Run a program; None if it is not installed, can't be started, or finds no server."""
     # In a locale with decimal commas pactl prints numbers that are not JSON.
     env = os.environ | {"LC_ALL": "C.UTF-8"}
     try:

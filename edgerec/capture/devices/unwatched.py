@@ -1,6 +1,6 @@
-"""Streams that should be a sound server's and are not found there: logged after a while, once.
+"""Logs streams that should be a sound server's but are not found there, once, after a while.
 
-Nobody would notice if the server swapped their source. For one thread.
+If the server swapped their source, it would go unnoticed. For one thread.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from edgerec.clock import Clock
 log = logging.getLogger(__name__)
 
 MISSING_NS: Final = 5_000_000_000
-"""For a stream to be found. That its server was killed is noticed sooner, by the capture child."""
+"""Time for a stream to be found. A killed server is noticed sooner, by the capture child."""
 
 
 class Unwatched:

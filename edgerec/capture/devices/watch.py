@@ -1,11 +1,11 @@
-"""Is each device still the one that it should be, and has a missing one come?
+"""Watches that each track records its own device, and notices when a missing one appears.
 
-A PulseAudio or PipeWire source that goes away is silently swapped for another one: the stream goes
-on. So the server's own events are followed (`pactl subscribe`, a process that sleeps), and when one
-concerns recording, the server is asked which process records what. Cards that the kernel announces
-are announced to the tracks that miss one.
+PulseAudio and PipeWire silently move a stream to another source when its own goes away. So the
+server's events are followed (`pactl subscribe`, a process that sleeps), and when one concerns
+recording, the server is asked which process records what. Cards that the kernel announces are
+reported to the tracks whose device is missing.
 
-All of it happens in one thread, which may wait for the server; nobody waits for it.
+All of it happens in one thread, which may wait for the server; nothing waits for it.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ from edgerec.clock import Clock
 
 log = logging.getLogger(__name__)
 
-LEAST_PAUSE_S: Final = 0.25  # between two questions, 20 ms of CPU each, whatever the server tells
+LEAST_PAUSE_S: Final = 0.25  # between two queries of 20 ms CPU each, however many events come
 
 PIN_WITHIN_NS: Final = 3_000_000_000
-"""Of its child's start, a stream that delivers may still be moved: no later, for half a second of
-the recording would be missing."""
+"""Time since its child's start in which a stream may still be moved: later, half a second of the
+recording would be missing."""
 PIN_SETTLES_NS: Final = 300_000_000
-"""Behind the moving of a stream: by then nothing of the other source is on its way any more."""
+"""Time after moving a stream by which nothing of the other source is on its way any more."""
 
 _NO_STREAM: Final = "its stream is not among those of the server that the service knows of"
 
 Watched = tuple[str | None, Findings]
-"""What the configuration calls a track's device, and whom to tell of it."""
+"""A track's device as named in the configuration, and where to note what is found of it."""
 
 
 class DeviceWatch:
@@ -59,9 +59,9 @@ class DeviceWatch:
     tracks
         The first to be watched; see `watch`.
     read_state
-        Asks the server who records what.
+        Asks the server which process records what.
     pin_stream
-        Has the server leave a stream where it is.
+        Makes the server leave a stream on its source.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class DeviceWatch:
         self._listen()
 
     def watch(self, tracks: Mapping[TrackName, Watched]) -> None:
-        """Watch these from now on, and no others; for any thread."""
+        """Watch these tracks from now on, and no others; for any thread."""
         self._listen_no_more()
         self._tracks = dict(tracks)
         self._listen()
@@ -100,7 +100,7 @@ class DeviceWatch:
         self._thread.start()
 
     def close(self) -> None:
-        """Watch no more."""
+        """Stop watching."""
         self._closing.set()
         self._wake()
         self._thread.join()
@@ -113,12 +113,12 @@ class DeviceWatch:
             findings.suspect(self._clock.now_ns())
 
     def check(self) -> None:
-        """Ask the server who records what, and note it for the tracks."""
+        """Ask the server which process records what, and note it for the tracks."""
         opened = {track: findings.opened for track, (_, findings) in self._tracks.items()}
         try:
             state = self._read_state([child.pid for child in opened.values() if child])
         except SoundServerError as error:
-            log.warning("sources can't be told apart why=%r", str(error))
+            log.warning("sources can't be distinguished why=%r", str(error))
             state = None
         for track, (wanted, findings) in self._tracks.items():
             child = opened.get(track)
@@ -197,7 +197,7 @@ class DeviceWatch:
             while not self._closing.is_set():
                 if self._needs_server() and self._events.follow():
                     self._note_followed()
-                    self.check()  # what happened before is not told
+                    self.check()  # what happened before is not reported
                 ready = self._wait(cards)
                 if cards.take():
                     self._publish()
@@ -247,7 +247,7 @@ class DeviceWatch:
             findings.appeared()
 
     def _streams_changed(self) -> bool:
-        """Whether a child has told what it has opened since the last time."""
+        """Whether a child has reported what it has opened since the last time."""
         seen = {track: findings.opened for track, (_, findings) in self._tracks.items()}
         changed = seen != self._seen
         self._seen = seen

@@ -1,4 +1,4 @@
-"""How do commands talk to the running service?"""
+"""The commands' connection to the running service."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import Final, Self
 
 PATIENCE_S: Final = 10.0  # for an answer; the service gives them in milliseconds
 _READ_BYTES: Final = 1 << 16
-_TIMEVAL: Final = struct.Struct("@ll")  # of socket(7): seconds and microseconds, 0 for ever
+_TIMEVAL: Final = struct.Struct("@ll")  # of socket(7): seconds and microseconds, 0: no limit
 
 
 class ServiceError(Exception):
-    """The service can't be reached, or says that something can't be done.
+    """The service can't be reached, or refuses a request.
 
     Attributes
     ----------
     told
-        What the service answered: code, message, hint; empty if it did not.
+        The service's answer: code, message, hint; empty without one.
     """
 
     def __init__(self, message: str, told: Mapping[str, object] | None = None) -> None:
@@ -35,12 +35,12 @@ class ServiceConnection:
     Parameters
     ----------
     paths
-        Where it may be: the first at which a service listens that lets us in.
+        Paths to try: the first at which a service listens that lets us in is used.
 
     Raises
     ------
     ServiceError
-        None does, or one does not answer; says which were tried.
+        None does, or one does not answer; the message lists those tried.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
@@ -66,7 +66,7 @@ class ServiceConnection:
         """Connect, waiting a while for a queue that is full: nobody may ever accept."""
         whole, part = divmod(PATIENCE_S, 1)
         patience = _TIMEVAL.pack(int(whole), max(round(part * 1e6), int(not whole)))
-        # The kernel's own timeout: it lets in who waits in the order of their coming.
+        # The kernel's own timeout: it serves waiting clients in order.
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, patience)
         self._socket.connect(str(path))
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _TIMEVAL.pack(0, 0))
@@ -95,7 +95,7 @@ class ServiceConnection:
         try:
             self._socket.sendall(data)
         except OSError:
-            self.answer(PATIENCE_S)  # its last words say more than our error
+            self.answer(PATIENCE_S)  # its last line says more than our error
             raise
 
     def receive(self) -> bytes:
@@ -123,7 +123,7 @@ class ServiceConnection:
         Parameters
         ----------
         patience_s
-            How long to wait for it; None: for ever.
+            How long to wait for it; None: indefinitely.
 
         Raises
         ------

@@ -1,7 +1,7 @@
-"""What can be asked of the running service: each command's name, and what it does.
+"""The commands of the control socket, and the answers to its requests.
 
 A command takes the request's `args` and returns its result, or raises `RefusedError`. It runs in
-the control thread, and waits for nothing.
+the control thread, and never waits.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ REQUEST_FIELDS: Final = ("id", "command", "args")
 
 @dataclass(frozen=True, slots=True)
 class Takeover:
-    """The answer is sent, and the connection used from then on, by another part of the service."""
+    """Hands the connection to another part of the service, which also sends the answer."""
 
     take: Callable[[socket.socket, bytes, bytes], None]
-    """Given the connection, what was read behind the request, and the answer to send first;
-    raises `RefusedError` if it does not take it."""
+    """Called with the connection, what was read after the request, and the answer to send first;
+    raises `RefusedError` if it does not take over."""
 
 
 class Mark(Protocol):
@@ -43,11 +43,11 @@ class Mark(Protocol):
 
 
 class Events(Protocol):
-    """What one connection is still to be told; for the control thread."""
+    """The events that one connection is still to receive; for the control thread."""
 
     @property
     def missed(self) -> int:
-        """How many events there was no room for."""
+        """Number of events that were dropped for lack of room."""
         ...
 
     def take(self) -> bytes | None:
@@ -55,16 +55,16 @@ class Events(Protocol):
         ...
 
     def close(self) -> None:
-        """Take in nothing more."""
+        """Stop taking in events."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """The answer is sent, and then lines as they come, until the client goes."""
+    """Lines that follow the answer as they come, until the client goes."""
 
     open: Callable[[Callable[[], None]], Events]
-    """Given what to call, in any thread, when there is another line."""
+    """Called with a function to call, in any thread, when there is another line."""
 
 
 Result = Mapping[str, object]
@@ -73,15 +73,15 @@ Command = Callable[[Mapping[str, object]], Result | Takeover | Stream]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What becomes of one request."""
+    """The outcome of one request."""
 
     line: bytes
-    """For the client."""
+    """The line for the client."""
     takeover: Takeover | None = None
-    """Who sends the line and has the connection from then on."""
+    """The part that sends the line and owns the connection from then on."""
     request_id: object = None
     stream: Stream | None = None
-    """What comes behind the line."""
+    """The lines that follow the answer."""
 
 
 def answer(line: bytes, commands: Mapping[str, Command]) -> Answer:
@@ -192,7 +192,7 @@ def reload_command(reload: Callable[[], Changes]) -> Command:
         try:
             changes = reload()
         except ConfigError as error:
-            hint = "put it right and reload again; what was running goes on"
+            hint = "correct it and reload again; the previous configuration stays in effect"
             raise RefusedError("bad_config", str(error), hint) from error
         return {
             "changed": list(changes.paths),
@@ -204,7 +204,7 @@ def reload_command(reload: Callable[[], Changes]) -> Command:
 
 
 def status_command(describe: Callable[[], Result]) -> Command:
-    """Return the command that tells how the service is."""
+    """Return the command that reports the service's status."""
 
     def status(args: Mapping[str, object]) -> Result:
         _refuse_unknown(args, ())

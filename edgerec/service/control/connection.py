@@ -1,4 +1,4 @@
-"""What has one client of the control socket sent, and what is it still owed?
+"""One client of the control socket: its requests, and the answers it has not taken yet.
 
 Bounded both ways: a request that never ends and answers that are never read cost 64 KiB each.
 """
@@ -26,9 +26,9 @@ class ControlClient:
     Parameters
     ----------
     peer
-        Whose it is.
+        The user that the connection belongs to.
     allowance
-        Counts its requests, perhaps with those of other connections.
+        Limits its requests, perhaps together with those of other connections.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class ControlClient:
         self._unsent = b""
         self._deadline_ns = now_ns + IDLE_NS
         self.events: Events | None = None
-        """What it is told as it comes; such a client need not ask anything."""
+        """Events sent to the client as they come; a subscriber need not make requests."""
 
     @property
     def owed(self) -> bool:
@@ -50,11 +50,11 @@ class ControlClient:
         return bool(self._unsent)
 
     def overdue(self, now_ns: int) -> bool:
-        """Whether the client was waited for long enough."""
+        """Whether the client has exceeded its time limit."""
         return now_ns >= self._deadline_ns and (self.owed or self.events is None)
 
     def forget_events(self) -> None:
-        """Be told nothing more."""
+        """Stop sending events to the client."""
         if self.events is not None:
             self.events.close()
             self.events = None
@@ -104,7 +104,7 @@ class ControlClient:
         self.send(now_ns)
 
     def send(self, now_ns: int) -> None:
-        """Go on sending.
+        """Continue sending.
 
         Raises
         ------
@@ -120,5 +120,5 @@ class ControlClient:
             self._deadline_ns = now_ns + IDLE_NS
 
     def rest(self) -> bytes:
-        """Return what was received behind the last request."""
+        """Return what was received after the last request."""
         return bytes(self._received)

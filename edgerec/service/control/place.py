@@ -1,7 +1,7 @@
-"""Where the control socket is when the configuration does not say so.
+"""Default path of the control socket.
 
 The recorder that may write to `/run/edgerec`, which systemd makes for the system's service, has it
-there; any other has it in a folder of its user's, so that several users can record on one machine.
+there; any other has it in a folder of its user, so that several users can record on one machine.
 """
 
 from __future__ import annotations

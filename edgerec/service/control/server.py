@@ -34,7 +34,7 @@ _TOO_FAST: Final = (
     "ask less often, in one connection, or subscribe",
 )
 EVENTS_AT_ONCE: Final = 64  # in one message to a subscriber
-TICK_S: Final = 1.0  # how late an overdue client may be noticed
+TICK_S: Final = 1.0  # an overdue client is noticed at most this late
 RESPITE_NS: Final = 20_000_000
 """Time without accepting after a user who reconnects too fast: turning one away costs as much as an
 answer."""
@@ -46,9 +46,9 @@ class Control:
     Parameters
     ----------
     listening
-        Where clients come in; closed by its owner, after the thread has ended.
+        The listening socket; closed by its owner, after the thread has ended.
     commands
-        By name. They run in the control thread.
+        The commands by name; they run in the control thread.
     """
 
     def __init__(
@@ -65,9 +65,9 @@ class Control:
         self._clients: set[ControlClient] = set()
         self._peers = Peers()
         self._accepting = True
-        self._respite_ns = 0  # until when nobody is accepted
+        self._respite_ns = 0  # no client is accepted until then
         self._stopping = False
-        self._waking = threading.Lock()  # whoever announces may come late
+        self._waking = threading.Lock()  # an announcing thread may come late
         self._closed = False
         self._woken = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._ready = selectors.DefaultSelector()
@@ -116,7 +116,7 @@ class Control:
             self._ready.register(self._listening.listener, selectors.EVENT_READ)
 
     def _wake(self) -> None:
-        """Have the thread look at what there is; for any thread."""
+        """Make the thread check for work; for any thread."""
         with self._waking:
             if not self._closed:
                 os.eventfd_write(self._woken, 1)
@@ -152,7 +152,7 @@ class Control:
                 self._ready.register(connection, selectors.EVENT_READ, client)
                 return
         connection.setblocking(False)
-        with contextlib.suppress(OSError):  # told or not, it has to go
+        with contextlib.suppress(OSError):  # it is disconnected in any case
             connection.send(error_line(None, *told))
         connection.close()
 
@@ -200,7 +200,7 @@ class Control:
     def _answer(self, client: ControlClient, line: bytes) -> None:
         answered = answer(line, self._commands)
         if answered.takeover is None:
-            if answered.stream is not None:  # first: who has the answer misses nothing
+            if answered.stream is not None:  # first: no event after the answer is missed
                 client.forget_events()
                 client.events = answered.stream.open(self._wake)
             client.say(answered.line, self._clock.now_ns())

@@ -1,4 +1,4 @@
-"""Where do commands reach the service: the Unix socket's file, made and removed safely."""
+"""The file of the control socket, made and removed safely."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-MODE: Final = 0o660  # owner and group; who may connect may change what is recorded
-BACKLOG: Final = 64  # connections that wait to be accepted, for a thread that is busy elsewhere
+MODE: Final = 0o660  # owner and group: anyone who can connect can change what is recorded
+BACKLOG: Final = 64  # connections that wait to be accepted while the thread is busy
 
 
 class ControlSocketError(Exception):
@@ -20,7 +20,7 @@ class ControlSocketError(Exception):
     Attributes
     ----------
     path
-        Where it was to be.
+        The path at which it was to be made.
     """
 
     def __init__(self, path: Path, problem: str, hint: str) -> None:
@@ -34,9 +34,9 @@ class ControlSocket:
     Parameters
     ----------
     path
-        Made here. What a dead service left there is replaced.
+        Path of the socket. What a dead service left there is replaced.
     group
-        Whose members may connect too; None: that of the process.
+        Group whose members may connect, too; None: that of the process.
 
     Raises
     ------
@@ -54,7 +54,7 @@ class ControlSocket:
             # Linux makes the file with the socket's own mode, so that it is never open to all.
             os.fchmod(self.listener.fileno(), MODE)
             self.listener.bind(str(path))
-            path.chmod(MODE)  # what the umask took away
+            path.chmod(MODE)  # restores what the umask removed
             if group_id is not None:
                 _give_to(path, group_id)
             self.listener.listen(BACKLOG)  # last: nobody can connect before
@@ -88,7 +88,7 @@ class ControlSocket:
 
 
 def _clear(path: Path) -> None:
-    """Remove what a dead service left; whether it is dead, only its socket can tell."""
+    """Remove what a dead service left; only its socket shows whether it is dead."""
     try:
         if not stat.S_ISSOCK(path.lstat().st_mode):
             raise ControlSocketError(

@@ -1,4 +1,4 @@
-"""What is a subscriber of the control socket told: one JSON object a line for each event."""
+"""Sends events to subscribers of the control socket, one JSON object per line."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ KINDS: Final[Mapping[str, type[Event]]] = {
     "started": SessionStarted,
     "stopped": SessionStopped,
 }
-"""By the name that a line has: what is announced for it."""
+"""Announced events by the name that their line has."""
 BUT_LEVELS: Final = tuple(name for name in KINDS if name != "level")
 
 
@@ -57,7 +57,7 @@ def subscribe_command(bus: EventBus) -> Command:
 
 
 class Subscribed:
-    """The events that one connection is still to be told."""
+    """The events that one connection is still to receive."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class Subscribed:
 
     @property
     def missed(self) -> int:
-        """How many events there was no room for."""
+        """Number of events that were dropped for lack of room."""
         return self._reader.dropped
 
     def take(self) -> bytes | None:

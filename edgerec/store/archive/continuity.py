@@ -1,4 +1,4 @@
-"""Do the files of a session follow each other without an undeclared hole?"""
+"""Checks that the files of a session follow each other without an undeclared hole."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class Finding:
 
 
 def absence(path: Path, problem: str, *, picked_up: bool) -> Finding:
-    """Return what is to be known of something that is not here.
+    """Return the finding about a file that is not here.
 
     Parameters
     ----------
     picked_up
-        It was here, and sync jobs take files away.
+        Whether sync jobs take files away from here.
     """
     if picked_up:
         return Finding(path, f"{problem}: picked up, or deleted by retention", "info")
@@ -70,7 +70,7 @@ def _check_neighbours(
         elif not consecutive:
             yield absence(after.path, _missing_numbers(before, after), picked_up=picked_up)
     elif declared == before.start - before.missing_before:
-        # The one before was not safely published when this one began, and has been since.
+        # The previous file was not safely published when this one began, but was later.
         yield Finding(before.path, "was recovered from what the next file declares missing", "info")
     elif not consecutive:
         yield absence(after.path, _missing_numbers(before, after), picked_up=picked_up)
@@ -83,7 +83,7 @@ def _check_neighbours(
 
 
 def _gone_before(first: DescribedFile) -> bool:
-    """Whether files before the first that is here are not."""
+    """Whether earlier files than the first one here are missing."""
     if first.turn is not None:
         return first.key.sequence > 0
     return first.start != first.missing_before
@@ -111,7 +111,7 @@ def check_closing(
             yield Finding(closing.path, problem)
         if _gone_before(first):
             continue  # earlier files were taken away: what is left can't be counted
-        # A record that was made by recovery counts what recovery has published before it.
+        # A record made by recovery also counts what recovery published before it.
         here = [one for one in files if closing.recovered or not one.recovered]
         counted = closing.files.get(what, 0)
         if len(here) != counted:

@@ -1,7 +1,8 @@
-"""The files of a tree of published ones, a kiosk's own or an archive.
+"""Lists a tree of published files, a kiosk's own or an archive.
 
-What other programs keep among them for themselves is left out: hidden files and folders (`._X.wav`,
-`.DS_Store`, `.~tmp`, `.stversions`, `.syncthing.X.wav.tmp`), recycle bins, thumbnails of a NAS.
+Files that other programs keep there for themselves are left out: hidden files and folders
+(`._X.wav`, `.DS_Store`, `.~tmp`, `.stversions`, `.syncthing.X.wav.tmp`), recycle bins, thumbnails
+of a NAS.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ _NOT_RECORDINGS: Final = frozenset(
         "@eaDir",
     )
 )
-"""Folders; those of file systems, Windows, Synology and QNAP."""
+"""Folders left out: those of file systems, Windows, Synology and QNAP."""
 
 
 def walk(top: Path) -> Iterator[Path]:
-    """Yield every file at any depth, in order, but none that is hidden or in quarantine.
+    """Yield every file at any depth, in order, except hidden ones and those in quarantine.
 
-    Folders may go meanwhile: retention removes the empty ones.
+    Folders may disappear meanwhile: retention removes the empty ones.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Which turns are there in a tree of published files, and what was recorded around them?"""
+"""Lists the turns in a tree of published files, and draws up an overview of each session."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class Found:
     """The files of a tree, as their sidecars describe them."""
 
     files: tuple[DescribedFile, ...]
-    """By session, in the order of their names."""
+    """Files by session, in the order of their names."""
     problems: tuple[str, ...]
-    """Of sidecars that can't be understood; each a sentence."""
+    """Sentences about sidecars that can't be understood."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +47,18 @@ class Marked:
     start: int
     stop: int
     word: str
-    """The reason of a gap, the number of a turn."""
+    """Label of the stretch: the reason of a gap, or the number of a turn."""
 
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """One session, in as many columns as its picture has; tracks are those of `TRACKS`."""
+    """One session reduced to the columns of its picture; tracks are those of `TRACKS`."""
 
     session: str
     sample_rate: int
     frames: int
     low: NDArray[np.float32]
-    """(tracks, columns), of full scale: the least sample of each column."""
+    """Smallest sample of each column, shape (tracks, columns), relative to full scale."""
     high: NDArray[np.float32]
     rms: NDArray[np.float32]
     turns: tuple[Marked, ...]
@@ -91,7 +91,7 @@ def find_files(top: Path) -> Found:
 
 
 def overview(files: Sequence[DescribedFile], columns: int) -> Overview:
-    """Look at all audio of one session that is still there.
+    """Read all audio of one session that is still there.
 
     Raises
     ------
@@ -126,7 +126,7 @@ def overview(files: Sequence[DescribedFile], columns: int) -> Overview:
 
 
 def _pieces(described: DescribedFile) -> Iterator[tuple[int, NDArray[np.int16]]]:
-    """Yield the audio of a file with the frames it begins at; nothing where it was picked up."""
+    """Yield a file's audio in pieces, each with its first frame; nothing if it was picked up."""
     import soundfile
 
     path, start, stop = described.path, described.start, described.stop

@@ -1,4 +1,4 @@
-"""Check the published files in a tree against their sidecars, and that none is missing.
+"""Checks the published files in a tree against their sidecars, and that none is missing.
 
 Lengths and headers come first: only a file of the right length is read to its end.
 """
@@ -34,17 +34,17 @@ from edgerec.store.writing.wav import HEADER_BYTES, WavHeader, parse_wav_header
 _NO_RECORDING: Final = "not a name that edgerec gives: not looked at"
 
 Progress = Callable[[int, int], None]
-"""Told how many files of how many are done."""
+"""Called with the number of files done and the number of all files."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was found in a tree."""
+    """The findings in a tree of files."""
 
     files: int
-    """Audio files looked at."""
+    """Number of audio files checked."""
     bytes: int
-    """Their length together."""
+    """Total length of the files checked."""
     sessions: int
     findings: tuple[Finding, ...]
 
@@ -58,9 +58,9 @@ def verify(top: Path, progress: Progress | None = None) -> Report:
     """Check every published file under a folder, at any depth.
 
     A storage root's work, state and quarantine folders hold nothing published and are left out.
-    Files whose names are not edgerec's (sync conflicts, other recordings) are named and not
-    looked at. Under the `ready` of a storage root, what is not there any more was picked up and is
-    no error; anywhere else it is missing.
+    Files whose names are not edgerec's (sync conflicts, other recordings) are reported but not
+    checked. Under the `ready` of a storage root, a file that is no longer there was picked up, and
+    that is not an error; anywhere else it is missing.
 
     Raises
     ------
@@ -107,7 +107,7 @@ def verify(top: Path, progress: Progress | None = None) -> Report:
 
 
 class _TakesAway:
-    """Whether sync jobs take files away where a file is; asks once a folder."""
+    """Whether sync jobs take files away from a file's folder; looked up once per folder."""
 
     def __init__(self) -> None:
         self._known: dict[Path, bool] = {}
@@ -120,7 +120,7 @@ class _TakesAway:
 
 
 def _find(top: Path) -> tuple[list[Path], list[Path], list[Path]]:
-    """Return the sidecars, the audio files, and what is like one of them, under `top`."""
+    """Return the sidecars, the audio files, and what resembles one of them, under `top`."""
     sidecars, audio, others = [], [], []
     for path in walk(top):
         is_audio = path.suffix in AUDIO_SUFFIXES
@@ -239,5 +239,5 @@ def _check_session(
     else:
         last = max(files, key=lambda file: file.stop)
         yield Finding(
-            last.path, "the session has no closing record: it goes on, or crashed", "info"
+            last.path, "the session has no closing record: it is in progress, or crashed", "info"
         )

@@ -1,4 +1,4 @@
-"""Which forms can a recording be published in, and what are they called?"""
+"""The audio formats in which a recording can be published, and their names."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 Format = Literal["wav", "flac", "opus"]
-"""As the configuration names them."""
+"""Name of a format in the configuration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,9 +16,9 @@ class Form:
 
     container: str
     codec: str
-    """Container and codec, as sidecars name them."""
+    """Container and codec as named in sidecars."""
     suffix: str
-    """Of the file's name."""
+    """Suffix of the file's name."""
 
 
 FORMS: Final[Mapping[Format, Form]] = {
@@ -28,4 +28,4 @@ FORMS: Final[Mapping[Format, Form]] = {
 }
 WAV_SUFFIX: Final = FORMS["wav"].suffix
 OPUS_RATES_HZ: Final = (8_000, 12_000, 16_000, 24_000, 48_000)
-"""RFC 6716, section 2: the codec has no others, and would have to resample."""
+"""Sampling rates of Opus (RFC 6716, section 2); any other would have to be resampled."""

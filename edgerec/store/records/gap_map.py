@@ -1,4 +1,4 @@
-"""What does one track of a chunk hold: where is it silence and why, and how loud is the rest?
+"""Collects the gaps and levels of one track of a chunk.
 
 A track is described by its *changes*: from this frame on it is audio, or silence for this reason.
 Gaps are the stretches between changes, so recorded frames and gap frames add up to the file's
@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from edgerec.audio import Gap, GapReason, TimelineFrame
 
 AUDIO: Final = 0
-"""The code of a frame that is not silence for a reason."""
+"""Code of a frame that is audio."""
 
 MAX_CHANGES: Final = 8192
-"""Per track and chunk, so that neither memory nor a sidecar (a gap is about 60 bytes) can grow
-without end. A chunk that would need more ends there and the next goes on: nothing is left out.
-At a loss every 100 ms that is after 7 minutes."""
+"""Maximum number of changes per track and chunk, so that neither memory nor a sidecar (a gap is
+about 60 bytes) grows without bound. A chunk that would need more ends there and the next one
+continues: nothing is left out. With a loss every 100 ms that is after 7 minutes."""
 
 _FULL_SCALE: Final = 32768
 
@@ -56,13 +56,13 @@ def gaps_between(changes: Iterable[Change], stop: TimelineFrame) -> Iterator[Gap
 
 @dataclass(frozen=True, slots=True)
 class Levels:
-    """How loud a track is, over the frames that are not gaps; None for digital silence."""
+    """Levels of a track over the frames that are not gaps; None for digital silence."""
 
     peak_dbfs: float | None
     rms_dbfs: float | None
-    """A full-scale sine has -3.0."""
+    """RMS level in dBFS; a full-scale sine has -3.0."""
     clipped: int
-    """Samples at either end of the scale."""
+    """Number of samples at either end of the scale."""
 
 
 class TrackLedger:

@@ -1,4 +1,4 @@
-"""Which files does a chunk or a turn consist of, and what do their channels hold?"""
+"""The files that a chunk or a turn consists of, and the content of their channels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edgerec.store.records.naming import TURN_OF, What
 
 CHUNK: Final[What] = "chunk"
 MIX: Final = "mix"
-"""The one channel of a mono recording: user and bot added."""
+"""Name of the one channel of a mono recording: user and bot added."""
 
 LatencySource = Literal["unknown", "configured", "chirp"]
 
@@ -24,22 +24,22 @@ _INT16: Final = np.iinfo(np.int16)
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The form of what is written."""
+    """The files to be written for a chunk or turn, their channels, rate and format."""
 
     sample_rate: int
-    """In Hz."""
+    """Sampling rate of the recording, in Hz."""
     num_channels: int
-    """Of a chunk. 1: user and bot mixed; 2: user left, bot right."""
+    """Number of channels of a chunk. 1: user and bot mixed; 2: user left, bot right."""
     separate_tracks: bool = False
-    """Write each track into a file of its own as well."""
+    """Whether each track is also written to a file of its own."""
     format: Format = "wav"
-    """That its files are published in."""
+    """Format in which the files are published."""
     latency_ms: Mapping[TrackName, float] = field(default_factory=dict)
-    """What each device is taken to be late by, where that is known."""
+    """Assumed latency of each device, where it is known."""
     latency_source: Mapping[TrackName, LatencySource] = field(default_factory=dict)
-    """And who says so."""
+    """Source of each assumed latency."""
     main: What = CHUNK
-    """What its first file holds: the chunk, or a turn of one speaker."""
+    """Content of the first file: the chunk, or a turn of one speaker."""
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning here."""
@@ -53,7 +53,7 @@ class Layout:
 
     @property
     def files(self) -> tuple[What, ...]:
-        """What each file holds; the first is the chunk itself, or the turn."""
+        """Content of each file; the first is the chunk itself, or the turn."""
         return (self.main, *TRACKS) if self.separate_tracks else (self.main,)
 
     @property
@@ -62,7 +62,7 @@ class Layout:
         return tuple(track for track in TRACKS if self.main in (CHUNK, TURN_OF[track]))
 
     def of_turns(self, speaker: TrackName) -> Layout:
-        """Return the form in which turns of one speaker are written."""
+        """Return the layout of one speaker's turn files."""
         return replace(self, main=TURN_OF[speaker], separate_tracks=False)
 
     def channels(self, what: What) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
-"""What are the files of a recording called, while in progress and once published?
+"""Names of a recording's files, while in progress and once published.
 
-A published name begins with its start in UTC and can't repeat, because a session's id and the
-file's sequence number follow. A name in the work folder knows no wall time: the clock may not be
-set yet when a recording begins.
+A published name begins with its start in UTC and is unique, because the session's id and the file's
+sequence number follow. A name in the work folder has no wall time: the clock may not be set yet
+when a recording begins.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from edgerec.audio import TrackName
 from edgerec.store.records.formats import FORMS
 
 What = Literal["chunk", "user", "bot", "turn-user", "turn-bot", "session"]
-"""What a file holds, the last word of its name."""
+"""Content of a file, the last word of its name."""
 TURN_OF: Final[Mapping[TrackName, What]] = {"user": "turn-user", "bot": "turn-bot"}
-"""The files of a speaker's turns."""
+"""Content of the files of each speaker's turns."""
 
 JOURNAL_SUFFIX: Final = ".journal"
 SIDECAR_SUFFIX: Final = ".json"
@@ -36,14 +36,14 @@ _PUBLISHED: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One recording from start to stop: who it is and which came before."""
+    """Identity of one recording from start to stop, and of the one before it."""
 
     id: str
-    """8 hex digits."""
+    """Random id of the session, 8 hex digits."""
     number: int
-    """Counts the sessions of this storage root from 1."""
+    """Number of the session on this storage root, from 1."""
     previous: str | None
-    """Id of the session before it on this storage root."""
+    """Id of the previous session on this storage root."""
     kiosk: str
 
     def __post_init__(self) -> None:
@@ -56,7 +56,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class FileKey:
-    """Which file of which session: what work names and published names have in common."""
+    """Session, sequence number and content of a file: the common part of all its names."""
 
     session: str
     sequence: int

@@ -1,4 +1,4 @@
-"""What does the JSON beside a file say, and what closes a session?
+"""The JSON sidecar of a published file, and the record that closes a session.
 
 Names and meanings are the outside contract, schema `edgerec/1`.
 """
@@ -35,31 +35,31 @@ Json = dict[str, object]
 
 @dataclass(frozen=True, slots=True)
 class TrackFacts:
-    """What is known of one track of one file."""
+    """Facts about one track of one file."""
 
     report: TrackReport
-    """As of the file's end."""
+    """Report on the track as of the file's end."""
     late_frames: int
-    """That came too late for this file."""
+    """Number of frames that came too late for this file."""
     gaps: tuple[Gap, ...]
     levels: Levels
 
 
 @dataclass(frozen=True, slots=True)
 class TurnFacts:
-    """What is known of the turn that a file holds."""
+    """Facts about the turn that a file holds."""
 
     speaker: TrackName
     number: int
     part: int
-    """How many files of the turn are before this one."""
+    """Number of the turn's files before this one."""
     speech_start: TimelineFrame
     speech_end: TimelineFrame
     by: Literal["vad", "mark"]
     interrupted: bool
 
     def within(self, start: TimelineFrame, stop: TimelineFrame) -> TurnFacts:
-        """Return it with the speech that a file of these frames can hold."""
+        """Return the facts with only the speech that a file of these frames can hold."""
         speech_start = min(max(self.speech_start, start), stop)
         speech_end = min(max(self.speech_end, speech_start), stop)
         return replace(self, speech_start=speech_start, speech_end=speech_end)
@@ -67,7 +67,7 @@ class TurnFacts:
 
 @dataclass(frozen=True, slots=True)
 class ChunkFacts:
-    """What is known of one finished chunk or turn, whichever of its files is described."""
+    """Facts about one finished chunk or turn, common to all its files."""
 
     session: Session
     sequence: int
@@ -75,20 +75,20 @@ class ChunkFacts:
     start: TimelineFrame
     frames: int
     missing_before: int
-    """Frames before `start` that no file holds."""
+    """Number of frames before `start` that no file holds."""
     stamp: Stamp
-    """Of `start`."""
+    """Time of `start`."""
     end_reason: EndReason
     tracks: Mapping[TrackName, TrackFacts]
     recovered: bool = False
-    """Put together after a crash."""
+    """Whether it was put together after a crash."""
     turn: TurnFacts | None = None
-    """None: a chunk."""
+    """Facts of the turn; None for a chunk."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:
-    """What one file on the disk is."""
+    """Size, format and checksum of one file on the disk."""
 
     name: str
     form: Form
@@ -110,19 +110,19 @@ class GapTotal:
 
 @dataclass(frozen=True, slots=True)
 class SessionFacts:
-    """What is known of a session when it ends."""
+    """Facts about a session when it ends."""
 
     session: Session
     sample_rate: int
     frames: int
-    """From the epoch to the end, missing ones included."""
+    """Number of frames from the epoch to the end, missing ones included."""
     missing: Mapping[str, int]
-    """Frames that no file holds, by reason."""
+    """Number of frames that no file holds, by reason."""
     start: Stamp
     end: Stamp
     end_reason: EndReason
     files: Mapping[What, int]
-    """How many of each the session has published."""
+    """Number of published files of each kind."""
     gaps: Mapping[TrackName, Mapping[GapReason, GapTotal]]
     recovered: bool = False
 
@@ -194,13 +194,13 @@ def describe_session(facts: SessionFacts) -> Json:
 
 def encode(sidecar: Json) -> bytes:
     """Return the JSON file's content: a line for each of its fields."""
-    # Not json's own indent: for that it has an encoder in Python, which leaves reference cycles.
+    # Not json's own indent: that uses an encoder in Python, which leaves reference cycles.
     fields = (
         f"{json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}"
         for name, value in sidecar.items()
     )
     text = "{" + ",\n ".join(fields) + "}\n"
-    # A name that is no valid text must not keep the audio beside it from being published.
+    # A name that is not valid text must not keep the audio beside it from being published.
     return text.encode("utf-8", "backslashreplace")
 
 

@@ -1,7 +1,7 @@
-"""What does a sidecar found somewhere say, if it says anything?
+"""Reads sidecars back, validating every field.
 
-Sidecars come back from disks, uploads and other people's scripts: nothing in one is believed
-before it was looked at.
+Sidecars come back from disks, uploads and other people's scripts: nothing in one is used before it
+has been checked.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from edgerec.store.records.sidecar import SCHEMA, Kind, TurnFacts, kind_of
 _TOO_LARGE: Final = 1 << 48  # 20 years of frames at 384 kHz, 280 TB: arithmetic stays exact
 _SUFFIXES: Final = {form.container: form.suffix for form in FORMS.values()}
 MAX_BYTES: Final = 4 << 20
-"""Of a sidecar: with as many gaps of both tracks as one may list it has 1 MB."""
+"""Maximum size of a sidecar: with as many gaps of both tracks as one may list it has 1 MB."""
 REASONS: Final = frozenset(reason.label for reason in GapReason if reason)
 
 Totals = Mapping[TrackName, Mapping[str, int]]
-"""Gap frames by reason."""
+"""Number of gap frames by reason."""
 
 
 class SidecarError(Exception):
-    """A sidecar that does not say what its file is.
+    """A sidecar that is malformed or contradicts its file's name.
 
     Attributes
     ----------
     problems
-        Each a sentence for a person.
+        All that is wrong with it, each a sentence for a person.
     """
 
     def __init__(self, problems: list[str]) -> None:
@@ -43,10 +43,10 @@ class SidecarError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class DescribedFile:
-    """What a sidecar says of its audio file."""
+    """An audio file as described by its sidecar."""
 
     path: Path
-    """Of the audio file, whether it is there or not."""
+    """Path of the audio file, whether it exists or not."""
     key: FileKey
     bytes: int
     sha256: str
@@ -59,27 +59,27 @@ class DescribedFile:
     recovered: bool
     gaps: Totals
     turn: TurnFacts | None = None
-    """None: not of a turn."""
+    """The turn that the file holds; None for other files."""
 
     @property
     def stop(self) -> int:
-        """The frame after its last."""
+        """The frame after the file's last one."""
         return self.start + self.frames
 
 
 @dataclass(frozen=True, slots=True)
 class DescribedSession:
-    """What a closing record says of its session."""
+    """A session as described by its closing record."""
 
     path: Path
     key: FileKey
     frames: int
     missing: int
-    """Frames that no file holds."""
+    """Number of frames that no file holds."""
     files: Mapping[What, int]
     gaps: Totals
     recovered: bool
-    """Put together after a crash."""
+    """Whether the record was put together after a crash."""
 
 
 def read_sidecar(path: Path) -> DescribedFile | DescribedSession:
@@ -188,7 +188,7 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 Check = Callable[[object], list[str]]
-"""Returns what is wrong with a value, to stand behind its name."""
+"""Returns what is wrong with a value, as text to follow its name."""
 
 
 def _is(valid: Callable[[object], bool], expected: str) -> Check:

@@ -1,8 +1,8 @@
-"""What is published, how much of it, and how do the files go that retention does not keep?
+"""Measures what is published, and deletes the files that retention does not keep.
 
-Looks at one folder of a day after the other, a few files at a time: a year of recordings is a
-million files, and the thread that deletes them also writes the audio. Nothing is remembered of a
-file beyond its folder.
+Works through one day's folder after the other, a few files at a time: a year of recordings is a
+million files, and the thread that deletes them also writes the audio. Memory is kept per folder,
+not per file.
 """
 
 from __future__ import annotations
@@ -42,22 +42,22 @@ SETTLED_NS: Final = 3600 * _SECOND_NS
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """How much room there was at the last look at everything."""
+    """Free and used space as of the last complete scan."""
 
     free_bytes: int
     stored_bytes: int
     unacknowledged_bytes: int
     hours_left: float
-    """Of recording, before what no sync job has fetched is in the way."""
+    """Hours of recording until files that no sync job has fetched are in the way."""
     short_files: int = 0
-    """Inodes that are missing, see `retention.short_of_files`."""
+    """Number of missing inodes, see `retention.short_of_files`."""
 
 
 class AgeClock:
-    """What time it is at the least: no step of the wall clock ahead makes a file old.
+    """A lower bound of the current time, so that a wall clock set ahead never makes a file old.
 
-    The lowest that a trusted wall clock has ever said, by the monotonic clock. A clock that is
-    set back makes everything younger, and that is all.
+    It is the earliest time that a trusted wall clock has ever given, advanced by the monotonic
+    clock. A clock that is set back only makes everything younger.
     """
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ class AgeClock:
         self._since_ns = 0
 
     def utc_ns(self, now: Stamp) -> int | None:
-        """Return it, having been shown what the clocks say now; None while nobody knows."""
+        """Return the bound, given what the clocks say now; None while it is unknown."""
         if not now.utc_trusted and self._offset_ns is None:
             return None
         if now.utc_trusted:
@@ -80,19 +80,19 @@ class AgeClock:
 
 @dataclass(slots=True)
 class _Shelf:
-    """What one folder has of one session."""
+    """The files of one session in one folder."""
 
     folder: Path
     session: str
     session_number: int
     first_sequence: int
     acknowledged: bool = False
-    """Some of it is."""
+    """Whether some of it is acknowledged."""
     orphans: bool = False
-    """There are some among it."""
+    """Whether it holds orphans: sidecars whose audio was taken away."""
     has_audio: bool = False
     has_record: bool = False
-    """The one that closes the session."""
+    """Whether it holds the record that closes the session."""
 
     def add(self, file: Stored) -> None:
         """Take note of one of its files."""
@@ -104,7 +104,7 @@ class _Shelf:
         self.has_record |= file.is_record
 
     def concerns(self, demand: Demand) -> bool:
-        """Whether anything of it may have to go, as far as the folder's name says how old it is."""
+        """Whether any of it may have to be deleted, judging its age by the folder's name."""
         limits = [demand.ended_before_ns, demand.orphans_before_ns if self.orphans else None]
         latest_ns = max((limit for limit in limits if limit is not None), default=None)
         return demand.room or (
@@ -118,7 +118,7 @@ class Cleanup:
     Parameters
     ----------
     bytes_per_s
-        That recording writes; for the forecast.
+        Rate at which recording writes, for the forecast.
     """
 
     def __init__(
@@ -140,12 +140,12 @@ class Cleanup:
         self._stored_bytes = 0
         self._kept_bytes = 0
         self.space: Space | None = None
-        """None: not everything has been looked at yet."""
+        """Space as of the last complete scan; None before the first."""
         self.trouble: str | None = None
-        """What the last look at everything had to leave alone; None: nothing."""
+        """What the last complete scan had to skip; None: nothing."""
 
     def adjust(self, quota: Quota, *, bytes_per_s: float) -> None:
-        """Keep to another quota, from the next look at everything on; for any thread."""
+        """Change the quota from the next complete scan on; for any thread."""
         self._quota = quota
         self._bytes_per_s = bytes_per_s
 

@@ -1,4 +1,4 @@
-"""What lies in the folders of `ready/`, and what has become of it since it was published?"""
+"""Lists the published files under `ready/`, and which of them have been acknowledged."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from edgerec.store.retention.plan import Stored
 from edgerec.store.retention.skipped import Skipped
 
 ACK_SUFFIX: Final = ".ack"
-"""A sync job makes `X.ack` beside `X.wav` when it has fetched it."""
+"""Suffix of the file that a sync job creates beside `X.wav` to acknowledge it."""
 
 _SECOND_NS: Final = 1_000_000_000
 
@@ -29,8 +29,8 @@ def kiosk_folders(ready: Path, skipped: Skipped) -> list[Path]:
 def day_folders(ready: Path, skipped: Skipped) -> list[Path]:
     """Return the folders that hold files, `kiosk=k1/date=2026-11-22`.
 
-    Only real folders: what a link leads to is not ours to delete. Anything else of such a name, and
-    a folder that can't be listed, is skipped.
+    Only real folders: the target of a link is not ours to delete. Anything else with such a name,
+    and a folder that can't be listed, is skipped.
     """
     return [
         day for kiosk in kiosk_folders(ready, skipped) for day in _folders(kiosk, "date=", skipped)
@@ -58,8 +58,8 @@ def stored_in(folder: Path, session: str | None = None) -> Iterator[Stored]:
     Parameters
     ----------
     session
-        None: of all sessions. Else of this one, and with its place and the time it ended, for
-        which every sidecar has to be read.
+        Only this session, with each file's place and end time, which takes reading every sidecar;
+        None: all sessions, without these.
     """
     sizes: dict[str, dict[str, int]] = {}
     with disk_step("listing", folder), os.scandir(folder) as entries:
@@ -114,7 +114,7 @@ def _whole(fields: dict[str, object], name: str) -> int:
 
 
 def _ended(fields: dict[str, object]) -> int | None:
-    """Return when a file's last frame was recorded; None where that is not known for sure."""
+    """Return the time of a file's last frame; None where that is not certain."""
     try:
         if fields["utc_trusted"] is not True:
             return None

@@ -1,9 +1,9 @@
-"""Which published files are to go, and for how long is there room?
+"""Decides which published files to delete, and for how long there is room.
 
-Decides only: `cleanup` knows what is there and deletes. Acknowledged files go first, the oldest
-before the others; one that no sync job has fetched goes only where the configuration allows it,
-and only when nothing else is left. The order is that of recording, whatever the wall clock has
-said at the time, and a file of which nobody knows how old it is does not go for its age.
+Pure decisions: `cleanup` knows what is there and deletes. Acknowledged files go first, the oldest
+first; one that no sync job has fetched goes only if the configuration allows it, and only when
+nothing else is left. The order is that of recording, whatever the wall clock said at the time, and
+a file of unknown age is not deleted for its age.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from typing import Final
 
 _SECOND_NS: Final = 1_000_000_000
 FREE_FILES: Final = 256
-"""Inodes that are kept free, or a twentieth of all where there are few: a minute of chunks of one
-second, with turns and tracks of their own, each with a sidecar."""
+"""Number of inodes kept free, or a twentieth of all where there are few: enough for a minute of
+one-second chunks with turns and separate tracks, each with a sidecar."""
 ORPHAN_KEPT_NS: Final = 86_400 * _SECOND_NS
-"""A sidecar whose audio was taken away is left for a day: the sync job may come for it too."""
+"""Time a sidecar is kept after its audio was taken away: the sync job may fetch it, too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """What the configuration allows."""
+    """The limits that the configuration sets."""
 
     max_age_ns: int | None
     max_bytes: int | None
     min_free_bytes: int
     keep_unacknowledged: bool
     reserve_bytes: int
-    """Of what is allowed, for files in progress."""
+    """Bytes of the allowed space that are reserved for files in progress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,42 +38,42 @@ class Stored:
     """A published file with its sidecar, or what is left of the two."""
 
     path: Path
-    """Of the sidecar, whether it is there or not."""
+    """Path of the sidecar, whether it exists or not."""
     session: str
     session_number: int
     sequence: int
     bytes: int
-    """Together."""
+    """Size of all its files together."""
     acknowledged: bool
     orphan: bool = False
-    """Acknowledged by taking the audio away: the sidecar is left."""
+    """Whether it was acknowledged by taking the audio away, so that the sidecar is left."""
     ended_utc_ns: int | None = None
-    """When its last frame was recorded; None: the wall clock was not known then."""
+    """Time of its last frame; None: the wall clock was not known then."""
     files: int = 1
-    """How many there are of it, each taking an inode."""
+    """Number of its files; each takes an inode."""
     start_frame: int = 0
-    """In its session: chunks and turns are numbered each by themselves."""
+    """First frame in its session, for the order: chunks and turns are numbered separately."""
     is_record: bool = False
-    """Closes a session, and has no audio of its own."""
+    """Whether it is a session's closing record, which has no audio of its own."""
 
     @property
     def order(self) -> tuple[bool, int, int, int]:
-        """What goes first comes first."""
+        """Sort key: what is deleted first comes first."""
         return not self.acknowledged, self.session_number, self.start_frame, self.sequence
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What is to be achieved."""
+    """The amounts to be freed, and the ages to be deleted."""
 
     bytes: int
-    """To be freed."""
+    """Number of bytes to be freed."""
     ended_before_ns: int | None
-    """Files that ended before this instant are too old; None: none is."""
+    """Instant before which files that ended are too old; None: no file is."""
     orphans_before_ns: int | None
-    """The same of sidecars whose audio was taken away."""
+    """The same instant for sidecars whose audio was taken away."""
     files: int = 0
-    """To be freed: inodes."""
+    """Number of inodes to be freed."""
 
     @property
     def room(self) -> bool:
@@ -83,23 +83,23 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """How full it is."""
+    """Space in use and free."""
 
     stored_bytes: int
-    """Of all published files."""
+    """Size of all published files."""
     free_bytes: int
-    """Of the file system, for the service's user."""
+    """Free space of the file system, for the service's user."""
     short_files: int = 0
-    """Inodes that are missing for the service to go on, see `short_of_files`."""
+    """Number of inodes the service lacks, see `short_of_files`."""
 
 
 def short_of_files(total: int, free: int) -> int:
-    """Return how many inodes are missing for the service to go on.
+    """Return how many inodes the service lacks to continue.
 
     Parameters
     ----------
     total, free
-        As statvfs(3) has them; a `total` of 0 says that the file system makes them as needed.
+        The values of statvfs(3); a `total` of 0 means that the file system makes them as needed.
     """
     return max(min(total // 20, FREE_FILES) - free, 0) if total else 0
 
@@ -110,7 +110,7 @@ def demand_of(quota: Quota, usage: Usage, utc_now_ns: int | None) -> Demand:
     Parameters
     ----------
     utc_now_ns
-        None: nobody knows, and nothing is too old.
+        Current time; None: unknown, and nothing is too old.
     """
     short_bytes = quota.min_free_bytes + quota.reserve_bytes - usage.free_bytes
     if quota.max_bytes is not None:
@@ -135,7 +135,7 @@ def deletions(
     Parameters
     ----------
     delete
-        Returns whether a file is gone; in place of one that can't be deleted the next one goes.
+        Returns whether a file is gone; if one can't be deleted, the next one is.
     """
     may_go = sorted(
         (file for file in files if file.acknowledged or not keep_unacknowledged),
@@ -165,14 +165,14 @@ def _too_old(file: Stored, demand: Demand) -> bool:
 def hours_left(
     quota: Quota, free_bytes: int, acknowledged_bytes: int, kept_bytes: int, bytes_per_s: float
 ) -> float:
-    """Return for how many hours can be recorded before what no sync job has fetched is in the way.
+    """Return the hours of recording until files that no sync job has fetched are in the way.
 
     Parameters
     ----------
     acknowledged_bytes, kept_bytes
-        Of the published files that may go at any time, and of the others.
+        Size of the published files that may be deleted at any time, and of the others.
     bytes_per_s
-        That recording writes.
+        Rate at which recording writes.
     """
     room_bytes = free_bytes - quota.min_free_bytes + acknowledged_bytes
     if quota.max_bytes is not None:

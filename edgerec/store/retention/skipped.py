@@ -1,4 +1,4 @@
-"""What retention leaves alone under `ready/`, and why: counted, and the first few kept."""
+"""Entries under `ready/` that retention skips, and why: counted, with the first few named."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Final
 
 from edgerec.store.disk import StoreError
 
-NAMED: Final = 3  # a status is read by people; what is wrong with one is mostly wrong with all
+NAMED: Final = 3  # people read the status, and mostly all have the same problem
 
 
 class Skipped:
-    """The entries of one look at everything."""
+    """The entries skipped in one complete scan."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -39,7 +39,7 @@ class Skipped:
 
     @property
     def told(self) -> str | None:
-        """A sentence about all of them; None: there are none."""
+        """A sentence about all skipped entries; None: there are none."""
         if not self._count:
             return None
         more = self._count - len(self._named)

@@ -1,4 +1,4 @@
-"""Chunks that are themselves why they can't be published: told from others, and set aside whole."""
+"""Recognises chunks whose own files keep them from being published, and quarantines them whole."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from edgerec.store.writing.wav import HEADER_BYTES
 
 
 def group_of(root: StorageRoot, journal: Path) -> list[Path]:
-    """Return what there is of a journal's chunk in the work folder by its name, itself first."""
+    """Return the files of a journal's chunk in the work folder, the journal first."""
     stem = journal.name.removesuffix(JOURNAL_SUFFIX)
-    # A chunk's tracks lie beside it, and turns are counted by themselves.
+    # A chunk's tracks lie beside it; turns are numbered separately.
     stems = {stem, *(stem.removesuffix(CHUNK) + track for track in TRACKS)}
     names = {one + suffix for one in stems for suffix in AUDIO_SUFFIXES}
     paths = [root.work / name for name in sorted(names)]
@@ -27,12 +27,12 @@ def group_of(root: StorageRoot, journal: Path) -> list[Path]:
 
 
 def is_at_fault(error: Exception, group: Collection[Path]) -> bool:
-    """Tell whether a chunk is why it can't be published; else a later try can do better.
+    """Tell whether a chunk can't be published because of its own files; else a retry may succeed.
 
     Parameters
     ----------
     group
-        Its files.
+        The chunk's files.
     """
     if isinstance(error, StoreError):
         return error.path in group and not is_no_room(error)

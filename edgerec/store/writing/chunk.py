@@ -1,4 +1,4 @@
-"""One chunk or turn while it is written: its files, its journal, what is known of it."""
+"""A chunk or turn in progress: its files, its journal, and what is known of it."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ from edgerec.store.writing.wav import WavWriter, tag_wav
 class FinishedChunk:
     """A chunk whose files are whole in the work folder and wait to be published.
 
-    `finished_chunk` makes one of what its journal says, whoever wrote that and when.
+    `finished_chunk` makes one from a journal, whichever process wrote that and when.
     """
 
     opening: Opening
     facts: ChunkFacts
     files: Mapping[What, Format]
-    """Those that are to be published, each with the form it is in: all of the layout's, or after a
-    crash what is left."""
+    """The files to be published, each with its format: all of the layout's, or after a crash what
+    is left."""
 
     def publish(self, root: StorageRoot) -> list[Published]:
         """Publish its files, the chunk itself first; its journal stays."""
@@ -145,7 +145,7 @@ class OpenChunk:
         self._encoders: dict[What, CompressedWriter] = {}
         self._folder = root.work
         self.durable_frames = 0
-        """How many are safe from a power cut."""
+        """Number of frames that survive a power cut."""
         self._sync_failed = False
         self._journal = Journal(self._folder, opening)
         try:
@@ -178,8 +178,8 @@ class OpenChunk:
             index = TRACKS.index(track)
             changes = ledger.add(self.position, pcm[index], reasons[index])
             self._journal.note(track, changes)  # before the audio it is about
-        # The chunk itself comes last: its length is the position, so that it never says more
-        # than all files hold.
+        # The chunk itself comes last: its length is the position, so that it never exceeds what
+        # all files hold.
         for what in reversed(self._writers):
             samples = self.opening.layout.samples(what, pcm)
             self._writers[what].write(samples)
@@ -212,16 +212,16 @@ class OpenChunk:
     ) -> FinishedChunk:
         """Make all of it durable and close it: it only remains to be published.
 
-        Where there are compressed files, they alone are left then.
+        Where there are compressed files, only they are left after this.
 
         Parameters
         ----------
         stamp
-            Of the chunk's first frame, as the clocks are known now.
+            Time of the chunk's first frame, as the clocks are known now.
         reports
-            Of both tracks, as of the chunk's end.
+            Reports on both tracks as of the chunk's end.
         turn
-            That it holds, as of its end.
+            The turn that it holds, as of its end.
         """
         self.sync()  # before the line that promises it
         for writer in self._writers.values():
@@ -261,7 +261,7 @@ class OpenChunk:
         return CompressedWriter(path, form, tags_of(self.opening, what, self.opening.stamp))
 
     def abandon(self) -> None:
-        """Let go of its files as they are; recovery reads what the disk really holds."""
+        """Close the files as they are; recovery reads what the disk really holds."""
         # The failure that led here is being reported; a second one adds nothing.
         with suppress(OSError):
             self._journal.abandon(self.durable_frames if self._sync_failed else None)
@@ -275,7 +275,7 @@ class OpenChunk:
 
 
 def tags_of(opening: Opening, what: What, stamp: Stamp) -> Tags:
-    """Return what one of a chunk's files says of itself, `stamp` being that of its first frame."""
+    """Return the tags of one of a chunk's files, whose first frame has `stamp`."""
     layout = opening.layout
     return Tags(
         kiosk=opening.session.kiosk,
@@ -287,9 +287,9 @@ def tags_of(opening: Opening, what: What, stamp: Stamp) -> Tags:
 
 
 def settle(opening: Stamp, closing: Stamp) -> Stamp:
-    """Choose between what the clocks said of an instant then and what they say of it now.
+    """Choose between an instant's time as read then and as derived from the clocks now.
 
-    The first is nearer to the instant; but where the wall clock was not yet set, it knows less.
+    The first reading is more exact, unless the wall clock was not set yet.
     """
     return closing if closing.utc_trusted and not opening.utc_trusted else opening
 
@@ -297,8 +297,8 @@ def settle(opening: Stamp, closing: Stamp) -> Stamp:
 def retimed(stamp: Stamp, now: Stamp) -> Stamp:
     """Return a stamp with the wall clock as it is known now, if it was not known then.
 
-    The monotonic clock tells how long ago that was, as long as the machine has not been started
-    anew since.
+    The monotonic clock says how long ago that was, as long as the machine has not been rebooted
+    since.
     """
     if stamp.utc_trusted or not now.utc_trusted or not stamp.boot_id:
         return stamp

@@ -1,7 +1,7 @@
-"""What is left of one chunk in the work folder, how much of it can be relied upon, and what then?
+"""Closes and publishes what is left of one chunk in the work folder.
 
-A chunk that was cut short is closed here, as its writer would have closed it; a closed one is
-published. Each step can be interrupted anywhere and done again.
+A chunk that was cut short is reduced to the frames that can be relied upon and closed as its writer
+would have closed it; a closed one is published. Each step can be interrupted anywhere and repeated.
 """
 
 from __future__ import annotations
@@ -54,28 +54,27 @@ _PIECE_FRAMES: Final = 65536  # read at once to measure levels: 256 KiB of stere
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """How a chunk that was cut short is to be taken."""
+    """How to treat a chunk that was cut short."""
 
     reason: EndReason
     recovered: bool
     now: Stamp
-    """Of this moment. What was written in this boot the kernel still has, though never synced."""
+    """Current time. What was written during this boot the kernel still has, though never synced."""
     durable_frames: int | None = None
-    """Rely on no more than these, whatever is there; None: on what the journal and the kernel
-    vouch for."""
+    """Maximum number of frames to rely on; None: all that the journal and the kernel guarantee."""
 
 
 def close_leftover(root: StorageRoot, journal: Path, cut: Cut) -> JournalContent:
-    """Make whole what a chunk has, and write down that it is.
+    """Cut a chunk's files to what can be relied upon, and close its journal.
 
     Returns
     -------
-    What the journal says now. `closing` is None where no audio can be relied upon.
+    The journal's new content. `closing` is None where no audio can be relied upon.
 
     Raises
     ------
     JournalError
-        Nobody knows what the chunk is.
+        Nothing says what the chunk is.
     StoreError
         The disk fails; do it again.
     """
@@ -137,7 +136,7 @@ def _close(content: JournalContent, left: Mapping[What, Path], frames: int, cut:
         reports=opening.reports,
         late_frames=dict.fromkeys(layout.tracks, 0),  # only known to the process that is gone
         levels=levels,
-        # It went on, as far as anybody knows.
+        # It continued, as far as is known.
         turn=opening.turn and replace(opening.turn, speech_end=stop).within(opening.start, stop),
     )
 
@@ -166,19 +165,19 @@ def _measure(path: Path, channels: int, channel: int) -> TrackLedger:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What became of a closed chunk: it is published, and only its journal is left."""
+    """The result of publishing a closed chunk; only its journal is left."""
 
     opening: Opening
     facts: ChunkFacts
     files: Mapping[What, Format]
     published: tuple[Published, ...]
-    """Those that were published now."""
+    """The files that were published now."""
     completed: Mapping[What, Path]
-    """Those of which only the last name was missing."""
+    """The files for which only the final name was missing."""
 
     @property
     def placed(self) -> frozenset[What]:
-        """Those that have got their last name now: nothing else of them is needed."""
+        """The files that have their final name now: nothing else of them is needed."""
         return frozenset(self.completed) | {one.what for one in self.published}
 
 
@@ -195,17 +194,17 @@ def publish_leftover(
     Parameters
     ----------
     now
-        Of this moment: the wall clock may be better known than when the chunk was recorded.
+        Current time: the wall clock may be better known than when the chunk was recorded.
     begun_before
-        Some of it may be published already.
+        Whether some of it may be published already.
     find
-        Asked where that is, if the wall clock was not known then: it may have been named by
-        another time. Not asked where it can only be in one place.
+        Finds what is published if the wall clock was not known then: its name may have another
+        time. Not called where it can only be in one place.
 
     Raises
     ------
     JournalError
-        The chunk is not closed, or nobody knows what it is.
+        The chunk is not closed, or nothing says what it is.
     SidecarError
         An audio file is not what its published sidecar says.
     StoreError
@@ -247,7 +246,7 @@ def _check_length(audio: Path, facts: ChunkFacts) -> None:
 def _published_before(
     root: StorageRoot, chunk: FinishedChunk, what: What, audio: Path, find: Find
 ) -> Path | None:
-    """Finish a publish that was interrupted; return where the audio is, if that was just moved."""
+    """Finish an interrupted publish; return where the audio is, if this call moved it."""
     final = chunk.sidecar(what, root)
     draft = root.work / final.name
     if disk.is_there(draft):
@@ -258,14 +257,14 @@ def _published_before(
 
 
 def _complete(audio: Path, sidecar: Path) -> Path:
-    """Finish a publish that was interrupted between the sidecar's name and the audio's."""
+    """Finish a publish that was interrupted between naming the sidecar and naming the audio."""
     described = read_sidecar(sidecar)
     held = fingerprint(audio)
     if not isinstance(described, DescribedFile) or held != (described.bytes, described.sha256):
         raise SidecarError([f"{audio} is not what {sidecar} describes"])
     disk.sync_folder(sidecar.parent)
-    # A move between folders may leave both names: one by link and unlink that was interrupted, or
-    # one of which a power cut has brought back the half that was not synced.
+    # A move between folders may leave both names: a link and unlink that was interrupted, or a
+    # rename whose unsynced half a power cut has undone.
     if disk.is_there(described.path) and fingerprint(described.path) == held:
         with disk_step("deleting", audio):
             audio.unlink()
@@ -279,12 +278,12 @@ def delete_leftover(
 ) -> list[Path]:
     """Delete what is left of a chunk, the journal last.
 
-    What lies beside it under a like name may be the only copy of something.
+    Files with a similar name beside it are kept: one may be the only copy of something.
 
     Parameters
     ----------
     files
-        Those of its files that have just been published; None: on none of it can be relied.
+        The files that have just been published; None: no audio of the chunk can be relied upon.
     """
     layout = opening.layout
     suffixes = {WAV_SUFFIX, FORMS[layout.format].suffix}

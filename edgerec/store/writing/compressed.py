@@ -1,8 +1,8 @@
-"""How does a recording become FLAC or Opus while it is written?
+"""Encodes a recording to FLAC or Opus while it is written.
 
 The encoder runs beside the WAV file of the same audio, a few hundred milliseconds at a time: when
-a chunk is full there is nothing left to wait for. Its file is made durable only when it is whole;
-until then a crash finds the audio in the WAV file.
+a chunk is full there is nothing left to encode. Its file is made durable only when it is whole;
+until then the audio survives a crash in the WAV file.
 
 libsndfile, through soundfile, is loaded when the first such file is opened. FLAC keeps every
 sample; Opus keeps their number.
@@ -48,7 +48,7 @@ class CompressedWriter:
     path
         Must not exist yet.
     tags
-        As known now; `tag_date` sets the time right later.
+        The tags as known now; `tag_date` corrects the time later.
 
     Raises
     ------
@@ -75,14 +75,14 @@ class CompressedWriter:
         self._drain()
 
     def close(self) -> None:
-        """Write what the encoder still holds, and let go of the file; it is not durable yet."""
+        """Write what the encoder still holds, and close the file; it is not durable yet."""
         self._encoder.close()
         self._drain()
         with disk_step("closing", self.path):
             self._file.close()
 
     def abandon(self) -> None:
-        """Let go of a file that will not be whole."""
+        """Close a file that will not be completed."""
         self._encoder.close()
         self._file.close()
 
@@ -94,9 +94,9 @@ class CompressedWriter:
 
 
 class _Sink:
-    """Holds what libsndfile has to write until it returns.
+    """Buffers what libsndfile writes until its call returns.
 
-    It calls this from C, where an error of the disk could only be swallowed.
+    libsndfile calls this from C, where a disk error could only be swallowed.
     """
 
     def __init__(self) -> None:
@@ -112,7 +112,7 @@ class _Sink:
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Move: FLAC's totals go to the front when the file is closed.
 
-        libsndfile asks for the end only to learn how long a file is, and does without when writing.
+        libsndfile asks for the end only to learn a file's length, which writing does not need.
         """
         self._position = offset if whence == os.SEEK_SET else self._position + offset
         return self._position
@@ -129,7 +129,7 @@ class _Sink:
 
 @dataclass(frozen=True, slots=True)
 class CompressedHeader:
-    """What a FLAC or Opus file says it holds."""
+    """The contents of a FLAC or Opus file according to its header."""
 
     sample_rate: int
     channels: int

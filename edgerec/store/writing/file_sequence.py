@@ -1,7 +1,7 @@
-"""How do a session's files of one kind follow each other, from the first to the last?
+"""The sequence of a session's files of one kind, from the first to the last.
 
-One at most is in progress; finished ones are published in their order. What a failure of the disk
-leaves of the one in progress is kept, as far as it is durable.
+At most one is in progress; finished ones are published in order. After a disk failure the durable
+part of the file in progress is kept.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ MAX_TOLD: Final = 10  # names
 
 @dataclass(frozen=True, slots=True)
 class Abandoned:
-    """A file in progress of which a failure has left no more than is on the disk."""
+    """A file in progress that a failure has reduced to what is on the disk."""
 
     opening: Opening
     durable_frames: int
@@ -54,13 +54,13 @@ class FileSeries:
     Parameters
     ----------
     stamp_of
-        What the clocks, as known when it is called, say of the instant of a frame.
+        Returns the time of a frame by the clocks as known when it is called.
 
     Raises
     ------
     StoreError
-        From every method, when the disk fails. It can go on: `resume` until that succeeds, and
-        `begin` behind `held_stop` of then.
+        From every method, when the disk fails. To continue, call `resume` until it succeeds, then
+        `begin` after the `held_stop` of that moment.
     """
 
     def __init__(
@@ -69,25 +69,25 @@ class FileSeries:
         self._root = root
         self._session = session
         self.layout = layout
-        """Of the next file that begins."""
+        """Layout of the next file."""
         self._stamp_of = stamp_of
         self._abandoned: Abandoned | None = None
         self._sequence = 0
         self._unpublished = 0  # the first sequence number that still is
-        self._begun: Stamp | None = None  # when its publishing was begun, which has failed since
-        self._tries = 0  # that have failed
+        self._begun: Stamp | None = None  # when publishing it began, if that has failed since
+        self._tries = 0  # failed tries
         self.quarantined: tuple[str, ...] = ()
         """The latest names in `quarantine/` of what could not be published."""
         self.current: OpenChunk | None = None
         """The file in progress."""
         self.held_stop = TimelineFrame(0)
-        """Behind the last frame of a finished file."""
+        """The frame after the last one of a finished file."""
         self.held_frames = 0
-        """Of all finished files."""
+        """Number of frames of all finished files."""
 
     @property
     def waiting(self) -> int:
-        """How many finished files are not published."""
+        """Number of finished files that are not published."""
         return self._sequence - self._unpublished - (self.current is not None)
 
     @property
@@ -129,7 +129,7 @@ class FileSeries:
             reports=reports,
             turn=turn,
         )
-        self._root.check()  # or a missing mount has the boot disk filled
+        self._root.check()  # else a missing mount would fill the boot disk
         try:
             self.current = OpenChunk(self._root, opening)
         except StoreError:
@@ -178,7 +178,7 @@ class FileSeries:
         journal = self._root.work / opening.journal_name
         stamp = self._stamp_of(now)
         cut = Cut("disk", recovered=False, now=stamp, durable_frames=abandoned.durable_frames)
-        # Of frames that were never durable nothing is kept, not even the journal has to be whole.
+        # Frames that were never durable are dropped; then not even the journal has to be whole.
         content = close_leftover(self._root, journal, cut) if abandoned.durable_frames else None
         kept = None if content is None else content.closing
         if kept is None:
@@ -196,9 +196,9 @@ class FileSeries:
         Parameters
         ----------
         now
-            The frame that has come to.
+            The timeline frame of the present.
         count
-            Told what was published, before the work folder forgets it.
+            Called with what was published, before the work folder forgets it.
         """
         if not self.waiting:
             return
@@ -208,7 +208,7 @@ class FileSeries:
         self._begun = stamp  # under the same name the next time: there it is found
         try:
             settled = publish_leftover(self._root, journal, stamp, begun_before=begun_before)
-        except Exception as error:  # whatever is under ready/: it keeps no audio from being written
+        except Exception as error:  # what is under ready/ must not keep audio from being written
             reason = str(error) or repr(error)
             self._tries += 1
             group = group_of(self._root, journal)
@@ -224,7 +224,7 @@ class FileSeries:
         self._begun, self._tries = None, 0
 
     def _set_aside(self, group: Sequence[Path], reason: str) -> None:
-        """Put what is itself in the way in quarantine: the session's record counts it as lost."""
+        """Quarantine a chunk that can't be published; the session's record counts it as lost."""
         for path in set_aside(self._root, group, reason):
             log.error("beyond repair, kept in quarantine file=%s why=%r", path.name, reason)
             self.quarantined = (*self.quarantined, path.name)[-MAX_TOLD:]

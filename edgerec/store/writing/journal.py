@@ -1,11 +1,10 @@
-"""What must the work folder remember of a chunk, so that a crash loses no facts?
+"""The journal of a chunk in progress, which preserves its facts across a crash.
 
-Beside the audio lies a journal of JSON lines: the first says what the chunk is, each further one
-that from a frame on a track is audio, or silence for a reason. A line is written before the audio
-it is about, and made durable before a sync makes that audio durable: audio that is there has its
-gaps known. The last line closes the chunk: where it stands, all audio is durable, and nothing is
-left to do but to publish it. Each line begins with its CRC-32, so that one that a crash or the
-disk has damaged is not believed.
+It is a file of JSON lines beside the audio: the first describes the chunk, each further one says
+that from some frame on a track is audio, or silence for a reason. A line is written before the
+audio it is about, and made durable before that audio: the gaps of durable audio are always known.
+The last line closes the chunk: if it is there, all audio is durable and only publishing is left.
+Each line begins with its CRC-32, so that a line damaged by a crash or the disk is ignored.
 """
 
 from __future__ import annotations
@@ -35,60 +34,60 @@ MAX_BYTES: Final = 4 << 20  # with as many changes of both tracks as a chunk may
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What is known of a chunk when it begins."""
+    """Facts about a chunk when it begins."""
 
     session: Session
     sequence: int
     layout: Layout
     start: TimelineFrame
     missing_before: int
-    """Frames before `start` that no file holds."""
+    """Number of frames before `start` that no file holds."""
     stamp: Stamp
-    """Of `start`, as the clocks were known then."""
+    """Time of `start`, as the clocks were known when the chunk began."""
     reports: Mapping[TrackName, TrackReport]
     turn: TurnFacts | None = None
-    """Of a turn, as it was known then."""
+    """Facts of the turn, as known when its file began; None for a chunk."""
 
     def key(self, what: What) -> FileKey:
-        """Return which file of which session one of the chunk's files is."""
+        """Return the key of one of the chunk's files."""
         return FileKey(self.session.id, self.sequence, what)
 
     @property
     def journal_name(self) -> str:
-        """Its journal's name in the work folder."""
+        """Name of the chunk's journal in the work folder."""
         return work_name(self.key(self.layout.main), JOURNAL_SUFFIX)
 
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """What is known of a chunk when it ends, besides its gaps."""
+    """Facts about a chunk when it ends, apart from its gaps."""
 
     end_reason: EndReason
     recovered: bool
-    """Put together after a crash."""
+    """Whether the chunk was closed after a crash."""
     frames: int
     stamp: Stamp
-    """Of the first frame, as the clocks were known then."""
+    """Time of the first frame, as the clocks were known at the end."""
     files: Mapping[What, Format]
-    """Those that hold audio, each with the form it is in: all of the layout's, or after a crash
-    what is left."""
+    """The files that hold audio, each with its format: all of the layout's, or after a crash what
+    is left."""
     reports: Mapping[TrackName, TrackReport]
     late_frames: Mapping[TrackName, int]
-    """That came too late for this chunk."""
+    """Number of frames per track that came too late for this chunk."""
     levels: Mapping[TrackName, Levels]
     turn: TurnFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class JournalContent:
-    """What a journal says, as far as it got."""
+    """The content of a journal up to its end or its first damaged line."""
 
     opening: Opening
     changes: Mapping[TrackName, Sequence[Change]]
     closing: Closing | None
-    """None: the chunk was cut short."""
+    """The closing line; None if the chunk was cut short."""
     durable_frames: int | None
-    """A sync failed behind so many frames: what follows can't be relied upon. None: none did."""
+    """Number of frames that were durable when a sync failed; None: no sync failed."""
 
 
 class Journal:
@@ -107,7 +106,7 @@ class Journal:
         self._durable = False
 
     def note(self, track: TrackName, changes: Sequence[Change]) -> None:
-        """Write down where a track changes between audio and silence."""
+        """Record where a track changes between audio and silence."""
         for change in changes:
             line = {"track": track, "frame": change.frame, "code": change.code}
             with disk_step("writing", self.path):
@@ -135,18 +134,18 @@ class Journal:
             self._file.close()
 
     def abandon(self, durable_frames: int | None) -> None:
-        """Let go of it after a failure.
+        """Close the journal after a failure.
 
         Parameters
         ----------
         durable_frames
-            How much of the audio was durable before a sync failed. The kernel may have dropped
-            the rest and say all is well the second time: whoever recovers it must know.
+            Number of frames that were durable before a sync failed. The kernel may have dropped
+            the rest and report success the second time, so recovery has to know.
 
         Raises
         ------
         OSError
-            That can't be written down either.
+            The number can't be written either.
         """
         try:
             if durable_frames is not None:
@@ -156,18 +155,18 @@ class Journal:
 
 
 class JournalError(Exception):
-    """A journal that does not even say what its chunk is."""
+    """A journal that does not even describe its chunk."""
 
 
 def read_journal(path: Path) -> JournalContent:
     """Read a journal back, up to the first damaged line.
 
-    What a newer version says besides is passed over: fields, and lines of other kinds.
+    Fields and kinds of lines that only a newer version knows are ignored.
 
     Raises
     ------
     JournalError
-        It does not say what its chunk is, or says what can't be, or is another chunk's.
+        It does not describe its chunk, holds impossible values, or belongs to another chunk.
     StoreError
         It can't be read.
     """
@@ -178,7 +177,7 @@ def read_journal(path: Path) -> JournalContent:
     except Exception as error:
         raise JournalError(f"{path} says what can't be: {error}") from error
     if content.opening.journal_name != path.name:
-        # Its audio lies elsewhere, and what lies here is of nobody knows what.
+        # Its audio lies elsewhere, and what lies here is unknown.
         raise JournalError(f"{path} is the journal of {content.opening.journal_name}")
     return content
 
@@ -240,7 +239,7 @@ def append_closing(path: Path, closing: Closing) -> None:
     with disk_step("writing", path), path.open("r+b", buffering=0) as file:
         whole = takewhile(_is_whole, _lines(path))
         size_bytes = sum(len(line) + 1 for line in whole)
-        file.truncate(size_bytes)  # behind a damaged line nothing would be believed
+        file.truncate(size_bytes)  # nothing after a damaged line would be read
         file.seek(size_bytes)
         write_all(file, _encode({"closing": asdict(closing)}))
         os.fsync(file.fileno())
@@ -252,7 +251,7 @@ def _lines(path: Path) -> list[bytes]:
 
 
 def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the lines up to the first that is damaged: what follows it is not believed either."""
+    """Yield the lines up to the first that is damaged: what follows it is not used either."""
     for line in _lines(path):
         if not _is_whole(line):
             return

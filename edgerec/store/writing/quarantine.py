@@ -1,7 +1,7 @@
-"""Where a file goes that can't be understood, so that it is out of the way but not lost.
+"""Moves files that can't be understood to `quarantine/`, out of the way but not lost.
 
-Under `quarantine/` it has a name that is safe anywhere, with a note beside it: why it is there, and
-what it was called.
+There a file has a name that is safe anywhere, with a note beside it: why it is there, and what it
+was called.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ REASON_SUFFIX: Final = ".reason.txt"
 MAX_REASON_CHARS: Final = 1000  # it may quote what it complains of
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}", re.ASCII)
-"""Names that are kept: every one that we make, and none that a terminal, a shell or a longer name
-made of it could trip over."""
+"""Names that are kept: all that edgerec makes, and none that a terminal, a shell or a longer name
+made from it could trip over."""
 
 
 def quarantine(root: StorageRoot, path: Path, reason: str) -> Path:

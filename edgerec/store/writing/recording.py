@@ -1,4 +1,4 @@
-"""How does a session's timeline become files: cut exactly, published one by one, closed at the end.
+"""Writes a session's timeline to files: cut exactly, published one by one, closed at the end.
 
 Chunks tile the session: each begins on the frame after the last, and frames that no chunk holds
 are declared by the next one (`missing_before`) and by the session's closing record. Turns are
@@ -30,7 +30,7 @@ from edgerec.store.writing.wav import max_wav_frames
 
 log = logging.getLogger(__name__)
 
-PUBLISHED_AT_ONCE: Final = 4  # of those that have waited: audio goes on being written in between
+PUBLISHED_AT_ONCE: Final = 4  # of those that have waited: audio is written in between
 
 
 class Recording:
@@ -39,25 +39,25 @@ class Recording:
     Parameters
     ----------
     root
-        Acquired, and recovered.
+        The storage root, acquired and recovered.
     stamp_of
-        What the clocks, as known when it is called, say of the instant of a frame.
+        Returns the time of a frame by the clocks as known when it is called.
     on_published
         Called with each file as soon as it is published.
     utc_wait_s
         How long from the session's start finished files wait for a wall clock that can be
         trusted.
     turn_audio
-        Turns become files too.
+        Whether turns are written to files, too.
     publishes
-        What ends a chunk publishes it. False: that is left to `publish_due`, so that publishing
-        can fail without keeping audio from being written.
+        Whether a chunk is published when it ends. False: that is left to `publish_due`, so that
+        publishing can fail without keeping audio from being written.
 
     Raises
     ------
     StoreError
-        From every method, when the disk fails. The recording can go on: `resume` until that
-        succeeds, and `write` from the `position` of then.
+        From every method, when the disk fails. To continue, call `resume` until it succeeds, then
+        `write` from the `position` of that moment.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Recording:
         """The turns of each speaker; empty without `turn_audio`."""
         self._series = (self._chunks, *(files.series for files in self.turns.values()))
         self.closed = False
-        """Complete: all is published."""
+        """Whether the session is complete and all of it published."""
         self._position = TimelineFrame(0)
         self._reports: Mapping[TrackName, TrackReport] = dict.fromkeys(TRACKS, TrackReport())
         self._told_to_wait = False
@@ -100,22 +100,22 @@ class Recording:
 
     @property
     def session(self) -> Session:
-        """Whose files these are."""
+        """The session whose files these are."""
         return self._session
 
     @property
     def position(self) -> TimelineFrame:
-        """The frame that is to be written next."""
+        """The next frame to be written."""
         return self._position
 
     @property
     def missing_frames(self) -> int:
-        """How many of the session's frames no chunk will hold."""
+        """Number of the session's frames that no chunk will hold."""
         return self._chunks.missing(self._position)
 
     @property
     def durable(self) -> TimelineFrame:
-        """Every frame before it survives a power cut, or is missing."""
+        """The frame before which every frame survives a power cut, or is missing."""
         return self._chunks.durable_stop
 
     @property
@@ -130,7 +130,7 @@ class Recording:
 
     @property
     def unpublished(self) -> int:
-        """How many finished chunks and turns are not published yet."""
+        """Number of finished chunks and turns that are not published yet."""
         return sum(series.waiting for series in self._series)
 
     def write(self, span: Span, reports: Mapping[TrackName, TrackReport]) -> None:
@@ -141,7 +141,7 @@ class Recording:
         span
             Begins at `position`.
         reports
-            What is known of each track now; `late_frames` counts from the session's start.
+            Current report on each track; `late_frames` counts from the session's start.
         """
         if span.start != self._position:
             raise ValueError(f"span begins at frame {span.start}, expected {self._position}")
@@ -171,14 +171,14 @@ class Recording:
             series.sync()
 
     def rotate(self, reason: EndReason) -> None:
-        """End the chunk in progress here; the next begins on the very next frame."""
+        """End the chunk in progress here; the next one begins on the next frame."""
         if self._chunks.current is not None:
             self._end_chunk(reason)
 
     def reshape(self, layout: Layout, cutting: Cutting, *, utc_wait_s: float) -> None:
-        """Go on in another form, of the same rate; where anything changes, the chunk ends here.
+        """Continue with another layout of the same rate; if anything changes, the chunk ends here.
 
-        The turns that are in progress, and those to come, keep their form.
+        Turns, those in progress and later ones, keep their layout.
         """
         cutting = _below_ceiling(cutting, layout)
         if (layout, cutting) != (self._layout, self._cutting):
@@ -198,18 +198,18 @@ class Recording:
         self._position = frame
 
     def resume(self) -> None:
-        """Keep what is durable of a chunk that a failure has cut short, and go on right behind it.
+        """Keep what is durable of a chunk that a failure has cut short; continue right after it.
 
-        Frames that were written and not yet durable are to be written again: `position` goes back.
+        Frames that were written but not yet durable must be written again: `position` goes back.
         """
         self._chunks.resume(self._position)
         for turns in self.turns.values():
             turns.resume(self._position)
-        chunk = self._chunks.current  # goes on, if something else has failed
+        chunk = self._chunks.current  # continues, if something else has failed
         self._position = self._chunks.held_stop if chunk is None else chunk.position
 
     def publish_due(self) -> None:
-        """Publish finished chunks, a few, unless they have to wait for the wall clock."""
+        """Publish a few finished chunks, unless they have to wait for the wall clock."""
         if not self._remembered:
             self._remember()
         if self._utc_known() or self.ended:
@@ -229,11 +229,11 @@ class Recording:
 
     @property
     def ended(self) -> bool:
-        """All of its files are whole, and only to be published."""
+        """Whether all of its files are whole, and only have to be published."""
         return self._totals.ended is not None
 
     def end(self, reason: EndReason) -> None:
-        """End the session here: all of its files are whole, and only to be published."""
+        """End the session here: all of its files are whole, and only have to be published."""
         if self.ended:
             return
         self.rotate(reason)
@@ -245,12 +245,12 @@ class Recording:
         self._remembered = False
 
     def close(self) -> None:
-        """Publish the record that closes a session that has ended, and been published."""
+        """Publish the record that closes a session which has ended and been published."""
         totals = self._totals
         assert totals.ended is not None
         ended = totals.ended
         if not self._remembered:
-            self._remember()  # under which name the record is begun
+            self._remember()  # the name under which the record is begun
         self._on_published(
             close_session(self._root, totals, ended.frames, ended.stamp, ended.reason)
         )
@@ -258,7 +258,7 @@ class Recording:
         self._root.leave_session(self._session)
 
     def leave(self) -> None:
-        """Leave to recovery what is to be published of a session that has ended."""
+        """Leave what is still to be published of an ended session to recovery."""
         if not self._remembered:
             with suppress(StoreError):  # costs what its record says of its end
                 self._remember()

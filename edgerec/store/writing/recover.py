@@ -1,11 +1,11 @@
-"""Repair, publish or quarantine what a crash left in the work folder.
+"""Repairs, publishes or quarantines what a crash left in the work folder.
 
 Whatever holds audio is repaired and published (`recovered: true`, `end_reason: crash`), what is
 empty is deleted, and the rest goes to `quarantine/` with the reason beside it; then each session
-that was cut short gets its closing record. Every step can be interrupted and done again.
+that was cut short gets its closing record. Every step can be interrupted and repeated.
 
-Each leftover is taken by itself: whatever it is, it costs no other one anything. What can neither
-be published nor moved away is left alone, and named. Audio is never deleted unless it has been
+Leftovers are handled one by one: a failure of one does not affect another. What can neither be
+published nor moved away is left alone, and reported. Audio is never deleted unless it has been
 published, or its own journal says that it can't be relied upon.
 """
 
@@ -45,7 +45,7 @@ from edgerec.store.writing.session_summary import (
 )
 
 _SECOND_NS: Final = 1_000_000_000
-_ID_CHARS: Final = 8  # of a session, with which its names in the work folder begin
+_ID_CHARS: Final = 8  # of a session's id, with which its names in the work folder begin
 _JOURNAL: Final = re.compile(
     rf"(?P<session>[0-9a-f]{{8}})_(?P<sequence>\d{{6,18}})_(?P<what>[a-z-]{{1,16}})\{JOURNAL_SUFFIX}"
 )
@@ -57,25 +57,25 @@ class CutShort:
 
     session: str
     last: Stamp
-    """Of the end of what there is of it; what came behind that is lost."""
+    """Time of the end of what there is of it; what came later is lost."""
 
 
 @dataclass(slots=True)
 class Recovery:
-    """What became of the leftovers."""
+    """The result of a recovery."""
 
     published: list[Published] = field(default_factory=list)
-    """Chunks, tracks and the record that closes their session."""
+    """Published chunks, tracks, and the records that close their sessions."""
     completed: list[Path] = field(default_factory=list)
-    """Files that were whole; only their last name was missing."""
+    """Files that were whole; only their final name was missing."""
     quarantined: list[tuple[Path, str]] = field(default_factory=list)
-    """Where each went that could not be repaired, and why."""
+    """Files that could not be repaired: their place in quarantine, and why."""
     deleted: list[Path] = field(default_factory=list)
-    """What held no audio."""
+    """Deleted files, which held no audio."""
     left: list[tuple[Path, str]] = field(default_factory=list)
-    """What could neither be published nor moved away, and why; another try may do better."""
+    """Files that could neither be published nor moved away, and why; a retry may succeed."""
     cut_short: CutShort | None = None
-    """The last session that a crash ended; None: they had ended in good order."""
+    """The last session that a crash ended; None: all had ended in good order."""
 
 
 def recover(root: StorageRoot, now: Stamp) -> Recovery:
@@ -86,7 +86,7 @@ def recover(root: StorageRoot, now: Stamp) -> Recovery:
     root
         Acquired; its open sessions are left alone.
     now
-        Of this moment. What was written in this boot the kernel still has, though never synced.
+        Current time. What was written during this boot the kernel still has, though never synced.
 
     Raises
     ------
@@ -112,7 +112,7 @@ class _Recovering:
         self._totals = {totals.session.id: totals for totals in recall(root)}
         self._published = PublishedNames(root.ready, self._totals.keys())
         self._unfinished: set[str] = set()
-        """Sessions, and kinds of files in them, of which something is left for another time."""
+        """Sessions, and kinds of files in them, that have something left for a later try."""
 
     def run(self) -> Iterator[None]:
         for name in self._leftovers():
@@ -120,7 +120,7 @@ class _Recovering:
             with self._costing_no_other(path, name[:_ID_CHARS]):
                 regular = _is_regular(path)
             if not regular:
-                # A link leads anywhere, and whoever opens a pipe waits for its writer.
+                # A link may lead anywhere, and opening a pipe waits for its writer.
                 with self._costing_no_other(path):
                     self._quarantine(path, "not a regular file")
         journals = [name for name in self._leftovers() if name.endswith(JOURNAL_SUFFIX)]
@@ -137,7 +137,7 @@ class _Recovering:
         for name in self._leftovers():
             path = self._root.work / name
             if name[:_ID_CHARS] in self._unfinished:
-                continue  # of a journal that is left for another time
+                continue  # of a journal that is left for a later try
             with self._costing_no_other(path):
                 if _may_matter(path):
                     self._quarantine(path, "nothing says what it is")
@@ -157,9 +157,9 @@ class _Recovering:
             yield
 
     def _leftovers(self) -> list[str]:
-        """Return what is in the work folder, of no session that goes on, and was not left alone.
+        """Return what is in the work folder, of no session in progress, and was not left alone.
 
-        By name: after a day without `ready/` there are a hundred thousand.
+        As names, not paths: after a day without `ready/` there are a hundred thousand.
         """
         with disk_step("listing", self._root.work):
             names = sorted(os.listdir(self._root.work))  # noqa: PTH208 -- a Path is five times that
@@ -173,7 +173,7 @@ class _Recovering:
 
     @contextmanager
     def _costing_no_other(self, path: Path, *unfinished: str) -> Iterator[None]:
-        """Leave a leftover for another time, whatever goes wrong with it."""
+        """Leave a leftover for a later try, whatever goes wrong with it."""
         try:
             yield
         except Exception as error:
@@ -247,7 +247,7 @@ class _Recovering:
 
 
 def _order(name: str) -> str:
-    """Return what sorts a session's journals by their numbers, however long these are."""
+    """Return a key that sorts a session's journals by number, however many digits it has."""
     match = _JOURNAL.fullmatch(name)
     return f"{match['session']} {match['sequence']:0>18} {name}" if match else name
 
@@ -260,5 +260,5 @@ def _is_regular(path: Path) -> bool:
 def _may_matter(path: Path) -> bool:
     """Whether a file that belongs to no journal could hold what somebody wants back."""
     if path.suffix == SIDECAR_SUFFIX and parse_published(path.stem):
-        return False  # a draft; publishing makes it anew
+        return False  # a draft; publishing makes it again
     return path.suffix not in AUDIO_SUFFIXES or holds_audio(path)

@@ -1,4 +1,4 @@
-"""At which frame does a chunk end because it is full?"""
+"""Calculates the frame at which a chunk is full."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Final
 from edgerec.audio import Stamp, TimelineFrame
 
 StampOf = Callable[[TimelineFrame], Stamp]
-"""What the clocks, as they are known now, say of the instant of a frame."""
+"""Returns the time of a frame by the clocks as they are known now."""
 
 _SECOND_NS: Final = 1_000_000_000
 _MAX_CORRECTION_NS: Final = _SECOND_NS
-"""A wall clock that is set right by up to this much leaves no sliver of a chunk behind, and may
-make an aligned chunk this much longer than the ceiling."""
+"""Correction of the wall clock up to which no sliver of a chunk is cut off; an aligned chunk may be
+this much longer than the ceiling."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +22,11 @@ class Cutting:
     """How the continuous recording is cut into chunks."""
 
     chunk_frames: int | None
-    """A full chunk's length; None: only stopping ends one, and the ceiling."""
+    """Length of a full chunk; None: only a stop or the ceiling ends one."""
     max_file_frames: int
-    """The ceiling for every file, whatever `chunk_frames` says."""
+    """Maximum length of every file, whatever `chunk_frames` says."""
     align_to_clock: bool = False
-    """Cut where UTC is a multiple of a chunk's length, once the wall clock can be trusted."""
+    """Whether to cut at UTC multiples of a chunk's length, once the wall clock can be trusted."""
 
     def __post_init__(self) -> None:
         """Refuse lengths that no file can have."""
@@ -74,8 +74,8 @@ def _frames_to_multiple(
 ) -> int:
     """Return the frames from `start` to the first multiple of the period worth a cut.
 
-    Not the one a chunk has just begun at, though the clock has since moved a little back; and
-    not one long gone by, because the clock was not trusted then, but one that the clock has just
+    Skips the multiple that the chunk has just begun at, even if the clock has since moved back a
+    little, and any that passed while the clock was not trusted; not one that the clock has just
     jumped over.
     """
     earliest_ns = start_utc_ns + max(slack_ns, written_ns - slack_ns)

@@ -1,8 +1,8 @@
-"""What has the session published so far, so that it can be closed, even after a crash?
+"""Running totals of what a session has published, so that it can be closed even after a crash.
 
-The totals are of fixed size. They are in `.state/` while a session goes on, and brought up to date
-before the journal of a published chunk is deleted: a chunk whose journal is there may be counted
-or not, and its sequence number says which.
+The totals have a fixed size. They are kept in `.state/` while the session is in progress, and
+updated before the journal of a published chunk is deleted: a chunk whose journal is still there may
+be counted or not, and its sequence number says which.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a session has ended."""
+    """The end of a session."""
 
     frames: int
-    """From its epoch, missing ones included."""
+    """Number of frames from its epoch, missing ones included."""
     stamp: Stamp
     reason: EndReason
 
@@ -61,22 +61,22 @@ class Totals:
     session: Session
     sample_rate: int
     start: Stamp
-    """Of its first frame, as the clocks were known then."""
+    """Time of its first frame, as the clocks were known then."""
     stop: TimelineFrame = EPOCH
-    """Behind the last frame that was published."""
+    """The frame after the last one published."""
     frames: int = 0
-    """Of the chunks that were published; the others before `stop` are missing."""
+    """Number of frames of the published chunks; the others before `stop` are missing."""
     next_sequence: Mapping[What, int] = field(default_factory=dict)
-    """Chunks, and turns of each speaker, from this number on are not counted."""
+    """Sequence number, for chunks and each speaker's turns, of the first file not counted."""
     files: Mapping[What, int] = field(default_factory=dict)
     gaps: Mapping[TrackName, Mapping[GapReason, GapTotal]] = field(
         default_factory=lambda: {track: {} for track in TRACKS}
     )
     ended: Ended | None = None
-    """None: it goes on, or a crash has ended it."""
+    """How the session ended; None: it is in progress, or a crash has ended it."""
 
     def __post_init__(self) -> None:
-        """Refuse what can't be counted on with."""
+        """Refuse totals that can't be continued."""
         if set(self.gaps) != set(TRACKS) or self.sample_rate < 1:
             raise ValueError("totals of other tracks, or without a rate")
 
@@ -86,7 +86,7 @@ class Totals:
         return facts.session.id != self.session.id or facts.sequence < known
 
     def plus(self, facts: ChunkFacts, files: Mapping[What, object]) -> Totals:
-        """Return the totals with one chunk or turn more, of which these files were published."""
+        """Return the totals with one more chunk or turn, whose published files are `files`."""
         counted = dict(self.files)
         for what in files:
             counted[what] = counted.get(what, 0) + 1
@@ -106,12 +106,12 @@ class Totals:
 
 
 def remember(root: StorageRoot, totals: Totals) -> None:
-    """Keep the totals of a session that goes on, durably."""
+    """Store the totals of a session in progress, durably."""
     disk.replace(totals_file(root, totals.session.id), json.dumps(asdict(totals)).encode() + b"\n")
 
 
 def recall(root: StorageRoot) -> list[Totals]:
-    """Return the totals of the sessions that were never closed, but for those that go on.
+    """Return the totals of the sessions that were never closed, except those in progress.
 
     What can't be understood goes to quarantine: its loss costs a closing record.
 
@@ -170,9 +170,9 @@ def close_session(
     recovered: bool = False,
     find: Find = lambda key: None,
 ) -> Published:
-    """Publish the record that closes a session of so many frames, and forget its totals.
+    """Publish the record that closes a session of `frames` frames, and forget its totals.
 
-    Can be interrupted anywhere, and done again.
+    Can be interrupted anywhere, and repeated.
 
     Parameters
     ----------
@@ -205,10 +205,10 @@ def find_record(
     Parameters
     ----------
     start
-        Of the session.
+        Time at which the session began.
     find
-        Asked where it is, if the wall clock was not known then: it may have been named by another
-        time. Not asked where it can only be in one place.
+        Finds the record if the wall clock was not known then: its name may have another time. Not
+        called where it can only be in one place.
     """
     record = sidecar_path(root.ready, session.kiosk, start.utc_ns, _key(session))
     if disk.is_there(record):

@@ -1,9 +1,9 @@
-"""What does an audio file say of itself to tools that know nothing of sidecars?
+"""Metadata inside an audio file, for tools that do not read sidecars.
 
 A WAV file carries a `bext` chunk (EBU Tech 3285, "Specification of the Broadcast Wave Format",
 version 1), so that editors place it on their time line; FLAC and Opus carry Vorbis comments
-(RFC 7845, section 5.2). All of it is of fixed length: the time is often known only at the end, and
-then put in its place without moving the audio.
+(RFC 7845, section 5.2). All of it has a fixed length: the time is often known only at the end, and
+is then filled in without moving the audio.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ _DAY_NS: Final = 86_400 * _SECOND_NS
 
 @dataclass(frozen=True, slots=True)
 class Tags:
-    """What a file says of itself."""
+    """The metadata of one file."""
 
     kiosk: str
     key: FileKey
     channels: tuple[str, ...]
-    """What each of them holds."""
+    """Name of what each channel holds."""
     sample_rate: int
     utc_ns: int
-    """Of the first frame."""
+    """Time of the first frame."""
 
     @property
     def date(self) -> str:

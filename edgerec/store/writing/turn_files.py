@@ -1,8 +1,8 @@
-"""How do the turns of one speaker become files, while they go on?
+"""Writes the turns of one speaker to files while they are in progress.
 
 A turn file is written, made durable, published and recovered like a chunk; its frames are those
-of the chunks. What a failing disk has kept from being written is declared by the next file of the
-turn (`missing_before`).
+of the chunks. What could not be written because of a failing disk is declared by the next file of
+the turn (`missing_before`).
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from edgerec.store.writing.file_sequence import FileSeries
 
 
 class TurnFiles:
-    """Writes one part of a turn after the other; for the thread of its `series`.
+    """Writes one turn part after the other; for the thread of its `series`.
 
     Raises
     ------
     StoreError
-        From every method, when the disk fails. It can go on: `resume` until that succeeds, and
-        `write` the same part from its `position` of then.
+        From every method, when the disk fails. To continue, call `resume` until it succeeds, then
+        `write` the same part from the `position` of that moment.
     """
 
     def __init__(self, series: FileSeries) -> None:
@@ -33,7 +33,7 @@ class TurnFiles:
         self._latest: TurnPart | None = None
 
     def position(self, part: TurnPart) -> TimelineFrame:
-        """Return the frame of the part that is to be written next."""
+        """Return the next frame of the part to be written."""
         if self.series.current is not None:
             return self.series.current.position
         return max(part.start, self.series.held_stop, self._skipped)
@@ -48,7 +48,7 @@ class TurnFiles:
         span
             Begins at `position`; of all tracks.
         reports
-            What is known of each track now.
+            Current report on each track.
         """
         position = self.position(part)
         if span.start != position:

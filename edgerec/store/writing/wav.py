@@ -1,8 +1,8 @@
-"""How does a WAV file stay readable while it is written, and after a kill?
+"""A WAV writer whose files stay readable while they are written, and after a kill.
 
-The writer owns its header and makes it true at every sync, so that any program reads a killed
-file up to the last sync. There is no buffer here: what is written is the kernel's at once, so that
-a killed process loses only what it never wrote.
+The writer updates the header at every sync, so that any program reads a file in progress up to the
+last sync. There is no buffer here: what is written goes to the kernel at once, so that a killed
+process loses only what it never wrote.
 
 Format: Microsoft, "Multimedia Programming Interface and Data Specifications 1.0", RIFF WAVE, PCM,
 with the `bext` chunk of `store.writing.tags` in front of the audio. The chunk is blank until
@@ -36,7 +36,7 @@ _BEXT_OFFSET: Final = struct.calcsize("<4sI4s4sIHHIIHH4sI")
 
 @dataclass(frozen=True, slots=True)
 class WavHeader:
-    """What a 16-bit PCM WAV header says."""
+    """The content of a 16-bit PCM WAV header."""
 
     sample_rate: int
     channels: int
@@ -81,7 +81,7 @@ def parse_wav_header(data: bytes) -> WavHeader:
         These are not the bytes that this writer makes, whatever its `bext` chunk holds.
     """
     if len(data) < HEADER_BYTES:
-        raise ValueError(f"{len(data)} bytes are no WAV header")
+        raise ValueError(f"{len(data)} bytes are not a WAV header")
     fields = HEADER.unpack_from(data)
     channels, sample_rate, bext, data_bytes = fields[6], fields[7], fields[13], fields[15]
     header = WavHeader(sample_rate, channels, data_bytes, bext)
@@ -121,7 +121,7 @@ class WavWriter:
 
     @property
     def frames(self) -> int:
-        """Frames written."""
+        """Number of frames written."""
         return self._header.frames
 
     def write(self, pcm: NDArray[np.int16]) -> None:
@@ -141,13 +141,13 @@ class WavWriter:
             os.fdatasync(self._file.fileno())
 
     def close(self) -> None:
-        """Make the header true and let go of the file; publishing makes it durable."""
+        """Update the header and close the file; publishing makes it durable."""
         self._write_header()
         with disk_step("closing", self.path):
             self._file.close()
 
     def abandon(self) -> None:
-        """Let go of a file that has failed, as it is; recovery reads what the disk really holds."""
+        """Close a file that has failed, as it is; recovery reads what the disk really holds."""
         self._file.close()
 
     def _write_header(self) -> None:

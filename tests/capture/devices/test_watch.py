@@ -69,7 +69,7 @@ def test_a_stream_on_another_source_is_accused_by_name_and_stays_suspected():
     watching, findings = watch(Server(p7="speaker.monitor"))
     watching.suspect()
     watching.check()
-    told = "the sound server records speaker.monitor in the place of mic"
+    told = "the sound server records speaker.monitor in place of mic"
     assert findings.accusation(7) == (told, START_NS)
     assert findings.accusation(8) is None
     assert findings.suspected_since(START_NS) == START_NS
@@ -121,7 +121,7 @@ def test_a_stream_is_judged_when_its_header_says_what_it_has_asked_for():
     findings.opened = OpenDevice(8, "kiosk_mic", START_NS, "mic")
     server.recorded = {8: "other"}
     watching.check()
-    told = "the sound server records other in the place of mic"
+    told = "the sound server records other in place of mic"
     assert findings.accusation(8) == (told, 0)
 
 
