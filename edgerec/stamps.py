@@ -13,16 +13,16 @@ RAW_ERROR_PPM: Final = 100.0
 
 
 def stamp_now(clock: Clock) -> Stamp:
-    """Return what the clocks say of this moment."""
+    """Return the current time on all clocks."""
     now = clock.read()
     return Stamp(now.utc_ns, now.utc_trusted, now.utc_error_ms, now.monotonic_ns, boot_id())
 
 
 class LiveStamps:
-    """Stamps of a session that is being recorded: asks the clocks anew each time.
+    """Stamps of a session in progress: reads the clocks each time.
 
-    A wall clock that is set right later stamps later frames right; nothing is remembered of it.
-    A session ends where the machine is suspended: all its frames lie before that.
+    After a correction of the wall clock, frames are stamped by the corrected clock. A session ends
+    where the machine is suspended: all its frames lie before that.
     """
 
     def __init__(self, clock: Clock, epoch_ns: int, rate: int) -> None:
@@ -33,7 +33,7 @@ class LiveStamps:
         self._slept_ns = clock.read().slept_ns
 
     def __call__(self, frame: TimelineFrame) -> Stamp:
-        """Return what the clocks say now of the instant of a frame."""
+        """Return the time of a frame by the clocks as they are now."""
         now = self._clock.read()
         ago_ns = now.raw_ns - (self._epoch_ns + frame * _SECOND_NS // self._rate)
         error_ms = now.utc_error_ms
@@ -54,9 +54,9 @@ class ReplayStamps:
     Parameters
     ----------
     header, first_arrived_ns
-        Of the stream that tells the wall clock; the header's `utc_ns` belongs to this arrival.
+        Header and first arrival of the stream that has the wall clock: `utc_ns` is its time then.
     fallback_utc_ns
-        The wall clock at the epoch, for input that knows none.
+        The wall clock at the epoch, for input that has none.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class ReplayStamps:
         )
 
     def __call__(self, frame: TimelineFrame) -> Stamp:
-        """Return what the trace says of the instant of a frame; nobody vouches for its clock."""
+        """Return the time of a frame by the trace's clock, which is never trusted."""
         since_ns = frame * _SECOND_NS // self._rate
         return Stamp(
             utc_ns=self._epoch_utc_ns + since_ns,

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 
 from edgerec.audio import TRACKS
 from edgerec.capture.devices import sound_server
-from edgerec.cli import interruption
+from edgerec.cli import process
 from edgerec.config import ConfigError, load_config
 from edgerec.engine import build
 from edgerec.service.control import client
@@ -74,7 +74,7 @@ def figures(record_property, witness, request):
 @pytest.fixture
 def handlers_restored():
     """What `Interruption` takes is given back."""
-    before = {number: signal.getsignal(number) for number in interruption.SIGNALS}
+    before = {number: signal.getsignal(number) for number in process.SIGNALS}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)

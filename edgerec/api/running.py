@@ -30,7 +30,7 @@ class EventCounts:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """An engine, the path to the program's handlers, and the path from its audio."""
+    """An engine with its hooks, the dispatcher of the program's handlers, and the feeds."""
 
     engine: Engine
     hooks: Hooks

@@ -1,6 +1,6 @@
 """Runs the chosen command, and ends with its exit status.
 
-A command is a module of this package, named like the command, that has
+A command is a module of this package, named like the command, or an object in `session`, that has
 
 - `HELP`: what `edgerec COMMAND --help` says it does,
 - `add_arguments(parser)`: its own options, and those of `options` that it takes,
@@ -18,10 +18,9 @@ import os
 import select
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 
-from edgerec.cli.exits import Exit
-from edgerec.cli.standard_streams import open_missing
+from edgerec.cli.process import Exit, open_missing
 from edgerec.cli.terminal import escaped, note, say
 from edgerec.version import __version__
 
@@ -53,6 +52,26 @@ COMMANDS: Final = {
     "verify": "check published files against their sidecars",
 }
 """Every command in the order of the help text, with the line it has there."""
+
+
+_SESSION_COMMANDS: Final = frozenset({"start", "stop", "pause", "resume", "rotate"})
+
+
+class Command(Protocol):
+    """What a command has; see above."""
+
+    @property
+    def HELP(self) -> str:  # noqa: N802 - a constant of a module
+        """What `edgerec COMMAND --help` says it does."""
+        ...
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare its options."""
+        ...
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Do it, and return an `Exit`."""
+        ...
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -130,11 +149,21 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     for name, line in COMMANDS.items():
         command = commands.add_parser(name, help=line, allow_abbrev=False)
         if name == chosen:
-            module = importlib.import_module(f"edgerec.cli.{name}")
-            command.description = module.HELP
-            module.add_arguments(command)
-            command.set_defaults(run=module.run)
+            chosen_command = command_named(name)
+            command.description = chosen_command.HELP
+            chosen_command.add_arguments(command)
+            command.set_defaults(run=chosen_command.run)
     return parser
+
+
+def command_named(name: str) -> Command:
+    """Import a command of `COMMANDS`, and nothing of the others."""
+    if name in _SESSION_COMMANDS:
+        from edgerec.cli.session import SESSION_COMMANDS
+
+        return SESSION_COMMANDS[name]
+    module: Command = importlib.import_module(f"edgerec.cli.{name}")
+    return module
 
 
 def _stdout_reader_gone() -> bool:

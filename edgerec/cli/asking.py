@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 
-from edgerec.cli.exits import Exit
 from edgerec.cli.options import add_config, add_json, add_socket, socket_paths
 from edgerec.cli.output import print_json
+from edgerec.cli.process import Exit
 from edgerec.cli.terminal import note, say
 from edgerec.service.control.client import ServiceConnection, ServiceError
 

@@ -7,9 +7,9 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgerec.cli.exits import Exit
 from edgerec.cli.options import add_config, add_json
 from edgerec.cli.output import print_json
+from edgerec.cli.process import Exit
 from edgerec.cli.terminal import note, say
 from edgerec.config import (
     ConfigError,

@@ -7,11 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from edgerec.cli.exits import Exit
-from edgerec.cli.interruption import Interruption
 from edgerec.cli.logs import log_to_stderr
 from edgerec.cli.options import add_json, add_named_config, parse_seconds
 from edgerec.cli.output import print_json, print_published, published_as_json
+from edgerec.cli.process import Exit, Interruption
 from edgerec.cli.terminal import note, say
 from edgerec.config import (
     Config,

@@ -14,9 +14,9 @@ from edgerec.capture.devices.catalog import (
     resolve,
     why_not_served,
 )
-from edgerec.cli.exits import Exit
 from edgerec.cli.options import add_json, add_named_config
 from edgerec.cli.output import print_json
+from edgerec.cli.process import Exit
 from edgerec.cli.terminal import note, say
 from edgerec.config import Config, TrackConfig, load_config
 

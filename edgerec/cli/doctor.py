@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from edgerec.capture.devices.catalog import list_devices
-from edgerec.cli.exits import Exit
 from edgerec.cli.options import add_config, add_json, add_socket
 from edgerec.cli.output import print_json
+from edgerec.cli.process import Exit
 from edgerec.cli.terminal import say
 from edgerec.clock import SystemClock
 from edgerec.config import Config, ConfigError, absences, file_to_record_by, load_config

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from edgerec.audio import TRACKS
-from edgerec.cli.exits import Exit
 from edgerec.cli.options import add_config, add_socket, socket_paths
 from edgerec.cli.output import os_failure
+from edgerec.cli.process import Exit
 from edgerec.cli.terminal import note
 from edgerec.service.control.client import ServiceConnection, ServiceError
 from edgerec.wire.blocks import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ

@@ -12,9 +12,9 @@ from pathlib import Path
 import yaml
 
 from edgerec import kernel
-from edgerec.cli.exits import Exit
 from edgerec.cli.options import add_json, add_named_config
 from edgerec.cli.output import os_failure, print_json
+from edgerec.cli.process import Exit
 from edgerec.cli.terminal import note, say
 from edgerec.config import Config, TrackConfig, TracksConfig, load_config
 from edgerec.doctor.checkup import Finding

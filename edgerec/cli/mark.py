@@ -7,8 +7,8 @@ from typing import Final
 
 from edgerec.audio import TRACKS
 from edgerec.cli import asking
-from edgerec.cli.exits import Exit
 from edgerec.cli.options import socket_paths
+from edgerec.cli.process import Exit
 from edgerec.service.control.client import ServiceConnection, ServiceError
 
 HELP: Final = """Mark where a turn of the user or the bot begins or ends, for an application that

@@ -11,9 +11,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from edgerec.audio import TRACKS
-from edgerec.cli.exits import Exit
-from edgerec.cli.interruption import Interruption
 from edgerec.cli.options import add_config, add_json, add_socket, parse_seconds, socket_paths
+from edgerec.cli.process import Exit, Interruption
 from edgerec.cli.status_text import level
 from edgerec.cli.terminal import draw, escaped, note, say
 from edgerec.clock import raw_now_ns

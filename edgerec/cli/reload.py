@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from edgerec.cli.asking import add_arguments, fail, tell
-from edgerec.cli.exits import Exit
 from edgerec.cli.options import socket_paths
+from edgerec.cli.process import Exit
 from edgerec.service.control.client import ServiceConnection, ServiceError
 
 __all__ = ["HELP", "add_arguments", "run"]

@@ -7,11 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgerec.audio import TrackName
-from edgerec.cli.exits import Exit
-from edgerec.cli.interruption import Interruption
 from edgerec.cli.logs import log_to_stderr
 from edgerec.cli.options import add_config, add_json
 from edgerec.cli.output import Progress, os_failure, print_json, print_published, published_as_json
+from edgerec.cli.process import Exit, Interruption
 from edgerec.cli.terminal import note
 from edgerec.config import load_config
 from edgerec.engine.replay import ReplayError, replay

@@ -6,9 +6,9 @@ import argparse
 from typing import Final
 
 from edgerec.cli import status_text
-from edgerec.cli.exits import Exit
 from edgerec.cli.options import add_config, add_json, add_socket, socket_paths
 from edgerec.cli.output import print_json
+from edgerec.cli.process import Exit
 from edgerec.cli.terminal import note, say
 from edgerec.service.control.client import ServiceConnection, ServiceError
 

@@ -14,9 +14,9 @@ from typing import Final
 
 from edgerec.audio import Block, StreamEnded, StreamHeader, TrackName
 from edgerec.capture.child import ChildSource
-from edgerec.cli.exits import Exit
 from edgerec.cli.options import add_config, add_json, parse_seconds
 from edgerec.cli.output import Progress, os_failure, print_json
+from edgerec.cli.process import Exit
 from edgerec.cli.terminal import note, say
 from edgerec.clock import raw_now_ns
 from edgerec.config import load_config

@@ -7,9 +7,9 @@ import errno
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from edgerec.cli.exits import Exit
 from edgerec.cli.options import add_config, add_json, add_tree, tree_path
 from edgerec.cli.output import os_failure, print_json
+from edgerec.cli.process import Exit
 from edgerec.cli.terminal import note, say
 from edgerec.cli.turn_picture import COLUMNS, png, svg
 

@@ -6,9 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from edgerec.cli.exits import Exit
 from edgerec.cli.options import add_config, add_json, add_tree, tree_path
 from edgerec.cli.output import print_json
+from edgerec.cli.process import Exit
 from edgerec.cli.terminal import draw, note, say
 from edgerec.store.archive.continuity import Finding
 from edgerec.store.archive.verify import Report, verify

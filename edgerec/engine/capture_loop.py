@@ -72,13 +72,14 @@ class CaptureLoop:
     Parameters
     ----------
     requests
-        What `sessions` are to do; locked while audio is placed.
+        Requests to `sessions`; locked while audio is placed.
     listeners
-        Given what each device delivers, in a pause too, and the session's timeline as it goes on.
+        Called with what each device delivers, in a pause too, and with the session's timeline when
+        it may have grown, or have ended.
     publish
-        Given an event when a source or the recording has another state.
+        Called with an event when a source or the recording changes its state.
     ends_with_session
-        The loop ends when a session has; else only `stop` ends it.
+        Whether the loop ends with the session; otherwise only `stop` ends it.
     """
 
     def __init__(
@@ -170,7 +171,7 @@ class CaptureLoop:
         self._publish_states(state)
         timeline = self._sessions.timeline or ending
         if timeline is not None:
-            for listener in self._listeners:  # last: a thread woken now would only wait for our GIL
+            for listener in self._listeners:  # last: a notified thread would wait for our GIL
                 listener.committed(timeline)
 
     def replace(self, track: TrackName, source: Source | None, plan: TrackPlan | None) -> None:

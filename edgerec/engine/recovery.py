@@ -24,7 +24,7 @@ from edgerec.store.writing.recover import Recovery, recover, recover_each
 log = logging.getLogger(__name__)
 
 FIRST_RETRY_S: Final = 5.0
-LAST_RETRY_S: Final = 600.0  # it waits for somebody to come
+LAST_RETRY_S: Final = 600.0  # by then it waits for a person
 
 
 class RecoveryLoop:

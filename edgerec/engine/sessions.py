@@ -41,11 +41,11 @@ class Sessions:
     length_s
         A session ends by itself after this long; None: only a stop ends it.
     choose_rate, build_history
-        The timeline's rate, once the devices have told theirs, and the ring for it.
+        Return the timeline's rate, once the devices have reported theirs, and the ring for it.
     listeners
-        Told of each session when it begins; none does until all of them have room for it.
+        Called with each session when it begins; none begins until all of them have room.
     current
-        Where the session is put that is being recorded.
+        Set to the session in progress.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Sessions:
 
     @property
     def timeline(self) -> SessionTimeline | None:
-        """Of the session that is being recorded; None while there is none. For any thread."""
+        """Timeline of the session in progress; None while there is none. For any thread."""
         return self._current.timeline
 
     @property
@@ -165,7 +165,7 @@ class Sessions:
         self._end(timeline, now_ns)
 
     def _take(self, request: SessionRequest) -> bool:
-        """Do what was asked; return whether it could be done by now."""
+        """Carry out a request; return whether that was possible by now."""
         match request.verb:
             case "start":
                 if self._started_ns is not None:

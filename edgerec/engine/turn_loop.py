@@ -56,7 +56,7 @@ class TurnLoop(Listener):
         self._sessions.append(turns)
 
     def over(self) -> None:
-        """End the thread, once it has judged what is committed by now; for any thread."""
+        """End the thread, once it has processed what is committed by now; for any thread."""
         self._closing.set()
 
     def run(self) -> None:

@@ -37,7 +37,7 @@ _SECOND_NS: Final = 1_000_000_000
 WRITE_S: Final = 0.25  # of audio is worth a step: what is not written yet dies with the process
 IDLE_S: Final = 1.5  # between two steps, when nothing is committed
 MAX_UNWRITTEN: Final = 2  # sessions with a history each: one ends while the next one begins
-LAST_RETRY_S: Final = 5.0  # a sixth of the ring: what comes back late is still in it
+LAST_RETRY_S: Final = 5.0  # a sixth of the ring, which then still holds what was not written
 LAST_PUBLISH_RETRY_S: Final = 30.0  # nothing is lost by waiting; each try is an error in a log
 
 
@@ -53,9 +53,9 @@ class WriterLoop(Listener):
     sync_s
         How often what was written is made durable.
     housekeeping
-        Called with the time before every step, for what else waits for the disk.
+        Called with the time before every step, for other work that waits for the disk.
     publish
-        Given the events of each session's begin and end, of its gaps, and of a disk that fails.
+        Called with the events of each session's begin and end, its gaps, and disk failures.
     on_left
         Called when a session is left to recovery: it has ended, and can't be published.
     """

@@ -47,7 +47,7 @@ class Heard:
 
 
 class AudioCheck(Protocol):
-    """What checks the audio; see `signal_quality.SignalQuality`."""
+    """Checks the audio's quality; see `signal_quality.SignalQuality`."""
 
     @property
     def warnings(self) -> tuple[Reason, ...]:
@@ -133,7 +133,7 @@ class Monitor(Listener):
         return self._events is not None and self._events.wanted(Level)
 
     def committed(self, timeline: SessionTimeline) -> None:
-        """Look at once where there is a new reader; for the recorder thread."""
+        """Note that the timeline has grown, perhaps for a new reader; for the recorder thread."""
         if self._leisurely and self.is_live:
             self._awake.set()
 
@@ -168,7 +168,7 @@ class Monitor(Listener):
                 self._publish_levels()
 
     def _publish_warnings(self, warnings: tuple[Reason, ...]) -> None:
-        """Let it be known when something else is wrong than before; not that it lasts longer."""
+        """Publish warnings when they change, not while they last."""
         told = tuple((warning.code, warning.track) for warning in warnings)
         if told == self._told:
             return

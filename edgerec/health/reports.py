@@ -50,38 +50,37 @@ class RecoveryState:
 
 @dataclass(frozen=True, slots=True)
 class HookCounts:
-    """What has become of the hooks so far."""
+    """Counts of hook runs so far, by outcome."""
 
     succeeded: int = 0
     failed: int = 0
-    """Runs that ended in an exit status other than 0, took too long, or could not begin."""
+    """Number of runs that ended with a nonzero exit status, took too long, or could not begin."""
     dropped: int = 0
-    """Runs that never began, or were not repeated, for want of room or time."""
+    """Number of runs that never began, or were not repeated, for lack of room or time."""
     waiting: int = 0
     running: int = 0
     trouble: str | None = None
-    """Which hooks failed the last time they were run, and why; None: none."""
+    """Hooks that failed at their last run, and why; None: none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Vitals:
-    """Counts of what the recording has done so far, which the watchdog compares."""
+    """Progress of the recording so far, as counted by its threads and compared by the watchdog."""
 
     seconds: float | None
-    """Committed in the session that is recorded; None: there is none, so nothing is committed."""
+    """Length of what is committed of the session in progress; None: there is none."""
     committed: int
-    """Frames of all sessions, and one more for each that has ended: sessions of the same length at
-    every look are progress. While there is one, nothing else shows that the recorder thread does
-    its work."""
+    """Number of frames of all sessions, plus one for each that has ended, so that sessions of
+    equal length count as progress. During a session nothing else shows that the recorder thread
+    works."""
     rounds: int
-    """Of the recorder thread. While there is no session, nothing else shows that it looks for
-    the devices."""
+    """Number of recorder-thread steps. Without a session nothing else shows that it works."""
     durable: int
-    """Frames of the session that is recorded which survive a power cut, or are declared lost."""
+    """Number of the session's frames that survive a power cut, or are declared lost."""
     captured: bool
-    """The recorder thread has ended, as it should: all that is left is to write."""
+    """Whether the recorder thread has ended normally, so that only writing is left."""
     written: int
-    """Steps of the writer thread, and pieces within them."""
+    """Number of steps of the writer thread, and of pieces within them."""
     trouble: str | None
-    """Why nothing can be written, as the writer thread has declared it."""
+    """Reason why nothing can be written, as declared by the writer thread."""
     sources: Mapping[TrackName, SourceState]

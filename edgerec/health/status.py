@@ -154,8 +154,8 @@ def leftover_reasons(recovery: RecoveryState) -> Iterator[Reason]:
         yield Reason(
             "recovery",
             None,
-            f"what a crash has left can't be published yet: {name}: {why}{more}",
-            "it is tried again and nothing is lost; the service's user must own all of "
+            f"files left by a crash can't be published yet: {name}: {why}{more}",
+            "it is retried and nothing is lost; the service's user must own all of "
             "storage.root, and `ready` must be a folder on the same file system",
         )
 

@@ -49,7 +49,7 @@ IDLE_S: Final = 1.0  # how late a reader that takes no last line may be closed
 
 
 class Taps(LiveReaders):
-    """Everybody who listens.
+    """All taps.
 
     `delivered` and `committed` are for the recorder thread, the rest for any. `close` waits for the
     taps' own thread; no other method waits for anything.

@@ -86,8 +86,8 @@ class StateChanged:
 
     of: Literal["recorder", "user", "bot", "disk", "signal"]
     state: str
-    """`RecorderState`; of a track that of its `audio.SourceState`; of the disk `ok`
-    or `failing`; of the signal `ok` or `wrong`."""
+    """The new state: a `RecorderState`; of a track that of its `audio.SourceState`;
+    of the disk `ok` or `failing`; of the signal `ok` or `wrong`."""
     detail: str = ""
 
 
@@ -154,7 +154,7 @@ class Subscription:
 
 
 class EventBus:
-    """From who knows to who wants to; every method is for any thread, and waits for nobody."""
+    """Distributes events to their subscribers; every method is for any thread, and never waits."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -195,7 +195,7 @@ class EventBus:
         return any(reader.wants(kind) for reader in self._readers)
 
     def publish(self, event: Event) -> None:
-        """Let every reader know."""
+        """Queue an event for every reader that wants it."""
         for reader in self._readers:
             reader.put(event)
 

@@ -24,7 +24,7 @@ Wanted = Literal["idle", "recording", "paused"]
 
 @dataclass(frozen=True, slots=True)
 class SessionRequest:
-    """Something to be done as of an instant."""
+    """A request to do something as of an instant."""
 
     verb: Verb
     at_ns: int
@@ -34,7 +34,7 @@ class SessionRequest:
 
 
 class SessionRequests:
-    """A bounded queue, and what it amounts to.
+    """A bounded queue of requests, and the state that they lead to.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class SessionRequests:
         self._waiting: deque[SessionRequest] = deque()
         self._closed = False
         self.wanted: Wanted = "idle"
-        """What the recorder is to be doing once every request is fulfilled."""
+        """What the recorder will be doing once every request is carried out."""
         if started:
             self.ask("start")
 
@@ -125,7 +125,7 @@ class SessionRequests:
         return self._waiting[0] if self._waiting else None
 
     def fulfilled(self) -> None:
-        """Take the oldest request off; for the recorder thread, which holds the lock."""
+        """Remove the oldest request; for the recorder thread, which holds the lock."""
         self._waiting.popleft()
 
     def drop(self) -> None:
@@ -151,7 +151,7 @@ class SessionRequests:
             )
 
     def _withdraw_start(self) -> bool:
-        """Take back a start that still waits, with what was asked behind it."""
+        """Withdraw a start that still waits, with the requests after it."""
         verbs = [request.verb for request in self._waiting]
         if "start" not in verbs:
             return False

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from edgerec import __version__, cli
-from edgerec.cli.exits import Exit
+from edgerec.cli.process import Exit
 from edgerec.config import ConfigError, Problem, load
 from tests import CHECKOUT
 
@@ -149,7 +149,7 @@ def test_a_library_is_loaded_only_when_the_standard_streams_are_there():
 def test_a_file_that_is_opened_later_does_not_take_the_place_of_a_closed_stream(tmp_path):
     """What a library complains of must not end up in a recording."""
     script = (
-        "import os\nfrom edgerec.cli.standard_streams import open_missing\nopen_missing()\n"
+        "import os\nfrom edgerec.cli.process import open_missing\nopen_missing()\n"
         f"file = open({str(tmp_path / 'x')!r}, 'w')\nos.write(2, b'complaint')\nprint('told')\n"
         "assert file.fileno() > 2"
     )

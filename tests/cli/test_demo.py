@@ -8,7 +8,7 @@ import pytest
 
 from edgerec.cli import main
 from edgerec.cli.demo import demo_config
-from edgerec.cli.interruption import SIGNALS
+from edgerec.cli.process import SIGNALS
 from edgerec.store.archive.verify import verify
 from edgerec.store.root import StorageRoot
 from tests.rigs.made_recordings import audio

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from edgerec.cli import interruption
-from edgerec.cli.interruption import Interruption
+from edgerec.cli import process
+from edgerec.cli.process import Interruption
 from edgerec.service.control.client import ServiceConnection
 from edgerec.store.archive.verify import verify
 from edgerec.store.root import StorageRoot
@@ -320,7 +320,7 @@ def test_what_a_kill_has_left_is_published_by_the_next_start_which_says_what_was
     assert files(run.root, ".work/*") == files(run.root, "quarantine/*") == []
 
 
-@pytest.mark.parametrize("number", interruption.SIGNALS)
+@pytest.mark.parametrize("number", process.SIGNALS)
 def test_a_signal_that_comes_before_there_is_something_to_stop_is_kept(handlers_restored, number):
     stopped = []
     asked = Interruption()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edgerec import cli
-from edgerec.cli.exits import Exit
+from edgerec.cli.process import Exit
 from edgerec.config import Changes, ConfigError, Problem
 from edgerec.service.control.commands import reload_command, session_command
 from edgerec.service.control.server import Control

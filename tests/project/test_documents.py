@@ -15,8 +15,8 @@ import yaml
 
 from edgerec import __version__
 from edgerec.audio import GapReason
-from edgerec.cli import COMMANDS, demo
-from edgerec.cli.exits import Exit
+from edgerec.cli import COMMANDS, command_named, demo
+from edgerec.cli.process import Exit
 from edgerec.config import Config, load_config
 from edgerec.config.build import build, leaves
 from edgerec.service.control.place import SYSTEM_FOLDER
@@ -242,7 +242,7 @@ def test_readme_s_commands_are_there_and_take_their_arguments():
         if program.startswith("scripts/"):
             assert os.access(ROOT / program, os.X_OK), program
         elif program == "edgerec":
-            command = importlib.import_module(f"edgerec.cli.{arguments[0]}")
+            command = command_named(arguments[0])
             parser = argparse.ArgumentParser(exit_on_error=False, allow_abbrev=False)
             command.add_arguments(parser)
             parser.parse_args(arguments[1:])

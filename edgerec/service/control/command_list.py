@@ -1,4 +1,4 @@
-"""Everything that can be asked of a running engine, by name."""
+"""The commands of a running engine, by name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from edgerec.service.taps import Taps
 
 
 def commands_of(engine: Engine, reloader: Reloader, taps: Taps) -> dict[str, Command]:
-    """Return everything that can be asked of a running engine."""
+    """Return the commands of a running engine, by name."""
     return {
         "status": status_command(engine.status),
         "start": session_command(engine.start_recording),

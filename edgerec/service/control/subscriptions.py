@@ -38,7 +38,7 @@ BUT_LEVELS: Final = tuple(name for name in KINDS if name != "level")
 
 
 def subscribe_command(bus: EventBus) -> Command:
-    """Return the command behind which a connection gets a line for each event."""
+    """Return the command after which a connection receives a line for each event."""
 
     def subscribe(args: Mapping[str, object]) -> Stream:
         names = _names(args)
@@ -84,7 +84,7 @@ class Subscribed:
         return None
 
     def close(self) -> None:
-        """Take in nothing more."""
+        """Stop taking in events."""
         self._events.unsubscribe(self._reader)
 
 

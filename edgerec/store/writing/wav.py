@@ -5,8 +5,8 @@ last sync. There is no buffer here: what is written goes to the kernel at once, 
 process loses only what it never wrote.
 
 Format: Microsoft, "Multimedia Programming Interface and Data Specifications 1.0", RIFF WAVE, PCM,
-with the `bext` chunk of `store.writing.tags` in front of the audio. The chunk is blank until
-publishing knows what to put there, and of fixed length, so that the audio never moves.
+with the `bext` chunk of `store.writing.tags` before the audio. The chunk is blank until the file is
+published, and has a fixed length, so that the audio never moves.
 """
 
 from __future__ import annotations
