@@ -52,7 +52,7 @@ _Bytes = Annotated[int, Between(0, 10**15, "bytes")]
 
 @dataclass(frozen=True, slots=True)
 class RecordingConfig:
-    """Settings of what is written, and where it is cut."""
+    """Settings of the recording: what is written, and where it is cut."""
 
     # Below 8 kHz speech can't be understood; above 192 kHz nobody hears more of it.
     sample_rate: Annotated[int, Between(8_000, 192_000, "Hz")] | None = 16_000
@@ -141,7 +141,7 @@ class DetectorConfig:
 
 @dataclass(frozen=True, slots=True)
 class TurnsConfig:
-    """Settings of what makes a speaking turn."""
+    """Settings of speaking turns."""
 
     pre_roll_s: Annotated[float, Between(0, 10, "s")] = 1.0
     hangover_s: Annotated[float, Between(0.05, 10, "s")] = 0.8
@@ -152,7 +152,7 @@ class TurnsConfig:
 
 @dataclass(frozen=True, slots=True)
 class StorageConfig:
-    """Settings of where the files are, and how soon they are durable."""
+    """Settings of the storage root, and of how soon files are durable."""
 
     root: Annotated[Path, OwnFolder()] = Path("/var/lib/edgerec")
     require_mount: bool = False
@@ -167,7 +167,7 @@ class StorageConfig:
 
 @dataclass(frozen=True, slots=True)
 class RetentionConfig:
-    """Settings of which published files may be deleted, and when."""
+    """Settings of retention: the published files that may be deleted, and when."""
 
     max_age_days: Annotated[float, Between(0.01, 36_500, "days")] | None = None
     max_bytes: _Bytes | None = None

@@ -5,6 +5,7 @@ configuration, and all documents. Names in backquotes are not prose.
 """
 
 import ast
+import functools
 import io
 import re
 import tokenize
@@ -84,6 +85,7 @@ def test_every_decision_is_in_the_index_under_its_title():
         assert f"| [{number}]({record.name}) | {title} | " in index, record.name
 
 
+@functools.cache
 def prose_of(path):
     """Return a file's prose as one line, without names in backquotes."""
     text = path.read_text()

@@ -166,5 +166,5 @@ def test_a_wrong_memory_is_given_up_once_arrivals_know_better():
 
 
 def test_a_clock_that_has_seen_nothing_says_so():
-    with pytest.raises(ValueError, match="no arrival"):
+    with pytest.raises(ValueError, match="first arrival"):
         DeviceClock(RATE).instant_ns(0)

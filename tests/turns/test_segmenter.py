@@ -92,7 +92,7 @@ def test_speech_that_may_still_become_a_turn_is_undecided():
 
 def test_judgements_have_to_follow_each_other():
     segmenter = Segmenter("user", RULES, itertools.count().__next__)
-    with pytest.raises(ValueError, match="expected 0"):
+    with pytest.raises(ValueError, match="not 0"):
         segmenter.push(Judged("user", 1, 2, True))
 
 
