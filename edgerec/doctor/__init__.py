@@ -1,1 +1,1 @@
-"""What checks a machine before or beside a recording."""
+"""Checks of a machine before or beside a recording."""

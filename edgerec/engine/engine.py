@@ -49,7 +49,7 @@ class Engine:
     length_s
         The first session ends by itself after this long, and the engine with it.
     around
-        What was made before the engine and hears it from the very beginning.
+        Parts made before the engine, which hear it from its first event on.
 
     Raises
     ------
@@ -156,12 +156,12 @@ class Engine:
         return self._parts.current.config
 
     def apply(self, config: Config, changes: Changes) -> None:
-        """Go on with another configuration; a track that does not change loses nothing.
+        """Apply another configuration; a track that does not change loses nothing.
 
         Parameters
         ----------
         changes
-            From the present configuration to this one, nothing of which is refused.
+            Changes from the present configuration to this one; none of them is refused.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""What an engine consists of, on one page: sources -> synchronizer -> history -> files.
+"""Builds everything an engine consists of, on one page: sources -> synchronizer -> history -> files.
 
     capture children ==pipes==> recorder thread ==history==> writer thread ==> ready/
     applications ==sockets==^                          +===> turn thread
@@ -44,7 +44,7 @@ from edgerec.store.root import StorageRoot
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What is made before an engine, and hears it from the very beginning."""
+    """Parts made before an engine, which hear it from its first event on."""
 
     events: EventBus = field(default_factory=EventBus)
     threads: Threads = field(default_factory=Threads)

@@ -1,1 +1,1 @@
-"""How the service is: levels, gaps, signal quality, status."""
+"""State of the service: levels, gaps, signal quality, status document."""

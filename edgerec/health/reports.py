@@ -1,4 +1,4 @@
-"""What the parts of a recorder report of themselves; replaced as a whole, for any thread."""
+"""Reports of the parts of a recorder; each is replaced as a whole, for any thread to read."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What the threads of a recorder share."""
+"""State that the threads of a recorder share."""

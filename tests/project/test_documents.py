@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import get_args
 
@@ -171,25 +172,33 @@ def failures():
     return [row for row in rows if not row.startswith(("| what |", "|---"))]
 
 
-def test_architecture_lists_every_module_and_no_other():
-    tree = blocks(ROOT / "docs" / "architecture.md", "")
-    listed = set(modules_in(next(block for block in tree if block.startswith("edgerec/\n"))))
+def test_architecture_describes_every_room_and_no_other():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    rooms = text[text.index("\n## Rooms\n") : text.index("\n## Where to change what\n")]
     package = ROOT / "edgerec"
-    there = {path.relative_to(package) for path in package.rglob("*.py")}
-    # An inner __init__.py says what its folder is, as the folder's own line does.
-    assert listed == {path for path in there if path.name != "__init__.py" or path.parent == Path()}
+    folders = {path.parent.relative_to(package).as_posix() for path in package.rglob("*.py")}
+    modules = {path.name for path in package.glob("*.py") if not path.name.startswith("__")}
+    described = re.findall(r"\*\*`([\w/.]+)`\*\*", rooms)
+    assert sorted(described) == sorted({f"{folder}/" for folder in folders - {"."}} | modules)
 
 
-def modules_in(tree):
-    """Yield the paths of a drawn tree, below its first line."""
-    folder = Path()
-    for line in tree.splitlines()[1:]:
-        depth = len(line) - len(line.lstrip())
-        first = line.split()[0]
-        folder = folder if depth == 4 else Path()
-        if first.endswith("/"):
-            folder = Path(first)
-        yield from (folder / word for word in line.split() if word.endswith(".py"))
+def test_architecture_draws_the_layers_that_are_enforced():
+    """The picture is import-linter's contract, but for `python -m edgerec`."""
+    contract = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    (layers,) = (one["layers"] for one in contract["contracts"])
+    drawn = next(
+        block
+        for block in blocks(ROOT / "docs" / "architecture.md", "")
+        if block.startswith("cli\n")
+    )
+    assert drawn.splitlines() == layers[1:]
+
+
+def test_architecture_names_files_that_exist():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    table = text[text.index("\n## Where to change what\n") : text.index("\n## Processes and")]
+    for path in re.findall(r"`([\w/]+(?:\.py|/|\.yaml))`", table):
+        assert (ROOT / "edgerec" / path).exists() or (ROOT / path).exists(), path
 
 
 def test_synchronisation_states_the_constants_of_the_code():

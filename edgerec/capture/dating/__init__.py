@@ -1,1 +1,1 @@
-"""When the newest frame was captured, asked of the sound server."""
+"""Dates of the newest captured frame, asked of the sound server."""

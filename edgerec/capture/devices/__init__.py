@@ -1,1 +1,1 @@
-"""Which input a track means, and whether its stream still comes from that input."""
+"""The inputs of a machine, the one that a track means, and the watch on it."""

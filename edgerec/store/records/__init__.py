@@ -1,1 +1,1 @@
-"""What is written down about a file: its name, layout, gaps and sidecar."""
+"""Records about a file: its name, layout, gaps and sidecar."""

@@ -1,1 +1,1 @@
-"""Which published files are deleted, and when."""
+"""Deletes published files, oldest first, within the configured limits."""

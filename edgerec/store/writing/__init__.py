@@ -1,1 +1,1 @@
-"""From the timeline to durable, published files; and what a crash left of them."""
+"""From the timeline to durable, published files; repairs what a crash left of them."""
