@@ -14,7 +14,7 @@ from edgerec.cli.logs import log_to_journal
 from edgerec.cli.options import add_config
 from edgerec.cli.terminal import note
 from edgerec.clock import SystemClock
-from edgerec.config import Config, file_to_record_by, load_config
+from edgerec.config import Config, file_to_record_by, load_config, shared_root
 from edgerec.engine.recorder import Recorder
 from edgerec.service.control.command_list import commands_of
 from edgerec.service.control.place import socket_to_make
@@ -44,6 +44,8 @@ def run(args: argparse.Namespace) -> int:
     file = file_to_record_by(args.config)
     config = load_config(file)
     interruption = Interruption()
+    for problem in shared_root(config):
+        log.warning("the storage root is shared: %s", problem)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what is read now is not read again for it
     with ExitStack() as opened:
         try:
