@@ -311,7 +311,7 @@ def test_an_upgrade_that_does_not_record_is_taken_back(kiosk, fault):
     release = kiosk.run("readlink -f /opt/edgerec")
     kiosk.run(
         "rm -rf /root/broken && mkdir /root/broken && cd /checkout && cp -r scripts systemd config "
-        "edgerec pyproject.toml README.md LICENSE /root/broken"
+        "edgerec requirements pyproject.toml README.md LICENSE /root/broken"
     )
     kiosk.run(f"echo '{fault}' >>/root/broken/edgerec/cli/run.py")
     said = kiosk.run(UPGRADE.format("/root/broken") + "; echo status $?", timeout_s=INSTALL_S)
