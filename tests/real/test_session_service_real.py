@@ -1,4 +1,4 @@
-"""The service in a user's session, set up as docs/service.md says: upgraded, installed again, removed.
+"""The service in a user's session, as docs/service.md sets it up: upgraded, reinstalled, removed.
 
 The container is that of the module, a Debian 12, or what EDGEREC_RELEASE says (trixie).
 """
@@ -180,10 +180,9 @@ def test_nothing_is_removed_below_a_recorder_that_is_no_service(kiosk):
     assert "stopping the service in the session of pi" in said
     kiosk.run("test -x /opt/edgerec/bin/edgerec")
     kiosk.run(f"pkill -TERM -u pi -f {shlex.quote(command)}")
-    kiosk.wait_until(lambda: not kiosk.run("pgrep -u pi -f by-hand", fails=True), "its end")
-    kiosk.as_pi("systemctl --user start edgerec")
+    kiosk.wait_until(lambda: not kiosk.run("pgrep -u pi -f 'edgerec run'", fails=True), "its end")
     kiosk.write(CONFIG, SETTINGS.format(root=RECORDINGS))
-    kiosk.as_pi("systemctl --user restart edgerec")
+    kiosk.as_pi("systemctl --user start edgerec")
 
 
 def test_removing_it_stops_the_sessions_service_and_takes_its_unit_and_link_away(kiosk):
