@@ -17,10 +17,12 @@ from edgerec.config import (
     absences,
     file_to_record_by,
     load_config,
+    shared_root,
 )
 
 HELP = """Validate a configuration: every error at once, each with its place and a hint. A hook's
-program or a metrics folder that is not on this machine is a warning, and the status 0."""
+program or a metrics folder that is not on this machine, or a storage root among other things, is a
+warning, and the status 0."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
             raise
         print_json(_report(error.file, error.problems, more=error.more))
         return Exit.CONFIG
-    warnings = list(absences(config))
+    warnings = [*absences(config), *shared_root(config)]
     if args.json:
         print_json(_report(file, (), warnings))
         return Exit.DONE

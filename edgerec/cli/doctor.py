@@ -14,7 +14,14 @@ from edgerec.cli.output import print_json
 from edgerec.cli.process import Exit
 from edgerec.cli.terminal import say
 from edgerec.clock import SystemClock
-from edgerec.config import Config, ConfigError, absences, file_to_record_by, load_config
+from edgerec.config import (
+    Config,
+    ConfigError,
+    absences,
+    file_to_record_by,
+    load_config,
+    shared_root,
+)
 from edgerec.doctor.checkup import (
     Finding,
     check_clock,
@@ -92,7 +99,7 @@ def _examine(named: Path | None, socket: Path | None) -> Iterator[Finding]:
             yield Finding("config", "failure", f"{error.file}: {error.more} more", fix)
     else:
         yield Finding("config", "ok", f"{file} is in order")
-        for one in absences(config):
+        for one in (*absences(config), *shared_root(config)):
             yield Finding("config", "warning", f"{one.path}: {one.problem}", one.hint)
     yield from check_devices(config, list_devices)
     yield from check_permissions(config)

@@ -13,7 +13,7 @@ from edgerec.cli.options import add_config
 from edgerec.cli.process import Exit, Interruption
 from edgerec.cli.terminal import note
 from edgerec.clock import SystemClock
-from edgerec.config import Config, file_to_record_by, load_config
+from edgerec.config import Config, file_to_record_by, load_config, shared_root
 from edgerec.engine.engine import Engine
 from edgerec.engine.parts import Surroundings
 from edgerec.service.control.command_list import commands_of
@@ -48,6 +48,8 @@ def run(args: argparse.Namespace) -> int:
     file = file_to_record_by(args.config)
     config = load_config(file)
     interruption = Interruption()
+    for problem in shared_root(config):
+        log.warning("the storage root is shared: %s", problem)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what is read now is not read again for it
     clock = SystemClock(trust_rtc=config.storage.trust_rtc)
     events, threads = EventBus(), Threads()

@@ -29,6 +29,7 @@ from edgerec.config.schema import (
     TracksConfig,
     TurnsConfig,
 )
+from edgerec.config.shared_root import shared_root
 
 __all__ = [
     "DEFAULT_FILE",
@@ -53,4 +54,5 @@ __all__ = [
     "default_file",
     "file_to_record_by",
     "load_config",
+    "shared_root",
 ]

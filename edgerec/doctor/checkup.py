@@ -69,8 +69,9 @@ def check_permissions(config: Config) -> Iterator[Finding]:
             "add the service's user to the group audio: usermod -a -G audio USER",
         )
     root = config.storage.root
-    folder = root if root.exists() else root.parent
-    if not folder.is_dir():
+    # Of os.path: those of pathlib raise where a folder above may not be looked into.
+    folder = root if os.path.exists(root) else root.parent  # noqa: PTH110
+    if not os.path.isdir(folder):  # noqa: PTH112
         fix = f"make it: install -d -o USER {folder}"
         yield Finding("permission", "failure", f"{folder} is not there", fix)
     elif not os.access(folder, os.W_OK | os.X_OK):
@@ -87,8 +88,8 @@ def check_disk(config: Config, now_s: Callable[[], float] = time.monotonic) -> I
         check_mounted(root, require_mount=config.storage.require_mount)
     except StoreError as error:
         yield Finding("disk", "failure", str(error), "mount it, then start again")
-    folder = root if root.is_dir() else root.parent
-    if not folder.is_dir():
+    folder = root if os.path.isdir(root) else root.parent  # noqa: PTH112
+    if not os.path.isdir(folder):  # noqa: PTH112
         return
     free = shutil.disk_usage(folder).free
     room = free - config.retention.min_free_bytes

@@ -1,4 +1,4 @@
-"""Builds everything an engine consists of, on one page: sources -> synchronizer -> history -> files.
+"""Builds all that an engine consists of, on one page: sources -> synchronizer -> history -> files.
 
     capture children ==pipes==> recorder thread ==history==> writer thread ==> ready/
     applications ==sockets==^                          +===> turn thread

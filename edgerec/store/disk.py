@@ -42,7 +42,8 @@ _HINTS: Final = {
     errno.ENOSPC: "free space or inodes on this file system, or give storage.root another",
     errno.EDQUOT: "raise the quota of the service's user",
     errno.EROFS: "remount it read-write; a card that turns read-only is usually worn out",
-    errno.EACCES: "the service's user must own storage.root and everything in it",
+    errno.EACCES: "the service's user must own storage.root and everything in it; in a unit see "
+    "ProtectHome=",
     errno.EPERM: "the service's user must own storage.root and everything in it",
     errno.EIO: "the device reports errors: look at the kernel log and replace it",
 }

