@@ -1,4 +1,4 @@
-"""What shares its folder with `storage.root` on this machine: other files, a checkout around it."""
+"""Finds what shares the folder of `storage.root`: other files, or a checkout around it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ _HINT: Final = "give storage.root a folder of its own, outside any sources"
 def shared_root(config: Config) -> Iterator[Problem]:
     """Yield what `storage.root` is shared with, as this process's user finds it; reads the disk.
 
-    The recorder begins in no folder that holds other things, and goes on in one where it has begun.
+    The recorder does not begin in a folder that holds other things, but continues in one where it has
+    begun.
     """
     root = config.storage.root
     with suppress(OSError):  # not there yet, or not for this user to see

@@ -1,7 +1,7 @@
-"""What else is kept in the folder of a storage root, which would be taken for a part of it.
+"""Keeps a storage root out of folders that hold other things.
 
-A sync job takes what is under `ready/`, `edgerec verify` reads all of a tree, and whoever cleans up
-a checkout of sources deletes what git does not know.
+A sync job takes everything under `ready/`, `edgerec verify` reads a whole tree, and `git clean` in a
+checkout of sources deletes what git does not know.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from edgerec.store.disk import StoreError, disk_step
 
 _OWN: Final = frozenset({"ready", "quarantine"})
 _OF_SYSTEMS: Final = frozenset({"lost+found", "System Volume Information", "$RECYCLE.BIN"})
-"""What file systems and other computers leave at the top of a disk."""
+"""Folders that file systems and other computers leave at the top of a disk."""
 _NAMED: Final = 3
 
 

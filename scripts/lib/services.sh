@@ -25,7 +25,7 @@ session_users() {
   done < <(getent passwd)
 }
 
-# Prints the links by which a user's systemd is told to start edgerec.
+# Prints the links that have a user's systemd start edgerec.
 links_in() {
   compgen -G "$1/*.wants/edgerec.service" || true
 }
