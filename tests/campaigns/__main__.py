@@ -17,6 +17,7 @@ CAMPAIGNS = (
     "days",
     "debian",
     "devices",
+    "faults",
     "gate",
     "hours",
     "kills",
