@@ -18,6 +18,7 @@ CAMPAIGNS = (
     "debian",
     "devices",
     "faults",
+    "fuzz",
     "gate",
     "hours",
     "kills",

@@ -12,12 +12,14 @@ import tempfile
 import time
 from pathlib import Path
 
+from edgerec.capture.child import ChildLimits
 from tests.rigs.cut_recording import why_no_mounts
 from tests.rigs.faults.driver import FAULTS, Outcome, possible, stage
 from tests.rigs.faults.kiosk import can_step_down
 from tests.rigs.witness import Witness
 
 PATIENCE_S = 90.0  # until the status is as before; longer is a problem
+TORN_S = ChildLimits().stall_ns / 1e9  # a device that is late for as long leaves a gap
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -67,6 +69,8 @@ def _one_kiosk(rng, witness, there, until_s, outcomes) -> list[str]:
 def _problems_of(outcome: Outcome) -> list[str]:
     """Return what is wrong, and which limit was exceeded without the machine being late for it."""
     fault, problems = outcome.fault, list(outcome.problems)
+    if outcome.late_s < TORN_S:
+        problems += outcome.torn
     for what, took_s, limit_s in (
         ("was told", outcome.told_s, fault.told_s),
         ("was as before", outcome.ok_s, fault.ok_s),

@@ -17,7 +17,7 @@ from tests.rigs.cut_recording import why_no_mounts
 from tests.rigs.faults import on_disk, on_files, on_programs
 from tests.rigs.faults.kiosk import CHUNK_S, SEED, Kiosk, can_step_down, codes_of, hold
 from tests.rigs.faults.reader import Reader
-from tests.rigs.faults.table import Fault, Site
+from tests.rigs.faults.table import GAPS, Fault, Site
 from tests.rigs.machine import Machine
 from tests.rigs.waiting import wait_for
 
@@ -45,6 +45,8 @@ class Outcome:
     lost_told: bool = False
     late_s: float = 0.0
     problems: list[str] = field(default_factory=list)
+    torn: list[str] = field(default_factory=list)
+    """Gaps that a fault may not make, and a machine that is late for as long does."""
 
 
 def possible(*, disk: bool, user: bool) -> list[Fault]:
@@ -178,8 +180,10 @@ class Driver:
         outcome.interruption_s = self.reader.interruption_s(since_ns, ended_ns)
         missing_s = outcome.lost.get("missing", 0) / 16_000
         for reason, frames in outcome.lost.items():
-            if reason not in fault.may_lose | (BEGINNING if fault.restarts else frozenset()):
-                outcome.problems.append(f"{frames} frames of the user are lost: {reason}")
+            if reason in fault.may_lose | (BEGINNING if fault.restarts else frozenset()):
+                continue
+            told = outcome.torn if reason in GAPS else outcome.problems
+            told.append(f"{frames} frames of the user are lost: {reason}")
         if outcome.lost.get("missing") and not outcome.lost_told:
             outcome.problems.append("audio was lost and the status never was `failed`")
         if not fault.restarts and outcome.interruption_s > missing_s + CHUNK_S / 10:

@@ -16,12 +16,14 @@ def _sized(size_bytes):
 
 
 def _socket(path):
+    short = path.with_name(".socket")  # what it is bound to has 107 bytes at most
     here = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         with socket.socket(socket.AF_UNIX) as server:
-            server.bind(f"/proc/self/fd/{here}/{path.name}")  # a socket's path is short
+            server.bind(f"/proc/self/fd/{here}/{short.name}")
     finally:
         os.close(here)
+    short.rename(path)
 
 
 def _folder(path):
