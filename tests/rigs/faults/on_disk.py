@@ -115,7 +115,7 @@ def bad_luck(site):
 
 
 DISK = {"needs": "disk"}
-LONG = {"hold_s": (13.0, 16.0), "may_lose": "missing"}
+LONG = {"hold_s": (18.0, 22.0), "may_lose": "missing"}
 FAULTS = (
     fault("a full disk", fill, empty, told="disk publish", **DISK),
     fault("a full disk for longer than memory holds", fill, empty, told="disk publish",

@@ -71,6 +71,7 @@ def _draw_journal(rng, root, number):
         "main": what,
         "speaker": what.removeprefix("turn-"),
         "frames": 39,
+        "boot_id": "boot",
     }
     if what == "chunk":
         given["turn"] = None
@@ -208,7 +209,7 @@ KINDS = {
 def _recover(rng, root):
     """Start on it: all is taken out of the work folder, and a session can be recorded."""
     before = _audio(root.work, root.ready)
-    unreliable = any(b"durable_frames" in p.read_bytes() for p in root.work.glob("*.journal"))
+    unreliable = any(_is_unreliable(path.read_bytes()) for path in root.work.glob("*.journal"))
     now = rng.choice([NOW, NEXT_BOOT])
     done = recover(root, now)
     if done.left:
@@ -225,6 +226,12 @@ def _recover(rng, root):
     session.finish("stop")
     if [one.what for one in published] != ["chunk", "session"]:
         raise WrongError(f"a session published {published}")
+
+
+def _is_unreliable(journal):
+    """Whether a journal says that a sync failed, or is of another boot: what was synced counts."""
+    others = journal.count(b'"boot_id"') - journal.count(b'"boot_id": "boot"')
+    return b"durable_frames" in journal or others > 0
 
 
 def _audio(*folders):
