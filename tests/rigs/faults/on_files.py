@@ -129,7 +129,8 @@ def forbidden(pattern, mode=0o500):
     """Take permissions away."""
 
     def inject(site):
-        site.kept["modes"] = [(path, path.stat().st_mode) for path in site.root.glob(pattern)]
+        paths = site.root.glob(pattern) if pattern else [site.root]
+        site.kept["modes"] = [(path, path.stat().st_mode) for path in paths]
         for path, _ in site.kept["modes"]:
             path.chmod(mode)
 
@@ -137,7 +138,7 @@ def forbidden(pattern, mode=0o500):
 
 
 def allowed(site):
-    for path, mode in site.kept.pop("modes"):
+    for path, mode in site.kept.pop("modes", ()):
         path.chmod(mode & 0o7777)
 
 
@@ -148,7 +149,7 @@ def take_day(site):
 
 
 def give_day(site):
-    for path in site.kept.pop("taken"):
+    for path in site.kept.pop("taken", ()):
         site.kiosk.give(path)
 
 

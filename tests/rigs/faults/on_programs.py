@@ -36,7 +36,7 @@ def stop_child(site):
 
 
 def continue_child(site):
-    for pid in site.kept.pop("stopped"):
+    for pid in site.kept.pop("stopped", ()):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGCONT)
 
@@ -104,7 +104,7 @@ def flood(requests):
 
 
 def hang_up(site):
-    for client in site.kept.pop("clients"):
+    for client in site.kept.pop("clients", ()):
         client.close()
 
 
