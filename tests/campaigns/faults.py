@@ -14,11 +14,13 @@ from pathlib import Path
 
 from edgerec.capture.child import ChildLimits
 from tests.rigs.cut_recording import why_no_mounts
-from tests.rigs.faults.driver import FAULTS, Outcome, possible, stage
+from tests.rigs.faults.driver import FAULTS, Outcome, pairs, possible, stage
 from tests.rigs.faults.kiosk import can_step_down
+from tests.rigs.faults.table import Fault
 from tests.rigs.witness import Witness
 
 PATIENCE_S = 90.0  # until the status is as before; longer is a problem
+DOUBLE_SHARE = 0.2  # of all: two faults at once
 TORN_S = ChildLimits().stall_ns / 1e9  # a device that is late for as long leaves a gap
 
 
@@ -50,10 +52,12 @@ def run(args: argparse.Namespace) -> int:
 def _one_kiosk(rng, witness, there, until_s, outcomes) -> list[str]:
     """Bring faults to one kiosk until the time is over, or it is not what it should be."""
     with stage(rng, witness, PATIENCE_S) as driver:
-        order: list = []
+        order: list[Fault] = []
+        double = pairs(there)
         while time.monotonic() < until_s:
             order = order or rng.sample(there, k=len(there))  # each kind once before any twice
-            outcome = driver.meet(order.pop())
+            two = double and rng.random() < DOUBLE_SHARE
+            outcome = driver.meet(rng.choice(double) if two else order.pop())
             outcomes.append(outcome)
             print(_line(outcome), flush=True)
             for problem in _problems_of(outcome):
@@ -80,6 +84,11 @@ def _problems_of(outcome: Outcome) -> list[str]:
     return problems + [f"the machine was late for {outcome.late_s:.2f} s"] * bool(problems)
 
 
+def _kind_of(outcome: Outcome) -> str:
+    """Return the fault's name; two at once are one kind."""
+    return "two at once" if ", and " in outcome.fault.name else outcome.fault.name
+
+
 def _line(outcome: Outcome) -> str:
     lost = ", ".join(f"{frames} {reason}" for reason, frames in sorted(outcome.lost.items()))
     told = "-" if outcome.told_s is None else f"{outcome.told_s:.1f} s"
@@ -95,8 +104,8 @@ def _tell(outcomes: list[Outcome], problems: list[str]) -> None:
     """Print the table of kinds, and the sums."""
     print("| fault | times | told, at worst | as before, at worst | longest interruption | lost |")
     print("|---|---|---|---|---|---|")
-    for name in sorted({outcome.fault.name for outcome in outcomes}):
-        same = [outcome for outcome in outcomes if outcome.fault.name == name]
+    for name in sorted({_kind_of(outcome) for outcome in outcomes}):
+        same = [outcome for outcome in outcomes if _kind_of(outcome) == name]
         told = [o.told_s for o in same if o.told_s is not None]
         ok = [o.ok_s for o in same if o.ok_s is not None]
         lost = sum(sum(o.lost.values()) for o in same)
@@ -110,7 +119,7 @@ def _tell(outcomes: list[Outcome], problems: list[str]) -> None:
     longest = max((o.interruption_s for o in outcomes), default=0.0)
     lost = sum(sum(o.lost.values()) for o in outcomes)
     print(
-        f"{len(outcomes)} faults of {len({o.fault.name for o in outcomes})} kinds: longest "
+        f"{len(outcomes)} faults of {len({_kind_of(o) for o in outcomes})} kinds: longest "
         f"interruption {longest:.2f} s, {lost} frames lost and declared, the status missed "
         f"{missed}, {wrong} faults and {len(problems)} endings with problems"
     )

@@ -17,7 +17,7 @@ from tests.rigs.cut_recording import why_no_mounts
 from tests.rigs.faults import on_disk, on_files, on_programs
 from tests.rigs.faults.kiosk import CHUNK_S, SEED, Kiosk, can_step_down, codes_of, hold
 from tests.rigs.faults.reader import Reader
-from tests.rigs.faults.table import GAPS, Fault, Site
+from tests.rigs.faults.table import GAPS, Fault, Site, both
 from tests.rigs.machine import Machine
 from tests.rigs.waiting import wait_for
 
@@ -53,6 +53,14 @@ def possible(*, disk: bool, user: bool) -> list[Fault]:
     """Return the faults that can be brought about here."""
     there = {name for name, has in (("disk", disk), ("user", user)) if has}
     return [fault for fault in FAULTS if fault.needs <= there]
+
+
+def pairs(there: list[Fault]) -> list[Fault]:
+    """Return faults of programs while the disk fails: each of one with each of the other."""
+    disk = [one for one in there if one in on_disk.FAULTS and one.told and not one.restarts]
+    programs = [one for one in there if one in on_programs.FAULTS]
+    quiet = [one for one in programs if not one.restarts and not one.told]
+    return [both(first, second) for first in disk for second in quiet]
 
 
 @contextmanager
@@ -102,8 +110,8 @@ class Driver:
 
     def begin(self) -> None:
         """Start the kiosk, and see what its status says where nothing is wrong."""
-        self._machine.watch(lambda: [self._kiosk.process.pid])
         self._kiosk.start()
+        self._machine.watch(lambda: [self._kiosk.process.pid])
         self._wait(lambda: self._records(0), "it does not begin to record")
         self._recorded_since(monotonic_now_ns())
         self._usual = codes_of(self._kiosk.status())

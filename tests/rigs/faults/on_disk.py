@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import signal
 import struct
 import subprocess
 
@@ -114,8 +115,28 @@ def bad_luck(site):
     site.kiosk.shim(calls=site.rng.sample(CALLS, k=2))
 
 
+def started_on(inject):
+    """A kill, the fault, and a start on it: the process may end, and is started again."""
+
+    def restart(site):
+        site.kiosk.end(signal.SIGKILL)
+        inject(site)
+        site.kiosk.launch()
+
+    return restart
+
+
+def captures_after(heal):
+    def healed_and_started(site):
+        heal(site)
+        site.kiosk.wait_until_it_captures(again=True)
+
+    return healed_and_started
+
+
+START = {"restarts": True, "hold_s": (4.0, 6.0)}
 DISK = {"needs": "disk"}
-LONG = {"hold_s": (18.0, 22.0), "may_lose": "missing"}
+LONG = {"hold_s": (24.0, 28.0), "may_lose": "missing"}
 FAULTS = (
     fault("a full disk", fill, empty, told="disk publish", **DISK),
     fault("a full disk for longer than memory holds", fill, empty, told="disk publish",
@@ -129,6 +150,12 @@ FAULTS = (
           lambda site: site.disk.thaw(), told="disk publish", **LONG, **DISK),
     fault("a disk that dies and comes back", lambda site: site.disk.fail(),
           lambda site: site.disk.come_back(), told="disk publish", **DISK),
+    fault("a start on a full disk", started_on(fill), captures_after(empty), **START, **DISK),
+    fault("a start without inodes", started_on(take_inodes), captures_after(give_inodes),
+          **START, **DISK),
+    fault("a start on a read-only disk", started_on(lambda site: site.disk.read_only()),
+          captures_after(lambda site: site.disk.uncover()), **START, **DISK),
+    fault("a start on a disk that fails", started_on(bad_luck), captures_after(healed), **START),
     fault("EIO at every write", failing("write", "pwrite"), healed, told="disk publish"),
     fault("EIO at every sync", failing("fsync", "fdatasync"), healed, told="disk publish"),
     fault("EIO at every open", failing("open"), healed, told="disk publish"),

@@ -1,6 +1,6 @@
 """What a fault is: how it is brought about and healed, what the status says, what may be lost."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 SILENT: frozenset[str] = frozenset()
@@ -68,6 +68,28 @@ class Site:
     @property
     def root(self) -> Any:
         return self.kiosk.root
+
+
+def both(first: Fault, second: Fault) -> Fault:
+    """Return a fault, and during it a second one, of which the status says nothing."""
+    sites: list[Site] = []
+
+    def inject(site: Site) -> None:
+        sites[:] = [replace(site, kept={}), replace(site, kept={})]
+        first.inject(sites[0])
+        second.inject(sites[1])
+
+    def heal(_site: Site) -> None:
+        second.heal(sites[1])
+        first.heal(sites[0])
+
+    return replace(
+        first,
+        name=f"{first.name}, and {second.name}",
+        inject=inject,
+        heal=heal,
+        may_lose=first.may_lose | second.may_lose,
+    )
 
 
 def fault(name: str, inject: Any, heal: Any = lambda _site: None, **more: Any) -> Fault:
