@@ -146,7 +146,7 @@ class Pipeline:
             sync_s=self.config.storage.sync_seconds,
             housekeeping=self.house.step,
             announce=self._tell,
-            on_left=self.recovery.wake,
+            wake_recovery=self.recovery.wake,
         )
         self.hooks = Hooks(self.config.hooks, self._clock, make_thread=self._make_thread)
         self._threads = [

@@ -35,7 +35,7 @@ _SECOND_NS: Final = 1_000_000_000
 WRITE_S: Final = 0.25  # of audio that is worth a step: what is not written yet dies with a process
 IDLE_S: Final = 1.5  # between two steps, when nothing is committed
 LAST_RETRY_S: Final = 5.0  # a sixth of the ring: what comes back late is still in it
-LAST_PUBLISH_RETRY_S: Final = 30.0  # nothing is lost by waiting; each try is an error in a log
+LAST_PUBLISH_RETRY_S: Final = 8.0  # so long after its end a failure is still told, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +71,9 @@ class WriterLoop:
         Called with the time before every step, for what else waits for the disk.
     announce
         Told of each session's begin and end, of its gaps, and of a disk that fails.
-    on_left
-        Called when a session is left to recovery: it has ended, and can't be published.
+    wake_recovery
+        Called when recovery can do more than before: a session is left to it, which has ended and
+        can't be published, or the disk works again, which may be what kept leftovers waiting.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class WriterLoop:
         sync_s: float,
         housekeeping: Callable[[int], None] = lambda now_ns: None,
         announce: Callable[[Event], None] = lambda event: None,
-        on_left: Callable[[], None] = lambda: None,
+        wake_recovery: Callable[[], None] = lambda: None,
     ) -> None:
         self._clock = clock
         self._open_recording = open_recording
@@ -91,7 +92,7 @@ class WriterLoop:
         self._change: Callable[[Recording, SessionTimeline], None] | None = None
         self._housekeeping = housekeeping
         self._announce = announce
-        self._on_left = on_left
+        self._wake_recovery = wake_recovery
         self._timelines: deque[SessionTimeline] = deque()  # the first is being written
         self._recording: Recording | None = None
         self._gaps: GapWatch | None = None  # of that recording
@@ -274,7 +275,7 @@ class WriterLoop:
             if len(self._timelines) == 1:
                 return
             recording.leave()
-            self._on_left()
+            self._wake_recovery()
         if self._gaps is not None:
             self._gaps.finish(recording.position)
         self._recording = self._gaps = None
@@ -311,6 +312,7 @@ class WriterLoop:
         )
         self._state = replace(self._state, trouble=None, since_ns=now_ns)
         self._announce(StateChanged("disk", "ok", ""))
+        self._wake_recovery()
 
     def _note_unpublishable(self, error: StoreError, now_ns: int) -> None:
         self._publishing.failed(error, now_ns)
@@ -325,3 +327,4 @@ class WriterLoop:
         if self._state.unpublishable is not None:
             log.warning("files can be published again")
             self._state = replace(self._state, unpublishable=None)
+            self._wake_recovery()
