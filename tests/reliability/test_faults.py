@@ -16,7 +16,6 @@ SAMPLE = (
     "EIO at every sync",
     "a start on odd entries in .work/",
     "a feed: garbage behind a header",
-    "twenty steps of the wall clock",
 )
 
 

@@ -154,7 +154,6 @@ class Driver:
             fault.heal(self.site)
         looks = self._kiosk.looks_since(began_ns)
         outcome.said = set().union(*(codes_of(status) for _, status in looks)) - self._usual
-        outcome.lost_told = any(s and s["state"] == "failed" for _, s in looks)
 
     def _recover(self, fault: Fault, outcome: Outcome) -> None:
         healed_ns = monotonic_now_ns()
@@ -186,6 +185,8 @@ class Driver:
         since_ns = began_ns - AROUND_NS
         outcome.lost = self.reader.lost_between(began_ns, ended_ns)
         outcome.interruption_s = self.reader.interruption_s(since_ns, ended_ns)
+        looks = self._kiosk.looks_since(began_ns)
+        outcome.lost_told = any(status and status["state"] == "failed" for _, status in looks)
         missing_s = outcome.lost.get("missing", 0) / 16_000
         for reason, frames in outcome.lost.items():
             if reason in fault.may_lose | (BEGINNING if fault.restarts else frozenset()):
