@@ -51,7 +51,7 @@ from edgerec.store.writing.wav import (
 
 LAGS_S: Final = 10.0
 """So much may one file of a chunk be behind another: what is written between two syncs. One that is
-further behind is damaged, and the others are not cut to it."""
+further behind is damaged, and the others are not cut to it; nor to a track that has nothing."""
 
 _PIECE_FRAMES: Final = 65536  # read at once to measure levels: 256 KiB of stereo
 
@@ -93,6 +93,8 @@ def close_leftover(root: StorageRoot, journal: Path, cut: Cut) -> JournalContent
     left = {what: path for what, path in left.items() if disk.is_there(path)}
     held = {what: _frames(content, what, path, cut) for what, path in left.items()}
     least = max(held.values(), default=0) - round(LAGS_S * opening.layout.sample_rate)
+    if held.get(opening.layout.main) != 0:  # else it was cut short in its first moment
+        least = max(least, 1)
     left = {what: path for what, path in left.items() if held[what] >= least}
     frames = min((held[what] for what in left), default=0)
     if frames == 0:

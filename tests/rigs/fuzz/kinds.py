@@ -209,7 +209,7 @@ KINDS = {
 def _recover(rng, root):
     """Start on it: all is taken out of the work folder, and a session can be recorded."""
     before = _audio(root.work, root.ready)
-    unreliable = any(_is_unreliable(path.read_bytes()) for path in root.work.glob("*.journal"))
+    unreliable = any(map(_is_unreliable, root.work.glob("*.journal")))
     now = rng.choice([NOW, NEXT_BOOT])
     done = recover(root, now)
     if done.left:
@@ -229,9 +229,15 @@ def _recover(rng, root):
 
 
 def _is_unreliable(journal):
-    """Whether a journal says that a sync failed, or is of another boot: what was synced counts."""
-    others = journal.count(b'"boot_id"') - journal.count(b'"boot_id": "boot"')
-    return b"durable_frames" in journal or others > 0
+    """Whether audio of a chunk may go.
+
+    A sync has failed, or it is of another boot, so that only what was synced counts; or it was cut
+    short in its first moment.
+    """
+    said, main = journal.read_bytes(), journal.with_suffix(".wav")
+    others = said.count(b'"boot_id"') - said.count(b'"boot_id": "boot"')
+    is_empty = main.exists() and main.stat().st_size <= HEADER_BYTES
+    return b"durable_frames" in said or others > 0 or is_empty
 
 
 def _audio(*folders):

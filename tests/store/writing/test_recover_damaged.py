@@ -44,6 +44,19 @@ def test_one_that_is_a_moment_behind_is_as_long_as_the_others(root):
     assert verify(root.path).ok
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_track_without_a_frame_costs_the_rest_of_a_short_chunk_nothing(root, is_there):
+    crash(root, [quiet_span(0, 40)], layout=TRACKS_TOO)
+    (root.work / f"{NAME}user.wav").write_bytes(b"")
+    if not is_there:
+        (root.work / f"{NAME}chunk.wav").unlink()
+    done = recover(root, NOW)
+    whats = ["chunk", "bot", "session"] if is_there else ["bot", "session"]
+    assert [(one.what, one.frames) for one in done.published] == [(what, 40) for what in whats]
+    assert done.quarantined == []
+    assert verify(root.path).ok
+
+
 def test_encoded_audio_without_its_wav_file_is_kept(root):
     """It counts for nothing beside that; alone it may be all there is."""
     crash(root, [quiet_span(0, 40)], layout=replace(TRACKS_TOO, format="flac"))
