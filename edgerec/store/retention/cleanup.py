@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 _SECOND_NS: Final = 1_000_000_000
 FILES_A_STEP: Final = 50  # 10 ms on a Raspberry Pi, four times a second
 SWEEP_NS: Final = 60 * _SECOND_NS  # from the end of one look at everything to the next
+AGAIN_NS: Final = 8 * _SECOND_NS  # the same after trouble, doubling: it may be over soon
 ROOM_NS: Final = 2 * _SECOND_NS  # between two looks at the free space alone: one call
 SETTLED_NS: Final = 3600 * _SECOND_NS
 """A wall clock must have been trusted for an hour before anything is too old by it."""
@@ -138,6 +139,7 @@ class Cleanup:
         self._age_clock = AgeClock()
         self._sweep: Iterator[None] | None = None
         self._next_ns: int | None = None
+        self._wait_ns = AGAIN_NS
         self._next_room_ns = 0
         self._lacked_room = False
         self._skipped = Skipped()
@@ -170,7 +172,9 @@ class Cleanup:
         else:
             return
         self._sweep = None
-        self._next_ns = now_ns + SWEEP_NS
+        troubled = self._skipped.told is not None
+        self._next_ns = now_ns + (self._wait_ns if troubled else SWEEP_NS)
+        self._wait_ns = min(2 * self._wait_ns, SWEEP_NS) if troubled else AGAIN_NS
         self._next_room_ns = now_ns + ROOM_NS
         if self._skipped.told is not None and self.trouble is None:
             log.error("retention leaves entries alone entries=%r", self._skipped.told)

@@ -61,7 +61,7 @@ class Kiosk:
         self.archive = folder / "archive"
         self.file = folder / "edgerec.yaml"
         self.hook_mode = folder / "hook-mode"
-        self.slept_s = 0  # in all: the machine's clocks remember it
+        self.shimmed = {"calls": (), "utc_s": 0, "slept_s": 0}
         self.starts = []  # (CLOCK_MONOTONIC in ns, the world's beginning) of each process
         self.looks = []  # (CLOCK_MONOTONIC in ns, status or None: nobody answers)
         self.planted = set()  # ids of sessions that a fault has made up
@@ -103,10 +103,11 @@ class Kiosk:
         }  # fmt: skip
         self.file.write_text(json.dumps(document) + "\n")
 
-    def shim(self, **faults):
+    def shim(self, **changed):
         """Have clocks and disk calls do this from now on."""
+        self.shimmed |= changed
         fresh = self._faults.with_suffix(".new")
-        fresh.write_text(json.dumps(faults | {"slept_s": self.slept_s}))
+        fresh.write_text(json.dumps(self.shimmed))
         fresh.replace(self._faults)
 
     def start(self):

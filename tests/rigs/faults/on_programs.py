@@ -59,8 +59,7 @@ def steps_of_the_clock(site):
 
 def sleep_8_hours(site):
     """The clocks as after a suspension; what the devices deliver has no hole."""
-    site.kiosk.slept_s += HOURS_8
-    site.kiosk.shim()
+    site.kiosk.shim(slept_s=site.kiosk.shimmed["slept_s"] + HOURS_8)
 
 
 def hook(mode):

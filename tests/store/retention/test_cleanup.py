@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from edgerec.store.records.naming import Session
 from edgerec.store.retention.cleanup import (
+    AGAIN_NS,
     FILES_A_STEP,
     ROOM_NS,
     SETTLED_NS,
@@ -482,6 +483,22 @@ def test_a_file_system_that_does_not_answer_is_asked_again(root, monkeypatch):
     room = Room(monkeypatch)
     cleanup.step(2 * ROOM_NS)
     assert (cleanup.space.free_bytes, room.looks) == (10**9, 1)
+
+
+def test_trouble_is_looked_at_again_soon_and_then_less_and_less_often(root, monkeypatch):
+    odd = root.ready / "kiosk=odd"
+    odd.touch()
+    cleanup = sweep(root, QUOTA, settled=False)
+    looks_s = []
+    real = cleanup._look_at_everything
+    monkeypatch.setattr(cleanup, "_look_at_everything", lambda: looks_s.append(now_s) or real())
+    for now_s in range(200):
+        finish_sweep(cleanup, now_s * S)
+    again_s = AGAIN_NS // S
+    assert looks_s[:4] == [again_s, 3 * again_s, 7 * again_s, 7 * again_s + SWEEP_NS // S]
+    odd.unlink()
+    finish_sweep(cleanup, 300 * S)
+    assert cleanup.trouble is None
 
 
 def test_trouble_is_over_when_its_cause_is(root):

@@ -9,6 +9,7 @@ from edgerec.store.archive.verify import verify
 from edgerec.store.writing.closing import LAGS_S
 from edgerec.store.writing.recover import recover
 from edgerec.store.writing.wav import HEADER_BYTES
+from tests.rigs.damaged_files import read_journal_lines, write_journal_lines
 from tests.rigs.leftovers import NEXT_BOOT, NOW, TRACKS_TOO, crash, left_in
 from tests.rigs.made_recordings import RATE, quiet_span
 
@@ -67,3 +68,17 @@ def test_encoded_audio_without_its_wav_file_is_kept(root):
     names = sorted(path.name for path, _ in done.quarantined)
     assert names == [f"{NAME}{what}.flac" for what in ("bot", "chunk", "user")]
     assert [one.what for one in done.published] == ["session"]
+
+
+def test_a_journal_of_a_track_by_itself_is_set_aside(root):
+    """No layout has a track as its main file; it would be deleted twice, and left for good."""
+    crash(root, [quiet_span(0, 40)], layout=TRACKS_TOO)
+    [journal] = root.work.glob("*.journal")
+    lines = read_journal_lines(journal)
+    lines[0]["layout"]["main"] = "user"
+    write_journal_lines(journal.with_name(f"{NAME}user.journal"), lines)
+    journal.unlink()
+    done = recover(root, NOW)
+    assert done.left == []
+    assert f"{NAME}user.wav" in [path.name for path, _ in done.quarantined]
+    assert left_in(root.work) == []
