@@ -16,8 +16,8 @@ _HINT: Final = "give storage.root a folder of its own, outside any sources"
 def shared_root(config: Config) -> Iterator[Problem]:
     """Yield what `storage.root` is shared with, as this process's user finds it; reads the disk.
 
-    The recorder does not begin in a folder that holds other things, but continues in one where it has
-    begun.
+    The recorder does not begin in a folder that holds other things, but continues in one where it
+    has begun.
     """
     root = config.storage.root
     with suppress(OSError):  # not there yet, or not for this user to see

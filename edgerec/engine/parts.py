@@ -171,7 +171,7 @@ def build_parts(
         sync_s=config.storage.sync_seconds,
         housekeeping=house.step,
         publish=around.events.publish,
-        on_left=recovery.wake,
+        wake_recovery=recovery.wake,
     )
     quality = SignalQuality(build.continuous_tracks(config))
     monitor = Monitor(lambda: session.timeline, quality, around.events, make_thread=make_thread)

@@ -38,7 +38,7 @@ WRITE_S: Final = 0.25  # of audio is worth a step: what is not written yet dies 
 IDLE_S: Final = 1.5  # between two steps, when nothing is committed
 MAX_UNWRITTEN: Final = 2  # sessions with a history each: one ends while the next one begins
 LAST_RETRY_S: Final = 5.0  # a sixth of the ring, which then still holds what was not written
-LAST_PUBLISH_RETRY_S: Final = 30.0  # nothing is lost by waiting; each try is an error in a log
+LAST_PUBLISH_RETRY_S: Final = 8.0  # a failure is reported for at most this long after its end
 
 
 class WriterLoop(Listener):
@@ -56,8 +56,9 @@ class WriterLoop(Listener):
         Called with the time before every step, for other work that waits for the disk.
     publish
         Called with the events of each session's begin and end, its gaps, and disk failures.
-    on_left
-        Called when a session is left to recovery: it has ended, and can't be published.
+    wake_recovery
+        Called when recovery can do more than before: a session is left to it, which has ended and
+        can't be published, or the disk works again, which may be what kept leftovers waiting.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class WriterLoop(Listener):
         sync_s: float,
         housekeeping: Callable[[int], None] = lambda now_ns: None,
         publish: Callable[[Event], None] = lambda event: None,
-        on_left: Callable[[], None] = lambda: None,
+        wake_recovery: Callable[[], None] = lambda: None,
     ) -> None:
         self._clock = clock
         self._open_recording = open_recording
@@ -76,7 +77,7 @@ class WriterLoop(Listener):
         self._change: Callable[[Recording, SessionTimeline], None] | None = None
         self._housekeeping = housekeeping
         self._tell = publish
-        self._on_left = on_left
+        self._wake_recovery = wake_recovery
         self._timelines: deque[SessionTimeline] = deque()  # the first is being written
         self._recording: Recording | None = None
         self._gaps: GapWatch | None = None  # of that recording
@@ -264,7 +265,7 @@ class WriterLoop(Listener):
             if len(self._timelines) == 1:
                 return
             recording.leave()
-            self._on_left()
+            self._wake_recovery()
         if self._gaps is not None:
             self._gaps.finish(recording.position)
         self._recording = self._gaps = None
@@ -301,6 +302,7 @@ class WriterLoop(Listener):
         )
         self._state = replace(self._state, trouble=None, since_ns=now_ns)
         self._tell(StateChanged("disk", "ok", ""))
+        self._wake_recovery()
 
     def _note_unpublishable(self, error: StoreError, now_ns: int) -> None:
         self._publishing.failed(error, now_ns)
@@ -315,3 +317,4 @@ class WriterLoop(Listener):
         if self._state.unpublishable is not None:
             log.warning("files can be published again")
             self._state = replace(self._state, unpublishable=None)
+            self._wake_recovery()

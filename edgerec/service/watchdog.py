@@ -130,6 +130,7 @@ class Supervisor:
         self._look_s = UNWATCHED_LOOK_S if watchdog_s is None else watchdog_s / LOOKS
         self._watchdog = Watchdog(round(WRITER_STALLS * stall_s * _SECOND_NS))
         self._silent = False
+        self._fed_ns = self._clock.now_ns()
         self._ready = False
         self._leaving = threading.Event()
         self._thread = make_thread(target=self._run, name="supervisor", daemon=True)
@@ -144,14 +145,17 @@ class Supervisor:
         alive = self._watchdog.alive(vitals, now_ns)
         if alive and self._watched:
             lines.append("WATCHDOG=1")
-        if not alive and not self._silent:
+        if alive:
+            self._fed_ns, self._silent = now_ns, False
+        # While it starts it is looked at more often than the recorder thread goes round.
+        elif not self._silent and now_ns - self._fed_ns >= self._look_s * _SECOND_NS:
+            self._silent = True
             log.error(
                 "recording is stalled; systemd will restart the service unless it recovers"
                 " rounds=%d written=%d",
                 vitals.rounds,
                 vitals.written,
             )
-        self._silent = not alive
         self._notify("\n".join(lines))
 
     def __enter__(self) -> Self:

@@ -1,7 +1,7 @@
 """Keeps a storage root out of folders that hold other things.
 
-A sync job takes everything under `ready/`, `edgerec verify` reads a whole tree, and `git clean` in a
-checkout of sources deletes what git does not know.
+A sync job takes everything under `ready/`, `edgerec verify` reads a whole tree, and `git clean`
+in a checkout of sources deletes what git does not know.
 """
 
 from __future__ import annotations

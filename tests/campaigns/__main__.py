@@ -17,6 +17,8 @@ CAMPAIGNS = (
     "days",
     "debian",
     "devices",
+    "faults",
+    "fuzz",
     "gate",
     "hours",
     "kills",

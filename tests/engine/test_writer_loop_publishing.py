@@ -150,6 +150,30 @@ def test_publishing_is_tried_less_and_less_often(rig, root, monkeypatch):
     assert waits[-1] == LAST_PUBLISH_RETRY_S
 
 
+@pytest.mark.parametrize("what", ["publishing", "writing"])
+def test_recovery_is_woken_when_the_disk_works_again(rig, root, monkeypatch, what):
+    """What crashes left may have waited for the same, and would be tried in ten minutes only."""
+    woken = []
+    rig.loop._wake_recovery = lambda: woken.append(rig.clock.raw_ns)
+    rig.run(3)
+    with monkeypatch.context() as patch:
+        if what == "publishing":
+            shutil.rmtree(root.ready)
+            root.ready.touch()
+        else:
+            patch.setattr("edgerec.store.writing.recording.Recording.write", fail_to_write)
+        rig.run(10)
+        assert woken == []
+    if what == "publishing":
+        root.ready.unlink()
+    rig.run(round(LAST_PUBLISH_RETRY_S) + 1)
+    assert len(woken) == 1
+
+
+def fail_to_write(*_):
+    raise StoreError("writing", Path("x"), "Input/output error", errno.EIO)
+
+
 def test_it_is_told_once_and_when_it_is_over(rig, root, caplog):
     shutil.rmtree(root.ready)
     root.ready.touch()
@@ -236,7 +260,7 @@ def test_what_is_not_a_chunk_s_own_fault_never_quarantines_it(rig, root, monkeyp
 
 def test_a_session_that_can_not_be_published_makes_way_for_the_next(rig, root, monkeypatch):
     left = []
-    rig.loop._on_left = lambda: left.append(rig.recording.session)
+    rig.loop._wake_recovery = lambda: left.append(rig.recording.session)
     rig.run(5)
     shutil.rmtree(root.ready)
     root.ready.touch()

@@ -87,6 +87,22 @@ def test_a_start_is_looked_at_all_the_time_until_it_is_ready():
         wait_for(lambda: "READY=1" in rig.sent[-1])
 
 
+def test_a_start_that_is_looked_at_more_often_than_it_goes_round_is_no_error(caplog):
+    rig = Rig()
+    rig.vitals = replace(RECORDING, seconds=None, durable=0)
+    for _ in range(10):
+        rig.supervisor.look()
+        rig.clock.raw_ns += S // 4
+    assert caplog.records == []
+    assert not rig.look()
+    rig.look()
+    [error] = caplog.records  # once
+    assert "does not get on" in error.getMessage()
+    assert rig.look(rounds=10)
+    assert not rig.look()
+    assert len(caplog.records) == 2
+
+
 def test_commits_and_writing_feed_it(rig):
     for step in range(1, 100):
         assert rig.look(committed=16_000 + step, written=7 + step)

@@ -47,6 +47,8 @@ class Layout:
             raise ValueError(f"sample_rate is {self.sample_rate}, expected at least 1 Hz")
         if self.num_channels not in (1, 2):
             raise ValueError(f"num_channels is {self.num_channels}, expected 1 or 2")
+        if self.main in TRACKS:
+            raise ValueError(f"main is {self.main!r}, expected the chunk or a turn")
         if self.format == "opus" and self.sample_rate not in OPUS_RATES_HZ:
             rates = ", ".join(map(str, OPUS_RATES_HZ))
             raise ValueError(f"sample_rate is {self.sample_rate}, Opus has only {rates} Hz")

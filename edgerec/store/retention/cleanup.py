@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -36,6 +37,8 @@ log = logging.getLogger(__name__)
 _SECOND_NS: Final = 1_000_000_000
 FILES_A_STEP: Final = 50  # 10 ms on a Raspberry Pi, four times a second
 SWEEP_NS: Final = 60 * _SECOND_NS  # from the end of one look at everything to the next
+AGAIN_NS: Final = 8 * _SECOND_NS  # the same after trouble, doubling: it may be over soon
+ROOM_NS: Final = 2 * _SECOND_NS  # between two looks at the free space alone: one call
 SETTLED_NS: Final = 3600 * _SECOND_NS
 """A wall clock must have been trusted for an hour before anything is too old by it."""
 
@@ -136,6 +139,9 @@ class Cleanup:
         self._age_clock = AgeClock()
         self._sweep: Iterator[None] | None = None
         self._next_ns: int | None = None
+        self._wait_ns = AGAIN_NS
+        self._next_room_ns = 0
+        self._lacked_room = False
         self._skipped = Skipped()
         self._stored_bytes = 0
         self._kept_bytes = 0
@@ -152,7 +158,8 @@ class Cleanup:
     def step(self, now_ns: int) -> None:
         """Look at a few files, or delete them; `now_ns` is on CLOCK_MONOTONIC_RAW."""
         if self._sweep is None:
-            if self._next_ns is not None and now_ns < self._next_ns:
+            is_due = self._next_ns is None or now_ns >= self._next_ns
+            if not is_due and not self._has_filled_up(now_ns):
                 return
             self._skipped = Skipped()
             self._sweep = self._look_at_everything()
@@ -165,10 +172,25 @@ class Cleanup:
         else:
             return
         self._sweep = None
-        self._next_ns = now_ns + SWEEP_NS
+        troubled = self._skipped.told is not None
+        self._next_ns = now_ns + (self._wait_ns if troubled else SWEEP_NS)
+        self._wait_ns = min(2 * self._wait_ns, SWEEP_NS) if troubled else AGAIN_NS
+        self._next_room_ns = now_ns + ROOM_NS
         if self._skipped.told is not None and self.trouble is None:
             log.error("retention leaves entries alone entries=%r", self._skipped.told)
         self.trouble = self._skipped.told
+
+    def _has_filled_up(self, now_ns: int) -> bool:
+        """Look at the free space alone, now and then; return whether it has become too little.
+
+        Memory holds half a minute of audio: room can't wait for the next look at everything.
+        """
+        lacked_room = self._lacked_room
+        if now_ns >= self._next_room_ns and self.space is not None:
+            self._next_room_ns = now_ns + ROOM_NS
+            with suppress(StoreError):  # the next look at everything notes it
+                self._tell_space()
+        return self._lacked_room and not lacked_room
 
     def _look_at_everything(self) -> Iterator[None]:
         """Count what there is, then delete what has to go; yields between few files."""
@@ -234,6 +256,7 @@ class Cleanup:
 
     def _tell_space(self) -> None:
         usage = self._usage()
+        self._lacked_room = demand_of(self._quota, usage, None).room
         hours = hours_left(
             self._quota,
             usage.free_bytes,

@@ -49,6 +49,10 @@ from edgerec.store.writing.wav import (
     repair_wav,
 )
 
+LAGS_S: Final = 10.0
+"""So much may one file of a chunk be behind another: what is written between two syncs. One that is
+further behind is damaged, and the others are not cut to it; nor to a track that has nothing."""
+
 _PIECE_FRAMES: Final = 65536  # read at once to measure levels: 256 KiB of stereo
 
 
@@ -86,7 +90,12 @@ def close_leftover(root: StorageRoot, journal: Path, cut: Cut) -> JournalContent
         what: root.work / work_name(opening.key(what), WAV_SUFFIX) for what in opening.layout.files
     }
     left = {what: path for what, path in left.items() if disk.is_there(path)}
-    frames = min((_frames(content, what, left[what], cut) for what in left), default=0)
+    held = {what: _frames(content, what, path, cut) for what, path in left.items()}
+    least = max(held.values(), default=0) - round(LAGS_S * opening.layout.sample_rate)
+    if held.get(opening.layout.main) != 0:  # else it was cut short in its first moment
+        least = max(least, 1)
+    left = {what: path for what, path in left.items() if held[what] >= least}
+    frames = min((held[what] for what in left), default=0)
     if frames == 0:
         return content
     closing = _close(content, left, frames, cut)
@@ -287,11 +296,10 @@ def delete_leftover(
     """
     layout = opening.layout
     suffixes = {WAV_SUFFIX, FORMS[layout.format].suffix}
-    rest = [
-        root.work / work_name(opening.key(what), suffix)
-        for what in (layout.files if files is None else files)
-        for suffix in sorted(suffixes)
-    ]
+    keys = [opening.key(what) for what in (layout.files if files is None else files)]
+    if files is None:  # an encoded file counts for nothing beside its WAV file only
+        keys = [key for key in keys if disk.is_there(root.work / work_name(key, WAV_SUFFIX))]
+    rest = [root.work / work_name(key, one) for key in keys for one in sorted(suffixes)]
     deleted = [path for path in (*rest, root.work / opening.journal_name) if disk.is_there(path)]
     for path in deleted:
         with disk_step("deleting", path):

@@ -36,7 +36,7 @@ from edgerec.store.writing.rotation import StampOf
 
 log = logging.getLogger(__name__)
 
-MAX_TRIES: Final = 10  # two minutes, as the writer thread waits in between
+MAX_TRIES: Final = 19  # two minutes, as the writer thread waits in between
 MAX_TOLD: Final = 10  # names
 
 

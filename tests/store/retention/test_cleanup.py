@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgerec.store.records.naming import Session
-from edgerec.store.retention.cleanup import FILES_A_STEP, SETTLED_NS, SWEEP_NS, AgeClock, Cleanup
+from edgerec.store.retention.cleanup import (
+    AGAIN_NS,
+    FILES_A_STEP,
+    ROOM_NS,
+    SETTLED_NS,
+    SWEEP_NS,
+    AgeClock,
+    Cleanup,
+)
 from edgerec.store.retention.plan import ORPHAN_KEPT_NS, Quota
 from edgerec.store.root import StorageRoot
 from edgerec.store.writing.rotation import Cutting
@@ -258,7 +266,7 @@ def test_after_a_look_at_everything_the_next_waits(root):
     acknowledge(root.ready.rglob("*.wav"))
     before = cleanup.space
     cleanup.step(SWEEP_NS - 1)
-    assert cleanup.space is before
+    assert cleanup.space.unacknowledged_bytes == before.unacknowledged_bytes
     finish_sweep(cleanup, SWEEP_NS)
     assert cleanup.space.unacknowledged_bytes < before.unacknowledged_bytes
 
@@ -424,6 +432,73 @@ def test_acknowledged_files_go_for_inodes_too(root, monkeypatch):
     cleanup = sweep(root, QUOTA)
     assert there(paths) == [True, False, False, True]  # 3 files each; 4 inodes were missing
     assert cleanup.space.short_files == 0
+
+
+class Room:
+    """A file system with as much room as the test says, and four times that in all."""
+
+    def __init__(self, patch):
+        self.free_bytes = 10**9
+        self.looks = 0
+        patch.setattr(os, "statvfs", self._ask)
+
+    def _ask(self, path):
+        self.looks += 1
+        return os.statvfs_result((1, 1, 4 * 10**9, 0, self.free_bytes, 0, 0, 0, 0, 255))
+
+
+def test_room_that_goes_between_two_looks_at_everything_is_told_and_made(root, monkeypatch):
+    room = Room(monkeypatch)
+    paths = record(root)
+    acknowledge(paths[:1])
+    cleanup = sweep(root, replace(QUOTA, min_free_bytes=10**6), settled=False)
+    assert cleanup.space.free_bytes == 10**9
+    room.free_bytes = 10
+    cleanup.step(ROOM_NS - 1)
+    assert cleanup.space.free_bytes == 10**9
+    finish_sweep(cleanup, ROOM_NS)
+    assert cleanup.space.free_bytes == 10
+    assert there(paths) == [False, True, True, True]
+    acknowledge(paths[1:2])
+    cleanup.step(2 * ROOM_NS)  # room is lacking still: everything is looked at once a minute
+    assert cleanup._sweep is None
+    room.free_bytes = 10**9
+    cleanup.step(3 * ROOM_NS)
+    assert cleanup._sweep is None
+    assert cleanup.space.free_bytes == 10**9
+    assert there(paths) == [False, True, True, True]
+
+
+def test_a_file_system_that_does_not_answer_is_asked_again(root, monkeypatch):
+    cleanup = sweep(root, QUOTA, settled=False)
+    before = cleanup.space
+
+    def fail(_path):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "statvfs", fail)
+        cleanup.step(ROOM_NS)
+    assert cleanup.space == before
+    room = Room(monkeypatch)
+    cleanup.step(2 * ROOM_NS)
+    assert (cleanup.space.free_bytes, room.looks) == (10**9, 1)
+
+
+def test_trouble_is_looked_at_again_soon_and_then_less_and_less_often(root, monkeypatch):
+    odd = root.ready / "kiosk=odd"
+    odd.touch()
+    cleanup = sweep(root, QUOTA, settled=False)
+    looks_s = []
+    real = cleanup._look_at_everything
+    monkeypatch.setattr(cleanup, "_look_at_everything", lambda: looks_s.append(now_s) or real())
+    for now_s in range(200):
+        finish_sweep(cleanup, now_s * S)
+    again_s = AGAIN_NS // S
+    assert looks_s[:4] == [again_s, 3 * again_s, 7 * again_s, 7 * again_s + SWEEP_NS // S]
+    odd.unlink()
+    finish_sweep(cleanup, 300 * S)
+    assert cleanup.trouble is None
 
 
 def test_trouble_is_over_when_its_cause_is(root):
