@@ -69,17 +69,6 @@ def judge_offset(config: Config, found: Delay | None, played: int, apart_ms: flo
     if math.isinf(apart_ms):
         told = "the offset is not known: the tracks did not state how exact their own place is"
         return Finding("alignment", "warning", told, "measure again when the machine is less busy")
-    if abs(found.step_ms) > MOVED_MS:
-        told = (
-            f"the user track moved by {found.step_ms:+.2f} ms against the bot track, between the "
-            f"last two sweeps by {found.step_at_s:g} s after the first"
-        )
-        fix = (
-            "measure again while nothing else plays, opens the devices or keeps the machine busy, "
-            "and set no offset by this; where it moves again, look for gaps `xrun` and `resync` in "
-            "the sidecars"
-        )
-        return Finding("alignment", "warning", told, fix)
     # What the place of both may be off is in it: the next session may be placed otherwise.
     error_ms = found.spread_ms + FRAME_MS + apart_ms
     later, earlier = TRACKS if found.ms >= 0 else reversed(TRACKS)
@@ -90,6 +79,17 @@ def judge_offset(config: Config, found: Delay | None, played: int, apart_ms: flo
         f"with tracks.user.offset_ms {config.tracks.user.offset_ms:g}, "
         f"tracks.bot.offset_ms {config.tracks.bot.offset_ms:g})"
     )
+    if abs(found.step_ms) > MOVED_MS:
+        told += (
+            f"; but the tracks moved: {found.step_at_s:g} s after the first sweep the user track "
+            f"was {found.step_ms:+.2f} ms later against the bot track than one sweep before"
+        )
+        fix = (
+            "measure again while nothing else plays, opens the devices or keeps the machine busy, "
+            "and set no offset by this; where it moves again, look for gaps `xrun` and `resync` in "
+            "the sidecars"
+        )
+        return Finding("alignment", "warning", told, fix)
     if abs(found.ms) <= error_ms:
         return Finding("alignment", "ok", told)
     fix = (

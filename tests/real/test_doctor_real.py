@@ -93,5 +93,6 @@ def test_the_stated_error_of_the_alignment_covers_the_true_one(sound_server, mac
     machine.note("doctor: offset measured off by", off_ms, "ms", limit=1.0, since_ns=began_ns)
     if off_ms > error_ms:
         machine.explain(f"not covered: {last}", began_ns, raw_now_ns(), stall_s=off_ms / 1e3)
-    offered_ms = float(re.search(r"tracks.user.offset_ms to (-?[\d.]+)", last["fix"])[1])
-    assert offered_ms == pytest.approx(measured_ms - TRUE_MS, abs=0.06)  # rounded to 0.1
+    if last["severity"] != "warning":  # the tracks moved, and nothing is offered
+        offered_ms = float(re.search(r"tracks.user.offset_ms to (-?[\d.]+)", last["fix"])[1])
+        assert offered_ms == pytest.approx(measured_ms - TRUE_MS, abs=0.06)  # rounded to 0.1
