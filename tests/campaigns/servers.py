@@ -30,12 +30,13 @@ from tests.rigs.alignment import find
 from tests.rigs.dated_player import RATE, DatedPlayer, instants_of, played_noise
 from tests.rigs.linked_player import LinkedPlayer
 from tests.rigs.made_recordings import audio
-from tests.rigs.server_traces import BEFORE_NS, Stream, write
+from tests.rigs.server_traces import BEFORE_NS, TRUTH_S, Stream, write
 from tests.rigs.sound_server import SoundServer
 from tests.rigs.waiting import PATIENCE_S
 
 WINDOW = RATE // 10
 CHUNK_S = 2.5
+TRUTH = round(TRUTH_S * RATE)
 LIKE = 0.9
 FIRST_S, SETTLED_S = 1.2, 10.0
 PAUSES = "play:3,pause:1,play:2,pause:0.1,play:2,pause:2"
@@ -138,7 +139,7 @@ def trace(folder: Path, condition: Condition, seconds: float, seed: str) -> dict
     start_ns = min(stream.blocks[0].arrived_ns for stream in streams.values()) - BEFORE_NS
     tracks = {}
     for track, stream in streams.items():
-        at, played = locate(stream.mono, played_noise(heard(condition)[track]))
+        at, played = locate(stream.mono, played_noise(heard(condition)[track]), TRUTH)
         log = logs.get(track)
         true_ns = played * 1e9 / RATE if log is None else instants_of(log, played)
         tracks[track] = stream.reduced(at, true_ns, start_ns)
@@ -245,12 +246,14 @@ def _read(root: Path, logs: dict[str, np.ndarray | None], heard: dict[str, int])
     return Start(np.array(both)[known] / RATE, apart[known], stated, gaps)
 
 
-def locate(samples: np.ndarray, played: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def locate(
+    samples: np.ndarray, played: np.ndarray, step: int = WINDOW // 2
+) -> tuple[np.ndarray, np.ndarray]:
     """Return which windows of a recording are noise, and which frame of it each begins with."""
     reference = played.astype(float)
     at, found = [], []
     expected = None
-    for start in range(0, len(samples) - WINDOW, WINDOW // 2):
+    for start in range(0, len(samples) - WINDOW, step):
         window = samples[start : start + WINDOW]
         if window.std() < 50:
             continue

@@ -10,6 +10,7 @@ import gzip
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from edgerec.wire.trace import read_trace
 
 FOLDER = Path(__file__).parents[1] / "sync" / "traces"
 BEFORE_NS = 20_000_000_000  # the first arrival: its date may be seconds before it
-TRUTH_S = 0.25  # from one frame whose truth is kept to the next, at least
+TRUTH_S = 0.25  # from one frame whose truth is looked for to the next
 NEAR_S = 0.6  # two of them that are neighbours
 STEADY_NS = 300_000  # by which a player's own timing scatters
 
@@ -59,8 +60,7 @@ class Stream:
         for index, instant_ns in zip(at, true_ns, strict=True):
             nth = int(np.searchsorted(ends, index, side="right"))
             frame = self.blocks[nth].first_frame + int(index - ends[nth]) + self.blocks[nth].frames
-            is_due = not truth or frame - truth[-1][0] >= TRUTH_S * self.header.sample_rate
-            if is_due and not np.isnan(instant_ns):
+            if not np.isnan(instant_ns):
                 truth.append((frame, round(instant_ns) - start_ns))
         return {
             "sample_rate": self.header.sample_rate,
@@ -89,6 +89,8 @@ class TracedTrack:
     """Their audio is silence."""
     truth: tuple[tuple[int, int], ...]
     """Frames, and when they were played: those around which the player played steadily."""
+    jumps: tuple[int, ...]
+    """Frames by which something is missing, or was not played."""
 
 
 @dataclass(frozen=True)
@@ -120,8 +122,14 @@ def read(path: Path) -> ServerTrace:
     for name, track in found["tracks"].items():
         rate, dated = track["sample_rate"], track["dated"]
         header = StreamHeader(rate, 1, name, path.stem, "monotonic_raw", dated=dated)
-        truth = tuple(_steady(track["truth"], rate))
-        tracks[name] = TracedTrack(header, tuple(_blocks(track["blocks"])), truth)
+        stored = track["truth"]
+        truth = tuple(_steady(stored, rate))
+        jumps = tuple(
+            after[0]
+            for before, after in pairwise(stored)
+            if abs(_off_ns(before, after, rate)) > STEADY_NS
+        )
+        tracks[name] = TracedTrack(header, tuple(_blocks(track["blocks"])), truth, jumps)
     return ServerTrace(found["is_relative"], tracks)
 
 
@@ -131,14 +139,19 @@ def _steady(stored: list[tuple[int, int]], rate: int) -> Iterator[tuple[int, int
     And a player that is answered late notes a single instant that is off by milliseconds.
     """
 
-    def agree(one: tuple[int, int], other: tuple[int, int]) -> bool:
-        frames = other[0] - one[0]
-        off_ns = other[1] - one[1] - frames * 1e9 / rate
-        return frames <= NEAR_S * rate and abs(off_ns) <= STEADY_NS
-
     for before, this, after in zip(stored, stored[1:], stored[2:], strict=False):
-        if agree(before, this) and agree(this, after):
+        if _agree(before, this, rate) and _agree(this, after, rate):
             yield (this[0], this[1])
+
+
+def _agree(one: tuple[int, int], other: tuple[int, int], rate: int) -> bool:
+    is_near = other[0] - one[0] <= NEAR_S * rate
+    return is_near and abs(_off_ns(one, other, rate)) <= STEADY_NS
+
+
+def _off_ns(one: tuple[int, int], other: tuple[int, int], rate: int) -> float:
+    """Return by how much more time passed than frames."""
+    return other[1] - one[1] - (other[0] - one[0]) * 1e9 / rate
 
 
 def _blocks(stored: list[list[int]]) -> Iterator[Block]:
