@@ -45,17 +45,24 @@ _MARKS: Final = {"ok": " ok ", "note": "note", "warning": "WARN", "failure": "FA
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument(
+    played = parser.add_mutually_exclusive_group()
+    played.add_argument(
         "--chirp",
         action="store_true",
         help="play three sweeps and prove that both tracks hear them; takes half a minute, and "
         "the devices: where no sound server shares them, stop the service first",
     )
+    played.add_argument(
+        "--alignment",
+        action="store_true",
+        help="play seven sweeps and measure how far apart the tracks hear them, its error, and "
+        "which offset_ms to set; takes a minute, and the devices, like --chirp",
+    )
     parser.add_argument(
         "--output",
         metavar="DEVICE",
-        help="with --chirp: an ALSA PCM or pulse:SINK to play on (default: the one whose monitor "
-        "the bot track records, else the default)",
+        help="with --chirp or --alignment: an ALSA PCM or pulse:SINK to play on (default: the one "
+        "whose monitor the bot track records, else the default)",
     )
     add_json(parser)
     add_socket(parser)
@@ -65,8 +72,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Check everything, and print the findings."""
     findings = list(_examine(args.config, args.socket))
-    if args.chirp:
-        findings += _chirp(args.config, args.output)
+    if args.chirp or args.alignment:
+        findings += _play(args.config, args.output, is_alignment=args.alignment)
     if args.json:
         print_json({"findings": [dataclasses.asdict(finding) for finding in findings]})
     else:
@@ -112,20 +119,24 @@ def _examine(named: Path | None, socket: Path | None) -> Iterator[Finding]:
     yield from check_service(status, why_not)
 
 
-def _chirp(file: Path | None, output: str | None) -> list[Finding]:
+def _play(file: Path | None, output: str | None, *, is_alignment: bool) -> list[Finding]:
     from edgerec.doctor.sound_check import (  # late: it loads the whole recorder
         SoundCheckError,
+        judge_alignment,
         judge_sound,
         log_chirp,
         play_and_record,
         player_command,
     )
+    from edgerec.doctor.sweep import ALIGNMENT_SWEEPS, SWEEPS
 
     try:
         config = load_config(file)
-        check = play_and_record(config, player_command(config, output))
+        sweeps = ALIGNMENT_SWEEPS if is_alignment else SWEEPS
+        check = play_and_record(config, player_command(config, output), sweeps)
         now = SystemClock(trust_rtc=config.storage.trust_rtc).read()
-        return [*judge_sound(config, check), *log_chirp(config, check, now)]
+        judge = judge_alignment if is_alignment else judge_sound
+        return [*judge(config, check), *log_chirp(config, check, now)]
     except ConfigError:
         fix = "put the configuration right first"
         return [Finding("chirp", "failure", "not tried: nothing says which devices", fix)]

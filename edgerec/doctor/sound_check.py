@@ -6,15 +6,19 @@ so the service must not hold them; a sound server shares them.
 
 from __future__ import annotations
 
+import json
+import math
 import shutil
 import subprocess
 import tempfile
 import threading
 import wave
+from bisect import bisect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 from typing import Final
 
 import numpy as np
@@ -25,13 +29,16 @@ from edgerec.audio import TRACKS, TrackName
 from edgerec.capture.devices.catalog import PULSE_PREFIX
 from edgerec.clock import ClockReading
 from edgerec.config import Config, RecordingConfig, StorageConfig
+from edgerec.doctor.alignment import LEAST_HEARD, judge_delay, judge_offset
 from edgerec.doctor.checkup import Finding
 from edgerec.doctor.sweep import (
     RATE_HZ,
+    SWEEP_S,
     SWEEPS,
     HeardSweep,
     delay,
     find_sweeps,
+    length_s,
     played_dbfs,
     write_sweeps,
 )
@@ -42,11 +49,10 @@ from edgerec.store.disk import StoreError
 from edgerec.store.root import STATE
 
 STARTS_S: Final = 15.0  # until both devices deliver
-PLAYS_S: Final = 30.0  # for 10 s of sound; a player that hangs is killed
+PLAYS_S: Final = 20.0  # longer than the sound lasts; a player that hangs is killed
+CHUNK_S: Final = 2.5  # each states how exact the tracks were in it
 ECHO_S: Final = 3.0  # recorded after the last sweep: what is on its way through buffers
 CLEAR: Final = 0.6  # of a loopback: two thirds of what it hears is what was played
-SAME: Final = 0.98  # of a microphone, that no room allows
-WORTH_MS: Final = 5.0  # of delay: less is a metre or two of air
 LOUD_DBFS: Final = -6.0
 FAINT_DBFS: Final = -55.0
 # A third of a sound server's volume; at a tenth, 60 dB, speech has 6 of 16 bits left.
@@ -63,6 +69,10 @@ class SoundCheck:
     """The sweeps heard on each track."""
 
     heard: dict[TrackName, list[HeardSweep]]
+    played: int = SWEEPS
+    apart_ms: float = math.inf
+    """By how much the tracks may be out of their places together, as the sidecars state it for at
+    least half of the sweeps; infinite where they don't."""
 
 
 def player_command(config: Config, output: str | None) -> list[str]:
@@ -92,8 +102,8 @@ def player_command(config: Config, output: str | None) -> list[str]:
     return wanted
 
 
-def play_and_record(config: Config, player: Sequence[str]) -> SoundCheck:
-    """Play the sweeps and record them on the configured tracks; takes 15 to 30 s.
+def play_and_record(config: Config, player: Sequence[str], sweeps: int = SWEEPS) -> SoundCheck:
+    """Play the sweeps and record them on the configured tracks; takes 5 to 20 s more than they do.
 
     Raises
     ------
@@ -102,19 +112,20 @@ def play_and_record(config: Config, player: Sequence[str]) -> SoundCheck:
     """
     with tempfile.TemporaryDirectory(prefix="edgerec-doctor-") as name:
         folder = Path(name)
-        write_sweeps(folder / "sweeps.wav")
+        write_sweeps(folder / "sweeps.wav", sweeps)
         test = replace(
             config,
             kiosk_id="doctor",
-            recording=RecordingConfig(sample_rate=RATE_HZ),
+            recording=RecordingConfig(sample_rate=RATE_HZ, chunk_seconds=CHUNK_S),
             storage=StorageConfig(root=folder / "root", utc_wait_s=0),
         )
         with Engine(test) as engine:
             _await_devices(engine)
-            _play([*player, str(folder / "sweeps.wav")])
+            _play([*player, str(folder / "sweeps.wav")], length_s(sweeps) + PLAYS_S)
             threading.Event().wait(ECHO_S)
-        channels = _recorded(folder / "root")
-    return SoundCheck({name: find_sweeps(channels[n], RATE_HZ) for n, name in enumerate(TRACKS)})
+        recorded = _recorded(folder / "root")
+    heard = {name: find_sweeps(recorded.pcm[n], RATE_HZ, sweeps) for n, name in enumerate(TRACKS)}
+    return SoundCheck(heard, sweeps, recorded.apart_ms(heard["bot"]))
 
 
 def _await_devices(engine: Engine) -> None:
@@ -129,9 +140,9 @@ def _await_devices(engine: Engine) -> None:
     raise SoundCheckError(f"no audio ({why}); if the service holds the devices, stop it first")
 
 
-def _play(command: Sequence[str]) -> None:
+def _play(command: Sequence[str], within_s: float) -> None:
     try:
-        done = subprocess.run(command, capture_output=True, timeout=PLAYS_S, check=False)
+        done = subprocess.run(command, capture_output=True, timeout=within_s, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise SoundCheckError(f"playing with {command[0]}: {error}") from error
     if done.returncode != 0:
@@ -140,26 +151,61 @@ def _play(command: Sequence[str]) -> None:
         raise SoundCheckError(f"playing with {' '.join(command[:-1])}: {why}")
 
 
-def _recorded(root: Path) -> NDArray[np.int16]:
-    """Return both channels of everything recorded (int16, shape (2, frames))."""
-    pieces = []
+@dataclass(frozen=True, slots=True)
+class _Recorded:
+    pcm: NDArray[np.int16]
+    """Both channels of everything: shape (2, frames)."""
+    stated: list[tuple[float, float]]
+    """By the end of each chunk, in seconds: how far the tracks may be apart, in ms."""
+
+    def apart_ms(self, sweeps: Sequence[HeardSweep]) -> float:
+        """Return how far the tracks may be apart at most at half of the sweeps, or more."""
+        at_each = []
+        for one in sweeps:
+            ends = [end_s for end_s, _ in self.stated]
+            first, last = (bisect(ends, one.at_s), bisect(ends, one.at_s + SWEEP_S))
+            at_each.append(max(apart_ms for _, apart_ms in self.stated[first : last + 1]))
+        return median(at_each) if at_each else math.inf
+
+
+def _recorded(root: Path) -> _Recorded:
+    pieces, stated, frames = [], [], 0
     for path in sorted(root.glob("ready/**/*_chunk.wav")):
         with wave.open(str(path), "rb") as file:
             pieces.append(np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, 2))
+        frames += len(pieces[-1])
+        tracks = json.loads(path.with_suffix(".json").read_text())["tracks"].values()
+        residuals_us = [track["residual_us"] for track in tracks]
+        known = math.inf if None in residuals_us else sum(residuals_us)
+        stated.append((frames / RATE_HZ, known / 1e3))
     if not pieces:
         raise SoundCheckError("nothing was recorded; see `edgerec doctor`")
-    return np.concatenate(pieces).T
+    return _Recorded(np.concatenate(pieces).T, stated)
 
 
 def judge_sound(config: Config, check: SoundCheck) -> Iterator[Finding]:
     """Report what the sweeps have shown about the chain, and what to set."""
+    yield from _judge_hearing(config, check)
+    if len(track_configs(config)) == len(TRACKS):
+        yield from judge_delay(config, check.heard["user"], check.heard["bot"])
+
+
+def judge_alignment(config: Config, check: SoundCheck) -> Iterator[Finding]:
+    """Say how far apart the tracks hear the same sound and how exact that is, and what to set."""
+    yield from _judge_hearing(config, check)
+    found = delay(check.heard["user"], check.heard["bot"])
+    yield judge_offset(config, found, check.played, check.apart_ms)
+
+
+def _judge_hearing(config: Config, check: SoundCheck) -> Iterator[Finding]:
+    """Say which track hears the loudspeaker, and how loud."""
     tracks = track_configs(config)
     bot, user = check.heard["bot"], check.heard["user"]
     if "bot" in tracks:
-        yield _judge_loopback(bot)
+        yield _judge_loopback(bot, check.played)
     if "user" not in tracks:
         return
-    if len(user) < 2:
+    if len(user) < LEAST_HEARD:
         yield Finding(
             "chirp",
             "warning",
@@ -169,8 +215,6 @@ def judge_sound(config: Config, check: SoundCheck) -> Iterator[Finding]:
         return
     level = float(np.median([one.rms_dbfs for one in user]))
     yield _judge_microphone(level)
-    if "bot" in tracks:
-        yield from _judge_delay(config, user, bot)
 
 
 def log_chirp(config: Config, check: SoundCheck, now: ClockReading) -> Iterator[Finding]:
@@ -203,13 +247,13 @@ def _loudness(heard: Sequence[HeardSweep]) -> float | None:
     return float(np.median([one.rms_dbfs for one in heard])) if heard else None
 
 
-def _judge_loopback(bot: Sequence[HeardSweep]) -> Finding:
+def _judge_loopback(bot: Sequence[HeardSweep], played: int) -> Finding:
     clarity = float(np.median([one.clarity for one in bot])) if bot else 0.0
-    if len(bot) < SWEEPS or clarity < CLEAR:
+    if len(bot) < played or clarity < CLEAR:
         return Finding(
             "chirp",
             "failure",
-            f"the bot track does not record the loudspeaker: {len(bot)} of {SWEEPS} sweeps are "
+            f"the bot track does not record the loudspeaker: {len(bot)} of {played} sweeps are "
             f"in it, and make up {clarity**2:.0%} of what it hears",
             "set tracks.bot.device as `edgerec loopback` shows; is the sound played there at all, "
             "and at full volume?",
@@ -241,37 +285,3 @@ def _judge_microphone(level: float) -> Finding:
             "microphone's volume (`pactl set-source-volume`, `alsamixer` F4)",
         )
     return Finding("chirp", "ok", told)
-
-
-def _judge_delay(
-    config: Config, user: Sequence[HeardSweep], bot: Sequence[HeardSweep]
-) -> Iterator[Finding]:
-    found = delay(user, bot)
-    if found is None:
-        return
-    if abs(found.ms) < 1.0 and min(one.clarity for one in user) >= SAME:
-        yield Finding(
-            "chirp",
-            "failure",
-            "the user track is the loudspeaker's signal, not a microphone's",
-            "set tracks.user.device to the microphone; `edgerec devices` lists what there is",
-        )
-        return
-    told = (
-        f"the microphone has the loudspeaker {found.ms:.1f} ms after the loopback "
-        f"(within {found.spread_ms:.1f} ms; {found.drift_ppm:+.0f} ppm apart over the test)"
-    )
-    if abs(found.ms) < WORTH_MS:
-        yield Finding("chirp", "ok", told)
-        return
-    late: TrackName = "user" if found.ms > 0 else "bot"
-    now_ms = track_configs(config)[late].offset_ms
-    offset_ms = round(now_ms + abs(found.ms), 1)
-    yield Finding(
-        "chirp",
-        "note",
-        told,
-        f"set tracks.{late}.offset_ms to {offset_ms:g} (it is {now_ms:g}), and its "
-        "offset_source to chirp; "
-        "a metre between loudspeaker and microphone is 3 ms of it",
-    )

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 RATE_HZ: Final = 48_000
 SWEEP_S: Final = 1.0
 SWEEPS: Final = 3
+ALIGNMENT_SWEEPS: Final = 7  # 15 s from the first to the last
 PERIOD_S: Final = 2.5  # from one sweep to the next: a room has fallen silent by then
 LEAD_S: Final = 2.0  # of silence before the first one: a sleeping sink takes 1.5 s to wake up
 BAND_HZ: Final = (300.0, 6_000.0)  # what every microphone and small loudspeaker has
@@ -56,11 +57,16 @@ def played_dbfs() -> float:
     return 20 * math.log10(float(np.sqrt(np.mean(sweep() ** 2))))
 
 
-def write_sweeps(path: Path) -> None:
+def length_s(sweeps: int) -> float:
+    """Return how long that many sweeps take, with the silence before and after them."""
+    return LEAD_S + sweeps * PERIOD_S
+
+
+def write_sweeps(path: Path, sweeps: int = SWEEPS) -> None:
     """Write the sweeps to be played as a mono WAV file, with silence before and after them."""
-    sound = np.zeros(round((LEAD_S + SWEEPS * PERIOD_S) * RATE_HZ))
+    sound = np.zeros(round(length_s(sweeps) * RATE_HZ))
     one = sweep()
-    for nth in range(SWEEPS):
+    for nth in range(sweeps):
         first = round((LEAD_S + nth * PERIOD_S) * RATE_HZ)
         sound[first : first + len(one)] = one
     with wave.open(str(path), "wb") as file:
@@ -68,7 +74,7 @@ def write_sweeps(path: Path) -> None:
         file.writeframes(np.rint(sound * 32_767).astype("<i2").tobytes())
 
 
-def find_sweeps(samples: NDArray[np.int16], rate: int) -> list[HeardSweep]:
+def find_sweeps(samples: NDArray[np.int16], rate: int, sweeps: int = SWEEPS) -> list[HeardSweep]:
     """Return the sweeps in one track (int16, shape (frames,)), in order; at most those played."""
     played = sweep(rate)
     if len(samples) < len(played):
@@ -83,7 +89,7 @@ def find_sweeps(samples: NDArray[np.int16], rate: int) -> list[HeardSweep]:
     clarity = np.abs(fit) / (norm * np.sqrt(there) + 1e-6)  # of digital silence: 0
     found = []
     apart = round(PERIOD_S / 2 * rate)
-    for _ in range(SWEEPS):
+    for _ in range(sweeps):
         at = int(clarity.argmax())
         if clarity[at] < LEAST_CLARITY:
             break
@@ -99,10 +105,19 @@ class Delay:
     """Delay of the loudspeaker's sound in the user track relative to the bot track."""
 
     ms: float
+    """Median of the sweeps."""
     spread_ms: float
     """Largest difference between the sweeps."""
     drift_ppm: float
     """Drift between the tracks; for a synchronised recording, the measurement's own error."""
+    sweeps: int
+    """Number of sweeps that both tracks have."""
+    over_s: float
+    """Time from the first of them to the last."""
+    step_ms: float
+    """Largest change from one sweep to the next."""
+    step_at_s: float
+    """Start of the sweep after that change, relative to the first sweep."""
 
 
 def delay(user: Sequence[HeardSweep], bot: Sequence[HeardSweep]) -> Delay | None:
@@ -113,8 +128,14 @@ def delay(user: Sequence[HeardSweep], bot: Sequence[HeardSweep]) -> Delay | None
     delays = np.array([d for d, _ in pairs])
     times = np.array([at for _, at in pairs])
     slope = float(np.polyfit(times, delays, 1)[0])
+    steps = np.diff(delays)
+    step = int(np.argmax(np.abs(steps)))
     return Delay(
         ms=round(float(np.median(delays)) * 1e3, 2),
         spread_ms=round(float(delays.max() - delays.min()) * 1e3, 2),
         drift_ppm=round(slope * 1e6, 1),
+        sweeps=len(pairs),
+        over_s=float(times[-1] - times[0]),
+        step_ms=round(float(steps[step]) * 1e3, 2),
+        step_at_s=round(float(times[step + 1] - times[0]), 1),
     )

@@ -52,6 +52,8 @@ class _Date(NamedTuple):
     """Seconds by the device's frame count at its nominal rate."""
     excess_s: float
     """Seconds that passed on our clock, minus `counted_s`."""
+    error_s: float
+    """Largest error of the date, as the server's readings allow it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ class DatedClock:
         self._end_s = 0.0  # counted, of the newest block
         self._group: list[_Date] = []
         self._groups: deque[_Date] = deque(maxlen=GROUPS)
-        self._stated_s = 0.0  # error of the last date
+        self._stated_s = 0.0  # error of the dates that the line rests on
         self._spread_s = 0.0  # of the dates kept, about the line; asked for with every block
 
     @property
@@ -119,8 +121,9 @@ class DatedClock:
     def error_s(self) -> float:
         """Bound on the line's error at present.
 
-        The sum of the largest error stated for a date, three times the distance within which the
-        nearest 70 % of the recent dates lie, and the drift error accumulated since the last date.
+        The sum of the stated error (the greater of the last date's and the median of those that
+        the line is a median of), three times the distance within which the nearest 70 % of the
+        recent dates lie, and the drift error accumulated since the last date.
         """
         if not self.is_dated:
             return self._undated.error_s + UNDATED_ERROR_S
@@ -146,8 +149,7 @@ class DatedClock:
         """Take in that the device began `frame` at `instant_ns`, give or take `error_s`."""
         if self._origin is None:
             self._origin = (frame, instant_ns)
-        date = self._date(frame, instant_ns)
-        self._stated_s = error_s
+        date = self._date(frame, instant_ns, error_s)
         self._recent.append(date)
         if self._group and date.counted_s - self._group[0].counted_s >= GROUP_S:
             self._close_group()
@@ -155,6 +157,8 @@ class DatedClock:
         newest = list(self._recent)[-RECENT:]
         levels = sorted(d.excess_s - self._slope.value * d.counted_s for d in newest)
         self._level_s = median(levels)
+        # A median of dates is off by no more than the median of their errors.
+        self._stated_s = max(error_s, median(date.error_s for date in newest))
         off = sorted(abs(self._off_s(one)) for one in self._recent)
         self._spread_s = off[round(NEAREST_SHARE * (len(off) - 1))]
         self._agreed = self._agreed or len(levels) == RECENT or agree(levels)
@@ -162,7 +166,7 @@ class DatedClock:
 
     def off_s(self, frame: DeviceFrame, instant_ns: int) -> float:
         """Return how much later than by the line a date says that `frame` began."""
-        return self._off_s(self._date(frame, instant_ns)) if self.is_dated else 0.0
+        return self._off_s(self._date(frame, instant_ns, 0.0)) if self.is_dated else 0.0
 
     def step(self, later_s: float) -> None:
         """Move the line: all that it rests on was off by this much."""
@@ -192,10 +196,10 @@ class DatedClock:
             raise ValueError("the clock was read before its first date")
         return self._origin
 
-    def _date(self, frame: DeviceFrame, instant_ns: int) -> _Date:
+    def _date(self, frame: DeviceFrame, instant_ns: int, error_s: float) -> _Date:
         origin_frame, origin_ns = self._known_origin()
         counted_s = (frame - origin_frame) / self._rate
-        return _Date(counted_s, (instant_ns - origin_ns) * 1e-9 - counted_s)
+        return _Date(counted_s, (instant_ns - origin_ns) * 1e-9 - counted_s, error_s)
 
     def _off_s(self, date: _Date) -> float:
         return date.excess_s - self._slope.value * date.counted_s - self._level_s
@@ -205,6 +209,7 @@ class DatedClock:
             _Date(
                 median(date.counted_s for date in self._group),
                 median(date.excess_s for date in self._group),
+                median(date.error_s for date in self._group),
             )
         )
         self._group = []
@@ -241,4 +246,4 @@ def weighed(prior: _Slope, measured: _Slope) -> _Slope:
 
 
 def _later(date: _Date, later_s: float) -> _Date:
-    return _Date(date.counted_s, date.excess_s + later_s)
+    return date._replace(excess_s=date.excess_s + later_s)

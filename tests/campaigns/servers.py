@@ -21,6 +21,7 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,11 +30,13 @@ from tests.rigs.alignment import find
 from tests.rigs.dated_player import RATE, DatedPlayer, instants_of, played_noise
 from tests.rigs.linked_player import LinkedPlayer
 from tests.rigs.made_recordings import audio
+from tests.rigs.server_traces import BEFORE_NS, TRUTH_S, Stream, write
 from tests.rigs.sound_server import SoundServer
 from tests.rigs.waiting import PATIENCE_S
 
 WINDOW = RATE // 10
 CHUNK_S = 2.5
+TRUTH = round(TRUTH_S * RATE)
 LIKE = 0.9
 FIRST_S, SETTLED_S = 1.2, 10.0
 PAUSES = "play:3,pause:1,play:2,pause:0.1,play:2,pause:2"
@@ -122,6 +125,37 @@ class Start:
 
 def measure(folder: Path, condition: Condition, seconds: float, seed: str) -> Start:
     """Start everything once, and look at what was recorded."""
+    return _read(
+        folder / "root", perform(folder, condition, seconds, seed, "run"), heard(condition)
+    )
+
+
+def trace(folder: Path, condition: Condition, seconds: float, seed: str) -> dict[str, Any]:
+    """Start everything once, and return what the capture children deliver, with the truth."""
+    files = {track: folder / f"{track}.trace" for track in TRACKS}
+    files_named = [word for track in TRACKS for word in (f"--{track}", str(files[track]))]
+    logs = perform(folder, condition, seconds, seed, "trace", *files_named)
+    streams = {track: Stream.of(files[track]) for track in TRACKS}
+    start_ns = min(stream.blocks[0].arrived_ns for stream in streams.values()) - BEFORE_NS
+    tracks = {}
+    for track, stream in streams.items():
+        at, played = locate(stream.mono, played_noise(heard(condition)[track]), TRUTH)
+        log = logs.get(track)
+        true_ns = played * 1e9 / RATE if log is None else instants_of(log, played)
+        tracks[track] = stream.reduced(at, true_ns, start_ns)
+    return {"is_relative": condition.is_pipewire, "tracks": tracks}
+
+
+def heard(condition: Condition) -> dict[str, int]:
+    """Return which noise each track hears."""
+    is_one = condition.is_pipewire or condition.devices is SAME
+    return {"user": 0, "bot": 0 if is_one else 1}
+
+
+def perform(
+    folder: Path, condition: Condition, seconds: float, seed: str, *command: str
+) -> dict[str, np.ndarray | None]:
+    """Start everything once, with that command of edgerec; return what the players noted."""
     choice = random.Random(seed)
     with ExitStack() as stack:
         server = SoundServer(folder / "sound", is_pipewire=condition.is_pipewire)
@@ -134,7 +168,7 @@ def measure(folder: Path, condition: Condition, seconds: float, seed: str) -> St
                 spinner = subprocess.Popen([sys.executable, "-c", "while True: pass"])
                 stack.callback(spinner.kill)
         time.sleep(choice.uniform(0.5, 3.0))
-        recorder = _record(folder, server, condition.devices)
+        recorder = _record(folder, server, condition.devices, command)
         stack.callback(recorder.kill)
         end_s = time.monotonic() + seconds
         for number in range(COMINGS if condition.comings else 0):
@@ -149,8 +183,7 @@ def measure(folder: Path, condition: Condition, seconds: float, seed: str) -> St
         logs = {track: player.finish() for track, player in players.items()}
     if condition.devices is SAME:
         logs["bot"] = logs.get("user")
-    heard = {"user": 0, "bot": 0 if condition.is_pipewire or condition.devices is SAME else 1}
-    return _read(folder / "root", logs, heard)
+    return logs
 
 
 def _play(
@@ -170,7 +203,9 @@ def _play(
     return players
 
 
-def _record(folder: Path, server: SoundServer, devices: dict[str, str]) -> subprocess.Popen[bytes]:
+def _record(
+    folder: Path, server: SoundServer, devices: dict[str, str], asked: Iterable[str]
+) -> subprocess.Popen[bytes]:
     settings = {
         "recording": {"chunk_seconds": CHUNK_S, "sample_rate": RATE},
         "tracks": {track: {"device": device} for track, device in devices.items()},
@@ -179,7 +214,7 @@ def _record(folder: Path, server: SoundServer, devices: dict[str, str]) -> subpr
     }
     config = folder / "edgerec.yaml"
     config.write_text(json.dumps(settings))  # JSON is YAML
-    command = [sys.executable, "-m", "edgerec", "run", "--config", str(config)]
+    command = [sys.executable, "-m", "edgerec", *asked, "--config", str(config)]
     with (folder / "recorder.log").open("w") as log:
         return subprocess.Popen(command, env=os.environ | server.env, stderr=log)
 
@@ -211,12 +246,14 @@ def _read(root: Path, logs: dict[str, np.ndarray | None], heard: dict[str, int])
     return Start(np.array(both)[known] / RATE, apart[known], stated, gaps)
 
 
-def locate(samples: np.ndarray, played: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def locate(
+    samples: np.ndarray, played: np.ndarray, step: int = WINDOW // 2
+) -> tuple[np.ndarray, np.ndarray]:
     """Return which windows of a recording are noise, and which frame of it each begins with."""
     reference = played.astype(float)
     at, found = [], []
     expected = None
-    for start in range(0, len(samples) - WINDOW, WINDOW // 2):
+    for start in range(0, len(samples) - WINDOW, step):
         window = samples[start : start + WINDOW]
         if window.std() < 50:
             continue
@@ -245,11 +282,23 @@ def options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the campaign."""
     parser.add_argument("--times", type=int, default=20, help="starts of each (default: 20)")
     parser.add_argument("--seconds", type=float, default=18.0, help="of each (default: 18)")
+    parser.add_argument(
+        "--traces",
+        metavar="FOLDER",
+        type=Path,
+        help="measure nothing; write one trace of each there",
+    )
     parser.add_argument("--only", choices=CONDITIONS, nargs="+", default=list(CONDITIONS))
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure, and print a row for each condition; an error that is not stated is a failure."""
+    if args.traces:
+        for name in args.only:
+            with tempfile.TemporaryDirectory() as folder:
+                found = trace(Path(folder), CONDITIONS[name], args.seconds, f"{name} trace")
+            print(write(args.traces, name, found), flush=True)
+        return 0
     print("ms: 95 % and at most")
     print("| condition | starts | first second | after 10 s | uncovered | stated | gaps |")
     print("|---|---|---|---|---|---|---|")

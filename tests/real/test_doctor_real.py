@@ -1,4 +1,4 @@
-"""`edgerec doctor --chirp` on a sound server whose microphone hears its loudspeaker."""
+"""`edgerec doctor --chirp` and `--alignment` on a server whose microphone hears its loudspeaker."""
 
 import json
 import re
@@ -14,17 +14,19 @@ from tests.rigs.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.real
 
+TRUE_MS = 300.0  # more than any error stated
 TORN_S = 0.2  # of a player, a server or a recorder: a sweep is torn by that
 
 
-def doctor(folder, user, bot):
+def doctor(folder, user, bot, played="--chirp", user_offset_ms=0):
     """Run it; return its exit status and its findings."""
     config = folder / "edgerec.yaml"
     config.write_text(
-        f"tracks: {{user: {{device: '{user}'}}, bot: {{device: '{bot}'}}}}\n"
+        f"tracks: {{user: {{device: '{user}', offset_ms: {user_offset_ms}}},\n"
+        f"  bot: {{device: '{bot}'}}}}\n"
         f"storage: {{root: {folder}/root}}\ncontrol: {{socket: {folder}/control.sock}}\n"
     )
-    command = [sys.executable, "-m", "edgerec", "doctor", "--chirp", "--json", "--config", config]
+    command = [sys.executable, "-m", "edgerec", "doctor", played, "--json", "--config", config]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     return done.returncode, json.loads(done.stdout)["findings"]
 
@@ -69,3 +71,28 @@ def test_a_loopback_that_hears_another_sink_is_a_failure(sound_server, machine, 
         machine.explain(f"not heard: {loopback}", began_ns, raw_now_ns(), stall_s=TORN_S)
     assert microphone["told"] == "the microphone does not hear the loudspeaker"
     assert status in (1, 3)
+
+
+@ON_BOTH
+def test_the_stated_error_of_the_alignment_covers_the_true_one(sound_server, machine, tmp_path):
+    """Plays 20 s of sweeps, as an owner of cards does.
+
+    One sink heard by its monitor and through a remap source is a cable: its truth is what the
+    configuration puts the tracks apart, whatever the server says.
+    """
+    began_ns = raw_now_ns()
+    _, findings = doctor(
+        tmp_path, "pulse:kiosk_mic", "pulse:kiosk_mic_feed.monitor", "--alignment", -TRUE_MS
+    )
+    last = of("alignment", findings)[-1]
+    stated = re.match(r"the user track is ([\d.]+) ms later .* or take ([\d.]+)", last["told"])
+    if stated is None:
+        machine.explain(f"not measured: {findings}", began_ns, raw_now_ns(), stall_s=TORN_S)
+    measured_ms, error_ms = map(float, stated.groups())
+    off_ms = abs(measured_ms - TRUE_MS)
+    machine.note("doctor: offset measured off by", off_ms, "ms", limit=1.0, since_ns=began_ns)
+    if off_ms > error_ms:
+        machine.explain(f"not covered: {last}", began_ns, raw_now_ns(), stall_s=off_ms / 1e3)
+    if last["severity"] != "warning":  # the tracks moved, and nothing is offered
+        offered_ms = float(re.search(r"tracks.user.offset_ms to (-?[\d.]+)", last["fix"])[1])
+        assert offered_ms == pytest.approx(measured_ms - TRUE_MS, abs=0.06)  # rounded to 0.1

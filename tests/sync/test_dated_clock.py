@@ -187,3 +187,27 @@ def test_the_stated_error_grows_while_no_date_comes():
         clock.observe_arrival(DeviceFrame(seconds * RATE), 5 * S + seconds * S)
         stated.append(clock.error_s)
     assert stated == sorted(set(stated))
+
+
+def test_a_good_date_behind_doubtful_ones_does_not_yet_make_the_line_good():
+    """The line is still where those have it, until most of the last ones are good."""
+    clock, stated = DatedClock(RATE), []
+    for nth in range(2 * RECENT):
+        is_good = nth >= RECENT
+        at_s = nth * 0.1
+        off_s, error_s = (0.0, STATED_S) if is_good else (LUMP_S, 2 * LUMP_S)
+        clock.observe(DeviceFrame(round(at_s * RATE)), round((5 + at_s + off_s) * S), error_s)
+        if is_good:
+            line_off_s = clock.instant_ns(at_s * RATE) * 1e-9 - 5 - at_s
+            stated.append((abs(line_off_s), clock.error_s))
+    assert all(off_s <= error_s for off_s, error_s in stated)
+    assert stated[0][0] == pytest.approx(LUMP_S)
+    assert stated[-1][0] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_a_doubtful_date_is_stated_at_once():
+    clock = DatedClock(RATE)
+    follow(clock, Dates(), 60.0)
+    frame = DeviceFrame(61 * RATE)
+    clock.observe(frame, 66 * S, LUMP_S)
+    assert clock.error_s >= LUMP_S
