@@ -119,6 +119,8 @@ class PolledCapture:
             frames = self._next_frames(available)
             pcm, overflow = self._stream.read(frames)
             if overflow:
+                # Taken before the loss, maybe: then they date frames that nobody gets.
+                self._readings.clear()
                 self._want_more()  # how many were lost is what the next ones say
             self._send(pcm, frames, overflow=overflow)
             available -= frames

@@ -5,10 +5,10 @@ block stream of `wire.blocks` to its standard output until it is killed. It is a
 own because an unplugged device can hang or spin inside PortAudio indefinitely, and because
 PortAudio's list of devices is frozen while it runs.
 
-A sound server's source is polled and dated (`polled`, `dating`, `pipewire_dating`). Any other
-device has a callback, which stamps, copies and writes to the pipe without waiting. When the pipe is
-full a block is dropped and its frames are counted, so that the next `first_frame` shows what is
-missing.
+A sound server's source and a bare ALSA card are polled and dated (`polled`,
+`dating`). Any other device has a callback, which stamps, copies and writes
+to the pipe without waiting. When the pipe is full a block is dropped and its frames are counted, so
+that the next `first_frame` shows what is missing.
 
 The one line of JSON on standard error, ``{"error": ..., "hint": ...}``, says why the child ended;
 its exit status is one of
@@ -40,9 +40,16 @@ from time import process_time
 from typing import Any, Final, NoReturn
 
 from edgerec.audio import TRACKS, StreamHeader, TrackName
+from edgerec.capture.dating.alsa import alsa_dating
 from edgerec.capture.dating.pipewire import graph_rate, lump_ms, pipewire_dating
 from edgerec.capture.dating.pulse import Dating, pulse_dating
-from edgerec.capture.devices.catalog import PULSE_PREFIX, DeviceError, DeviceInfo, find_device
+from edgerec.capture.devices.catalog import (
+    ALSA_PREFIX,
+    PULSE_PREFIX,
+    DeviceError,
+    DeviceInfo,
+    find_device,
+)
 from edgerec.capture.devices.channels import (
     ChannelError,
     Channels,
@@ -201,6 +208,7 @@ def capture(request: CaptureRequest, fd: int) -> NoReturn:
         if device.is_pipewire:
             asked_ms = lump_ms(opening.opened, sample_rate)
         os.environ["PULSE_LATENCY_MSEC"] = str(asked_ms)
+    if device.is_served or device.id.startswith(ALSA_PREFIX):
         _capture_polled(device, header, opening, blocksize, fd)
     _capture_called_back(device, header, opening, blocksize, fd)
 
@@ -210,17 +218,26 @@ def _capture_polled(
 ) -> NoReturn:
     import sounddevice
 
-    stream = _open(device, header, opening, blocksize=0, latency=BUFFER_S)
-    pid = os.getpid()
-    dating: Dating | None = (
-        pipewire_dating(pid, header.sample_rate) if device.is_pipewire else pulse_dating(pid)
-    )
+    if device.is_served:
+        stream = _open(device, header, opening, blocksize=0, latency=BUFFER_S)
+    else:
+        latency_s = LATENCY_BLOCKS * blocksize / header.sample_rate
+        stream = _open(device, header, opening, blocksize=blocksize, latency=latency_s)
+    dating = _dating(device, header.sample_rate)
     sender = BlockSender(BlockPipe(fd), replace(header, dated=dating is not None), SystemClock())
     try:
         PolledCapture(stream, sender, dating, header.sample_rate, blocksize, opening.take).run()
     except sounddevice.PortAudioError as error:
         raise _lost(device) from error
     raise AssertionError("polling ends with an error alone")
+
+
+def _dating(device: DeviceInfo, rate: int) -> Dating | None:
+    if not device.is_served:
+        return alsa_dating(device.id, os.getpid(), rate)
+    if device.is_pipewire:
+        return pipewire_dating(os.getpid(), rate)
+    return pulse_dating(os.getpid())
 
 
 def _capture_called_back(

@@ -1,4 +1,4 @@
-"""How far apart the tracks hear the same sound: what that means, how exact it is, what to set.
+"""Judges how far apart the tracks hear the same sound: its meaning, its error, what to set.
 
 Pure; `chirp` finds the sound, `sound_check` plays and records it.
 """

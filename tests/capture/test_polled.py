@@ -193,3 +193,15 @@ def test_a_dating_that_has_to_find_its_way_is_asked_all_the_time(clock):
         rig.poll(BLOCK)
         assert rig.capture.pause_s == TRY_AGAIN_S
     assert rig.dating.asked == asked + 10
+
+
+def test_a_reading_from_before_a_loss_dates_nothing(clock):
+    rig = Rig(clock)
+    rig.poll(BLOCK)
+    dated = len(dates_of(rig))
+    rig.stream.overflow = True
+    rig.poll(BLOCK)
+    assert rig.sender.blocks[-1][3]
+    assert len(dates_of(rig)) == dated
+    rig.poll(BLOCK)
+    assert len(dates_of(rig)) == dated + 1

@@ -11,7 +11,8 @@ away and given back, again and again, while the other is recorded. It fails, wit
 - no process or file is left over, the memory limit was never hit, memory and CPU are flat;
 - a card that another program holds is recorded within `RETURN_S` of its being let go;
 - a hung process is killed by the watchdog, and what it recorded is recovered;
-- a configuration that is refused stops it with status 78.
+- a configuration that is refused stops it with status 78;
+- both cards stand where they were played, from the first second on; see `tests.vm.placing`.
 
 Only the standard library: it runs on the machine's own Python.
 """
@@ -27,6 +28,7 @@ import sys
 import time
 from pathlib import Path
 
+from tests.vm import placing
 from tests.vm.machine import (
     CONFIG,
     RATHER_LONG_S,
@@ -65,6 +67,7 @@ PLACED_S = 0.05
 RETURN_S = 5.0
 LOST_S = 1.0 + 0.8 + 0.25  # sync_seconds, late_seconds, and a tick of the recorder
 SEED = 20
+STARTS = 5
 
 
 def main(cycles):
@@ -130,6 +133,7 @@ def record(cycles):
     hold()
     hang()
     misconfigure()
+    placing.measure(STARTS)
     print(run("edgerec", "verify", str(ROOT / "ready")).strip().splitlines()[-1])
 
 

@@ -120,14 +120,20 @@ def find_device(wanted: str | None) -> DeviceInfo:
 
 def alsa_owner(wanted: str, folder: Path = ALSA_FOLDER) -> int | None:
     """Return the process that records from an ALSA card; PortAudio does not list what is busy."""
+    return next(iter(alsa_streams(wanted, folder)), None)
+
+
+def alsa_streams(wanted: str, folder: Path = ALSA_FOLDER) -> dict[int, Path]:
+    """Return the processes that record from an ALSA card, and what the kernel says of each."""
     named = _ALSA_ID.fullmatch(wanted)
     if named is None:
-        return None
+        return {}
+    streams = {}
     for status in folder.glob(f"{named[1]}/pcm{named[2]}c/sub*/status"):
         with contextlib.suppress(OSError):  # it has just gone
             if owner := _ALSA_OWNER.search(kernel.read_text(status)):
-                return int(owner[1])
-    return None
+                streams[int(owner[1])] = status
+    return streams
 
 
 def resolve(wanted: str | None, devices: Sequence[DeviceInfo]) -> DeviceInfo:
