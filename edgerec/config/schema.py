@@ -134,8 +134,8 @@ class TracksConfig:
 class DetectorConfig:
     """How speech is told from everything else, per track."""
 
-    user: Literal["auto", "level", "spectral", "silero"] = "auto"
-    """silero needs `edgerec[vad]`; auto: silero where it is installed, else spectral."""
+    user: Literal["auto", "level", "earshot", "silero"] = "auto"
+    """silero needs `edgerec[vad]`; auto: silero where it is installed, else earshot."""
     bot: Literal["auto", "level"] = "auto"
 
 

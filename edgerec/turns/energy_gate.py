@@ -1,6 +1,6 @@
-"""May this be somebody in front of the microphone, and not the room or the loudspeaker?
+"""By how much the microphone stands out of its noise floor and of what is left of the echo.
 
-The cheap question that is asked of every frame, before the dear one.
+A frame that does not is no speech, whatever a classifier says of it.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from edgerec.turns.bands import BANDS, FRAME_S, BandMeter, NoiseFloor, Powers
 from edgerec.turns.echo import AUDIBLE, Heard
 
-LOUD_DB: Final = 3.0
-"""From here on it may be somebody: white noise stays under 1.1 dB for ten minutes."""
+LOUD_DB: Final = 2.0
+"""From here on it may be somebody: white noise stays under 1.1 dB for ten minutes.
+At 3 dB a tenth of the turns 5 dB over pink noise is lost."""
 EXCESS_DB: Final = 15.0
 """More than this in one band says no more: a whistle is not speech."""
 
@@ -28,8 +29,8 @@ _LOWEST_LEAK_DB: Final = -40.0
 _MARGIN: Final = np.float32(10 ** (3 / 10))
 
 
-class Presence:
-    """By how much the microphone is louder than its noise floor and what is left of the echo."""
+class EnergyGate:
+    """Follows noise floor and echo, band by band."""
 
     def __init__(self) -> None:
         self._rest, self._echo, self._played = BandMeter(), BandMeter(), BandMeter()
