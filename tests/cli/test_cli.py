@@ -240,20 +240,12 @@ def test_check_without_any_file_says_so_in_json(capsys):
     assert (report["ok"], report["file"]) == (False, str(load.DEFAULT_FILE))
 
 
-def test_check_refuses_where_a_package_that_run_needs_is_missing(tmp_path):
+def test_check_refuses_where_a_package_that_run_needs_is_missing(tmp_path, capsys, monkeypatch):
     file = tmp_path / "kiosk.yaml"
     file.write_text(GOOD)
-    script = (
-        "import sys; sys.modules['earshot'] = None; from edgerec.cli import main; sys.exit(main())"
-    )
-    process = subprocess.run(
-        [sys.executable, "-c", script, "check", "--config", str(file)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert process.returncode == 78
-    assert "edgerec can't run here: import of earshot halted" in process.stderr
+    monkeypatch.setitem(sys.modules, "earshot", None)
+    assert cli.main(["check", "--config", str(file)]) == 78
+    assert "can't run here without the Python packages earshot" in capsys.readouterr().err
 
 
 def test_check_warns_of_what_is_not_on_this_machine_and_ends_with_0(tmp_path, capsys):
