@@ -73,3 +73,22 @@ def test_what_stands_out_far_has_to_be_more_probable():
     made = speech(5)
     near, far = probabilities(made, 0), probabilities(made, EXCESS_DB)
     assert np.allclose(near[8:] - far[8:], 0.2)
+
+
+def test_music_that_stands_out_little_is_kept_out_by_its_tones_alone():
+    made = frames(2 * music(np.random.default_rng(5), 160_000))  # a third of it, but for its tones
+    assert np.mean(probabilities(made, 0) >= Earshot.thresholds.likely) == 0
+
+
+def test_the_network_is_given_nothing_beyond_full_scale():
+    class Network:
+        largest = 0.0
+
+        def predict_f32(self, piece):
+            self.largest = max(self.largest, float(np.abs(piece).max()))
+            return 0.5
+
+    classifier = Earshot()
+    classifier._network = Network()
+    list(classifier.probabilities(np.ones((5, FRAME), np.float32), np.zeros(5, np.float32)))
+    assert classifier._network.largest == 1.0
