@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Final
 
 from edgerec.cli.options import add_config, add_json
 from edgerec.cli.output import print_json
@@ -22,7 +24,9 @@ from edgerec.config import (
 
 HELP = """Validate a configuration: every error at once, each with its place and a hint. A hook's
 program or a metrics folder that is not on this machine, or a storage root among other things, is a
-warning, and the status 0."""
+warning, and the status 0; a Python package that is missing is an error."""
+
+_PACKAGES: Final = ("earshot", "numpy", "sounddevice", "soundfile", "soxr")  # found, not imported
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +40,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         file = file_to_record_by(args.config)
         config = load_config(file)
+        _find_packages(file)
     except ConfigError as error:
         if not args.json:
             raise
@@ -49,6 +54,14 @@ def run(args: argparse.Namespace) -> int:
         note(f"warning: {warning}")
     say(f"{file}: ok")
     return Exit.DONE
+
+
+def _find_packages(file: Path) -> None:
+    """Raise ConfigError where Python packages that `edgerec run` imports are not installed."""
+    missing = [name for name in _PACKAGES if find_spec(name) is None]
+    if missing:
+        told = f"edgerec can't run here without the Python packages {', '.join(missing)}"
+        raise ConfigError(file, [Problem("", told, "install edgerec again: scripts/install")])
 
 
 def _report(

@@ -134,8 +134,8 @@ class TracksConfig:
 class DetectorConfig:
     """The speech detector of each track."""
 
-    user: Literal["auto", "level", "spectral", "silero"] = "auto"
-    """The user's detector. silero needs `edgerec[vad]`; auto: silero if there, else spectral."""
+    user: Literal["auto", "level", "earshot", "silero"] = "auto"
+    """The user's detector. silero needs `edgerec[vad]`; auto: silero if there, else earshot."""
     bot: Literal["auto", "level"] = "auto"
 
 

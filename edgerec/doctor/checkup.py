@@ -22,7 +22,7 @@ from edgerec.engine.build import track_configs
 from edgerec.store.disk import StoreError, check_movable
 from edgerec.store.medium import Medium, medium_of
 from edgerec.store.mount import check_mounted
-from edgerec.turns.neural import is_installed as silero_is_installed
+from edgerec.turns.silero import is_installed as silero_is_installed
 
 Severity = Literal["ok", "note", "warning", "failure"]
 
@@ -200,7 +200,7 @@ def check_turns(
     if installed():
         yield Finding("turns", "ok", "silero finds the user's turns")
     elif wanted == "auto":
-        told = "silero is not installed: spectral finds the user's turns, and finds false ones"
+        told = "silero is not installed: earshot finds the user's turns, and more false ones"
         yield Finding("turns", "note", told, fix)
     else:
         told = "silero is not installed: no turns will be found"

@@ -13,21 +13,38 @@ from numpy.typing import NDArray
 
 from edgerec.audio import TRACKS, EchoReport, Span, TimelineFrame, TrackName
 from edgerec.turns.activity import Judged
-from edgerec.turns.bands import FRAME, RATE_HZ
-from edgerec.turns.bot import LevelDetector
-from edgerec.turns.neural import Silero, is_installed
-from edgerec.turns.spectral import Spectral
-from edgerec.turns.user import AnyLoudness, Judge, UserDetector
-from edgerec.turns.woken import Woken
+from edgerec.turns.bands import FRAME, RATE_HZ, BandMeter, NoiseFloor, Samples
+from edgerec.turns.earshot import Earshot
+from edgerec.turns.silero import Silero, is_installed
+from edgerec.turns.user import AnyLoudness, SpeechClassifier, UserDetector
 
-UserDetectorName = Literal["auto", "level", "spectral", "silero"]
+UserDetectorName = Literal["auto", "level", "earshot", "silero"]
 
 BATCH: Final = 5
 """Frames taken at once, 0.16 s: with `user.LOOKBACK` and the resampler under half a second."""
 
 
+_OVER: Final = np.float32(10 ** (12 / 10))
+_LOWEST: Final = np.float32(10 ** (-60 / 10))
+"""A loopback that hums at less than -60 dBFS is heard by nobody."""
+
+
 class DetectorError(Exception):
     """A detector is not available on this machine."""
+
+
+class BotDetector:
+    """Level over a tracked floor, frame by frame: the loopback is clean."""
+
+    def __init__(self) -> None:
+        self._meter = BandMeter()
+        self._floor = NoiseFloor(1, ignore_silence=False)
+
+    def push(self, samples: Samples) -> list[bool]:
+        """Take in frames; return for each whether it is speech."""
+        powers = self._meter.measure(samples).sum(axis=1, keepdims=True)
+        threshold = np.maximum(self._floor.follow(powers) * _OVER, _LOWEST)
+        return [bool(loud) for loud in powers[:, 0] > threshold]
 
 
 class Detectors:
@@ -38,7 +55,7 @@ class Detectors:
     sample_rate
         Sampling rate of the timeline, in Hz.
     user
-        `auto`: silero if it is installed, else spectral.
+        `auto`: silero if it is installed, else earshot.
 
     Raises
     ------
@@ -48,8 +65,8 @@ class Detectors:
 
     def __init__(self, sample_rate: int, user: UserDetectorName = "auto") -> None:
         self._rate = sample_rate
-        self._user = UserDetector(_judge_of(user))
-        self._bot = LevelDetector()
+        self._user = UserDetector(_classifier(user))
+        self._bot = BotDetector()
         self._position = TimelineFrame(0)  # after what was pushed
         self._judged: dict[TrackName, TimelineFrame] = dict.fromkeys(TRACKS, TimelineFrame(0))
         self._restart(TimelineFrame(0))
@@ -139,14 +156,14 @@ class Detectors:
         return judged
 
 
-def _judge_of(name: UserDetectorName) -> Judge:
+def _classifier(name: UserDetectorName) -> SpeechClassifier:
     if name == "level":
         return AnyLoudness()
-    if name == "spectral" or (name == "auto" and not is_installed()):
-        return Spectral()
+    if name == "earshot" or (name == "auto" and not is_installed()):
+        return Earshot()
     if not is_installed():
         raise DetectorError(
             "turns.detector.user: silero is not installed here: scripts/install --vad,"
-            " or elsewhere the Python extra edgerec[vad]; or say auto or spectral"
+            " or elsewhere the Python extra edgerec[vad]; or say auto or earshot"
         )
-    return Woken(Silero())
+    return Silero()

@@ -1,7 +1,7 @@
 """Detects the user's speech in the microphone, in spite of the room and the bot's echo.
 
-microphone, bot -> echo.EchoPath -> presence.Presence -> a classifier: woken.Woken(neural.Silero),
-                                                         or spectral.Spectral
+microphone, bot -> echo.EchoPath -> energy_gate.EnergyGate -> a classifier: earshot.Earshot,
+                                                               or silero.Silero
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from edgerec.audio import EchoReport
 from edgerec.turns.bands import FRAME, Samples
 from edgerec.turns.echo import EchoPath
-from edgerec.turns.presence import LOUD_DB, Presence
+from edgerec.turns.energy_gate import LOUD_DB, EnergyGate
 
 LOOKBACK: Final = 8
 """Number of frames a decision waits: speech begins where it became loud, not where it is sure."""
@@ -37,7 +37,7 @@ class Thresholds:
     """Probability that one of the frames that begin speech must reach."""
 
 
-class Judge(Protocol):
+class SpeechClassifier(Protocol):
     """Tells speech from noise, frame by frame."""
 
     @property
@@ -79,10 +79,10 @@ class AnyLoudness:
 class UserDetector:
     """Decides frame by frame, `LOOKBACK` frames late."""
 
-    def __init__(self, judge: Judge) -> None:
-        self._judge = judge
+    def __init__(self, classifier: SpeechClassifier) -> None:
+        self._classifier = classifier
         self._echo = EchoPath()
-        self._presence = Presence()
+        self._gate = EnergyGate()
         self._pending: deque[_Frame] = deque()
         self._quiet = _RECENT
         self._probable = 0  # frames, up to now
@@ -97,8 +97,8 @@ class UserDetector:
     def push(self, played: Samples, heard: Samples) -> list[bool]:
         """Take in frames of both tracks; return for as many earlier ones whether it was speech."""
         parts = self._echo.cancel(played, heard)
-        excess = self._presence.excess_db(parts, locked=self._echo.locked)
-        probabilities = self._judge.probabilities(parts.rest.reshape(-1, FRAME), excess)
+        excess = self._gate.excess_db(parts, locked=self._echo.locked)
+        probabilities = self._classifier.probabilities(parts.rest.reshape(-1, FRAME), excess)
         decided = []
         for db, probability in zip(excess, probabilities, strict=True):
             loud = bool(db > LOUD_DB)
@@ -118,7 +118,7 @@ class UserDetector:
 
     def _is_speech(self, probability: float, *, loud: bool) -> bool:
         self._quiet = 0 if loud else self._quiet + 1
-        level = self._judge.thresholds
+        level = self._classifier.thresholds
         if self._quiet >= _RECENT or probability < (level.off if self._probable else level.on):
             self._probable, self._likeliest, self._speaks = 0, 0.0, False
             return False

@@ -18,7 +18,7 @@ SHARES = (0.1, 0.3, 0.6)
 SEED = 3
 DETECTORS = {
     "off": "enable_turn_audio: false}",
-    "spectral": "enable_turn_audio: true}\nturns: {detector: {user: spectral}}",
+    "earshot": "enable_turn_audio: true}\nturns: {detector: {user: earshot}}",
     "silero": "enable_turn_audio: true}\nturns: {detector: {user: silero}}",
 }
 

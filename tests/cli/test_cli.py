@@ -240,6 +240,14 @@ def test_check_without_any_file_says_so_in_json(capsys):
     assert (report["ok"], report["file"]) == (False, str(load.DEFAULT_FILE))
 
 
+def test_check_refuses_where_a_package_that_run_needs_is_missing(tmp_path, capsys, monkeypatch):
+    file = tmp_path / "kiosk.yaml"
+    file.write_text(GOOD)
+    monkeypatch.setitem(sys.modules, "earshot", None)
+    assert cli.main(["check", "--config", str(file)]) == 78
+    assert "can't run here without the Python packages earshot" in capsys.readouterr().err
+
+
 def test_check_warns_of_what_is_not_on_this_machine_and_ends_with_0(tmp_path, capsys):
     file = tmp_path / "kiosk.yaml"
     file.write_text(f"{GOOD}hooks: {{on_chunk: [/no/such/program]}}\n")

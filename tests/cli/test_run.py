@@ -149,9 +149,9 @@ sys.exit(main(["run", "--config", sys.argv[1]]))
 @pytest.mark.parametrize(
     ("module", "owner", "method"),
     [
-        ("control", "Control", "step"),
+        ("control.server", "Control", "step"),
         ("metrics_file", "MetricsFile", "write"),
-        ("supervisor", "Supervisor", "look"),
+        ("watchdog", "Supervisor", "look"),
         ("reload", "Reloader", "_run"),
     ],
 )

@@ -176,7 +176,7 @@ def turns(detector, *, enabled=True, all_of_it=True):
     [
         ("silero", True, "ok", "silero finds the user's turns"),
         ("auto", True, "ok", "silero finds the user's turns"),
-        ("auto", False, "note", "spectral finds the user's turns"),
+        ("auto", False, "note", "earshot finds the user's turns"),
         ("silero", False, "warning", "no turns will be found"),
     ],
 )
@@ -193,7 +193,7 @@ def test_a_detector_that_is_missed_where_speech_only_is_recorded_is_told_with_wh
 
 
 def test_a_detector_that_is_always_there_or_not_used_is_nothing_to_tell():
-    assert found(check_turns(turns("spectral"), lambda: False)) == []
+    assert found(check_turns(turns("earshot"), lambda: False)) == []
     assert found(check_turns(turns("silero", enabled=False), lambda: False)) == []
 
 

@@ -132,6 +132,11 @@ def quiet(rng: np.random.Generator, frames: int) -> Samples:
     return noise(rng, frames, -66.0, 3.0, 7_000)
 
 
+def pink(snr_db: float) -> Callable[[np.random.Generator, int], Samples]:
+    """Return what makes steady noise of equal power in every octave, `snr_db` under speech."""
+    return lambda rng, frames: noise(rng, frames, SPEECH_DB - snr_db, 3.0, RATE_HZ)
+
+
 def hvac(rng: np.random.Generator, frames: int) -> Samples:
     """Ventilation, 10 dB under speech: low-passed noise that breathes a little."""
     breath = 1 + 0.15 * np.sin(2 * np.pi * rng.uniform(0.1, 0.3) * np.arange(frames) / RATE_HZ)
@@ -220,6 +225,8 @@ def _wandering(samples: Samples) -> Samples:
 
 NOISES: dict[str, Callable[[np.random.Generator, int], Samples]] = {
     "quiet": quiet,
+    "pink 10 dB": pink(10),
+    "pink 5 dB": pink(5),
     "hvac": hvac,
     "clatter": clatter,
     "music": music,

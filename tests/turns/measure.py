@@ -1,4 +1,4 @@
-"""How well are turns detected? Mixtures of real speech, noise and echo, against their own truth.
+"""How well turns are detected: mixtures of real speech, noise and echo, against their own truth.
 
 `scripts/measure-turns` runs it all and prints the tables of `docs/turns.md`; `test_accuracy.py`
 holds a sample of it to bounds.
@@ -22,6 +22,7 @@ from edgerec.turns.open_turn import TurnRules
 from edgerec.turns.segmenter import Segmenter
 from tests.turns.material import NOISES, RATE_HZ, Speech
 from tests.turns.mixtures import Scene, echoing, noisy, only
+from tests.turns.recordings import use_recordings
 from tests.turns.scoring import Interval, Score
 
 FIRST_S = 60.0  # of every room, which the bounds on echo leave out
@@ -126,14 +127,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--speech", type=Path, default=CLIPS, help="labelled clips: NN.wav, NN.scv")
     parser.add_argument(
-        "--detector", choices=["auto", "level", "spectral", "silero"], default="auto"
+        "--detector", choices=["auto", "level", "earshot", "silero"], default="auto"
     )
     parser.add_argument("--turns", type=int, default=200, help="spoken in every noise")
     parser.add_argument("--hours", type=float, default=3.0, help="of each noise, and of the bot")
     parser.add_argument("--only", default="", help="conditions whose name contains this")
+    parser.add_argument("--recorded", type=Path, help="music and clatter from this folder's files")
     args = parser.parse_args()
-    print("| condition | turns found | false per hour | start p90 | end p90 | CPU s/h |")
-    print("|---|---|---|---|---|---|")
+    if args.recorded:
+        use_recordings(args.recorded)
+    print("| condition | turns found | files | false per hour | start p90 | end p90 | CPU s/h |")
+    print("|---|---|---|---|---|---|---|")
     for name, scenes in conditions(Speech(args.speech), args.turns, args.hours).items():
         if args.only in name:
             print(_row(name, measure(scenes(), args.detector)), flush=True)
@@ -141,12 +145,13 @@ def main() -> None:
 
 def _row(name: str, result: Result) -> str:
     score = result.score
-    found, places = "", " | "
+    found, files, places = "", "", " | "
     if score.spoken:
         found = f"{score.found} of {score.spoken}, {100 * score.recall:.1f} %"
+        files = str(score.files)
         places = f"{score.start_p90_ms():.0f} ms | {score.end_p90_ms():.0f} ms"
     false = f"{score.false_per_hour:.1f} ({score.false} in {score.hours:.1f} h)"
-    return f"| {name} | {found} | {false} | {places} | {result.cpu_s_per_hour:.1f} |"
+    return f"| {name} | {found} | {files} | {false} | {places} | {result.cpu_s_per_hour:.1f} |"
 
 
 if __name__ == "__main__":

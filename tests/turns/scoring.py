@@ -21,6 +21,8 @@ class Score:
     spoken: int = 0
     found: int = 0
     false: int = 0
+    files: int = 0
+    """Turns detected that are no false ones: more than were found where turns are cut up."""
     hours: float = 0.0
     """Of the time that false turns are counted over."""
     start_ms: list[float] = field(default_factory=list)
@@ -33,6 +35,7 @@ class Score:
         for start, stop in found:
             near = [t for t in spoken if t.start - NEAR_S < stop and start < t.stop + NEAR_S]
             self.false += not near
+            self.files += bool(near)
         for turn in spoken:
             parts = [f for f in found if f[0] < turn.stop and turn.start < f[1]]
             covered = sum(min(b, turn.stop) - max(a, turn.start) for a, b in parts)

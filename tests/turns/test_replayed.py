@@ -15,7 +15,7 @@ from tests.turns.measure import CLIPS
 from tests.turns.mixtures import SCENE_S, conversing
 
 
-@pytest.mark.parametrize("detector", ["spectral", "silero"])
+@pytest.mark.parametrize("detector", ["earshot", "silero"])
 def test_turns_of_a_conversation_become_files_that_tell_of_its_echo(tmp_path, detector):
     [scene] = conversing(Speech(CLIPS), share=0.5, minutes=SCENE_S / 60, seed=6)
     inputs = {"user": tmp_path / "user.wav", "bot": tmp_path / "bot.wav"}

@@ -1,19 +1,17 @@
-"""The user's detector: when it asks its judge, and where it puts the beginning of speech."""
+"""The user's detector: when it asks its classifier, and where it puts the beginning of speech."""
 
 import numpy as np
 
 from edgerec.turns.bands import FRAME, BandMeter, NoiseFloor
+from edgerec.turns.silero import Silero
 from edgerec.turns.user import LOOKBACK, Thresholds, UserDetector
-from edgerec.turns.woken import Woken
 
 BATCH = 5
 SILENCE = np.zeros(BATCH * FRAME, np.float32)
 
 
-class Judge:
+class Network:
     """Finds speech in frames whose number is in `speech`; counts the frames it was asked of."""
-
-    thresholds = Thresholds(on=0.5, off=0.5, likely=0.8)
 
     def __init__(self, speech=()):
         self.speech = speech
@@ -23,6 +21,10 @@ class Judge:
         number = round(float(frame[0]) * 1e6)
         self.heard.append(number)
         return 0.9 if number in self.speech else 0.0
+
+
+class Doubtful(Silero):
+    thresholds = Thresholds(on=0.5, off=0.5, likely=0.8)
 
 
 def frames(count, loud, seed=5):
@@ -45,41 +47,41 @@ def drawn(said):
     return "".join(".S"[speech] for speech in said)
 
 
-def test_while_nothing_stands_out_the_judge_is_not_asked():
-    judge = Judge()
-    assert not any(run(UserDetector(Woken(judge)), frames(500, ())))
-    assert judge.heard == []
+def test_while_nothing_stands_out_the_network_is_not_asked():
+    network = Network()
+    assert not any(run(UserDetector(Doubtful(network)), frames(500, ())))
+    assert network.heard == []
 
 
-def test_the_judge_hears_what_came_right_before_each_frame_once_and_then_sleeps_again():
-    judge = Judge()
-    run(UserDetector(Woken(judge)), frames(500, range(100, 105)))
-    assert judge.heard[:7] == [94, 95, 96, 97, 98, 99, 100]
-    assert judge.heard == list(range(94, judge.heard[-1] + 1))
-    assert 104 + 10 < judge.heard[-1] < 104 + 20
+def test_the_network_hears_what_came_right_before_each_frame_once_and_then_sleeps_again():
+    network = Network()
+    run(UserDetector(Doubtful(network)), frames(500, range(100, 105)))
+    assert network.heard[:7] == [94, 95, 96, 97, 98, 99, 100]
+    assert network.heard == list(range(94, network.heard[-1] + 1))
+    assert 104 + 10 < network.heard[-1] < 104 + 20
 
 
-def test_speech_begins_where_it_became_loud_and_ends_when_the_judge_says_so():
-    judge = Judge(speech=range(103, 120))
-    said = run(UserDetector(Woken(judge)), frames(200, range(100, 150)))
+def test_speech_begins_where_it_became_loud_and_ends_when_the_classifier_says_so():
+    network = Network(speech=range(103, 120))
+    said = run(UserDetector(Doubtful(network)), frames(200, range(100, 150)))
     assert drawn(said) == "." * 100 + "S" * 20 + "." * 80
 
 
 def test_a_decision_waits_for_a_fixed_number_of_frames():
-    judge = Judge(speech=range(108, 130))
-    said = run(UserDetector(Woken(judge)), frames(200, range(100, 150)))
+    network = Network(speech=range(108, 130))
+    said = run(UserDetector(Doubtful(network)), frames(200, range(100, 150)))
     # Sure at 112; 104 is the last that is still open then.
     assert drawn(said).index("S") == 112 - LOOKBACK
 
 
 def test_what_is_probable_for_a_moment_only_is_no_speech():
-    judge = Judge(speech=[103, 104, 105, 106, 110, 111, 112, 113])
-    assert not any(run(UserDetector(Woken(judge)), frames(200, range(100, 150))))
+    network = Network(speech=[103, 104, 105, 106, 110, 111, 112, 113])
+    assert not any(run(UserDetector(Doubtful(network)), frames(200, range(100, 150))))
 
 
-def test_speech_that_no_longer_stands_out_has_ended_whatever_the_judge_says():
-    judge = Judge(speech=range(100, 200))
-    said = run(UserDetector(Woken(judge)), frames(200, range(100, 120)))
+def test_speech_that_no_longer_stands_out_has_ended_whatever_the_classifier_says():
+    network = Network(speech=range(100, 200))
+    said = run(UserDetector(Doubtful(network)), frames(200, range(100, 120)))
     assert 119 < len(drawn(said).rstrip(".")) < 119 + 12
 
 

@@ -21,7 +21,7 @@ from edgerec.clock import monotonic_now_ns, raw_now_ns
 
 LOOKS: Final = 9
 LOOK_AGAIN_S: Final = 0.001
-"""Hardware advances in steps: snd-aloop's of 4 ms, USB's of up to 8 ms. Between two steps it has got
+"""Hardware advances in steps: snd-aloop's of 4 ms, USB's of up to 8 ms. Between two steps it is
 further than it says, so of several looks the one whose frames are the earliest is the truest."""
 
 _STATUS: Final = re.compile(

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from edgerec.turns.bands import BANDS, FRAME_S, BandMeter, NoiseFloor, Powers
 from edgerec.turns.echo import AUDIBLE, Heard
 
-LOUD_DB: Final = 3.0
-"""Excess from which on somebody may be speaking: white noise stays under 1.1 dB for ten minutes."""
+LOUD_DB: Final = 2.0
+"""Excess from which on somebody may be speaking: white noise stays under 1.1 dB for ten minutes.
+At 3 dB a tenth of the turns 5 dB over pink noise is lost."""
 EXCESS_DB: Final = 15.0
 """Cap of the excess in one band: a whistle is not speech."""
 
@@ -28,7 +29,7 @@ _LOWEST_LEAK_DB: Final = -40.0
 _MARGIN: Final = np.float32(10 ** (3 / 10))
 
 
-class Presence:
+class EnergyGate:
     """Measures by how much the microphone exceeds its noise floor and the residual echo."""
 
     def __init__(self) -> None:
