@@ -60,8 +60,7 @@ from edgerec.capture.devices.channels import (
 from edgerec.capture.devices.server_stream import as_served, prepare_stream
 from edgerec.capture.polled import BUFFER_S, PolledCapture
 from edgerec.clock import SystemClock, monotonic_now_ns, raw_now_ns
-from edgerec.wire.parent import be_killed_first, die_with_parent
-from edgerec.wire.pipe import BlockPipe, BlockSender
+from edgerec.wire.pipe import BlockPipe, BlockSender, be_killed_first, die_with_parent
 
 EXIT_ABSENT: Final = 3
 EXIT_OPEN: Final = 4

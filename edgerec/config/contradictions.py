@@ -11,7 +11,7 @@ from edgerec.capture.portaudio import DEFAULT_BLOCK_MS
 from edgerec.config.problems import Problem
 from edgerec.config.schema import BLOCK_MARGIN_MS, SAMPLE_BYTES, Config, TrackConfig
 from edgerec.feeds.playback import CONTINUE_NS
-from edgerec.store.records.formats import OPUS_RATES_HZ
+from edgerec.store.records.naming import OPUS_RATES_HZ
 from edgerec.wire.blocks import MAX_RATE_HZ
 
 MIN_CHUNK_S: Final = (

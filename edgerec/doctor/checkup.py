@@ -20,8 +20,7 @@ from edgerec.clock import SystemClock, kernel_clock_state, rtc_trouble
 from edgerec.config import Config
 from edgerec.engine.build import track_configs
 from edgerec.store.disk import StoreError, check_movable
-from edgerec.store.medium import Medium, medium_of
-from edgerec.store.mount import check_mounted
+from edgerec.store.mount import Medium, check_mounted, medium_of
 from edgerec.turns.silero import is_installed as silero_is_installed
 
 Severity = Literal["ok", "note", "warning", "failure"]

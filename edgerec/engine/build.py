@@ -20,8 +20,8 @@ from edgerec.session.timeline import SessionTimeline
 from edgerec.simulation.kiosk import simulate_command
 from edgerec.stamps import stamp_now
 from edgerec.store.publish import Published
-from edgerec.store.records.formats import Format
 from edgerec.store.records.layout import Layout
+from edgerec.store.records.naming import Format
 from edgerec.store.retention.cleanup import Cleanup
 from edgerec.store.retention.plan import Quota
 from edgerec.store.root import StorageRoot

@@ -17,13 +17,11 @@ from edgerec.clock import Clock
 from edgerec.config import Config
 from edgerec.engine import build
 from edgerec.engine.capture_loop import CaptureLoop
-from edgerec.engine.drift_memory import FILE as DRIFT_FILE
-from edgerec.engine.drift_memory import DriftMemory
-from edgerec.engine.housekeeping import Housekeeping
+from edgerec.engine.housekeeping import FILE as DRIFT_FILE
+from edgerec.engine.housekeeping import DriftMemory, Housekeeping, SpareMemory
 from edgerec.engine.recovery import RecoveryLoop
 from edgerec.engine.sessions import Sessions
 from edgerec.engine.sources import Sources
-from edgerec.engine.spare_memory import SpareMemory
 from edgerec.engine.turn_build import build_turn_loop
 from edgerec.engine.turn_loop import TurnLoop
 from edgerec.engine.writer_loop import WriterLoop

@@ -18,12 +18,11 @@ from edgerec.audio import Block, Delivery, GapReason, StreamEnded, StreamHeader,
 from edgerec.clock import SystemClock
 from edgerec.config import Config, TrackConfig
 from edgerec.engine import build
-from edgerec.engine.history_writing import write_committed
+from edgerec.engine.copying import write_committed, write_turns
+from edgerec.engine.housekeeping import SpareMemory
 from edgerec.engine.recovery import recover_and_tell
 from edgerec.engine.session_turns import SessionTurns
-from edgerec.engine.spare_memory import SpareMemory
 from edgerec.engine.turn_build import build_session_turns
-from edgerec.engine.turn_writing import write_turns
 from edgerec.session.timeline import SessionTimeline
 from edgerec.stamps import ReplayStamps, stamp_now
 from edgerec.store.publish import Published

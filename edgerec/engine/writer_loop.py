@@ -19,10 +19,9 @@ from typing import Final
 
 from edgerec.audio import Span, TimelineFrame
 from edgerec.clock import Clock
+from edgerec.engine.copying import write_committed, write_turns
 from edgerec.engine.gap_events import GapWatch
-from edgerec.engine.history_writing import write_committed
 from edgerec.engine.retrying import Retrying
-from edgerec.engine.turn_writing import write_turns
 from edgerec.health.reports import WritingState
 from edgerec.session.backlog import Backlog, Progress, backlog_of
 from edgerec.session.events import Event, SessionStarted, SessionStopped, StateChanged

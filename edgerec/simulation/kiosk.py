@@ -23,8 +23,7 @@ from edgerec.simulation.conversation import World, conversation
 from edgerec.simulation.device import DeviceModel, Handover, VirtualDevice
 from edgerec.simulation.faults import Faults
 from edgerec.wire.blocks import encode_block, encode_stream_header
-from edgerec.wire.parent import be_killed_first, die_with_parent
-from edgerec.wire.pipe import make_room
+from edgerec.wire.pipe import be_killed_first, die_with_parent, make_room
 
 
 class VirtualKiosk:

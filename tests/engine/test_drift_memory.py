@@ -3,7 +3,7 @@ import stat
 
 import pytest
 
-from edgerec.engine.drift_memory import FILE, SAVE_NS, WORTH_SAVING_PPM, DriftMemory
+from edgerec.engine.housekeeping import FILE, SAVE_NS, WORTH_SAVING_PPM, DriftMemory
 from tests.rigs.fakes import S
 from tests.rigs.recorder_rig import begun
 from tests.rigs.waiting import wait_for

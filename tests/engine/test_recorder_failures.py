@@ -7,7 +7,7 @@ import pytest
 
 from edgerec.audio import TRACKS
 from edgerec.capture.devices.watch import DeviceWatch
-from edgerec.engine import build, turn_writing
+from edgerec.engine import build, copying
 from edgerec.engine.engine import Engine
 from edgerec.engine.parts import Surroundings
 from edgerec.engine.turn_loop import TurnLoop
@@ -122,7 +122,7 @@ def test_whichever_thread_fails_the_recorder_ends_with_whole_files(
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(*failing, fail)
-    monkeypatch.setattr(turn_writing, "PATIENCE_S", 0.1)  # nobody judges the last turns
+    monkeypatch.setattr(copying, "PATIENCE_S", 0.1)  # nobody judges the last turns
     root = tmp_path / "root"
     settings = config(root, chunk_seconds=1.0, enable_turn_audio=True)
     clock = RunningClock()

@@ -1,7 +1,7 @@
 import gc
 import weakref
 
-from edgerec.engine.spare_memory import COLLECT_NS, SpareMemory
+from edgerec.engine.housekeeping import COLLECT_NS, SpareMemory
 from tests.rigs.fakes import S
 from tests.rigs.recorder_rig import begun
 from tests.rigs.waiting import wait_for

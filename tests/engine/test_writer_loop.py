@@ -9,7 +9,7 @@ import pytest
 
 from edgerec.audio import GapReason, TimelineFrame, TrackReport
 from edgerec.engine import writer_loop
-from edgerec.engine.history_writing import CATCH_UP_S
+from edgerec.engine.copying import CATCH_UP_S
 from edgerec.engine.writer_loop import WRITE_S, WriterLoop
 from edgerec.store.archive.verify import verify
 from edgerec.store.records.naming import Session

@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 
-from edgerec.engine.history_writing import CATCH_UP_S
+from edgerec.engine.copying import CATCH_UP_S
 from edgerec.engine.retrying import FIRST_RETRY_S
 from edgerec.engine.writer_loop import LAST_RETRY_S, WriterLoop
 from edgerec.store.archive.verify import verify

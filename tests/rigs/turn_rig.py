@@ -4,9 +4,8 @@ import numpy as np
 import soundfile
 
 from edgerec.audio import TRACKS, EchoReport, Stamp, TimelineFrame, TrackReport
-from edgerec.engine.history_writing import write_committed
+from edgerec.engine.copying import write_committed, write_turns
 from edgerec.engine.session_turns import SessionTurns
-from edgerec.engine.turn_writing import write_turns
 from edgerec.session.speech_gate import SpeechGate
 from edgerec.session.timeline import SessionTimeline
 from edgerec.store.disk import StoreError

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from edgerec.store.medium import medium_of
+from edgerec.store.mount import medium_of
 
 
 def device(folder):

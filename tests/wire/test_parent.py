@@ -12,7 +12,7 @@ from tests.rigs.waiting import PATIENCE_S
 
 CHILD = """
 import signal
-from edgerec.wire.parent import die_with_parent
+from edgerec.wire.pipe import die_with_parent
 die_with_parent()
 print("ready", flush=True)
 signal.pause()
@@ -38,7 +38,7 @@ def test_the_child_of_a_killed_process_dies_with_it():
 @pytest.mark.parametrize(("before", "after"), [(0, 500), (499, 500), (700, 700)])
 def test_a_child_is_ended_before_the_recorder_where_memory_is_short(before, after):
     code = (
-        "import sys; from edgerec.wire.parent import be_killed_first\n"
+        "import sys; from edgerec.wire.pipe import be_killed_first\n"
         "adj = '/proc/self/oom_score_adj'\n"
         "open(adj, 'w').write(sys.argv[1]); be_killed_first(); print(open(adj).read())"
     )
@@ -52,7 +52,7 @@ def test_a_child_orphaned_before_it_could_ask_kills_itself():
         "import os\n"
         "parents = iter([4711, 1])\n"
         "os.getppid = lambda: next(parents)\n"
-        "from edgerec.wire.parent import die_with_parent\n"
+        "from edgerec.wire.pipe import die_with_parent\n"
         "die_with_parent()\n"
     )
     ended = subprocess.run([sys.executable, "-c", orphaned], check=False)

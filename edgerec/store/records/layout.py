@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgerec.audio import TRACKS, TrackName
-from edgerec.store.records.formats import OPUS_RATES_HZ, Format
-from edgerec.store.records.naming import TURN_OF, What
+from edgerec.store.records.naming import OPUS_RATES_HZ, TURN_OF, Format, What
 
 CHUNK: Final[What] = "chunk"
 MIX: Final = "mix"

@@ -19,10 +19,9 @@ from edgerec.audio import (
     TrackName,
     TrackReport,
 )
-from edgerec.store.records.formats import Form
 from edgerec.store.records.gap_map import Levels
 from edgerec.store.records.layout import Layout
-from edgerec.store.records.naming import Session, What, utc_text
+from edgerec.store.records.naming import Form, Session, What, utc_text
 from edgerec.version import __version__
 
 SCHEMA: Final = "edgerec/1"

@@ -13,8 +13,14 @@ from typing import Any, Final
 
 from edgerec.audio import GapReason, TrackName
 from edgerec.store.bounded_json import JsonError, read_object
-from edgerec.store.records.formats import FORMS
-from edgerec.store.records.naming import SIDECAR_SUFFIX, TURN_OF, FileKey, What, parse_published
+from edgerec.store.records.naming import (
+    FORMS,
+    SIDECAR_SUFFIX,
+    TURN_OF,
+    FileKey,
+    What,
+    parse_published,
+)
 from edgerec.store.records.sidecar import SCHEMA, Kind, TurnFacts, kind_of
 
 _TOO_LARGE: Final = 1 << 48  # 20 years of frames at 384 kHz, 280 TB: arithmetic stays exact

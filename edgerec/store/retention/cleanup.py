@@ -18,7 +18,13 @@ from typing import Final
 from edgerec.audio import Stamp
 from edgerec.store.disk import StoreError, disk_step
 from edgerec.store.records.naming import AUDIO_SUFFIXES, SIDECAR_SUFFIX, partition
-from edgerec.store.retention.inventory import ACK_SUFFIX, day_folders, kiosk_folders, stored_in
+from edgerec.store.retention.inventory import (
+    ACK_SUFFIX,
+    Skipped,
+    day_folders,
+    kiosk_folders,
+    stored_in,
+)
 from edgerec.store.retention.plan import (
     Demand,
     Quota,
@@ -29,7 +35,6 @@ from edgerec.store.retention.plan import (
     hours_left,
     short_of_files,
 )
-from edgerec.store.retention.skipped import Skipped
 from edgerec.store.root import StorageRoot
 
 log = logging.getLogger(__name__)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from edgerec.store.bounded_json import JsonError, read_object
-from edgerec.store.disk import disk_step
+from edgerec.store.disk import StoreError, disk_step
 from edgerec.store.records.naming import AUDIO_SUFFIXES, SIDECAR_SUFFIX, parse_published
 from edgerec.store.records.sidecar_reader import MAX_BYTES
 from edgerec.store.retention.plan import Stored
-from edgerec.store.retention.skipped import Skipped
 
 ACK_SUFFIX: Final = ".ack"
 """Suffix of the file that a sync job creates beside `X.wav` to acknowledge it."""
@@ -125,3 +125,40 @@ def _ended(fields: dict[str, object]) -> int | None:
         return round((started.timestamp() + length_s) * _SECOND_NS)
     except (KeyError, ValueError, OverflowError, ZeroDivisionError):
         return None
+
+
+NAMED: Final = 3  # people read the status, and mostly all have the same problem
+
+
+class Skipped:
+    """The entries skipped in one complete scan."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._named: list[str] = []
+
+    def note(self, path: Path, why: str) -> None:
+        """Count an entry; its name may hold anything."""
+        self._count += 1
+        if len(self._named) < NAMED:
+            self._named.append(f"{str(path)!a}: {why}")
+
+    @contextmanager
+    def step(self, path: Path) -> Iterator[None]:
+        """Count an entry if a step of the disk inside fails because of it.
+
+        Something that has gone meanwhile, as a sync job may take anything, is not counted.
+        """
+        try:
+            yield
+        except StoreError as error:
+            if not isinstance(error.__cause__, FileNotFoundError):
+                self.note(path, error.problem)
+
+    @property
+    def told(self) -> str | None:
+        """A sentence about all skipped entries; None: there are none."""
+        if not self._count:
+            return None
+        more = self._count - len(self._named)
+        return "; ".join((*self._named, *([f"and {more} more"] if more else [])))

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from edgerec.audio import TRACKS, Stamp, TimelineFrame, TrackName, TrackReport
 from edgerec.store import disk
 from edgerec.store.publish import Published, fingerprint, publish, sidecar_path
-from edgerec.store.records.formats import FORMS, WAV_SUFFIX, Format
 from edgerec.store.records.gap_map import Levels, TrackLedger, gaps_between
-from edgerec.store.records.naming import What, partition, work_name
+from edgerec.store.records.naming import FORMS, WAV_SUFFIX, Format, What, partition, work_name
 from edgerec.store.records.sidecar import (
     ChunkFacts,
     EndReason,

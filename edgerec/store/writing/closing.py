@@ -23,9 +23,11 @@ from edgerec.store.publish import (
     fingerprint,
     place,
 )
-from edgerec.store.records.formats import FORMS, WAV_SUFFIX, Format
 from edgerec.store.records.gap_map import Levels, TrackLedger, gaps_between
 from edgerec.store.records.naming import (
+    FORMS,
+    WAV_SUFFIX,
+    Format,
     What,
     work_name,
 )

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgerec.store.disk import StoreError, create, disk_step, make_writable, write_all
-from edgerec.store.records.formats import Format
+from edgerec.store.records.naming import Format
 from edgerec.store.writing.tags import Tags
 
 if TYPE_CHECKING:

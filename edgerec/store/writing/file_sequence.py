@@ -22,7 +22,6 @@ from edgerec.store.records.layout import Layout
 from edgerec.store.records.naming import JOURNAL_SUFFIX, FileKey, Session, work_name
 from edgerec.store.records.sidecar import EndReason, TurnFacts
 from edgerec.store.root import StorageRoot
-from edgerec.store.writing.beyond_repair import group_of, is_at_fault, set_aside
 from edgerec.store.writing.chunk import OpenChunk
 from edgerec.store.writing.closing import (
     Cut,
@@ -32,6 +31,7 @@ from edgerec.store.writing.closing import (
     publish_leftover,
 )
 from edgerec.store.writing.journal import Opening
+from edgerec.store.writing.quarantine import group_of, is_at_fault, set_aside
 from edgerec.store.writing.rotation import StampOf
 
 log = logging.getLogger(__name__)

@@ -21,10 +21,9 @@ from typing import Any, Final
 from edgerec.audio import TRACKS, GapReason, Stamp, TimelineFrame, TrackName, TrackReport
 from edgerec.store.bounded_json import parse_object, read_bounded
 from edgerec.store.disk import StoreError, create, disk_step, write_all
-from edgerec.store.records.formats import Format
 from edgerec.store.records.gap_map import Change, Levels
 from edgerec.store.records.layout import Layout
-from edgerec.store.records.naming import JOURNAL_SUFFIX, FileKey, Session, What, work_name
+from edgerec.store.records.naming import JOURNAL_SUFFIX, FileKey, Format, Session, What, work_name
 from edgerec.store.records.sidecar import SOFTWARE, EndReason, TurnFacts
 from edgerec.store.typed_json import build
 

@@ -30,10 +30,15 @@ from edgerec.store.records.naming import (
     parse_published,
 )
 from edgerec.store.root import StorageRoot
-from edgerec.store.writing.beyond_repair import group_of, holds_audio, is_at_fault, set_aside
 from edgerec.store.writing.chunk import retimed
 from edgerec.store.writing.closing import Cut, close_leftover, delete_leftover, publish_leftover
-from edgerec.store.writing.quarantine import quarantine
+from edgerec.store.writing.quarantine import (
+    group_of,
+    holds_audio,
+    is_at_fault,
+    quarantine,
+    set_aside,
+)
 from edgerec.store.writing.session_summary import (
     Totals,
     close_session,

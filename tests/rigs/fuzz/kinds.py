@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from edgerec.engine.drift_memory import DriftMemory
+from edgerec.engine.housekeeping import DriftMemory
 from edgerec.health.chirp_log import Chirp, add_chirp, read_chirps
 from edgerec.health.echo_file import Remembered, read_echo
 from edgerec.store import publish
@@ -24,8 +24,8 @@ from edgerec.store.archive.verify import verify
 from edgerec.store.bounded_json import JsonError
 from edgerec.store.disk import StoreError
 from edgerec.store.mount import check_mounted
-from edgerec.store.records.formats import FORMS
 from edgerec.store.records.gap_map import Change
+from edgerec.store.records.naming import FORMS
 from edgerec.store.records.sidecar_reader import SidecarError, read_sidecar
 from edgerec.store.retention.cleanup import SWEEP_NS, Cleanup
 from edgerec.store.retention.plan import Quota

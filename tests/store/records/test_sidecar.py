@@ -5,9 +5,9 @@ import pytest
 
 from edgerec import __version__
 from edgerec.audio import Gap, GapReason
-from edgerec.store.records.formats import FORMS
 from edgerec.store.records.gap_map import Levels
 from edgerec.store.records.layout import Layout
+from edgerec.store.records.naming import FORMS
 from edgerec.store.records.sidecar import (
     ChunkFacts,
     FileFacts,

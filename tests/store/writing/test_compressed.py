@@ -10,8 +10,7 @@ import pytest
 import soundfile
 
 from edgerec.store.disk import StoreError
-from edgerec.store.records.formats import OPUS_RATES_HZ
-from edgerec.store.records.naming import FileKey
+from edgerec.store.records.naming import OPUS_RATES_HZ, FileKey
 from edgerec.store.writing.compressed import CompressedWriter, read_compressed_header, tag_date
 from edgerec.store.writing.tags import Tags
 from tests.rigs.failing_disk import failing_call, open_files

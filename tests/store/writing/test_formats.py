@@ -11,8 +11,8 @@ import soundfile
 
 from edgerec.store.archive.verify import verify
 from edgerec.store.disk import StoreError
-from edgerec.store.records.formats import FORMS
 from edgerec.store.records.layout import Layout
+from edgerec.store.records.naming import FORMS
 from edgerec.store.root import StorageRoot
 from edgerec.store.writing.recover import recover
 from edgerec.store.writing.rotation import Cutting
