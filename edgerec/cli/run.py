@@ -16,7 +16,7 @@ from edgerec.clock import SystemClock
 from edgerec.config import Config, file_to_record_by, load_config, shared_root
 from edgerec.engine.engine import Engine
 from edgerec.engine.parts import Surroundings
-from edgerec.service.control.command_list import commands_of
+from edgerec.service.control.commands import commands_of
 from edgerec.service.control.place import socket_to_make
 from edgerec.service.control.server import Control
 from edgerec.service.control.socket import ControlSocket, ControlSocketError

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from edgerec import cli
-from edgerec.service.control.commands import answer, mark_command
+from edgerec.service.control.commands import mark_command
+from edgerec.service.control.protocol import answer
 from edgerec.service.control.server import Control
 from edgerec.service.control.socket import ControlSocket
 from edgerec.wire.messages import RefusedError

@@ -5,7 +5,7 @@ import json
 import socket
 import threading
 
-from edgerec.service.control.commands import Takeover
+from edgerec.service.control.protocol import Takeover
 from edgerec.service.control.server import Control
 from edgerec.service.control.socket import ControlSocket
 from edgerec.wire.messages import RefusedError

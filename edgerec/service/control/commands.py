@@ -1,37 +1,43 @@
-"""The commands of the control socket, and the answers to its requests.
-
-A command takes the request's `args` and returns its result, or raises `RefusedError`. It runs in
-the control thread, and never waits.
-"""
+"""The commands of the control socket."""
 
 from __future__ import annotations
 
-import difflib
-import json
-import logging
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Protocol
 
 from edgerec.audio import STREAMS, TRACKS, TimelineFrame, TrackName
 from edgerec.config import Changes, ConfigError
+from edgerec.engine.engine import Engine
 from edgerec.feeds.source import FeedSource
+from edgerec.service.control.protocol import (
+    Command,
+    Result,
+    Takeover,
+    refuse_unknown,
+    shown,
+)
+from edgerec.service.control.subscriptions import subscribe_command
+from edgerec.service.reload import Reloader
 from edgerec.service.taps import Taps
-from edgerec.wire.messages import RefusedError, error_line, result_line
-
-log = logging.getLogger(__name__)
-
-REQUEST_FIELDS: Final = ("id", "command", "args")
+from edgerec.wire.messages import RefusedError
 
 
-@dataclass(frozen=True, slots=True)
-class Takeover:
-    """Hands the connection to another part of the service, which also sends the answer."""
-
-    take: Callable[[socket.socket, bytes, bytes], None]
-    """Called with the connection, what was read after the request, and the answer to send first;
-    raises `RefusedError` if it does not take over."""
+def commands_of(engine: Engine, reloader: Reloader, taps: Taps) -> dict[str, Command]:
+    """Return the commands of a running engine, by name."""
+    return {
+        "status": status_command(engine.status),
+        "start": session_command(engine.start_recording),
+        "stop": session_command(engine.stop_recording),
+        "pause": session_command(engine.pause),
+        "resume": session_command(engine.resume),
+        "rotate": session_command(engine.rotate),
+        "mark": mark_command(engine.mark),
+        "reload": reload_command(reloader.reload),
+        "subscribe": subscribe_command(engine.events),
+        "feed": feed_command(engine.feeds),
+        "tap": tap_command(taps),
+    }
 
 
 class Mark(Protocol):
@@ -40,73 +46,6 @@ class Mark(Protocol):
     def __call__(self, track: TrackName, at_ns: int, *, speaking: bool) -> TimelineFrame:
         """Mark."""
         ...
-
-
-class Events(Protocol):
-    """The events that one connection is still to receive; for the control thread."""
-
-    @property
-    def missed(self) -> int:
-        """Number of events that were dropped for lack of room."""
-        ...
-
-    def take(self) -> bytes | None:
-        """Return the next line; None if there is none now."""
-        ...
-
-    def close(self) -> None:
-        """Stop taking in events."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Stream:
-    """Lines that follow the answer as they come, until the client goes."""
-
-    open: Callable[[Callable[[], None]], Events]
-    """Called with a function to call, in any thread, when there is another line."""
-
-
-Result = Mapping[str, object]
-Command = Callable[[Mapping[str, object]], Result | Takeover | Stream]
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The outcome of one request."""
-
-    line: bytes
-    """The line for the client."""
-    takeover: Takeover | None = None
-    """The part that sends the line and owns the connection from then on."""
-    request_id: object = None
-    stream: Stream | None = None
-    """The lines that follow the answer."""
-
-
-def answer(line: bytes, commands: Mapping[str, Command]) -> Answer:
-    """Do what one line asks for.
-
-    Every line has an answer, whatever it is; nothing is raised.
-    """
-    request_id: object = None
-    try:
-        request = _parse(line)
-        request_id = _valid_id(request)
-        command, args = _chosen(request, commands)
-        result = command(args)
-    except RefusedError as error:
-        return Answer(error_line(request_id, error.code, str(error), error.hint))
-    except Exception:
-        # A fault of ours. It must not cost the other clients their service; here it is logged.
-        log.exception("control command failed request=%r", line[:200])
-        told = "the command failed inside the service"
-        return Answer(error_line(request_id, "internal", told, "its log says why"))
-    if isinstance(result, Takeover):
-        return Answer(result_line(request_id, {}), result, request_id)
-    if isinstance(result, Stream):
-        return Answer(result_line(request_id, {}), stream=result)
-    return Answer(result_line(request_id, result))
 
 
 def feed_command(feeds: Mapping[TrackName, FeedSource]) -> Command:
@@ -119,7 +58,7 @@ def feed_command(feeds: Mapping[TrackName, FeedSource]) -> Command:
     """
 
     def feed(args: Mapping[str, object]) -> Takeover:
-        _refuse_unknown(args, ("track",))
+        refuse_unknown(args, ("track",))
         track = _track(args)
         source = feeds.get(track)
         if source is None:
@@ -137,10 +76,10 @@ def tap_command(taps: Taps) -> Command:
     """Return the command that turns its connection into a block stream of live audio."""
 
     def tap(args: Mapping[str, object]) -> Takeover:
-        _refuse_unknown(args, ("track",))
+        refuse_unknown(args, ("track",))
         chosen = next((stream for stream in STREAMS if args.get("track") == stream), None)
         if chosen is None:
-            told = f"track is {_shown(args.get('track'))}"
+            told = f"track is {shown(args.get('track'))}"
             raise RefusedError("bad_args", told, f"use {', '.join(STREAMS)}")
 
         def take(connection: socket.socket, _received: bytes, reply: bytes) -> None:
@@ -161,7 +100,7 @@ def session_command(ask: Callable[[], bool]) -> Command:
     """
 
     def session(args: Mapping[str, object]) -> Result:
-        _refuse_unknown(args, ())
+        refuse_unknown(args, ())
         return {"changed": ask()}
 
     return session
@@ -171,14 +110,14 @@ def mark_command(mark: Mark) -> Command:
     """Return the command that marks where a turn begins or ends."""
 
     def marked(args: Mapping[str, object]) -> Result:
-        _refuse_unknown(args, ("track", "state", "at_ns"))
+        refuse_unknown(args, ("track", "state", "at_ns"))
         track = _track(args)
         state, at_ns = args.get("state"), args.get("at_ns", 0)
         if state not in ("start", "stop"):
-            raise RefusedError("bad_args", f"state is {_shown(state)}", "use start or stop")
+            raise RefusedError("bad_args", f"state is {shown(state)}", "use start or stop")
         if isinstance(at_ns, bool) or not isinstance(at_ns, int) or not 0 <= at_ns < 1 << 63:
             hint = "give nanoseconds on CLOCK_MONOTONIC, or 0 for now"
-            raise RefusedError("bad_args", f"at_ns is {_shown(at_ns)}", hint)
+            raise RefusedError("bad_args", f"at_ns is {shown(at_ns)}", hint)
         return {"frame": mark(track, at_ns, speaking=state == "start")}
 
     return marked
@@ -188,7 +127,7 @@ def reload_command(reload: Callable[[], Changes]) -> Command:
     """Return the command that has the configuration read again."""
 
     def read_again(args: Mapping[str, object]) -> Result:
-        _refuse_unknown(args, ())
+        refuse_unknown(args, ())
         try:
             changes = reload()
         except ConfigError as error:
@@ -207,60 +146,15 @@ def status_command(describe: Callable[[], Result]) -> Command:
     """Return the command that reports the service's status."""
 
     def status(args: Mapping[str, object]) -> Result:
-        _refuse_unknown(args, ())
+        refuse_unknown(args, ())
         return describe()
 
     return status
-
-
-def _parse(line: bytes) -> dict[str, object]:
-    hint = 'send one JSON object a line, such as {"id": 1, "command": "status"}'
-    try:
-        request = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise RefusedError("malformed", f"the request is not JSON: {error}", hint) from None
-    if not isinstance(request, dict):
-        raise RefusedError("malformed", "the request is not a JSON object", hint)
-    return request
-
-
-def _valid_id(request: Mapping[str, object]) -> object:
-    request_id = request.get("id")
-    if isinstance(request_id, bool) or not isinstance(request_id, int | str | None):
-        raise RefusedError("malformed", "id is not a number or text", "it is sent back as it is")
-    return request_id
-
-
-def _chosen(
-    request: Mapping[str, object], commands: Mapping[str, Command]
-) -> tuple[Command, Mapping[str, object]]:
-    _refuse_unknown(request, REQUEST_FIELDS)
-    name = request.get("command")
-    if not isinstance(name, str) or name not in commands:
-        close = difflib.get_close_matches(name, commands, n=1) if isinstance(name, str) else []
-        hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(commands)}"
-        raise RefusedError("unknown_command", f"no command {_shown(name)}", hint)
-    args = request.get("args", {})
-    if not isinstance(args, dict):
-        raise RefusedError("bad_args", "args is not a JSON object", 'such as {"track": "bot"}')
-    return commands[name], args
 
 
 def _track(args: Mapping[str, object]) -> TrackName:
     for track in TRACKS:
         if args.get("track") == track:
             return track
-    told = f"track is {_shown(args.get('track'))}"
+    told = f"track is {shown(args.get('track'))}"
     raise RefusedError("bad_args", told, f"use {' or '.join(TRACKS)}")
-
-
-def _refuse_unknown(given: Mapping[str, object], known: tuple[str, ...]) -> None:
-    for name in given:
-        if name not in known:
-            hint = f"there are: {', '.join(known)}" if known else "there are none"
-            raise RefusedError("bad_args", f"no field {_shown(name)}", hint)
-
-
-def _shown(value: object) -> str:
-    """Return what a client sent, cut to what fits into a message."""
-    return repr(value)[:80]

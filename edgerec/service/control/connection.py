@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 from typing import Final
 
-from edgerec.service.control.commands import Events
+from edgerec.service.control.protocol import Events
 from edgerec.service.peers import Allowance, Peer
 
 MAX_LINE_BYTES: Final = 64 * 1024  # requests have a hundred bytes

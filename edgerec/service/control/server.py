@@ -16,12 +16,12 @@ from types import TracebackType
 from typing import Final, Self
 
 from edgerec.clock import Clock
-from edgerec.service.control.commands import Command, answer
 from edgerec.service.control.connection import (
     MAX_LINE_BYTES,
     ControlClient,
     LineTooLongError,
 )
+from edgerec.service.control.protocol import Command, answer
 from edgerec.service.control.socket import ControlSocket
 from edgerec.service.peers import MAX_CLIENTS, REQUESTS_PER_S, Peers, uid_of
 from edgerec.session.threads import ThreadMaker

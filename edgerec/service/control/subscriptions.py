@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from edgerec.service.control.commands import Command, Stream
+from edgerec.service.control.protocol import Command, Stream
 from edgerec.session.events import (
     Event,
     EventBus,

@@ -12,7 +12,7 @@ import pytest
 
 from edgerec.audio import TRACKS
 from edgerec.engine import build
-from edgerec.service.control.command_list import commands_of
+from edgerec.service.control.commands import commands_of
 from edgerec.service.control.connection import MAX_LINE_BYTES
 from edgerec.service.control.server import Control
 from edgerec.service.control.socket import ControlSocket

@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgerec.feeds.source import FeedSource
-from edgerec.service.control.commands import answer, feed_command, status_command
+from edgerec.service.control.commands import feed_command, status_command
+from edgerec.service.control.protocol import answer
 from edgerec.service.control.server import Control
 from edgerec.service.control.socket import ControlSocket
 from tests.rigs.control_rig import ask, echo, echoed, read_line, serving

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from edgerec.audio import TimelineFrame
-from edgerec.service.control.commands import Stream
 from edgerec.service.control.connection import IDLE_NS
+from edgerec.service.control.protocol import Stream
 from edgerec.service.control.server import EVENTS_AT_ONCE, Control
 from edgerec.service.control.socket import ControlSocket
 from edgerec.service.control.subscriptions import KINDS, describe, subscribe_command

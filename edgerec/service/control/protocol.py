@@ -1,0 +1,143 @@
+"""The protocol of the control socket: one JSON request a line, and the answer to each.
+
+A command takes the request's `args` and returns its result, or raises `RefusedError`. It runs in
+the control thread, and never waits.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import logging
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from edgerec.wire.messages import RefusedError, error_line, result_line
+
+log = logging.getLogger(__name__)
+
+REQUEST_FIELDS: Final = ("id", "command", "args")
+
+
+@dataclass(frozen=True, slots=True)
+class Takeover:
+    """Hands the connection to another part of the service, which also sends the answer."""
+
+    take: Callable[[socket.socket, bytes, bytes], None]
+    """Called with the connection, what was read after the request, and the answer to send first;
+    raises `RefusedError` if it does not take over."""
+
+
+class Events(Protocol):
+    """The events that one connection is still to receive; for the control thread."""
+
+    @property
+    def missed(self) -> int:
+        """Number of events that were dropped for lack of room."""
+        ...
+
+    def take(self) -> bytes | None:
+        """Return the next line; None if there is none now."""
+        ...
+
+    def close(self) -> None:
+        """Stop taking in events."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """Lines that follow the answer as they come, until the client goes."""
+
+    open: Callable[[Callable[[], None]], Events]
+    """Called with a function to call, in any thread, when there is another line."""
+
+
+Result = Mapping[str, object]
+Command = Callable[[Mapping[str, object]], Result | Takeover | Stream]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The outcome of one request."""
+
+    line: bytes
+    """The line for the client."""
+    takeover: Takeover | None = None
+    """The part that sends the line and owns the connection from then on."""
+    request_id: object = None
+    stream: Stream | None = None
+    """The lines that follow the answer."""
+
+
+def answer(line: bytes, commands: Mapping[str, Command]) -> Answer:
+    """Do what one line asks for.
+
+    Every line has an answer, whatever it is; nothing is raised.
+    """
+    request_id: object = None
+    try:
+        request = _parse(line)
+        request_id = _valid_id(request)
+        command, args = _chosen(request, commands)
+        result = command(args)
+    except RefusedError as error:
+        return Answer(error_line(request_id, error.code, str(error), error.hint))
+    except Exception:
+        # A fault of ours. It must not cost the other clients their service; here it is logged.
+        log.exception("control command failed request=%r", line[:200])
+        told = "the command failed inside the service"
+        return Answer(error_line(request_id, "internal", told, "its log says why"))
+    if isinstance(result, Takeover):
+        return Answer(result_line(request_id, {}), result, request_id)
+    if isinstance(result, Stream):
+        return Answer(result_line(request_id, {}), stream=result)
+    return Answer(result_line(request_id, result))
+
+
+def _parse(line: bytes) -> dict[str, object]:
+    hint = 'send one JSON object a line, such as {"id": 1, "command": "status"}'
+    try:
+        request = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise RefusedError("malformed", f"the request is not JSON: {error}", hint) from None
+    if not isinstance(request, dict):
+        raise RefusedError("malformed", "the request is not a JSON object", hint)
+    return request
+
+
+def _valid_id(request: Mapping[str, object]) -> object:
+    request_id = request.get("id")
+    if isinstance(request_id, bool) or not isinstance(request_id, int | str | None):
+        raise RefusedError("malformed", "id is not a number or text", "it is sent back as it is")
+    return request_id
+
+
+def _chosen(
+    request: Mapping[str, object], commands: Mapping[str, Command]
+) -> tuple[Command, Mapping[str, object]]:
+    refuse_unknown(request, REQUEST_FIELDS)
+    name = request.get("command")
+    if not isinstance(name, str) or name not in commands:
+        close = difflib.get_close_matches(name, commands, n=1) if isinstance(name, str) else []
+        hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(commands)}"
+        raise RefusedError("unknown_command", f"no command {shown(name)}", hint)
+    args = request.get("args", {})
+    if not isinstance(args, dict):
+        raise RefusedError("bad_args", "args is not a JSON object", 'such as {"track": "bot"}')
+    return commands[name], args
+
+
+def refuse_unknown(given: Mapping[str, object], known: tuple[str, ...]) -> None:
+    """Refuse a request or arguments with fields that are not known."""
+    for name in given:
+        if name not in known:
+            hint = f"there are: {', '.join(known)}" if known else "there are none"
+            raise RefusedError("bad_args", f"no field {shown(name)}", hint)
+
+
+def shown(value: object) -> str:
+    """Return what a client sent, cut to what fits into a message."""
+    return repr(value)[:80]
