@@ -18,7 +18,8 @@ from edgerec import kernel
 BOOT_ID_FILE: Final = Path("/proc/sys/kernel/random/boot_id")
 RTC_FOLDER: Final = Path("/sys/class/rtc")
 RTC_AGREES_S: Final = 3600  # what 100 ppm are in a year without a boot, which sets one by the other
-RTC_LOOK_NS: Final = 10 * 1_000_000_000  # its driver may come late
+SECOND_NS: Final = 1_000_000_000
+RTC_LOOK_NS: Final = 10 * SECOND_NS  # its driver may come late
 PLAUSIBLE_S: Final = 20 * 365 * 86_400  # no kiosk is that much older than its software
 
 _LIBC: Final = ctypes.CDLL(None)
@@ -101,7 +102,7 @@ def rtc_trouble(utc_ns: int, folder: Path = RTC_FOLDER) -> str | None:
     One whose battery is empty begins again at 1970 or 2000, and sets the wall clock to that: a time
     before the software was installed is not believed.
     """
-    utc_s = utc_ns // 1_000_000_000
+    utc_s = utc_ns // SECOND_NS
     trouble = "there is no battery-backed clock"
     try:
         installed_s = round(Path(__file__).stat().st_mtime)

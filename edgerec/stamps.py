@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from edgerec.audio import Stamp, StreamHeader, TimelineFrame
-from edgerec.clock import Clock, boot_id
+from edgerec.clock import SECOND_NS, Clock, boot_id
 
-_SECOND_NS: Final = 1_000_000_000
 RAW_ERROR_PPM: Final = 100.0
 """Assumed rate error of the machine's own crystal, by which the time since a frame is measured."""
 
@@ -35,7 +34,7 @@ class LiveStamps:
     def __call__(self, frame: TimelineFrame) -> Stamp:
         """Return the time of a frame by the clocks as they are now."""
         now = self._clock.read()
-        ago_ns = now.raw_ns - (self._epoch_ns + frame * _SECOND_NS // self._rate)
+        ago_ns = now.raw_ns - (self._epoch_ns + frame * SECOND_NS // self._rate)
         error_ms = now.utc_error_ms
         if error_ms is not None:
             error_ms = round(error_ms + abs(ago_ns) * 1e-6 * RAW_ERROR_PPM * 1e-6, 3)
@@ -76,7 +75,7 @@ class ReplayStamps:
 
     def __call__(self, frame: TimelineFrame) -> Stamp:
         """Return the time of a frame by the trace's clock, which is never trusted."""
-        since_ns = frame * _SECOND_NS // self._rate
+        since_ns = frame * SECOND_NS // self._rate
         return Stamp(
             utc_ns=self._epoch_utc_ns + since_ns,
             utc_trusted=False,

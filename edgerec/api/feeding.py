@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from edgerec.audio import ClockName, StreamHeader
+from edgerec.clock import SECOND_NS
 from edgerec.feeds.connection import FeedError, check_form
 from edgerec.feeds.source import FeedSource
 from edgerec.wire.blocks import (
@@ -29,7 +30,6 @@ from edgerec.wire.blocks import (
 if TYPE_CHECKING:
     from typing_extensions import Buffer  # collections.abc has it from Python 3.12 on
 
-_SECOND_NS: Final = 1_000_000_000
 PIECE_MS: Final = 100  # as long as a device's blocks, so that little more is read than needed
 CONTIGUOUS_NS: Final = 20_000_000
 """Deviation of a stamp below which it is jitter, and the frames are contiguous."""
@@ -133,7 +133,7 @@ class Feeding:
             arrived_ns = 0
             if at_ns is not None:
                 # From each call's own stamp: they show how fast the device runs.
-                arrived_ns = at_ns + stop * _SECOND_NS // form.sample_rate
+                arrived_ns = at_ns + stop * SECOND_NS // form.sample_rate
                 self._expected_ns = arrived_ns
             yield encode_block_header(self._frames, frames, arrived_ns, 0, 0) + pcm
             self._frames += frames

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from types import TracebackType
 from typing import TYPE_CHECKING, Final, Literal, Self, TypeVar, overload
 
 from edgerec.api import events
@@ -290,12 +289,7 @@ class Recorder:
                 self._running = self._open(self.config)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """End the session and release the devices."""
         self._stays_open = False
         self.close()

@@ -25,9 +25,9 @@ from edgerec.capture.devices.device_verdict import Findings, OpenDevice
 from edgerec.capture.process import ChildProcess
 from edgerec.capture.rate_check import TrueRate
 from edgerec.capture.stream_guard import Message, OwnAudio, sent_before
+from edgerec.clock import SECOND_NS
 from edgerec.wire.blocks import WireError
 
-_SECOND_NS: Final = 1_000_000_000
 LULL_NS: Final = 550_000_000
 """Longest time between two blocks of a running device, or two lumps of a sound server: 0.5 s."""
 
@@ -40,14 +40,14 @@ class ChildLimits:
     """Limit for the next frame. Twelve blocks of 100 ms: no scheduler is that late. A stall is
     found within two seconds, though checks are 0.9 s apart. At least four blocks, because a device
     may deliver two at a time."""
-    start_ns: int = 10 * _SECOND_NS
+    start_ns: int = 10 * SECOND_NS
     """Limit for the first frame: PulseAudio's null sink takes 2 s, a USB card under load a few."""
-    exit_ns: int = 1 * _SECOND_NS
+    exit_ns: int = 1 * SECOND_NS
     """Limit for the exit status of a child that has closed its pipe."""
-    first_retry_ns: int = _SECOND_NS // 4
-    last_retry_ns: int = 2 * _SECOND_NS
+    first_retry_ns: int = SECOND_NS // 4
+    last_retry_ns: int = 2 * SECOND_NS
     """Longest pause between starts: one costs a Pi most of a second of CPU."""
-    steady_ns: int = 5 * _SECOND_NS
+    steady_ns: int = 5 * SECOND_NS
     """Lifetime after which a stream is retried quickly again; without it a device that comes and
     goes at once would be retried quickly indefinitely."""
 
@@ -243,7 +243,7 @@ class ChildSource:
             self._appeared_ns = None  # not by one that was held back when it appeared
         self._stream_ns = now_ns if self._stream_ns is None else self._stream_ns
         if self._header is not None:
-            block_ns = block.frames * _SECOND_NS // self._header.sample_rate
+            block_ns = block.frames * SECOND_NS // self._header.sample_rate
             self._stall_ns = max(self._limits.stall_ns, 4 * block_ns)
             self._change_state("running", self._header.device, now_ns)
 

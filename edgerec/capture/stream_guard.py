@@ -15,6 +15,7 @@ from typing import Final
 
 from edgerec.audio import Block, BlockFlags, Delivery, StreamHeader
 from edgerec.capture.devices.device_verdict import SUSPECT_NS, Findings
+from edgerec.clock import SECOND_NS
 
 HOLD_NS: Final = 200_000_000
 """Time a block waits after its arrival: a device change is reported within milliseconds."""
@@ -25,7 +26,6 @@ nothing waits."""
 ENDED_NS: Final = 500_000_000
 """Maximum time for an answer about a child that has ended: a server that accepts no client gives
 none, and the end must be found within two seconds."""
-_SECOND_NS: Final = 1_000_000_000
 
 Message = StreamHeader | Block
 """Message that a child sends."""
@@ -150,7 +150,7 @@ class OwnAudio:
 
     def _sampled_ns(self, block: Block) -> int:
         """Return when a block, or the one before it, began: they may come in pairs."""
-        return block.arrived_ns - 2 * block.frames * _SECOND_NS // self._rate
+        return block.arrived_ns - 2 * block.frames * SECOND_NS // self._rate
 
 
 def sent_before(suspected_ns: int, deliveries: Sequence[Delivery]) -> list[Delivery]:

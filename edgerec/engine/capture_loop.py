@@ -24,7 +24,6 @@ from edgerec.sync.synchronizer import Synchronizer, TrackPlan
 
 log = logging.getLogger(__name__)
 
-_SECOND_NS: Final = 1_000_000_000
 PACE_MS: Final = 900
 """Time between polls of stamped sources while nobody listens live. A poll costs three times its
 work, because the code has left the CPU's caches by then, and only the file waits for it."""

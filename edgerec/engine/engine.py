@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from types import TracebackType
 from typing import Final, Self
 
 from edgerec.audio import TimelineFrame, TrackName
@@ -273,12 +272,7 @@ class Engine:
         """Return the engine, which is running."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Stop, and wait until everything is published, unless that has been waited for."""
         if not self._closed:
             self.stop()

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from edgerec.audio import Block, Delivery, GapReason, StreamEnded, StreamHeader, TrackName
-from edgerec.clock import SystemClock
+from edgerec.clock import SECOND_NS, SystemClock
 from edgerec.config import Config, TrackConfig
 from edgerec.engine import build
 from edgerec.engine.copying import write_committed, write_turns
@@ -33,9 +33,8 @@ from edgerec.wire.trace import TraceError, open_input
 
 log = logging.getLogger(__name__)
 
-_SECOND_NS: Final = 1_000_000_000
-STEP_NS: Final = 1 * _SECOND_NS  # of input between two writes; history holds it many times over
-OTHER_TRACK_NS: Final = 1 * _SECOND_NS  # a device that starts this much later begins with a gap
+STEP_NS: Final = 1 * SECOND_NS  # of input between two writes; history holds it many times over
+OTHER_TRACK_NS: Final = 1 * SECOND_NS  # a device that starts this much later begins with a gap
 MAX_HOLES_S: Final = 600.0
 """Maximum silence where no input has anything, in addition to the length of the audio."""
 END_OF_INPUT: Final = "end of input"
@@ -87,7 +86,7 @@ def replay(
         first_ns: int | None = None
         for at_ns, track, delivery in in_order(streams):
             first_ns = at_ns if first_ns is None else first_ns
-            passed_s, audio_s = (at_ns - first_ns) / _SECOND_NS, session.audio_s
+            passed_s, audio_s = (at_ns - first_ns) / SECOND_NS, session.audio_s
             if passed_s - audio_s > audio_s + MAX_HOLES_S:
                 damage.append(
                     f"{inputs[track]}: by the stamp of a block {passed_s:.0f} s have passed, with "

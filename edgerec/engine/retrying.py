@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from edgerec.clock import SECOND_NS
 from edgerec.store.disk import StoreError
 
-_SECOND_NS: Final = 1_000_000_000
 FIRST_RETRY_S: Final = 0.5
 
 
@@ -42,7 +42,7 @@ class Retrying:
         if first:
             self._retry_s, self.since_ns = FIRST_RETRY_S, now_ns
         self.failure = error
-        self._retry_ns = now_ns + round(self._retry_s * _SECOND_NS)
+        self._retry_ns = now_ns + round(self._retry_s * SECOND_NS)
         self._retry_s = min(self._retry_s * 2, self._last_retry_s)
         return first
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from edgerec.audio import TimelineFrame, TrackName, TurnPart
+from edgerec.clock import SECOND_NS
 from edgerec.session.speech_gate import SpeechGate
 from edgerec.session.timeline import SessionTimeline
 from edgerec.session.turn_board import TurnBoard
@@ -21,10 +22,9 @@ from edgerec.wire.messages import RefusedError
 
 log = logging.getLogger(__name__)
 
-_SECOND_NS: Final = 1_000_000_000
 PIECE_S: Final = 1.0  # processed at once; bounds the thread's own memory
 CATCH_UP_S: Final = 5.0  # skipped beyond what is lost: a thread that was lapped lacks time
-MAX_AHEAD_NS: Final = 10 * _SECOND_NS  # of a mark; one further in the future is on a wrong clock
+MAX_AHEAD_NS: Final = 10 * SECOND_NS  # of a mark; one further in the future is on a wrong clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +123,11 @@ class SessionTurns:
         if ahead_ns > MAX_AHEAD_NS:
             raise RefusedError(
                 "bad_args",
-                f"at_ns is {ahead_ns / _SECOND_NS:.0f} s in the future",
+                f"at_ns is {ahead_ns / SECOND_NS:.0f} s in the future",
                 "give a time on CLOCK_MONOTONIC, or 0 for now",
             )
         since_ns = at_ns - self._timeline.stamp_of(TimelineFrame(0)).monotonic_ns
-        frame = TimelineFrame(max(0, since_ns * self._timeline.rate // _SECOND_NS))
+        frame = TimelineFrame(max(0, since_ns * self._timeline.rate // SECOND_NS))
         try:
             self._told.put_nowait(_Told(track, frame, speaking))
         except queue.Full:

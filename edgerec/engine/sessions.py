@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from edgerec.audio import StreamHeader, TimelineFrame, TrackName
-from edgerec.clock import Clock
+from edgerec.clock import SECOND_NS, Clock
 from edgerec.session.events import RecorderState
 from edgerec.session.listener import Listener
 from edgerec.session.requests import SessionRequest, SessionRequests
@@ -25,12 +25,11 @@ from edgerec.wire.messages import RefusedError
 
 log = logging.getLogger(__name__)
 
-_SECOND_NS: Final = 1_000_000_000
-OTHER_TRACK_NS: Final = 3 * _SECOND_NS  # a start that waits for it has both from frame 0
-TAIL_NS: Final = 2 * _SECOND_NS  # after a stop and the longest offset, for what devices still hold
-MIN_PAUSE_NS: Final = _SECOND_NS // 4  # each ends a file: nobody may make hundreds in a second
-SLEPT_NS: Final = _SECOND_NS // 2  # no suspension is shorter, and no two readings differ this much
-MIN_CHUNK_NS: Final = _SECOND_NS // 10  # between two rotations, as for `chunk_seconds`
+OTHER_TRACK_NS: Final = 3 * SECOND_NS  # a start that waits for it has both from frame 0
+TAIL_NS: Final = 2 * SECOND_NS  # after a stop and the longest offset, for what devices still hold
+MIN_PAUSE_NS: Final = SECOND_NS // 4  # each ends a file: nobody may make hundreds in a second
+SLEPT_NS: Final = SECOND_NS // 2  # no suspension is shorter, and no two readings differ this much
+MIN_CHUNK_NS: Final = SECOND_NS // 10  # between two rotations, as for `chunk_seconds`
 
 
 class Sessions:
@@ -146,7 +145,7 @@ class Sessions:
                 except RefusedError:
                     return  # too many requests at present; the next call finds it again
             self._woken_ns = now_ns
-            log.warning("the machine was suspended seconds=%.1f", slept_ns / _SECOND_NS)
+            log.warning("the machine was suspended seconds=%.1f", slept_ns / SECOND_NS)
             self._slept_ns += slept_ns
         self._awake_ns = now_ns
 
@@ -235,7 +234,7 @@ class Sessions:
         if self._paused:
             self._synchronizer.pause(epoch_ns)
         if self._length_s is not None and self._stop_ns is None:
-            self._stop_ns = epoch_ns + round(self._length_s * _SECOND_NS)
+            self._stop_ns = epoch_ns + round(self._length_s * SECOND_NS)
         log.info("session begins rate=%d", rate)
         for listener in self._listeners:
             listener.begun(timeline)

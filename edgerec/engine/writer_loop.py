@@ -18,7 +18,7 @@ from dataclasses import replace
 from typing import Final
 
 from edgerec.audio import Span, TimelineFrame
-from edgerec.clock import Clock
+from edgerec.clock import SECOND_NS, Clock
 from edgerec.engine.copying import write_committed, write_turns
 from edgerec.engine.gap_events import GapWatch
 from edgerec.engine.retrying import Retrying
@@ -32,7 +32,6 @@ from edgerec.store.writing.recording import Recording
 
 log = logging.getLogger(__name__)
 
-_SECOND_NS: Final = 1_000_000_000
 WRITE_S: Final = 0.25  # of audio is worth a step: what is not written yet dies with the process
 IDLE_S: Final = 1.5  # between two steps, when nothing is committed
 MAX_UNWRITTEN: Final = 2  # sessions with a history each: one ends while the next one begins
@@ -72,7 +71,7 @@ class WriterLoop(Listener):
     ) -> None:
         self._clock = clock
         self._open_recording = open_recording
-        self._sync_ns = round(sync_s * _SECOND_NS)
+        self._sync_ns = round(sync_s * SECOND_NS)
         self._change: Callable[[Recording, SessionTimeline], None] | None = None
         self._housekeeping = housekeeping
         self._tell = publish
@@ -136,7 +135,7 @@ class WriterLoop(Listener):
         change
             Called in the writer thread with the recording; called again if the disk fails.
         """
-        self._sync_ns = round(sync_s * _SECOND_NS)
+        self._sync_ns = round(sync_s * SECOND_NS)
         self._change = change
 
     def over(self) -> None:
@@ -293,7 +292,7 @@ class WriterLoop(Listener):
         since_ns = self._writing.since_ns
         if not self._writing.worked():
             return
-        seconds = (now_ns - since_ns) / _SECOND_NS
+        seconds = (now_ns - since_ns) / SECOND_NS
         log.warning(
             "the disk works again after_s=%.1f lost_frames=%d",
             seconds,

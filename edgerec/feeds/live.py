@@ -11,18 +11,17 @@ from dataclasses import replace
 from typing import Final
 
 from edgerec.audio import Block, BlockFlags, DeviceFrame, StreamHeader
-from edgerec.clock import Clock
+from edgerec.clock import SECOND_NS, Clock
 from edgerec.feeds.connection import FeedError
 from edgerec.feeds.playback import QUEUE_BYTES, QUEUE_NS
 from edgerec.wire.blocks import SAMPLE_BYTES
 
-_SECOND_NS: Final = 1_000_000_000
-MAX_FUTURE_NS: Final = _SECOND_NS // 10  # clocks of one machine agree far better
-MAX_AGE_NS: Final = 10 * _SECOND_NS  # what is older is from another boot, another clock or a file
+MAX_FUTURE_NS: Final = SECOND_NS // 10  # clocks of one machine agree far better
+MAX_AGE_NS: Final = 10 * SECOND_NS  # what is older is from another boot, another clock or a file
 FASTEST: Final = 1.001  # of real time: no crystal is 1000 ppm off
 MAX_BLOCK_S: Final = 2  # both tracks wait for a block to fill, and history has room for seconds
-BLOCK_COST_NS: Final = _SECOND_NS // 10_000  # least that a block counts, however short
-OPENING_COST_NS: Final = _SECOND_NS // 20  # what a stream counts beside its audio
+BLOCK_COST_NS: Final = SECOND_NS // 10_000  # least that a block counts, however short
+OPENING_COST_NS: Final = SECOND_NS // 20  # what a stream counts beside its audio
 _NOT_LIVE: Final = "a stamped stream is a live device; with arrived_ns 0 it is queued and played"
 
 
@@ -46,11 +45,11 @@ class LiveAllowance:
             The block exceeds the allowance.
         """
         byte_rate = header.sample_rate * header.channels * SAMPLE_BYTES
-        burst_ns = min(QUEUE_NS, QUEUE_BYTES * _SECOND_NS // byte_rate)
+        burst_ns = min(QUEUE_NS, QUEUE_BYTES * SECOND_NS // byte_rate)
         passed_ns = 0 if self._since_ns is None else now_ns - self._since_ns
         self._since_ns = now_ns
         left = max(self._used - passed_ns * FASTEST / burst_ns, 0.0)
-        cost_ns = max(block.frames * _SECOND_NS / header.sample_rate, BLOCK_COST_NS)
+        cost_ns = max(block.frames * SECOND_NS / header.sample_rate, BLOCK_COST_NS)
         self._used = left + (cost_ns + (OPENING_COST_NS if opens else 0)) / burst_ns
         if self._used > 1:
             self._used = left
@@ -74,7 +73,7 @@ class LiveFeed:
         self._clock = clock
         byte_rate = header.sample_rate * header.channels * SAMPLE_BYTES
         # As much audio may come at once, after a stall, as is queued of an unstamped stream.
-        self._burst_ns = min(QUEUE_NS, QUEUE_BYTES * _SECOND_NS // byte_rate)
+        self._burst_ns = min(QUEUE_NS, QUEUE_BYTES * SECOND_NS // byte_rate)
         self._ahead_ns = 0.0  # audio that came faster than time passed
         self._last: Block | None = None
         self._base = 0  # the first block's `first_frame`
@@ -123,7 +122,7 @@ class LiveFeed:
             back = f"a block at frame {block.first_frame} that was counted already"
             raise FeedError("malformed", back, "first_frame counts on within a stream")
         passed_ns = (arrived_ns - self._last.arrived_ns) * FASTEST
-        counted_ns = counted * _SECOND_NS / self._sent.sample_rate
+        counted_ns = counted * SECOND_NS / self._sent.sample_rate
         self._ahead_ns = max(self._ahead_ns + counted_ns - passed_ns, 0.0)
         if self._ahead_ns > self._burst_ns:
             raise FeedError(

@@ -20,12 +20,12 @@ from edgerec.audio import (
     StreamEnded,
     StreamHeader,
 )
+from edgerec.clock import SECOND_NS
 from edgerec.wire.blocks import SAMPLE_BYTES
 
-_SECOND_NS: Final = 1_000_000_000
-CONTINUE_NS: Final = _SECOND_NS // 5
+CONTINUE_NS: Final = SECOND_NS // 5
 """Time after the queue ran out within which audio continues where it ended, without a hole."""
-QUEUE_NS: Final = 30 * _SECOND_NS  # the longest sentence; a sender that is further ahead waits
+QUEUE_NS: Final = 30 * SECOND_NS  # the longest sentence; a sender that is further ahead waits
 QUEUE_BYTES: Final = 8 * 1024 * 1024  # 30 s of stereo at 48 kHz are 6 MB
 UTTERANCE_BYTES: Final = 1024  # what an utterance takes beside its audio, generously
 PIECE_MS: Final = 100  # a minute pushed at once is released in real time, by pieces of this length
@@ -143,4 +143,4 @@ class _Utterance:
 
     def _instant_ns(self, frame: int) -> int:
         # From the start each time: rounding never adds up.
-        return self._start_ns + frame * _SECOND_NS // self.header.sample_rate
+        return self._start_ns + frame * SECOND_NS // self.header.sample_rate

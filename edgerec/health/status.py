@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from edgerec.audio import TRACKS, GapReason, SourceState, TrackName, TrackReport
-from edgerec.clock import ClockReading
+from edgerec.clock import SECOND_NS, ClockReading
 from edgerec.health.echo_history import EchoKnown
 from edgerec.health.monitor import Heard
 from edgerec.health.reports import HookCounts, RecoveryState, WritingState
@@ -26,7 +26,6 @@ from edgerec.version import __version__
 
 SCHEMA: Final = "edgerec-status/1"
 
-_SECOND_NS: Final = 1_000_000_000
 _LOSSES: Final = (GapReason.XRUN, GapReason.OVERRUN)
 
 
@@ -117,7 +116,7 @@ def describe(facts: Facts) -> dict[str, object]:
         "recording": recording,
         "session_seconds": round(seconds, 3) if recording else None,
         "sample_rate": timeline.rate if timeline is not None else None,
-        "uptime_seconds": round((facts.clock.raw_ns - facts.started_ns) / _SECOND_NS, 1),
+        "uptime_seconds": round((facts.clock.raw_ns - facts.started_ns) / SECOND_NS, 1),
         "tracks": {name: _track(name, facts) for name in TRACKS},
         "echo": facts.echo.describe(),
         "storage": _storage(facts, recording=recording),
@@ -251,7 +250,7 @@ def _age_s(monotonic_ns: int | None, facts: Facts) -> float | None:
     """Return how long ago an instant on CLOCK_MONOTONIC was."""
     if monotonic_ns is None:
         return None
-    return round(max(facts.clock.monotonic_ns - monotonic_ns, 0) / _SECOND_NS, 1)
+    return round(max(facts.clock.monotonic_ns - monotonic_ns, 0) / SECOND_NS, 1)
 
 
 def _last_published(facts: Facts) -> dict[str, object] | None:
@@ -262,10 +261,10 @@ def _last_published(facts: Facts) -> dict[str, object] | None:
 
 
 def _seconds_since(instant_ns: int, facts: Facts) -> float:
-    return round((facts.clock.raw_ns - instant_ns) / _SECOND_NS, 1)
+    return round((facts.clock.raw_ns - instant_ns) / SECOND_NS, 1)
 
 
 def _utc(clock: ClockReading, ago_ns: int) -> str:
     """Return an instant as the wall clock has it now."""
-    instant = datetime.fromtimestamp((clock.utc_ns - ago_ns) // _SECOND_NS, UTC)
+    instant = datetime.fromtimestamp((clock.utc_ns - ago_ns) // SECOND_NS, UTC)
     return instant.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 from edgerec.audio import SourceState, TrackName
+from edgerec.clock import SECOND_NS
 from edgerec.health.reports import WritingState
 from edgerec.session.backlog import Backlog
 from edgerec.store.retention.cleanup import Space
@@ -17,8 +18,7 @@ from edgerec.store.retention.cleanup import Space
 HealthName = Literal["ok", "degraded", "failed"]
 HEALTH_NAMES: Final[tuple[HealthName, ...]] = get_args(HealthName)
 
-_SECOND_NS: Final = 1_000_000_000
-STARTS_NS: Final = 15 * _SECOND_NS
+STARTS_NS: Final = 15 * SECOND_NS
 """Time until a device that has not delivered is missing: a child may take 10 s to open one."""
 LEAST_HOURS_LEFT: Final = 24.0  # somebody has a working day to come and look
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
+from edgerec.clock import SECOND_NS
 from edgerec.store.retention.inventory import ACK_SUFFIX
-
-_SECOND_NS: Final = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +18,13 @@ class HookLimits:
     """Maximum number at once: a Pi has four cores, and the recording needs one now and then."""
     waiting: int = 256
     """Maximum number waiting to be run or rerun: two hours of 30 s chunks while uploads fail."""
-    time_ns: int = 300 * _SECOND_NS
+    time_ns: int = 300 * SECOND_NS
     """Time limit of one run: enough to upload 70 MB at 2 Mbit/s."""
-    first_retry_ns: int = 10 * _SECOND_NS
-    last_retry_ns: int = 600 * _SECOND_NS
-    stop_ns: int = 5 * _SECOND_NS
+    first_retry_ns: int = 10 * SECOND_NS
+    last_retry_ns: int = 600 * SECOND_NS
+    stop_ns: int = 5 * SECOND_NS
     """Time limit for all remaining runs when the service ends: systemd waits for 90 s."""
-    end_ns: int = 5 * _SECOND_NS
+    end_ns: int = 5 * SECOND_NS
     """Time limit for a program to be gone after being stopped: its keeper takes at most 2 s."""
 
 

@@ -11,8 +11,7 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from edgerec.service.metrics import Document, exposition
 from edgerec.session.threads import ThreadMaker
@@ -55,12 +54,7 @@ class MetricsFile:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Stop, and leave no numbers of a service that has ended."""
         self._closing.set()
         self._thread.join(PERIOD_S)
@@ -122,13 +116,8 @@ class ConfiguredMetrics:
         """Return it; it writes nothing yet."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *details: Any) -> None:
         """Stop writing."""
         if self._file is not None:
-            self._file.__exit__(kind, error, trace)
+            self._file.__exit__(*details)
             self._file = None

@@ -13,7 +13,6 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Protocol, Self
 
 from edgerec.config import Changes, Config, ConfigError, absences, changes_between, load_config
@@ -85,12 +84,7 @@ class Reloader:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Finish what was begun."""
         self._asked.put(False)
         self._thread.join(CLOSE_S)

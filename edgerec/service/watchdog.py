@@ -12,16 +12,14 @@ import logging
 import os
 import threading
 from collections.abc import Callable
-from types import TracebackType
 from typing import Final, Self
 
-from edgerec.clock import Clock
+from edgerec.clock import SECOND_NS, Clock
 from edgerec.health.reports import Vitals
 from edgerec.session.threads import ThreadMaker
 
 log = logging.getLogger(__name__)
 
-_SECOND_NS: Final = 1_000_000_000
 LOOKS: Final = 4
 """Number of checks in the time that systemd waits: one without progress is not the end."""
 UNREADY_LOOK_S: Final = 0.25
@@ -88,7 +86,7 @@ def status_line(vitals: Vitals, now_ns: int) -> str:
         minutes, seconds = divmod(int(vitals.seconds), 60)
         parts = [f"recording {minutes // 60}:{minutes % 60:02}:{seconds:02}"]
     for name, state in vitals.sources.items():
-        since_s = max(0, now_ns - state.since_ns) // _SECOND_NS
+        since_s = max(0, now_ns - state.since_ns) // SECOND_NS
         detail = f" ({state.detail})" if state.detail and state.name != "running" else ""
         parts.append(f"{name} {state.name} for {since_s} s{detail}")
     if vitals.trouble is not None:
@@ -128,7 +126,7 @@ class Supervisor:
         self._notify = notify
         self._watched = watchdog_s is not None
         self._look_s = UNWATCHED_LOOK_S if watchdog_s is None else watchdog_s / LOOKS
-        self._watchdog = Watchdog(round(WRITER_STALLS * stall_s * _SECOND_NS))
+        self._watchdog = Watchdog(round(WRITER_STALLS * stall_s * SECOND_NS))
         self._silent = False
         self._fed_ns = self._clock.now_ns()
         self._ready = False
@@ -148,7 +146,7 @@ class Supervisor:
         if alive:
             self._fed_ns, self._silent = now_ns, False
         # While it starts it is looked at more often than the recorder thread goes round.
-        elif not self._silent and now_ns - self._fed_ns >= self._look_s * _SECOND_NS:
+        elif not self._silent and now_ns - self._fed_ns >= self._look_s * SECOND_NS:
             self._silent = True
             log.error(
                 "recording is stalled; systemd will restart the service unless it recovers"
@@ -163,12 +161,7 @@ class Supervisor:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Stop checking."""
         self._leaving.set()
         self._thread.join()

@@ -6,7 +6,6 @@ import contextlib
 import ctypes
 import os
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 SOUND_DEVICES: Final = Path("/dev/snd")
@@ -52,11 +51,6 @@ class CardWatch:
         """Return it."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Watch no more."""
         self.close()

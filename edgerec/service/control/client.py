@@ -7,7 +7,6 @@ import socket
 import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 PATIENCE_S: Final = 10.0  # for an answer; the service gives them in milliseconds
@@ -146,12 +145,7 @@ class ServiceConnection:
         """Return it."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close it."""
         self._socket.close()
 

@@ -12,7 +12,6 @@ import os
 import selectors
 import threading
 from collections.abc import Mapping
-from types import TracebackType
 from typing import Final, Self
 
 from edgerec.clock import Clock
@@ -80,12 +79,7 @@ class Control:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Stop answering."""
         self._stopping = True
         self._wake()

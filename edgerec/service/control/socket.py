@@ -7,7 +7,6 @@ import os
 import socket
 import stat
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 MODE: Final = 0o660  # owner and group: anyone who can connect can change what is recorded
@@ -77,12 +76,7 @@ class ControlSocket:
         """Return it."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close it."""
         self.close()
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from edgerec.audio import Stamp
+from edgerec.clock import SECOND_NS
 from edgerec.store.disk import StoreError, disk_step
 from edgerec.store.records.naming import AUDIO_SUFFIXES, SIDECAR_SUFFIX, partition
 from edgerec.store.retention.inventory import (
@@ -39,12 +40,11 @@ from edgerec.store.root import StorageRoot
 
 log = logging.getLogger(__name__)
 
-_SECOND_NS: Final = 1_000_000_000
 FILES_A_STEP: Final = 50  # 10 ms on a Raspberry Pi, four times a second
-SWEEP_NS: Final = 60 * _SECOND_NS  # from the end of one look at everything to the next
-AGAIN_NS: Final = 8 * _SECOND_NS  # the same after trouble, doubling: it may be over soon
-ROOM_NS: Final = 2 * _SECOND_NS  # between two looks at the free space alone: one call
-SETTLED_NS: Final = 3600 * _SECOND_NS
+SWEEP_NS: Final = 60 * SECOND_NS  # from the end of one look at everything to the next
+AGAIN_NS: Final = 8 * SECOND_NS  # the same after trouble, doubling: it may be over soon
+ROOM_NS: Final = 2 * SECOND_NS  # between two looks at the free space alone: one call
+SETTLED_NS: Final = 3600 * SECOND_NS
 """A wall clock must have been trusted for an hour before anything is too old by it."""
 
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from edgerec.clock import SECOND_NS
 from edgerec.store.bounded_json import JsonError, read_object
 from edgerec.store.disk import StoreError, disk_step
 from edgerec.store.records.naming import AUDIO_SUFFIXES, SIDECAR_SUFFIX, parse_published
@@ -17,8 +18,6 @@ from edgerec.store.retention.plan import Stored
 
 ACK_SUFFIX: Final = ".ack"
 """Suffix of the file that a sync job creates beside `X.wav` to acknowledge it."""
-
-_SECOND_NS: Final = 1_000_000_000
 
 
 def kiosk_folders(ready: Path, skipped: Skipped) -> list[Path]:
@@ -122,7 +121,7 @@ def _ended(fields: dict[str, object]) -> int | None:
         form = fields.get("format")
         rate = form["sample_rate"] if isinstance(form, dict) else fields["sample_rate"]
         length_s = float(str(fields["frames"])) / float(str(rate))
-        return round((started.timestamp() + length_s) * _SECOND_NS)
+        return round((started.timestamp() + length_s) * SECOND_NS)
     except (KeyError, ValueError, OverflowError, ZeroDivisionError):
         return None
 

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-_SECOND_NS: Final = 1_000_000_000
+from edgerec.clock import SECOND_NS
+
 FREE_FILES: Final = 256
 """Number of inodes kept free, or a twentieth of all where there are few: enough for a minute of
 one-second chunks with turns and separate tracks, each with a sidecar."""
-ORPHAN_KEPT_NS: Final = 86_400 * _SECOND_NS
+ORPHAN_KEPT_NS: Final = 86_400 * SECOND_NS
 """Time a sidecar is kept after its audio was taken away: the sync job may fetch it, too."""
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from edgerec.audio import Stamp
+from edgerec.clock import SECOND_NS
 from edgerec.store.disk import StoreError, disk_step
 from edgerec.store.publish import Published, PublishedNames
 from edgerec.store.records.naming import (
@@ -49,7 +50,6 @@ from edgerec.store.writing.session_summary import (
     totals_file,
 )
 
-_SECOND_NS: Final = 1_000_000_000
 _ID_CHARS: Final = 8  # of a session's id, with which its names in the work folder begin
 _JOURNAL: Final = re.compile(
     rf"(?P<session>[0-9a-f]{{8}})_(?P<sequence>\d{{6,18}})_(?P<what>[a-z-]{{1,16}})\{JOURNAL_SUFFIX}"
@@ -231,7 +231,7 @@ class _Recovering:
                 self._root, totals, ended.frames, ended.stamp, ended.reason, find=find
             )
         else:
-            since_ns = totals.stop * _SECOND_NS // totals.sample_rate
+            since_ns = totals.stop * SECOND_NS // totals.sample_rate
             end = replace(
                 start, utc_ns=start.utc_ns + since_ns, monotonic_ns=start.monotonic_ns + since_ns
             )

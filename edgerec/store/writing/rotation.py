@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from edgerec.audio import Stamp, TimelineFrame
+from edgerec.clock import SECOND_NS
 
 StampOf = Callable[[TimelineFrame], Stamp]
 """Returns the time of a frame by the clocks as they are known now."""
 
-_SECOND_NS: Final = 1_000_000_000
-_MAX_CORRECTION_NS: Final = _SECOND_NS
+_MAX_CORRECTION_NS: Final = SECOND_NS
 """Correction of the wall clock up to which no sliver of a chunk is cut off; an aligned chunk may be
 this much longer than the ceiling."""
 
@@ -61,11 +61,11 @@ def chunk_stop(
     stamp = stamp_of(start)
     if not stamp.utc_trusted:
         return max(plain, position)
-    period_ns = cutting.chunk_frames * _SECOND_NS // sample_rate
+    period_ns = cutting.chunk_frames * SECOND_NS // sample_rate
     slack_ns = min(_MAX_CORRECTION_NS, period_ns // 2)
-    written_ns = (position - start) * _SECOND_NS // sample_rate
+    written_ns = (position - start) * SECOND_NS // sample_rate
     stop = start + _frames_to_multiple(stamp.utc_ns, written_ns, period_ns, slack_ns, sample_rate)
-    latest = start + ceiling + slack_ns * sample_rate // _SECOND_NS
+    latest = start + ceiling + slack_ns * sample_rate // SECOND_NS
     return TimelineFrame(max(stop if stop <= latest else start + ceiling, position))
 
 
@@ -80,4 +80,4 @@ def _frames_to_multiple(
     """
     earliest_ns = start_utc_ns + max(slack_ns, written_ns - slack_ns)
     multiple_ns = (earliest_ns // period_ns + 1) * period_ns
-    return ((multiple_ns - start_utc_ns) * sample_rate + _SECOND_NS // 2) // _SECOND_NS
+    return ((multiple_ns - start_utc_ns) * sample_rate + SECOND_NS // 2) // SECOND_NS

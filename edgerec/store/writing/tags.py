@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from edgerec.audio import TRACKS
+from edgerec.clock import SECOND_NS
 from edgerec.store.records.naming import FileKey, utc_text
 from edgerec.store.records.sidecar import SOFTWARE
 
@@ -26,8 +27,7 @@ BLANK_BEXT: Final = bytes(BEXT_BYTES)
 
 _BEXT_VERSION: Final = 1  # version 2 adds loudness, which is not measured here
 _ORIGINATOR: Final = b"edgerec"
-_SECOND_NS: Final = 1_000_000_000
-_DAY_NS: Final = 86_400 * _SECOND_NS
+_DAY_NS: Final = 86_400 * SECOND_NS
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Tags:
             str(self.key).encode("ascii"),
             self.date[:10].encode("ascii"),
             self.date[11:19].encode("ascii"),
-            midnight_ns * self.sample_rate // _SECOND_NS,
+            midnight_ns * self.sample_rate // SECOND_NS,
             _BEXT_VERSION,
             b"",
             b"",
