@@ -6,7 +6,6 @@ so the service must not hold them; a sound server shares them.
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 import subprocess
@@ -19,7 +18,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +44,9 @@ from edgerec.doctor.sweep import (
 from edgerec.engine.build import track_configs
 from edgerec.engine.engine import Engine
 from edgerec.health.chirp_log import FILE, Chirp, add_chirp, read_chirps
+from edgerec.store.bounded_json import read_json
 from edgerec.store.disk import StoreError
+from edgerec.store.records.sidecar_reader import MAX_BYTES
 from edgerec.store.root import STATE
 
 STARTS_S: Final = 15.0  # until both devices deliver
@@ -168,15 +169,18 @@ class _Recorded:
         return median(at_each) if at_each else math.inf
 
 
+def _residuals_us(sidecar: dict[str, Any]) -> list[float | None]:
+    return [track["residual_us"] for track in sidecar["tracks"].values()]
+
+
 def _recorded(root: Path) -> _Recorded:
     pieces, stated, frames = [], [], 0
     for path in sorted(root.glob("ready/**/*_chunk.wav")):
         with wave.open(str(path), "rb") as file:
             pieces.append(np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, 2))
         frames += len(pieces[-1])
-        tracks = json.loads(path.with_suffix(".json").read_text())["tracks"].values()
-        residuals_us = [track["residual_us"] for track in tracks]
-        known = math.inf if None in residuals_us else sum(residuals_us)
+        residuals_us = read_json(path.with_suffix(".json"), _residuals_us, max_bytes=MAX_BYTES)
+        known = sum(math.inf if one is None else one for one in residuals_us)
         stated.append((frames / RATE_HZ, known / 1e3))
     if not pieces:
         raise SoundCheckError("nothing was recorded; see `edgerec doctor`")

@@ -55,8 +55,10 @@ def kiosk(tmp_path, monkeypatch):
     monkeypatch.setattr(running, "Surroundings", partial(Surroundings, live=taps))
     recorder = Recorder(settings, handler_seconds=2.0, clock=clock)
     recorder.clock, recorder.taps = clock, taps
-    with taps:
-        yield recorder
+    taps.start()
+    yield recorder
+    if taps._thread.is_alive():
+        taps.close()
     clock.ending = True
     clock.until_ns += 120 * S
     recorder.close()
@@ -80,6 +82,7 @@ def stop(recorder):
     recorder.clock.ending = True
     recorder.clock.until_ns += 120 * S
     recorder.stop_recording()
+    recorder.taps.close()
 
 
 def gaps_and_losses(root):

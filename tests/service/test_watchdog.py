@@ -97,7 +97,7 @@ def test_a_start_that_is_looked_at_more_often_than_it_goes_round_is_no_error(cap
     assert not rig.look()
     rig.look()
     [error] = caplog.records  # once
-    assert "does not get on" in error.getMessage()
+    assert "recording is stalled" in error.getMessage()
     assert rig.look(rounds=10)
     assert not rig.look()
     assert len(caplog.records) == 2

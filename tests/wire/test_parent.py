@@ -61,7 +61,7 @@ def test_a_child_orphaned_before_it_could_ask_kills_itself():
 
 def test_a_child_the_kernel_will_not_watch_says_so():
     refused = (
-        "from edgerec.capture import parent\n"
+        "from edgerec.wire import pipe as parent\n"
         "parent._PR_SET_PDEATHSIG = -1\n"
         "try:\n"
         "    parent.die_with_parent()\n"
