@@ -13,22 +13,25 @@ import time
 import traceback
 from pathlib import Path
 
-from edgerec.store import (
-    bounded_json,
-    described,
-    journal,
-    leftover,
-    mount,
-    recover,
-    stock,
-    totals,
-    typed_json,
-)
+from edgerec.store import bounded_json, mount, typed_json
+from edgerec.store.records import sidecar_reader
+from edgerec.store.retention import inventory
+from edgerec.store.writing import closing, journal, recover, session_summary
 from tests.rigs.fuzz.kinds import KINDS
 from tests.rigs.fuzz.reached import Reached
 from tests.rigs.witness import Witness
 
-READERS = (bounded_json, described, journal, leftover, mount, recover, stock, totals, typed_json)
+READERS = (
+    bounded_json,
+    closing,
+    inventory,
+    journal,
+    mount,
+    recover,
+    session_summary,
+    sidecar_reader,
+    typed_json,
+)
 LONG_S = 5.0
 TRACED = 300  # inputs of a kind whose lines are counted: that takes several times as long
 
