@@ -234,7 +234,7 @@ class StorageRoot:
             counter = json.dumps({"number": session.number, "session": session.id})
             disk.replace(self.state / _COUNTER, counter.encode() + b"\n")
         except StoreError as error:
-            _log.error("the number of a session is not remembered why=%r", str(error))
+            _log.error("the number of a session can't be saved why=%r", str(error))
         return session
 
     def _last_session(self) -> tuple[int, str | None]:

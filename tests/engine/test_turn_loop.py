@@ -145,7 +145,7 @@ def test_marks_that_can_not_be_taken_are_refused():
         rig.loop.mark("user", now_ns + MAX_AHEAD_NS + S, speaking=True)
     for _ in range(MAX_PENDING):
         rig.loop.mark("user", 0, speaking=True)
-    with pytest.raises(RefusedError, match="wait to be taken in") as refused:
+    with pytest.raises(RefusedError, match="are waiting to be processed") as refused:
         rig.loop.mark("user", 0, speaking=True)
     assert refused.value.code == "busy"
 

@@ -50,7 +50,7 @@ def test_a_file_system_without_modes_is_used_as_it_is(tmp_path, monkeypatch, cap
     monkeypatch.setattr(os, "chmod", chmod)
     with StorageRoot(tmp_path):
         pass
-    assert "others may look into a folder" in caplog.text
+    assert "can't make a folder private" in caplog.text
 
 
 def test_a_second_holder_is_told_who_holds_it_and_harms_nothing(tmp_path):
@@ -134,7 +134,7 @@ def test_a_state_folder_that_takes_nothing_costs_a_number_and_no_session(tmp_pat
         with failing_call(1, errno.EACCES):
             second = root.open_session("k1")
     assert (second.number, second.previous) == (2, first.id)
-    assert "number of a session is not remembered" in caplog.text
+    assert "number of a session can't be saved" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["ready", "quarantine"])
