@@ -36,12 +36,12 @@ class Handlers:
         self._by_name: dict[EventName, tuple[tuple[Handler, Callable[..., object]], ...]] = {}
 
     def check(self, name: str) -> None:
-        """Tell whether there is such an event.
+        """Make sure that an event exists with this configuration.
 
         Raises
         ------
         HandlerError
-            There is none, or not with this configuration.
+            It does not.
         """
         names = get_args(EventName)
         hint = None
@@ -57,7 +57,7 @@ class Handlers:
             raise HandlerError(f"event {name!r}: {hint}")
 
     def add(self, name: EventName, function: Callable[..., object]) -> None:
-        """Call a function for an event, after those registered before."""
+        """Register a function to call for an event, after those registered before."""
         handler = Handler(f"{name}:{getattr(function, '__qualname__', repr(function))}")
         self._by_name[name] = (*self._by_name.get(name, ()), (handler, function))
 

@@ -66,7 +66,7 @@ class ChildProcess:
 
     @property
     def pid(self) -> int:
-        """Process id, which stays its own until it is reaped."""
+        """Process id; not reused until the process is reaped."""
         return self._process.pid
 
     def fileno(self) -> int | None:
@@ -74,12 +74,12 @@ class ChildProcess:
         return None if self.killed or self.at_end else self._stdout.fileno()
 
     def messages(self) -> Iterator[StreamHeader | Block]:
-        """Yield everything there is now.
+        """Yield every message that has arrived.
 
         Raises
         ------
         WireError
-            It is not a block stream; what came before has been yielded.
+            The output is not a block stream; what came before has been yielded.
         """
         ready = dict(self._pipes.poll(0))
         if self._stderr.fileno() in ready:
@@ -100,11 +100,11 @@ class ChildProcess:
             os.killpg(self._process.pid, signal.SIGKILL)
 
     def exited(self) -> bool:
-        """Reap it if it is dead; return whether it was."""
+        """Reap the process if it has exited; return whether it has."""
         return self._process.poll() is not None
 
     def wait(self, timeout_s: float) -> None:
-        """Reap it, or give up: a process in a hung driver (state D) outlives even SIGKILL."""
+        """Reap the process, or give up: one in a hung driver (state D) outlives even SIGKILL."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout_s)
         self.close()

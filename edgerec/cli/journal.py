@@ -1,6 +1,6 @@
 """Sends log records to systemd's journal, with every `key=value` of a line as a field.
 
-So `journalctl TRACK=bot` and the like find them.
+So a search such as `journalctl TRACK=bot` finds them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _PRIORITIES: Final = ((50, 2), (40, 3), (30, 4), (20, 6), (0, 7))  # of syslog(3
 
 
 class JournalHandler(logging.Handler):
-    """Sends records to the journal; may wait for it, so not for a thread that must not.
+    """Sends records to the journal. May block, so it is not for a thread that must not.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class JournalHandler(logging.Handler):
         self._send = send
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Send one record; what goes wrong with that ends nothing."""
+        """Send one record; never raises."""
         try:
             self._send(self.format(record), **journal_fields(record))
         except Exception:

@@ -36,14 +36,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         type=Path,
         help="write the first file shown: edgerec's own where there is a sound server, else "
-        "ALSA's (/etc/asound.conf); what was there is kept as FILE.bak-TIME",
+        "ALSA's (/etc/asound.conf); the old file is kept as FILE.bak-TIME",
     )
     parser.add_argument(
         "--test",
         action="store_true",
         help="play three sweeps on the loudspeaker and look for them in the loopback",
     )
-    add_named_config(parser, "to be looked at, whether it is set there")
+    add_named_config(parser, "to check: is it set there?")
     add_json(parser)
 
 
@@ -104,7 +104,7 @@ def _is_set(config: Config, bot: str) -> str:
 
 
 def _write(found: Recipe, path: Path) -> Path:
-    """Write the first file of a recipe, with a backup; a file that is right already stays."""
+    """Write the first file of a recipe, with a backup, unless it is already right."""
     if not found.files:
         raise NotWrittenError("there is nothing to write, see above")
     file = found.files[0]
@@ -128,7 +128,7 @@ def _write(found: Recipe, path: Path) -> Path:
 
 
 def _with_tracks(before: str, content: str, path: Path) -> str:
-    """Return a configuration with our lines at its end, unless it speaks of tracks already."""
+    """Return a configuration with our lines at its end, unless it already has tracks."""
     try:
         there = yaml.safe_load(before) or {}
     except yaml.YAMLError as error:
@@ -140,7 +140,7 @@ def _with_tracks(before: str, content: str, path: Path) -> str:
             if isinstance(bot, dict) and bot.get("device") == wanted["device"]:
                 return before
         raise NotWrittenError(
-            f"{path} has tracks of its own: set tracks.bot.device to {wanted['device']!r} there"
+            f"{path} already has tracks: set tracks.bot.device to {wanted['device']!r} there"
         )
     return before + ("" if before.endswith("\n") else "\n") + content
 

@@ -33,7 +33,7 @@ from edgerec.store.publish import Published
 log = logging.getLogger(__name__)
 
 HELP = """Record, as a service in the foreground. SIGTERM or Ctrl-C finishes and publishes every
-open file and ends with status 0; SIGHUP has the configuration read again."""
+open file and ends with status 0; SIGHUP reloads the configuration."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
         )
         log.info("recording root=%s kiosk=%s", config.storage.root, config.kiosk)
         if not config.recording.auto_start:
-            log.info("waiting for a start")
+            log.info("waiting for a start, as recording.auto_start is false")
         return _wait(engine, interruption)
 
 

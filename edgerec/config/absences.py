@@ -1,6 +1,6 @@
-"""Finds what a valid configuration names but this machine lacks: programs of hooks, folders.
+"""Finds what a valid configuration names but this machine lacks: hook programs and folders.
 
-None of it prevents recording, and any of it may appear later: they are warnings.
+They are warnings: none of them prevents recording, and what is missing may appear later.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _PATH_CHARACTERS: Final = 250
 
 
 def absences(config: Config) -> Iterator[Problem]:
-    """Yield what is missing, as this process's user finds it; reads the disk."""
+    """Yield what is missing for the user of this process; reads the disk."""
     for name in ("on_chunk", "on_turn", "on_state"):
         command: tuple[str, ...] = getattr(config.hooks, name)
         if command and shutil.which(command[0]) is None:
@@ -34,17 +34,17 @@ def _no_program(program: str) -> tuple[str, str]:
     named = shown(program, _PATH_CHARACTERS)
     if "/" not in program:
         told = f"there is no program {named} in {os.environ.get('PATH', os.defpath)}"
-        return told, "install it, or give its whole path"
+        return told, "install it, or give its full path"
     if not os.path.lexists(program):
         return f"there is no program {named}", "install it, or correct the path"
-    return f"{named} can't be run by this user", "make it a program that it may run: chmod a+rx"
+    return f"{named} can't be run by this user", "make it executable for that user: chmod a+rx"
 
 
 def _unwritable(textfile: Path) -> tuple[str, str] | None:
     folder = shown(str(textfile.parent), _PATH_CHARACTERS)
     # Of os.path: those of pathlib raise where a folder above may not be looked into.
     if not os.path.isdir(textfile.parent):  # noqa: PTH112
-        return f"there is no folder {folder}", "make it, or name another one"
+        return f"there is no folder {folder}", "create it, or name another folder"
     if not os.access(textfile.parent, os.W_OK | os.X_OK):
         told = f"this user may not write to {folder}"
         return told, "give the folder to the service's user; in the unit: ReadWritePaths="

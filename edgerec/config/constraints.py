@@ -47,7 +47,7 @@ class Between:
 
 @dataclass(frozen=True, slots=True)
 class Channels:
-    """A number of channels, or which ones: each once."""
+    """A number of channels, or a list of channel numbers without repeats."""
 
     high: int
 
@@ -99,8 +99,8 @@ class AbsolutePath:
     @property
     def expected(self) -> str:
         """The form, and the limit."""
-        ending = f", ending in {self.ending}" if self.ending else ""
-        return f"from / on{ending}, of at most {self.max_bytes} bytes"
+        ending = f" and ends in {self.ending}" if self.ending else ""
+        return f"that begins with /{ending}, of at most {self.max_bytes} bytes"
 
     def allows(self, value: object) -> bool:
         """Tell whether the system could open it, if it were there."""
@@ -111,19 +111,19 @@ class AbsolutePath:
 
 @dataclass(frozen=True, slots=True)
 class OwnFolder:
-    """The path of a folder that nothing else is kept in.
+    """The path of a folder that belongs to edgerec alone.
 
-    Folders are made in it and files deleted, its owner and mode may be changed, and a sync job is
-    pointed at it: it must not be a folder of the system, or one of a user's other files.
+    edgerec makes folders and deletes files in it, may change its owner and mode, and a sync job
+    works on it. So it must not be a system folder, or a folder with a user's other files.
     """
 
     expected: str = (
-        "from / on, of at most 4095 bytes and without .., to a folder of edgerec's own, "
+        "that begins with /, of at most 4095 bytes and without .., to a folder of edgerec's own, "
         "such as /srv/edgerec"
     )
 
     def allows(self, value: object) -> bool:
-        """Tell whether it is such a path, by its words alone: links are not followed."""
+        """Tell whether it is such a path, judging by the text alone: links are not followed."""
         folders = [part for part in str(value).split("/") if part not in ("", ".")]
         is_shared = _SHARED_FOLDERS.fullmatch("/".join(folders)) is not None
         return AbsolutePath().allows(value) and ".." not in folders and not is_shared

@@ -50,7 +50,7 @@ def read_document(file: Path) -> Document:
     Raises
     ------
     ConfigError
-        It can't be read, is not YAML, or not whole, so that nothing more can be said about it.
+        It can't be read, is not YAML, or is cut short, so that nothing more can be said about it.
     """
     text = _read_text(file)
     try:

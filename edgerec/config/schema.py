@@ -1,6 +1,6 @@
 """The settings: their types, ranges and defaults.
 
-The one place that says so: `build` checks a file against these annotations, and
+They are defined only here: `build` checks a file against these annotations, and
 `config/edgerec.yaml` explains them to operators.
 """
 
@@ -80,7 +80,7 @@ class RecordingConfig:
         return None
 
     def max_file_frames(self, sample_rate: int) -> int:
-        """Return the length past which no chunk grows, at the recording's actual rate."""
+        """Return the maximum length of any chunk, at the recording's actual rate."""
         return round(self.max_file_seconds * sample_rate)
 
 
@@ -218,7 +218,7 @@ class Config:
 
     @property
     def speech_only(self) -> bool:
-        """Whether only speech is recorded of a user track that is live all the time."""
+        """Whether the user track is always live, and only its speech is recorded."""
         user = self.tracks.user.source
         return not self.recording.user_continuous_stream and user not in ("feed", "none")
 

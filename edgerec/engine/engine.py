@@ -126,7 +126,7 @@ class Engine:
         Parameters
         ----------
         at_ns
-            As of when, on CLOCK_MONOTONIC; 0: now.
+            Instant on CLOCK_MONOTONIC; 0: now.
 
         Returns
         -------
@@ -135,7 +135,8 @@ class Engine:
         Raises
         ------
         RefusedError
-            Turns are not recorded, or it can't be taken now.
+            Turns are not recorded, no session is, the instant is too far ahead, or too many marks
+            are waiting.
         """
         if self._parts.turns is None:
             hint = "set recording.enable_turn_audio to true"

@@ -1,4 +1,4 @@
-"""Chores of the writer thread: drift remembered, memory given back; failures stay apart."""
+"""Chores of the writer thread, such as saving drift; one that fails does not stop the others."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RETRY_NS: Final = 60 * 1_000_000_000
 
 
 class Housekeeping:
-    """Runs chores in order; for one thread but for `reasons`.
+    """Runs chores in order; for one thread, except for `reasons`.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ WORTH_SAVING_PPM: Final = 0.5  # a tenth of what the next run allows for
 
 
 class DriftMemory:
-    """Drift in ppm by device, between runs.
+    """Drift in ppm by device, kept from one run to the next.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ class DriftMemory:
         try:
             disk.replace(self._path, json.dumps(current).encode() + b"\n")
         except StoreError as error:
-            log.warning("drift is not remembered why=%r", str(error))
+            log.warning("drift can't be saved why=%r", str(error))
         else:
             self._saved = current
 
@@ -123,7 +123,7 @@ def _read(path: Path) -> dict[str, float]:
         return read_json(path, _parse, max_bytes=MAX_BYTES)
     except JsonError as error:
         if not error.missing:
-            log.warning("remembered drift can't be read path=%s why=%r", path, str(error))
+            log.warning("saved drift can't be read path=%s why=%r", path, str(error))
         return {}
 
 

@@ -108,7 +108,7 @@ class RecoveryLoop:
         left = [(str(path.relative_to(self._root.path)), why) for path, why in done.left]
         for name, why in left:
             if name not in self._logged:
-                log.error("a leftover can't be recovered yet file=%r why=%r", name, why)
+                log.error("a file left by a crash can't be recovered yet file=%r why=%r", name, why)
         self._logged = {name for name, _ in left}
         self.state = replace(self.state, left=tuple(left))
 
@@ -126,7 +126,7 @@ def recover_and_tell(
     done = recover(root, now)
     _log(done)
     for path, why in done.left:
-        log.error("a leftover can't be recovered yet file=%r why=%r", path.name, why)
+        log.error("a file left by a crash can't be recovered yet file=%r why=%r", path.name, why)
     for published in done.published:
         on_published(published)
 

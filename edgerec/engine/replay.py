@@ -44,7 +44,7 @@ STOPPED: Final = "stopped before the end of the input"
 
 
 class ReplayError(Exception):
-    """Input that can't be replayed, or not to its end; what came before the error is published."""
+    """Input that can't be replayed, or only in part; what came before the error is published."""
 
 
 def replay(
@@ -60,7 +60,7 @@ def replay(
     Parameters
     ----------
     config
-        A track without input is `none`, whatever it says.
+        The configuration; the source of a track without input is taken as `none`.
     inputs
         Traces or WAV files.
     on_progress
@@ -71,9 +71,9 @@ def replay(
     Raises
     ------
     ReplayError
-        The inputs have no audio, or no clock in common; or one of them is damaged, or by its
-        stamps nothing came for longer than `MAX_HOLES_S` allows, or when its audio came can't be
-        true, or it was stopped: after all that could be read was published.
+        The inputs have no audio or no clock in common, one is damaged or has impossible arrival
+        times, its stamps leave a hole longer than `MAX_HOLES_S` allows, or the replay was stopped.
+        All that could be read before is published.
     TraceError, OSError
         An input is neither a trace nor a WAV file, or can't be opened.
     StoreError
@@ -89,9 +89,10 @@ def replay(
             passed_s, audio_s = (at_ns - first_ns) / SECOND_NS, session.audio_s
             if passed_s - audio_s > audio_s + MAX_HOLES_S:
                 damage.append(
-                    f"{inputs[track]}: by the stamp of a block {passed_s:.0f} s have passed, with "
-                    f"{audio_s:.0f} s of audio; what follows is left out, or most of the recording "
-                    "would be silence: take both inputs from one trace, or cut them there"
+                    f"{inputs[track]}: a block's stamp is {passed_s:.0f} s after the first, with "
+                    f"only {audio_s:.0f} s of audio until then; the rest is left out, or most of "
+                    "the recording would be silence: take both inputs from one trace, or cut them "
+                    "there"
                 )
                 break
             if stopped():
@@ -105,8 +106,8 @@ def replay(
             raise ReplayError("; ".join(damage))  # not that there is no audio: why there is none
         session.finish()
         damage += [
-            f"{inputs[track]}: {lost_s:.1f} s of its audio have no place in the session: when its "
-            "blocks say they came can't be true"
+            f"{inputs[track]}: {lost_s:.1f} s of its audio have no place in the session: the "
+            "arrival times in its blocks can't be true"
             for track, lost_s in session.unplaced_s().items()
         ]
     if damage:
@@ -297,7 +298,7 @@ class _ReplayedSession:
             told = ", ".join(f"{n}: {c} of boot {b or '(none)'}" for n, (c, b) in clocks.items())
             raise ReplayError(
                 f"the inputs have no clock in common ({told}): take both from the same trace, "
-                "or convert both to WAV to let them begin together"
+                "or convert both to WAV, so that they begin together"
             )
 
 

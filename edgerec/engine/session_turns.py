@@ -1,4 +1,4 @@
-"""Finds the turns of one session: from the history ring through the detectors to the turn board."""
+"""Finds the turns of one session in the history ring, and posts them to its turn board."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class _Told:
 
 
 class SessionTurns:
-    """Finds the turns of one session; for one thread, but for `mark` and `board`.
+    """Finds the turns of one session; for one thread, except for `mark` and `board`.
 
     Parameters
     ----------
     build_activity
-        Called by the first `advance`: it may take a second to load.
+        Builds the speech detectors; called by the first `advance`, as it may take a second.
     gate
         Receives which of the user's frames are recorded; None: all are.
     """
@@ -66,7 +66,7 @@ class SessionTurns:
         self._position = TimelineFrame(0)  # the next frame to be processed
 
     def advance(self) -> bool:
-        """Process what is committed; return whether that was all of the session."""
+        """Process all committed audio; return whether the session is complete."""
         stop = self._timeline.stop  # before the rest: what is committed reaches up to it
         history = self._timeline.history
         piece = round(PIECE_S * self._timeline.rate)
@@ -101,7 +101,7 @@ class SessionTurns:
             self.board.complete()
 
     def mark(self, track: TrackName, at_ns: int, now_ns: int, *, speaking: bool) -> TimelineFrame:
-        """Take in that a speaker has the turn from an instant on, or no longer has it.
+        """Mark the instant at which a speaker takes the turn, or gives it up.
 
         For any thread.
 
@@ -117,7 +117,7 @@ class SessionTurns:
         Raises
         ------
         RefusedError
-            It can't be taken now.
+            The instant is too far in the future, or too many marks are waiting.
         """
         ahead_ns = at_ns - now_ns
         if ahead_ns > MAX_AHEAD_NS:
@@ -131,12 +131,12 @@ class SessionTurns:
         try:
             self._told.put_nowait(_Told(track, frame, speaking))
         except queue.Full:
-            told = f"{MAX_PENDING} marks wait to be taken in"
+            told = f"{MAX_PENDING} marks are waiting to be processed"
             raise RefusedError("busy", told, "mark turns, not words") from None
         return frame
 
     def _take_marks(self) -> None:
-        """Place the marks that have come since."""
+        """Apply the marks that have arrived since the last call."""
         history = self._timeline.history
         reach = history.capacity - history_frames(self._timeline.rate, keep_s=0)
         gone = max(0, history.committed - reach)
@@ -175,7 +175,7 @@ class SessionTurns:
         margin = round(CATCH_UP_S * self._timeline.rate)
         skipped = min(gone + margin, history.committed - self._position)
         log.warning(
-            "turns are not looked for, too little time start=%d frames=%d", self._position, skipped
+            "turn detection is too slow, it skips audio start=%d frames=%d", self._position, skipped
         )
         self._position = TimelineFrame(self._position + skipped)
         return activity.skip_to(self._position)

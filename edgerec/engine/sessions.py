@@ -91,9 +91,9 @@ class Sessions:
 
     @property
     def progress(self) -> int:
-        """Number that changes with every frame committed and every session ended, of all sessions.
+        """Counter over all sessions; changes with every frame committed and every session ended.
 
-        Two looks at sessions of the same length never see the same. For any thread.
+        So it never repeats, not even for sessions of the same length. For any thread.
         """
         timeline, before = self._current.timeline, self._committed_before + self.ended
         return before + (0 if timeline is None else timeline.history.committed)
@@ -117,7 +117,7 @@ class Sessions:
         return "paused" if self._paused else "recording"
 
     def heed(self, end_ns: int | None) -> None:
-        """Carry out the requests. Call it before audio is taken in, which may be from a pause.
+        """Carry out the requests. Call it before taking in audio, which may be from a pause.
 
         Parameters
         ----------
@@ -150,7 +150,7 @@ class Sessions:
         self._awake_ns = now_ns
 
     def advance(self, now_ns: int) -> None:
-        """Bring the timeline up to `now_ns`, from begin to end."""
+        """Bring the timeline up to `now_ns`; begins and ends the session when due."""
         if self._started_ns is None:
             return
         timeline = self._current.timeline or self._begin(now_ns)
@@ -259,7 +259,7 @@ class Sessions:
         return instants
 
     def _end(self, timeline: SessionTimeline, now_ns: int) -> None:
-        """End the session where it was stopped, once all of it has come or it is overdue."""
+        """End the session where it was stopped, once all of its audio has come or is overdue."""
         if self._stop_ns is None or now_ns < self._stop_ns or self.behind:
             return
         stop = max(self._synchronizer.frame_at(self._stop_ns), timeline.history.committed)

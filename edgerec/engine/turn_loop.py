@@ -81,7 +81,7 @@ class TurnLoop(Listener):
                 self._sessions.remove(turns)
 
     def mark(self, track: TrackName, at_ns: int, *, speaking: bool) -> TimelineFrame:
-        """Take in that a speaker has the turn from an instant on, or no longer has it.
+        """Mark the instant at which a speaker takes the turn, or gives it up.
 
         For any thread.
 
@@ -97,7 +97,7 @@ class TurnLoop(Listener):
         Raises
         ------
         RefusedError
-            No session is recorded, or it can't be taken now.
+            No session is recorded, the instant is too far ahead, or too many marks are waiting.
         """
         sessions = tuple(self._sessions)
         if not sessions:

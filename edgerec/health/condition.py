@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long a condition must last to be a warning, and be over for the warning to go."""
+    """How long a condition must last to raise a warning, and be over to clear it."""
 
     raise_s: float
     clear_s: float
@@ -43,16 +43,16 @@ PATIENCE: Final = {
 _TOLD: Final = {
     "silent": (
         "the {track} track has been digital silence for {seconds:.0f} s",
-        "is it muted, or the wrong input? `edgerec devices` lists what there is; on a sound "
+        "is it muted, or the wrong input? `edgerec devices` lists the inputs; on a sound "
         "server its channels may cancel each other: try tracks.{track}.channels: [1]; "
         "for the loudspeaker, `edgerec loopback` shows how to record it",
     ),
     "stuck": (
-        "the {track} track delivers the same again and again, for {seconds:.0f} s",
+        "the {track} track has repeated the same samples for {seconds:.0f} s",
         "its driver hangs, or its cable picks up nothing but hum: plug it in again",
     ),
     "clipped": (
-        "the {track} track is too loud: {seconds:.0f} of the last seconds are clipped",
+        "the {track} track is too loud: it clipped in {seconds:.0f} of the last seconds",
         "turn its gain down: `alsamixer` (F4), `pactl set-source-volume`, or the amplifier",
     ),
     "identical": (
@@ -79,7 +79,7 @@ class Condition:
         self.raised = False
 
     def note(self, *, bad: bool, seconds: float, counts: float = 1.0) -> None:
-        """Take in how it was for a while; bad seconds may count for less."""
+        """Note that the last `seconds` were bad or good; `counts` is the weight of bad ones."""
         if bad:
             self._bad_s += seconds * counts
             self._lasts_s += seconds

@@ -166,7 +166,7 @@ class EchoHistory:
                 ),
             )
         except StoreError as error:
-            log.warning("the echo is not remembered why=%r", str(error))
+            log.warning("echo history can't be saved why=%r", str(error))
         else:
             self._changed = False
 
@@ -218,7 +218,7 @@ class EchoHistory:
         reasons = unusual(self._recent, usual, raised, steady=self._steady)
         for code in raised ^ {reason.code for reason in reasons}:
             if code in raised:
-                log.info("the echo is usual again code=%s", code)
+                log.info("the echo is normal again code=%s", code)
             else:
                 log.warning("the echo is unusual code=%s", code)
         today = [Day.of(self._date, self._setup, self._today)] if self._today else []
@@ -251,7 +251,7 @@ def _version(path: Path) -> tuple[int, int] | None:
 
 
 def _read(path: Path) -> tuple[Remembered, str | None]:
-    """Return what a file remembers, and why it can't be read; None: it can, or is not there."""
+    """Return the history in a file, and why it can't be read; None: it can, or there is no file."""
     try:
         return read_echo(path), None
     except JsonError as error:

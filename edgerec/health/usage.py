@@ -33,7 +33,7 @@ class Usage:
 
 
 class RecentUsage:
-    """Usage cached for a second, because a meter asks five times a second. For any thread."""
+    """Usage, measured at most once a second: a meter asks five times a second. For any thread."""
 
     def __init__(self, measure: Callable[[], Usage] | None = None) -> None:
         self._measure = measure or usage
@@ -50,7 +50,7 @@ class RecentUsage:
 def usage(proc: Path = PROC) -> Usage:
     """Return the usage of this process and all its descendants.
 
-    Costs milliseconds, for a walk through their page tables.
+    Takes milliseconds: the kernel walks through their page tables.
     """
     pids = _family(proc, os.getpid())
     rollups = [_rollup(proc / str(pid)) for pid in pids]

@@ -86,7 +86,7 @@ def judge(
     warnings
         Warnings about the audio itself, and about what surrounds the recorder.
     turns_trouble
-        Reason why turns are no longer found; None: they are, or are not looked for.
+        Reason why turns are no longer found; None: they are, or detection is off.
     retention_trouble
         What retention has to skip under `ready/`, and why; None: nothing.
     hook_trouble
@@ -155,7 +155,7 @@ def _retention(trouble: str | None) -> Iterator[Reason]:
         yield Reason(
             "retention",
             None,
-            f"retention leaves entries under ready/ alone: {trouble}",
+            f"retention can't handle entries under ready/: {trouble}",
             "move what is not edgerec's elsewhere, and give the rest to the service's user "
             "(chown); a link to another disk is not followed",
         )

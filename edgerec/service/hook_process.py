@@ -1,4 +1,4 @@
-"""One hook's program: its output, and its end, which also ends all that it has started.
+"""Runs one hook's program, reads its output, and ends it with all that it has started.
 
 Nothing here waits. The program runs without a shell, as a child of its own `hook_keeper`, at a
 lower priority than the recording, and with limited output.
@@ -23,7 +23,7 @@ MAX_LINE_BYTES: Final = 200
 _READ_BYTES: Final = 1 << 16
 _KEEPER: Final = str(Path(hook_keeper.__file__))
 _NOT_FOR_HOOKS: Final = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC")
-"""Variables that systemd gives the service alone: with them a hook could report a false state."""
+"""Variables that systemd sets only for the service: with them a hook could report a false state."""
 
 
 class HookProcess:

@@ -51,12 +51,12 @@ class Reloader:
     Parameters
     ----------
     file
-        The file that the service was started with; no other one is used, nor none.
+        The file that the service was started with; no other file is ever read.
     load
         Reads the file.
     then
-        Called one by one with a configuration that applies from now on, for components outside the
-        recorder, such as hooks; one that raises is logged.
+        Functions of components outside the recorder, such as hooks. Called one by one with the
+        configuration that applies from now on; an exception is logged.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Reloader:
         return self._absent if trouble is None else (trouble, *self._absent)
 
     def ask(self) -> None:
-        """Reload soon, and once for all that ask meanwhile; for signal handlers."""
+        """Reload soon, once for all requests until then; for signal handlers."""
         if self._asked.empty():
             self._asked.put(True)
 
@@ -106,9 +106,9 @@ class Reloader:
         Raises
         ------
         ConfigError
-            It is wrong, or more of it has changed than a running service can; nothing applies.
+            The file is wrong, or changes what a running service can't change; nothing applies.
         RefusedError
-            Too much is waiting to be done; nothing applies.
+            Too many requests are waiting; nothing applies.
         """
         with self._lock:
             try:
@@ -146,7 +146,7 @@ class Reloader:
         try:
             config = self._load(self._file)
         except ConfigError as error:
-            log.warning("the configuration has changed, and would be refused: %s", error)
+            log.warning("the changed configuration would be refused at a restart: %s", error)
             self._trouble = _trouble(error)
             return
         waits = changes_between(self._recorder.config, config).refused
@@ -183,7 +183,7 @@ class Reloader:
             apply(config)
         except Exception:
             # The recording already uses it; a component outside must not put that in doubt.
-            log.exception("a part of the service does not take the new configuration")
+            log.exception("a part of the service failed to apply the new configuration")
 
 
 def _state_of(file: Path) -> FileState:
@@ -202,7 +202,7 @@ def _trouble(error: ConfigError) -> Reason:
     return Reason(
         "config",
         None,
-        f"what {error.file} says does not apply: {first}{more}",
+        f"{error.file} is not in effect: {first}{more}",
         f"the previous configuration stays in effect: correct {error.file}, try it with `edgerec "
         "check`, then `edgerec reload`, or restart the service where that is needed",
     )

@@ -1,6 +1,6 @@
-"""The queue of requests to the recorder, from any thread, in order, for the recorder thread.
+"""The queue of requests to the recorder: filled by any thread, emptied by the recorder thread.
 
-A request is answered at once: what the recorder will be doing is known before it does it.
+A request is answered at once, because its outcome is known before it is carried out.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Wanted = Literal["idle", "recording", "paused"]
 
 @dataclass(frozen=True, slots=True)
 class SessionRequest:
-    """A request to do something as of an instant."""
+    """A request, and the instant from which it applies."""
 
     verb: Verb
     at_ns: int
@@ -64,7 +64,7 @@ class SessionRequests:
         Raises
         ------
         RefusedError
-            There is nothing to pause, resume or rotate; or too much is waiting to be done; or the
+            There is nothing to pause, resume or rotate; or too many requests are waiting; or the
             recorder has ended.
         """
         with self.lock:
@@ -105,12 +105,12 @@ class SessionRequests:
                 self.ask("pause")
 
     def check_open(self) -> None:
-        """Make sure that the recorder has not ended; the caller holds the lock to rely on it.
+        """Make sure that the recorder has not ended; call it with the lock held.
 
         Raises
         ------
         RefusedError
-            It has.
+            The recorder has ended.
         """
         if self._closed:
             raise RefusedError("stopped", "the recorder has ended", "start another one")
@@ -129,7 +129,7 @@ class SessionRequests:
         self._waiting.popleft()
 
     def drop(self) -> None:
-        """Forget all of them: the recorder ends. For the recorder thread, which holds the lock."""
+        """Drop all requests: the recorder ends. For the recorder thread, which holds the lock."""
         self._waiting.clear()
         self.wanted = "idle"
 
@@ -147,7 +147,7 @@ class SessionRequests:
     def _check_room(self, requests: int) -> None:
         if len(self._waiting) + requests > MAX_WAITING:
             raise RefusedError(
-                "busy", f"{MAX_WAITING} requests wait to be carried out", "ask less often"
+                "busy", f"{MAX_WAITING} requests are already waiting", "send fewer requests"
             )
 
     def _withdraw_start(self) -> bool:

@@ -53,7 +53,7 @@ class DeviceModel:
     """Explicit faults, in addition to the random ones."""
 
     def __post_init__(self) -> None:
-        """Refuse what no device does."""
+        """Refuse values that no device has."""
         if not 1 <= self.block_ms <= 2000:
             raise ValueError(f"block_ms is {self.block_ms}: a block lasts 1 to 2000 ms")
 
@@ -82,12 +82,12 @@ class Handover:
 
 
 class VirtualDevice:
-    """One device from its opening on: run it once.
+    """One device from its opening on; `run` may be called once.
 
     Parameters
     ----------
     sound
-        The sound at its place.
+        The sound that reaches the device.
     start_ns
         The world's beginning on CLOCK_MONOTONIC_RAW.
     start_utc_ns, boot_id
@@ -126,13 +126,13 @@ class VirtualDevice:
         self._last_ns = start_ns
 
     def true_ns(self, frame: DeviceFrame) -> int:
-        """Return when a frame of the stream now open, after its last loss, was really sampled."""
+        """Return the true sampling instant of a frame after the last loss in the open stream."""
         return self._ns(self._frame_s(frame + self._uncounted))
 
     def run(self, seconds: float = math.inf) -> Iterator[Handover]:
         """Deliver every block that begins within the world's first `seconds`, in order.
 
-        An event that falls in a time already lost or absent changes nothing.
+        A fault that begins during an earlier loss or absence has no effect.
         """
         while (first_s := self._frame_s(self._position)) < seconds:
             frames = round(self._model.block_ms * self._rate / 1000)

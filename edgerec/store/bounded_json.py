@@ -1,6 +1,6 @@
 """The one reader of JSON files that others may have written, bounded in time and memory.
 
-Whatever has such a name (a pipe, a folder, a link, a sparse terabyte, a million brackets, numbers
+Whatever a name leads to (a pipe, a folder, a link, a sparse terabyte, a million brackets, numbers
 of 400 digits), reading it takes bounded time and memory, and every failure is a `JsonError`:
 callers have one exception to expect, and nothing else can end their thread.
 """
@@ -93,7 +93,7 @@ def read_json(path: Path, build: Callable[[Any], _T], *, max_bytes: int) -> _T:
     Raises
     ------
     JsonError
-        From whatever fails.
+        It can't be read, or is malformed.
     """
     try:
         return build(parse_json(read_bounded(path, max_bytes)))
@@ -111,7 +111,7 @@ def read_object(path: Path, *, max_bytes: int) -> dict[str, Any]:
     Raises
     ------
     JsonError
-        From whatever fails.
+        It can't be read, or is malformed.
     """
     return read_json(path, _object, max_bytes=max_bytes)
 
@@ -122,7 +122,7 @@ def parse_object(data: bytes) -> dict[str, Any]:
     Raises
     ------
     JsonError
-        From whatever fails.
+        It is malformed.
     """
     return _object(parse_json(data))
 

@@ -34,12 +34,12 @@ _NO_RENAMEAT2: Final = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP})
 _CAN_NOT_LINK: Final = _NO_RENAMEAT2 | {errno.EPERM, errno.EMLINK}  # link(2)
 _NO_WAY_TO_PUBLISH: Final = (
     "its file system can neither rename without overwriting nor make hard links, so nothing could "
-    "ever be published; give storage.root another (ext4), not a bucket or exFAT mounted by FUSE"
+    "ever be published; put storage.root on ext4, not on a bucket or exFAT mounted by FUSE"
 )
 _PROBE: Final = ".edgerec-probe-"
 
 _HINTS: Final = {
-    errno.ENOSPC: "free space or inodes on this file system, or give storage.root another",
+    errno.ENOSPC: "free space or inodes on this file system, or move storage.root to another",
     errno.EDQUOT: "raise the quota of the service's user",
     errno.EROFS: "remount it read-write; a card that turns read-only is usually worn out",
     errno.EACCES: "the service's user must own storage.root and everything in it; in a unit see "
@@ -50,7 +50,7 @@ _HINTS: Final = {
 
 
 NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
-"""Errors that mean that the disk takes nothing at the moment, whichever file is written."""
+"""Errors that mean that the disk accepts no data at present, for any file."""
 
 
 class StoreError(Exception):
@@ -75,7 +75,7 @@ class StoreError(Exception):
 
 
 def is_no_room(error: StoreError) -> bool:
-    """Whether the disk takes nothing at the moment, whichever file is written."""
+    """Whether the disk accepts no data at present, for any file."""
     return error.errno in NO_ROOM
 
 
@@ -116,7 +116,7 @@ def write_new(path: Path, data: bytes) -> None:
 
 
 def replace(path: Path, data: bytes) -> None:
-    """Give `path` a new content, durably: at any moment it holds the old one or the new one."""
+    """Replace the content of `path` durably: at any moment it is the old one or the new one."""
     fresh = path.with_name(path.name + ".new")
     for place in (fresh, path):
         if is_folder(place):
@@ -157,7 +157,7 @@ def check_free(path: Path) -> None:
 
 
 def put_aside(path: Path) -> Path:
-    """Rename what is in the way within its folder, and return the new name."""
+    """Rename, within its folder, a file or folder that is in the way; return the new path."""
     aside = path.with_name(f"aside-{secrets.token_hex(4)}")
     move(path, aside)
     return aside
@@ -210,7 +210,7 @@ def make_folders(top: Path, *names: str) -> Path:
 
 
 def make_private(folder: Path) -> None:
-    """Make a folder, as `make_folders` does, that only its owner may look into."""
+    """Make a folder, as `make_folders` does, that only its owner can read."""
     make_folders(folder.parent, folder.name)
     with disk_step("looking at", folder):
         mode = stat.S_IMODE(folder.stat().st_mode)
@@ -218,7 +218,9 @@ def make_private(folder: Path) -> None:
         try:
             folder.chmod(mode & PRIVATE_MODE)
         except OSError as error:  # a file system without modes (FAT), whose mount says who may
-            _log.warning("others may look into a folder path=%s why=%r", folder, str(error))
+            _log.warning(
+                "can't make a folder private, others may read it path=%s why=%r", folder, str(error)
+            )
 
 
 def move(source: Path, target: Path) -> None:
@@ -268,7 +270,7 @@ def check_movable(source: Path, target: Path) -> None:
         _move(probe, moved)
     except OSError as error:
         if error.errno == errno.EXDEV:
-            problem = f"it is on another file system than {source}; mount one for both, above them"
+            problem = f"it is on another file system than {source}; mount the disk above both"
             raise StoreError("moving files to", target, problem, error.errno) from error
         if error.errno in _CAN_NOT_LINK:
             raise StoreError("publishing to", target, _NO_WAY_TO_PUBLISH) from error

@@ -117,7 +117,8 @@ class PublishedNames:
     Parameters
     ----------
     sessions
-        Ids of the sessions to look for: only their names, out of a million, are kept.
+        Ids of the sessions to look for. Only their file names are kept in memory: `ready/` may
+        hold a million files.
     """
 
     def __init__(self, ready: Path, sessions: Collection[str]) -> None:
@@ -126,7 +127,7 @@ class PublishedNames:
         self._found: dict[FileKey, Path] | None = None
 
     def find(self, key: FileKey) -> Path | None:
-        """Return where a sidecar is; None if it is not there (any more)."""
+        """Return the path of a sidecar; None if it does not exist (any more)."""
         if self._found is None:
             self._found = dict(self._look())
         return self._found.get(key)
@@ -142,7 +143,7 @@ class PublishedNames:
 
 
 def _entries(folder: str | Path) -> list[str]:
-    """Return the paths in a folder; in text, as a Path costs five times that."""
+    """Return the paths in a folder, as text: a Path costs five times as much."""
     try:
         with disk.disk_step("listing", Path(folder)), os.scandir(folder) as entries:
             return [entry.path for entry in entries]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
 import secrets
-import stat
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +15,8 @@ from edgerec.store import disk
 from edgerec.store.bounded_json import JsonError, read_bounded, read_json
 from edgerec.store.company import check_company
 from edgerec.store.disk import StoreError, disk_step
+from edgerec.store.lock import RootHeldError as RootHeldError
+from edgerec.store.lock import take_lock
 from edgerec.store.mount import check_mounted
 from edgerec.store.owner import check_owner
 from edgerec.store.records.naming import Session
@@ -27,33 +27,13 @@ READY: Final = "ready"
 QUARANTINE: Final = "quarantine"
 
 _LOCK: Final = "lock"
-_LOCK_MODE: Final = 0o600
 _COUNTER: Final = "session.json"
 _ID: Final = "root-id"
-_MAX_PID_CHARS: Final = 20  # 64 bits in decimal
 _MAX_ID_BYTES: Final = 64
 _MAX_COUNTER_BYTES: Final = 4096
 _MAX_NUMBER: Final = 10**12  # a session a second for as long as there were people
-_LOCK_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 _log = logging.getLogger(__name__)
-
-
-class RootHeldError(StoreError):
-    """Another process records or recovers here.
-
-    Attributes
-    ----------
-    pid
-        Id of the process that holds the storage root; "" until it has written it down.
-    """
-
-    def __init__(self, path: Path, pid: str) -> None:
-        holder = f"process {pid}" if pid else "another process"
-        super().__init__(
-            "locking", path, f"{holder} holds it; stop that one first, or give storage.root another"
-        )
-        self.pid = pid
 
 
 def is_published_here(folder: Path) -> bool:
@@ -135,7 +115,7 @@ class StorageRoot:
         if not disk.is_there(self.state):
             check_company(self.path)
         disk.make_private(self.state)
-        self._lock = _lock(self.state / _LOCK)
+        self._lock = take_lock(self.state / _LOCK)
         disk.make_private(self.work)
         for folder in (self.ready, self.quarantine):
             try:
@@ -195,7 +175,7 @@ class StorageRoot:
             raise StoreError(
                 "using", self.path, "it is not the folder it was; is its disk still mounted?"
             )
-        anew = _lock(path)
+        anew = take_lock(path)
         os.close(self._lock)
         self._lock = anew
 
@@ -234,7 +214,7 @@ class StorageRoot:
             counter = json.dumps({"number": session.number, "session": session.id})
             disk.replace(self.state / _COUNTER, counter.encode() + b"\n")
         except StoreError as error:
-            _log.error("the number of a session is not remembered why=%r", str(error))
+            _log.error("the number of a session can't be saved why=%r", str(error))
         return session
 
     def _last_session(self) -> tuple[int, str | None]:
@@ -278,21 +258,3 @@ def _parse_counter(fields: Any) -> tuple[int, str | None]:
     if not known:
         raise ValueError(f"{number!r} and {session!r} are not the number and id of a session")
     return number, session
-
-
-def _lock(path: Path) -> int:
-    """Return a descriptor that holds the lock until it is closed."""
-    if disk.is_there(path) and not stat.S_ISREG(path.lstat().st_mode):
-        disk.put_aside(path)
-    with disk_step("opening", path):
-        fd = os.open(path, _LOCK_FLAGS, _LOCK_MODE)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        pid = os.pread(fd, _MAX_PID_CHARS, 0).decode("ascii", "replace").strip()
-        os.close(fd)
-        raise RootHeldError(path, pid) from None
-    with disk_step("writing", path):
-        # Always as long, and in place: a full disk does not keep the holder from saying who it is.
-        os.pwrite(fd, f"{os.getpid():<{_MAX_PID_CHARS}}\n".encode(), 0)
-    return fd

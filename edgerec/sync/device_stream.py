@@ -25,7 +25,7 @@ _OVERFLOW: Final = BlockFlags.OVERFLOW.value  # an int: `&` of a flag makes an o
 
 
 class BrokenStreamError(Exception):
-    """A block whose frame count can't be true; the stream must be taken for a new one."""
+    """A block with an impossible frame count; the stream must be treated as a new one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class DeviceStream:
         Raises
         ------
         BrokenStreamError
-            Its count goes back, or says it comes from the future; nothing was taken in.
+            Its frame count goes back, or is too far ahead of the clock; nothing was taken in.
         """
         first = DeviceFrame(block.first_frame + self._found)
         late_s = self._late_s(first, block)
@@ -149,11 +149,11 @@ class DeviceStream:
         self._hand.popleft()
 
     def put_back(self, piece: Piece) -> None:
-        """Have the piece that was taken last in hand again."""
+        """Put the piece that was taken last back in hand."""
         self._hand.appendleft(piece)
 
     def take_all(self) -> list[Piece]:
-        """Return everything in hand: no more is coming that could decide."""
+        """Take everything in hand: no more blocks come that could decide."""
         taken = list(self._hand)
         while self._hand:
             self.take()
@@ -172,18 +172,18 @@ class DeviceStream:
     def _check(self, block: Block, late_s: float) -> None:
         if self._counted is not None and block.first_frame < self._counted:
             raise BrokenStreamError(
-                f"block at frame {block.first_frame} after one that ended at {self._counted}"
+                f"block at frame {block.first_frame} follows one that ended at {self._counted}"
             )
         if late_s < -MAX_EARLY_S:
             raise BrokenStreamError(
-                f"block at frame {block.first_frame} came {-late_s:.1f} s before it can have "
-                f"been sampled at {self.header.sample_rate} Hz"
+                f"block at frame {block.first_frame} came {-late_s:.1f} s too early for its frame "
+                f"count at {self.header.sample_rate} Hz"
             )
 
     def _late_s(self, first: DeviceFrame, block: Block) -> float:
-        """Return how much later than by the clock a block came; 0 for a dated stream's.
+        """Return how late a block came by the clock; 0 for a dated stream.
 
-        Those come early, too: a monitor's are handed out before they are played.
+        Its blocks also come early: a monitor delivers them before they are played.
         """
         if isinstance(self.clock, DatedClock):
             return 0.0

@@ -83,7 +83,7 @@ class History:
             self._reasons[track, place] = reason
 
     def commit(self, stop: TimelineFrame) -> None:
-        """Let readers have everything before `stop`; never goes back.
+        """Let readers read everything before `stop`; never goes back.
 
         Raises
         ------
@@ -91,7 +91,7 @@ class History:
             A track does not reach that far.
         """
         if stop > min(self._ends):
-            raise HistoryError(f"commit of {stop} past the end of a track ({self._ends})")
+            raise HistoryError(f"can't commit up to {stop}: the tracks end at {self._ends}")
         self._committed = max(self._committed, stop)
 
     def read(self, start: TimelineFrame, frames: int) -> Span:
@@ -105,7 +105,7 @@ class History:
             Some of the frames are not committed yet.
         """
         if start + frames > self._committed:
-            raise ValueError(f"read of {start}+{frames} past the committed {self._committed}")
+            raise ValueError(f"can't read {start}+{frames}: only {self._committed} are committed")
         self._check_kept(start, frames)
         pcm = np.empty((len(TRACKS), frames), dtype=np.int16)
         reasons = np.empty((len(TRACKS), frames), dtype=np.uint8)

@@ -48,7 +48,7 @@ class TrackTimeline:
     continuous
         Whether the source is expected to deliver all the time: when it does not, that is a gap.
     drift_memory
-        Drift in ppm by device: read when a stream begins, kept up to date by it.
+        Drift in ppm by device: read when a stream begins, updated while it runs.
     """
 
     def __init__(
@@ -74,13 +74,13 @@ class TrackTimeline:
         self._silence = self._reason(GapReason.ABSENT)  # what it is called when nothing comes
 
     def follow(self, before: TrackTimeline) -> None:
-        """Continue the track after another device, which is finished."""
+        """Take over the track from another device, which is finished."""
         self._last_report = before.report()
         if self._placement is not None and before._placement is not None:
             self._placement.late_frames = before._placement.late_frames
 
     def move(self, offset_ms: float, placement: Placement | None) -> None:
-        """Place what comes from now on by another offset; None: there is no timeline now."""
+        """Place what comes from now on by another offset; `placement` None: no timeline is open."""
         self._offset_ms = offset_ms
         if placement is not None:
             placement.late_frames = self._placed.late_frames
@@ -208,7 +208,7 @@ class TrackTimeline:
         Parameters
         ----------
         settled
-            None also while the device's clock has not seen enough to say so exactly.
+            Whether to return None until the device's clock has seen enough to be exact.
         """
         stream = self._stream
         if stream is None or stream.first_in_hand is None or (settled and not stream.settled):
@@ -259,7 +259,11 @@ class TrackTimeline:
         try:
             stream.push(block)
         except BrokenStreamError as error:
-            log.warning("stream starts over device=%r why=%r", stream.header.device, str(error))
+            log.warning(
+                "impossible frame count, the track continues after a gap device=%r why=%r",
+                stream.header.device,
+                str(error),
+            )
             self._end_stream(GapReason.SOURCE)
             self._open_stream(stream.header)
             self._push(block)
@@ -360,7 +364,10 @@ class TrackTimeline:
     def _place_again(self) -> None:
         """End a run that stands in the wrong place; the next one goes by the clock alone."""
         assert self._stream is not None
-        log.warning("track placed again device=%r", self._stream.header.device)
+        log.warning(
+            "track was misaligned, it is realigned after a gap device=%r",
+            self._stream.header.device,
+        )
         self._end_run()
         self._before = None
         self._silence = self._reason(GapReason.RESYNC)

@@ -19,7 +19,7 @@ MAX_PENDING: Final = 64
 
 
 class TooManyMarksError(Exception):
-    """More marks of the future than are remembered."""
+    """More marks of future frames than are kept."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -77,7 +77,7 @@ class MarkedTurns:
         return TimelineFrame(max(self._free, self._position - self._rules.pre_roll))
 
     def mark(self, mark: Mark, oldest: TimelineFrame) -> list[TurnPart]:
-        """Take in a mark of any frame; return the parts that this changes.
+        """Apply a mark, or keep it until its frame; return the parts that this changes.
 
         Parameters
         ----------
@@ -91,7 +91,9 @@ class MarkedTurns:
         """
         if mark.frame > self._position:
             if len(self._pending) == MAX_PENDING:
-                raise TooManyMarksError(f"{MAX_PENDING} marks of the {self._speaker} are ahead")
+                raise TooManyMarksError(
+                    f"{MAX_PENDING} marks of the {self._speaker} already wait for future frames"
+                )
             bisect.insort(self._pending, mark)
             return []
         return self._apply(mark, oldest) + self._grow(self._position)

@@ -26,7 +26,7 @@ _READ_BYTES: Final = 1 << 16
 
 
 class PcmInputError(Exception):
-    """Input that can't be pushed, or not to its end; what came before the error was."""
+    """Input that can't be pushed, or only in part; what came before the error was pushed."""
 
 
 def block_stream(

@@ -2,8 +2,8 @@
 
 Every form of PCM that recorders and audio programs write is either read or refused with a reason.
 Read once and forwards, so that a pipe will do. The standard library's `wave` refuses the extensible
-format in Python 3.11, and reads samples that are shorter than their place (`arecord -f S24_LE`) as
-noise.
+format in Python 3.11, and reads samples that are narrower than their container (`arecord -f
+S24_LE`) as noise.
 
 Formats: Microsoft, "Multiple Channel Audio Data and WAVE Files"; EBU Tech 3306 (RF64); ITU-R
 BS.2088 (BW64).
@@ -48,7 +48,7 @@ _CONVERT: Final = "try ffmpeg -i FILE -c:a pcm_s16le x.wav"
 
 
 class WavInputError(Exception):
-    """A file that begins as a WAV file does, and can't be read as one."""
+    """A file that begins like a WAV file, but can't be read as one."""
 
 
 class Readable(Protocol):
@@ -142,7 +142,7 @@ class _Header:
         raise WavInputError("a WAV file without audio in it")
 
     def _believed(self, size: int, riff_bytes: int, file_bytes: int | None) -> int | None:
-        """Return the size of the audio, unless it only says that it was not known."""
+        """Return the size of the audio; None where the given one only means that it was unknown."""
         if size == 0:
             # Where other chunks follow there is none. Else it was never filled in.
             follows = self._position - 8 < riff_bytes < _PLACEHOLDERS[0].start

@@ -12,15 +12,19 @@ import threading
 import time
 from array import array
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from edgerec import Recorder
+from edgerec.api import running
 from edgerec.audio import TRACKS
 from edgerec.config import HooksConfig
 from edgerec.engine import build, writer_loop
+from edgerec.engine.parts import Surroundings
+from edgerec.service.taps import Taps
 from tests.rigs.fakes import START_NS, FakeClock, S, config, device, hum
 from tests.rigs.long_runs import PAGE_BYTES, medians, resident_bytes, result_of
 from tests.rigs.made_recordings import audio
@@ -155,7 +159,11 @@ def record(root, hours):
         storage=replace(settings.storage, stall_seconds=60.0),
         hooks=HooksConfig(on_chunk=("/bin/true", "{path}"), on_state=("/bin/true", "{state}")),
     )
+    taps = Taps(clock)
+    taps.start()
+    running.Surroundings = partial(Surroundings, live=taps)
     recorder = Recorder(settings, clock=clock)
+    recorder.taps = taps
     recorder.event_handler("on_audio_data")(account.chunk)
     recorder.event_handler("on_published")(account.fetch)
     recorder.event_handler("on_state")(lambda recorder, event: account.states.append(event.state))
@@ -173,9 +181,9 @@ def record(root, hours):
     clock.let_pass(hours.seconds)
     clock.readers = []  # they hear of the end before the clock does
     clock.until_ns += 60 * S
-    service = recorder._running.service
-    listening = service.taps.count
+    listening, hooks = taps.count, recorder._running.hooks
     recorder.stop_recording()
+    taps.close()
     result = {
         "order": account.order.tolist(),
         "different": account.different,
@@ -184,7 +192,7 @@ def record(root, hours):
         ),
         "raised": recorder.counts.handlers.raised,
         "dropped": recorder.counts.dropped,
-        "hooks": [service.hooks.counts.succeeded, service.hooks.counts.failed],
+        "hooks": [hooks.counts.succeeded, hooks.counts.failed, hooks.counts.dropped],
         "states": account.states,
         "listening": listening,
     }
@@ -204,7 +212,7 @@ def check_chunks(account, hours):
     assert starts == np.cumsum([0, *frames[:-1]]).tolist()
     assert account["different"] == account["dropped"] == 0
     assert account["raised"] == len(sequences)
-    assert account["hooks"][0] + account["hooks"][1] >= len(sequences)
+    assert sum(account["hooks"]) >= len(sequences)  # a busy machine starts fewer than wait
     assert account["listening"] == len(STREAMS) * CLIENTS / 2  # the others never read: cut off
 
 

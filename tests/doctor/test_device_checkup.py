@@ -159,7 +159,7 @@ def test_channels_that_a_device_has_are_fine(device, channels):
 def test_a_channel_that_a_device_has_not_is_a_failure_with_a_hint(device):
     (finding,) = microphone(device, (2, 7))
     assert finding.severity == "failure"
-    assert finding.told == f"user: {device.id} has 6 channels, and not channel 7"
+    assert finding.told == f"user: {device.id} has 6 channels, so there is no channel 7"
     assert "edgerec devices" in finding.fix
 
 

@@ -52,7 +52,7 @@ def test_a_disk_that_does_not_take_it_is_told_of_and_costs_nothing_else(tmp_path
     memory = DriftMemory(tmp_path / "missing" / "drift.json")
     memory.drift_ppm["mic"] = 1.0
     memory.save()
-    assert "drift is not remembered" in caplog.text
+    assert "drift can't be saved" in caplog.text
 
 
 def test_the_file_is_readable_by_people(tmp_path):

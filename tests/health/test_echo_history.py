@@ -365,7 +365,7 @@ def test_a_pipe_in_its_place_is_not_waited_for(tmp_path):
 def test_a_disk_that_does_not_take_it_is_told_of_and_costs_nothing_else(tmp_path, caplog):
     kiosk = Kiosk(tmp_path / "missing")
     kiosk.hears(15)  # an hour, and a quarter
-    assert "the echo is not remembered" in caplog.text
+    assert "echo history can't be saved" in caplog.text
     assert kiosk.shown["kept_days"] == 1
     (tmp_path / "missing").mkdir()
     assert len(kiosk.remembered().today) == 15

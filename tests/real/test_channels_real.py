@@ -191,7 +191,7 @@ def test_positions_that_no_stream_has_are_an_error_whose_command_makes_a_source_
 @ON_BOTH
 def test_a_channel_that_is_not_there_is_an_error(microphone, child):
     heard = microphone(MAPS["stereo"])
-    assert "has 2 channels, and not channel 3" in child(heard, heard.id, (3,)).error()
+    assert "has 2 channels, so there is no channel 3" in child(heard, heard.id, (3,)).error()
 
 
 @ON_BOTH

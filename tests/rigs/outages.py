@@ -240,7 +240,8 @@ class Rig:
             frames = [stretch.start + int(window) * WINDOW for window in torn]
             places = ", ".join(f"{frame / RATE:.2f} s" for frame in frames)
             stall_s = max(TORN_S, len(torn) * WINDOW / RATE)
-            self._explain(f"torn sound at {places}", track, frames[0], frames[-1], stall_s)
+            problem = f"torn sound at {places}; gaps: {track.gaps}"
+            self._explain(problem, track, frames[0], frames[-1], stall_s)
         return stretch.late_s
 
     def _expect_explained(self, what, track, start, stop):

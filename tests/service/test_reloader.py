@@ -67,7 +67,7 @@ def test_a_part_that_does_not_take_it_costs_the_others_nothing(caplog):
     new = replace(Config(), kiosk_id="lobby")
     reloader(service, new, then=(lambda config: 1 / 0, told.append)).reload()
     assert told == [new]
-    assert "does not take the new configuration" in caplog.text
+    assert "failed to apply the new configuration" in caplog.text
 
 
 def test_a_signal_has_it_done_by_another_thread():

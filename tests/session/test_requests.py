@@ -75,7 +75,7 @@ def test_no_more_than_so_much_waits(requests):
     assert requests.ask("pause")
 
 
-def test_a_wish_is_dated_when_no_audio_is_being_placed():
+def test_a_request_is_dated_when_no_audio_is_being_placed():
     clock = FakeClock()
     requests = SessionRequests(clock, started=True)
     asking = threading.Thread(target=requests.ask, args=("pause",), daemon=True)

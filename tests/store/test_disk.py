@@ -21,7 +21,7 @@ def test_a_failure_says_what_was_being_done_to_what_and_what_to_do(tmp_path):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert str(caught.value) == (
         f"writing {tmp_path}/a.wav: No space left on device "
-        "(free space or inodes on this file system, or give storage.root another)"
+        "(free space or inodes on this file system, or move storage.root to another)"
     )
     assert (caught.value.path, caught.value.errno) == (tmp_path / "a.wav", errno.ENOSPC)
 

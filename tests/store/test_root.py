@@ -1,10 +1,12 @@
 import errno
+import fcntl
 import json
 import os
 import shutil
 import stat
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -50,7 +52,7 @@ def test_a_file_system_without_modes_is_used_as_it_is(tmp_path, monkeypatch, cap
     monkeypatch.setattr(os, "chmod", chmod)
     with StorageRoot(tmp_path):
         pass
-    assert "others may look into a folder" in caplog.text
+    assert "can't make a folder private" in caplog.text
 
 
 def test_a_second_holder_is_told_who_holds_it_and_harms_nothing(tmp_path):
@@ -134,7 +136,7 @@ def test_a_state_folder_that_takes_nothing_costs_a_number_and_no_session(tmp_pat
         with failing_call(1, errno.EACCES):
             second = root.open_session("k1")
     assert (second.number, second.previous) == (2, first.id)
-    assert "number of a session is not remembered" in caplog.text
+    assert "number of a session can't be saved" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["ready", "quarantine"])
@@ -164,6 +166,20 @@ def test_no_folder_is_made_again_in_the_mount_point_of_a_disk_that_was_taken_awa
 def test_the_lock_names_its_holder_and_nothing_of_the_one_before(tmp_path):
     (tmp_path / ".state").mkdir()
     (tmp_path / ".state" / "lock").write_text("12345678901234\n")
+    with StorageRoot(tmp_path) as root:
+        assert (root.state / "lock").read_text().split() == [str(os.getpid())]
+
+
+def test_what_a_dead_process_still_holds_is_waited_for(tmp_path):
+    """One that is killed while it starts another leaves that the lock for a moment."""
+    with StorageRoot(tmp_path) as root:
+        path = root.state / "lock"
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    held = os.open(path, os.O_RDWR)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    os.pwrite(held, f"{dead.pid:<20}\n".encode(), 0)
+    threading.Timer(0.2, os.close, (held,)).start()
     with StorageRoot(tmp_path) as root:
         assert (root.state / "lock").read_text().split() == [str(os.getpid())]
 

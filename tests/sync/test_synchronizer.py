@@ -194,7 +194,7 @@ def test_a_frame_count_that_goes_back_restarts_the_stream_and_not_the_recorder(c
     synchronizer.begin(START_NS, RATE, History(history_frames(RATE, 5)))
     synchronizer.advance(START_NS + 4_000_000_000)
     synchronizer.deliver("user", deliveries[1])  # the first block once more
-    assert "starts over" in caplog.text
+    assert "continues after a gap" in caplog.text
     assert "ended at" in caplog.text
 
 

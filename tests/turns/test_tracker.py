@@ -153,7 +153,7 @@ def test_no_more_than_a_few_marks_of_the_future_are_remembered():
     tracker = TurnTracker(RULES, yields=STEP)
     for index in range(MAX_PENDING):
         assert tracker.mark("user", 1000 + index, 0, speaking=True) == []
-    with pytest.raises(TooManyMarksError, match="are ahead"):
+    with pytest.raises(TooManyMarksError, match="already wait for future frames"):
         tracker.mark("user", 99, 0, speaking=False)
 
 

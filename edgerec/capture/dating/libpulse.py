@@ -36,7 +36,7 @@ _INVALID: Final = 2**32 - 1
 
 
 class LibpulseError(Exception):
-    """The server can't be asked."""
+    """The server can't be queried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,9 +191,9 @@ class PulseConnection:
             library.pa_operation_unref(operation)
 
     def take_changes(self) -> bool:
-        """Return whether a stream or device came, went, or a stream changed since the last call.
+        """Return whether a stream or device came or went, or a stream changed, since the last call.
 
-        True, too, where the server has gone: its events are lost.
+        Also true when the connection is lost, as its events are lost, too.
         """
         while self._state() == _READY and self._turn(0) > 0:
             pass
@@ -205,7 +205,7 @@ class PulseConnection:
         self._has_changed = self._has_changed or is_stream or event & _KIND != _CHANGE
 
     def stream_of(self, pid: int) -> ServerStream | None:
-        """Return the stream from which a process records; None if it has none."""
+        """Return the recording stream of a process; None if it has none."""
         found: list[ServerStream] = []
 
         def take(info: _StreamInfo) -> None:
@@ -216,7 +216,7 @@ class PulseConnection:
         return found[-1] if found else None
 
     def monitored_sink(self, source: int) -> int | None:
-        """Return the sink whose signal a source carries, through virtual sources, too.
+        """Return the sink that a source monitors, directly or through virtual sources.
 
         Returns
         -------
@@ -233,7 +233,7 @@ class PulseConnection:
     def latencies(self, stream: int, sink: int | None) -> Latencies | None:
         """Ask for the latencies of a stream and of the sink it monitors; None without an answer.
 
-        Nothing is asked while an earlier query is open, so that no more than three ever are.
+        Sends nothing while an earlier query is open, so that at most three ever are.
         """
         self._await(lambda: not self._open, ANSWER_S)
         if self._open:
@@ -322,7 +322,7 @@ class PulseConnection:
                 break
 
     def _turn(self, wait_us: int) -> int:
-        """Take in what has come within a time; return how much, negative where that failed."""
+        """Run the main loop once; return how many events it handled, negative on failure."""
         library, loop = self._library, self._loop
         if library.pa_mainloop_prepare(loop, wait_us) < 0 or library.pa_mainloop_poll(loop) < 0:
             return -1
@@ -330,5 +330,5 @@ class PulseConnection:
 
 
 def _sink(answers: list[tuple[int, int, int]]) -> Callable[[_DeviceInfo], None]:
-    """Return what notes a sink's latency, configured latency and when the answer came."""
+    """Return a function that notes a sink's latency, configured latency and the answer's time."""
     return lambda info: answers.append((info.latency, info.configured_latency, raw_now_ns()))

@@ -27,7 +27,7 @@ from edgerec.wire.blocks import SAMPLE_BYTES
 UNKNOWN: Final = StreamPlace(0, MOST_QUANTUM * 1_000_000 // 48_000, MOST_QUANTUM, 48_000)
 """Error of a date, one whole quantum, while the driver of the graph is unknown."""
 PATIENCE_NS: Final = 2_000_000_000
-"""Time for a stream to be linked; after it, dates have that error until it is."""
+"""Time allowed for a stream to be linked; after that, dates have the error above until it is."""
 LOOK_NS: Final = 1_000_000_000
 """Least time between two looks at the graph; each starts a program."""
 LOOKS: Final = 2
@@ -44,7 +44,7 @@ LUMP_STEP_MS: Final = 16
 LEAST_LUMP_MS: Final = 80
 """Shortest lump: shorter ones would shorten the cycles for everyone."""
 SENDS_BYTES: Final = 1 << 16
-"""Maximum that PipeWire sends at once; a longer lump would come in pieces of that."""
+"""Maximum that PipeWire sends at once; a longer lump would come in pieces of that size."""
 DUMP_S: Final = 2.0
 CHANGED: Final = 2
 """Number of consecutive lumps that must be off; a single one was late, on a busy machine."""
@@ -66,7 +66,7 @@ class _Lump(NamedTuple):
 
 
 class PipeWireDating:
-    """Dates the stream from which this process records off PipeWire.
+    """Dates the stream by which this process records from PipeWire.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ class PipeWireDating:
         self._lingering = (0, 0)  # readings, and by how much their error is greater
 
     def read(self, count: Callable[[], int]) -> Reading | None:
-        """As `dating.Dating.read`; within `LONGEST_LUMP_NS`, and `DUMP_S` at a look."""
+        """See `dating.Dating.read`. Takes up to `LONGEST_LUMP_NS`, and `DUMP_S` more at a look."""
         self._follow_graph()
         place = self._place
         if place is None and raw_now_ns() - self._began_ns < PATIENCE_NS:
@@ -218,7 +218,7 @@ class PipeWireDating:
             return None  # dated all the same, with a quantum of doubt
 
     def _next_lump(self, count: Callable[[], int], place: StreamPlace) -> tuple[int, int] | None:
-        """Wait until frames arrive; return how many there are then, and when that was."""
+        """Wait for the next lump; return the frame count and its time; None: arrival not seen."""
         now_ns = raw_now_ns()
         first_ns, last_ns = self._due_ns(now_ns, place)
         self._sleep(max(first_ns - now_ns, 0) / 1e9)
@@ -261,7 +261,7 @@ def lump_ms(channels: int, rate: int) -> int:
 
 
 def graph_rate(default: int) -> int:
-    """Return the rate at which PipeWire runs, whatever its devices have: then nothing resamples."""
+    """Return the rate of PipeWire's graph, whatever its devices have: it needs no resampling."""
     dump = read_graph()
     try:
         return default if dump is None else clock_rate(dump)

@@ -80,7 +80,7 @@ class _Graph:
     pids: dict[str, int] = field(default_factory=dict)  # by client, as the kernel reports them
 
     def stream_of(self, pid: int) -> _Node | None:
-        """Return the node by which a process records; the newest, where there are more."""
+        """Return the node by which a process records; the newest one of several."""
         found = None
         for node in self.nodes.values():
             if node.text("media.class") != "Stream/Input/Audio":
@@ -117,7 +117,7 @@ class _Graph:
         return settings.get("clock.force-rate") or settings.get("clock.rate") or DEFAULT_RATE
 
     def quantum(self, group: Iterable[_Node]) -> int:
-        """Return the frames of a cycle of some nodes: the least that any of them asks for."""
+        """Return the frames in a cycle of some nodes: the smallest number that any requests."""
         forced = self.settings.get("clock.force-quantum")
         if forced:
             return forced
@@ -137,12 +137,12 @@ class _Graph:
 
 
 def clock_rate(dump: str) -> int:
-    """Return the rate of the graph, in Hz; raises as `stream_place`."""
+    """Return the rate of the graph, in Hz. Raises the same as `stream_place`."""
     return _parse(dump).rate
 
 
 def stream_place(dump: str, pid: int) -> StreamPlace | None:
-    """Read where the stream of a process stands from what ``pw-dump`` prints.
+    """Find the place of a process's recording stream in what ``pw-dump`` prints.
 
     Returns
     -------
@@ -151,7 +151,7 @@ def stream_place(dump: str, pid: int) -> StreamPlace | None:
     Raises
     ------
     UNREADABLE
-        That is not what ``pw-dump`` prints.
+        The text is not what ``pw-dump`` prints.
     """
     graph = _parse(dump)
     stream = graph.stream_of(pid)

@@ -63,12 +63,12 @@ class Dating(Protocol):
 
 
 class PulseDating:
-    """Dates the stream from which this process records off PulseAudio.
+    """Dates the stream by which this process records from PulseAudio.
 
     Raises
     ------
     LibpulseError
-        The server can't be asked.
+        The server can't be queried.
     """
 
     is_eager: Final = False
@@ -120,7 +120,7 @@ def is_coherent(latencies: Latencies) -> bool:
 
 
 def pulse_dating(pid: int) -> Dating | None:
-    """Return what dates a process's stream; None where PulseAudio can't be asked."""
+    """Return what dates a process's stream; None where PulseAudio can't be queried."""
     try:
         return PulseDating(pid)
     except LibpulseError:

@@ -119,7 +119,7 @@ def find_device(wanted: str | None) -> DeviceInfo:
 
 
 def alsa_owner(wanted: str, folder: Path = ALSA_FOLDER) -> int | None:
-    """Return the process that records from an ALSA card; PortAudio does not list what is busy."""
+    """Return the process that records from an ALSA card; PortAudio does not list busy devices."""
     return next(iter(alsa_streams(wanted, folder)), None)
 
 
@@ -195,7 +195,7 @@ def _ids(devices: Sequence[DeviceInfo]) -> str:
 
 
 def parse_alsa_cards(text: str) -> dict[int, AlsaCard]:
-    """Read /proc/asound/cards: the cards by their number of today."""
+    """Read /proc/asound/cards: the cards by their current numbers."""
     return {int(number): AlsaCard(id_, driver) for number, id_, driver in _ALSA_CARD.findall(text)}
 
 
@@ -205,7 +205,7 @@ def portaudio_inputs(
     default_index: int,
     cards: Mapping[int, AlsaCard],
 ) -> list[DeviceInfo]:
-    """Name the inputs among what `sounddevice.query_devices` and `query_hostapis` return."""
+    """Return the inputs among what `sounddevice.query_devices` and `query_hostapis` return."""
     return [
         _portaudio_input(device, host_apis[device["hostapi"]]["name"], default_index, cards)
         for device in devices
@@ -239,7 +239,7 @@ def _portaudio_input(
 def source_inputs(
     sources: Sequence[ServerSource], portaudio: Sequence[DeviceInfo]
 ) -> list[DeviceInfo]:
-    """Name the sound server's sources as inputs; none where PortAudio has no `pulse` device."""
+    """Return the sound server's sources as inputs; none where PortAudio has no `pulse` device."""
     door = next((device for device in portaudio if device.name == _PULSE_PCM), None)
     if door is None:
         return []
@@ -285,4 +285,4 @@ def _server_inputs(portaudio: Sequence[DeviceInfo]) -> list[DeviceInfo]:
     try:
         return source_inputs(read_sources(), portaudio)
     except SoundServerError as error:
-        raise DeviceError(str(error), "name a device that PortAudio lists itself") from error
+        raise DeviceError(str(error), "use an ALSA device (`arecord -l`), not pulse:...") from error

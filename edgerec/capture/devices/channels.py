@@ -1,12 +1,13 @@
 """Selects the channels of a device to record, and how many to open to get them.
 
-A number of channels is opened as it is. Channels picked by their numbers are extracted from what
-was opened before it is sent, so that pipes and traces carry nothing else.
+If the configuration gives a number of channels, that many are opened and all of them are sent. If
+it picks channels by their numbers, the capture child extracts these, so that pipes and traces carry
+nothing else.
 
 A sound server matches channels by their positions, not by their numbers, and mixes those that find
-no match into others, or drops them. So a pick opens enough channels that every channel of the
-source has a match, and takes those at the right positions; where that can't be done, it is an error
-that says what to type, never another channel. Without numpy: the capture child uses it.
+no match into others, or drops them. So enough channels are opened that every channel of the source
+has a match, and those at the right positions are taken. Where that can't be done, an error says
+what to type; another channel is never recorded. Without numpy: the capture child uses it.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ class Opening:
         return self.opened if self.taken is None else len(self.taken)
 
     def take(self, pcm: Buffer) -> Buffer:
-        """Return the channels to be sent of interleaved int16 PCM of all that were opened."""
+        """Extract the channels to send from interleaved int16 PCM of all opened channels."""
         if self.taken is None:
             return pcm
         first, wide = self.taken[0], self.sent
@@ -92,7 +93,7 @@ class Opening:
         return taken
 
     def _divides(self, wide: int, first: int) -> bool:
-        """Tell whether channels side by side may be taken as one wide sample."""
+        """Tell whether adjacent channels can be extracted as if they were one wide sample."""
         return wide in _TYPES and first % wide == 0 and self.opened % wide == 0
 
     def prepare(self, environment: Mapping[str, str]) -> dict[str, str]:
@@ -105,13 +106,13 @@ class Opening:
 def plan_opening(channels: Channels, device: DeviceInfo) -> Opening:
     """Return how to open a device for the channels that are asked for.
 
-    A number opens that many, or all that the device has. At AUX positions, which a sound server
-    would turn into silence, it means the first ones.
+    A number opens that many channels, or all if the device has fewer. Where they are at AUX
+    positions, which a sound server would turn into silence, it picks the first ones.
 
     Raises
     ------
     ChannelError
-        The device does not have them, or nothing says which of its channels would come.
+        The device does not have them, or it is unknown which of its channels would be delivered.
     """
     if isinstance(channels, int):
         opened = min(channels, device.channels)
@@ -122,8 +123,8 @@ def plan_opening(channels: Channels, device: DeviceInfo) -> Opening:
     if missing:
         has = f"{device.channels} channel{'s' if device.channels > 1 else ''}"
         raise ChannelError(
-            f"{device.id} has {has}, and not channel {missing[0]}",
-            "channels count from 1; `edgerec devices` lists how many each device has",
+            f"{device.id} has {has}, so there is no channel {missing[0]}",
+            "channels are numbered from 1; `edgerec devices` lists how many each device has",
         )
     if device.pulse_source is not None:
         return _plan_served(channels, device, device.pulse_source)
@@ -160,7 +161,7 @@ def stream_positions(count: int) -> tuple[str, ...]:
 
 
 def remap_command(channels: Sequence[int], device: DeviceInfo) -> str:
-    """Return the command that makes a source of a sound server's source's picked channels."""
+    """Return the pactl command that makes a new source of the picked channels of a source."""
     wanted = ",".join(device.positions[channel - 1] for channel in channels)
     return (
         f"pactl load-module module-remap-source source_name={REMAPPED} "
@@ -173,7 +174,7 @@ def _plan_served(channels: tuple[int, ...], device: DeviceInfo, source: str) -> 
     positions = device.positions
     if len(positions) != device.channels:
         raise ChannelError(
-            f"nothing says where the channels of {device.id} stand",
+            f"the positions of the channels of {device.id} are unknown",
             str(why_no_answer()),
         )
     if device.is_pipewire and positions == tuple(f"aux{n}" for n in range(len(positions))):
@@ -193,7 +194,7 @@ def _plan_served(channels: tuple[int, ...], device: DeviceInfo, source: str) -> 
 
 
 def _enough(positions: Sequence[str], *, aux: bool) -> Iterator[int]:
-    """Yield the numbers of channels with which a stream has all these positions, once each."""
+    """Yield each number of channels with which a stream has all these positions."""
     if len(set(positions)) < len(positions) or (_has_aux(positions) and not aux):
         return
     for count in range(1, STREAM_LIMIT + 1):

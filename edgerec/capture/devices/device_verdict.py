@@ -12,9 +12,9 @@ from typing import Final
 
 SUSPECT_NS: Final = 1_200_000_000
 """Time after which an unconfirmed suspicion is dropped: the server may hang, and both tracks wait
-for what is held back. Where a dozen programs want two cores an answer takes up to 0.9 s, and audio
-of another source would be heard until then. A session's end waits for 2 s, in which half a second
-of blocks has to come as well."""
+for what is held back. With a dozen programs busy on two cores an answer takes up to 0.9 s, and
+audio of another source would be recorded until then. A session's end waits for 2 s, in which half a
+second of blocks has to come as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Findings:
         self._opened: OpenDevice | None = None
         self._tell_watch: Callable[[], None] = lambda: None
         self.followed = False
-        """Whether the watch follows the server's streams and confirms ours; it writes this."""
+        """Whether the watch follows the server's streams and confirms ours; set by the watch."""
         self._suspected_ns: int | None = None
         self._vouched: int | None = None
         self._unknown: int | None = None
@@ -58,7 +58,7 @@ class Findings:
     # For the watch
 
     def be_told(self, tell_watch: Callable[[], None]) -> None:
-        """Call this, in the source's thread, whenever a child has opened or closed something."""
+        """Set a function that the source's thread calls when a child opens or closes a device."""
         self._tell_watch = tell_watch
 
     def suspect(self, now_ns: int) -> None:
@@ -71,7 +71,7 @@ class Findings:
         self._suspected_ns = None
 
     def begins(self, pid: int, at_ns: int) -> None:
-        """Note that what a child delivers is its own device's from this instant on."""
+        """Note the instant from which on a child delivers its own device."""
         self._begins = (pid, at_ns)
 
     def pass_over(self) -> None:
@@ -79,12 +79,12 @@ class Findings:
         self._suspected_ns = None
 
     def unknown(self, pid: int) -> None:
-        """Note that the server knows no stream of a child that delivers."""
+        """Note that the server lists no stream for a child that delivers."""
         self._unknown = pid
         self._suspected_ns = None
 
     def accuse(self, pid: int, detail: str) -> None:
-        """Note that a child records from another device than its own, since it was suspected."""
+        """Note that a child has recorded from a wrong device since it was suspected."""
         if self._accused is None or self._accused[0] != pid:  # what is suspected later adds nothing
             self._accused = (pid, detail, self._suspected_ns or 0)
 
@@ -95,7 +95,7 @@ class Findings:
     # For the source
 
     def suspected_since(self, now_ns: int, within_ns: int = SUSPECT_NS) -> int | None:
-        """Return since when what the child delivers may be another device's; None: it is not.
+        """Return since when the child may have delivered another device; None: not suspected.
 
         Changes before the child was started do not matter.
 

@@ -39,8 +39,8 @@ class Tidings:
 def tidings(lines: bytes) -> Tidings:
     """Read what `pactl subscribe` printed.
 
-    A source changes with every volume and whenever it is suspended; only its appearing or going
-    away matters. The server changes when its default does.
+    A source changes with every change of volume and every suspension; only its appearance and its
+    removal matter. The server changes when its default does.
     """
     events = [(kind, what) for kind, what in _EVENT.findall(lines)]
     changed = any(what != b"source" or kind != b"change" for kind, what in events)
@@ -67,7 +67,7 @@ class ServerEvents:
         return None if stdout is None else stdout.fileno()
 
     def due_ms(self) -> int | None:
-        """Return in how long to `follow`; None: there is nothing to try."""
+        """Return the time until `follow` is due, in ms; None: there is nothing to try."""
         if self._process is not None or self._due_ns is None:
             return None
         return max(0, math.ceil((self._due_ns - self._clock.now_ns()) / 1e6))

@@ -98,7 +98,7 @@ def as_served(device: DeviceInfo, source: str | None, server: Server | None = No
 
 
 def server_source(device: DeviceInfo, env: Mapping[str, str]) -> str | None:
-    """Return the sound server's source that a device is; empty: the default; None: not a server's.
+    """Return the sound server's source behind a device; empty: the default; None: not a server's.
 
     Parameters
     ----------

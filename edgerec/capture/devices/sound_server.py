@@ -51,7 +51,7 @@ class ServerSource:
 
 
 def read_sources() -> list[ServerSource]:
-    """Ask the sound server; an absent or silent one has no sources.
+    """Return the sound server's sources; none if there is no server, or it does not answer.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def read_sources() -> list[ServerSource]:
 
 
 def _described(sources: list[ServerSource]) -> list[ServerSource]:
-    """Fill in descriptions that pactl can't put into JSON, as they are not ASCII."""
+    """Fill in the descriptions that pactl can't put into JSON because they are not ASCII."""
     if all(source.description != _UNPRINTED for source in sources):
         return sources
     descriptions = dict(_DESCRIPTION.findall(_output(["pactl", "list", "sources"]) or ""))
@@ -185,7 +185,7 @@ def pin_stream(stream: RecordingStream, sources: Collection[str]) -> bool:
 
     Returns
     -------
-    Whether it was moved. PipeWire moves no stream that has requested a source, and needs nothing.
+    Whether it was moved. PipeWire needs none: it moves no stream that has requested a source.
     """
     other = next((name for name in sorted(sources) if name != stream.source), None)
     server = read_server()
@@ -205,7 +205,7 @@ def parse_state(
     Parameters
     ----------
     clients
-        Processes by PipeWire's numbers of its clients, for streams that don't say theirs.
+        Process ids by PipeWire's client numbers, for streams that don't report their process.
     """
     names = {source["index"]: source["name"] for source in json.loads(sources)}
     streams, unnamed = {}, False
@@ -236,7 +236,7 @@ def parse_clients(dump: str) -> dict[str, int]:
 
 
 def parse_default_source(dump: str) -> str | None:
-    """Read from what ``pw-dump`` prints which source is the default; None where none is."""
+    """Read the default source from what ``pw-dump`` prints; None if there is none."""
     items = json.loads(dump)
     defaults = [
         entry["value"]["name"]

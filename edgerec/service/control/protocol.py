@@ -1,4 +1,4 @@
-"""The protocol of the control socket: one JSON request a line, and the answer to each.
+"""The protocol of the control socket: one JSON request per line, and the answer to each.
 
 A command takes the request's `args` and returns its result, or raises `RefusedError`. It runs in
 the control thread, and never waits.
@@ -73,9 +73,9 @@ class Answer:
 
 
 def answer(line: bytes, commands: Mapping[str, Command]) -> Answer:
-    """Do what one line asks for.
+    """Carry out the request in one line, and return its answer.
 
-    Every line has an answer, whatever it is; nothing is raised.
+    Any line gets an answer, even a malformed one; no exception is raised.
     """
     request_id: object = None
     try:
@@ -98,7 +98,7 @@ def answer(line: bytes, commands: Mapping[str, Command]) -> Answer:
 
 
 def _parse(line: bytes) -> dict[str, object]:
-    hint = 'send one JSON object a line, such as {"id": 1, "command": "status"}'
+    hint = 'send one JSON object per line, such as {"id": 1, "command": "status"}'
     try:
         request = json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -111,7 +111,7 @@ def _parse(line: bytes) -> dict[str, object]:
 def _valid_id(request: Mapping[str, object]) -> object:
     request_id = request.get("id")
     if isinstance(request_id, bool) or not isinstance(request_id, int | str | None):
-        raise RefusedError("malformed", "id is not a number or text", "it is sent back as it is")
+        raise RefusedError("malformed", "id is not a number or text", "use either, or leave it out")
     return request_id
 
 

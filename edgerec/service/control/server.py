@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 _TOO_FAST: Final = (
     f"more than {REQUESTS_PER_S} requests a second",
-    "ask less often, in one connection, or subscribe",
+    "send fewer requests, all over one connection, or subscribe",
 )
 EVENTS_AT_ONCE: Final = 64  # in one message to a subscriber
 TICK_S: Final = 1.0  # an overdue client is noticed at most this late

@@ -40,8 +40,8 @@ class ControlSocket:
     Raises
     ------
     ControlSocketError
-        There is no such folder or group, a running service has the socket, or something else is
-        there.
+        There is no such folder or group, a running service has the socket, or the path is not a
+        socket.
     """
 
     def __init__(self, path: Path, group: str | None = None) -> None:
@@ -82,11 +82,11 @@ class ControlSocket:
 
 
 def _clear(path: Path) -> None:
-    """Remove what a dead service left; only its socket shows whether it is dead."""
+    """Remove the socket of a service that has ended; connecting shows whether it has."""
     try:
         if not stat.S_ISSOCK(path.lstat().st_mode):
             raise ControlSocketError(
-                path, "something else is there", "remove it or set control.socket"
+                path, "this is not a socket", "remove it, or set control.socket to another path"
             )
         # Without blocking: one that listens and never accepts, its queue full, holds nobody up.
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
@@ -97,13 +97,15 @@ def _clear(path: Path) -> None:
         path.unlink(missing_ok=True)
     except BlockingIOError:
         raise ControlSocketError(
-            path, "a process listens there and does not answer", f"end it: fuser -v {path}"
+            path,
+            "a process listens there and does not answer",
+            f"end it (`fuser -v {path}` shows which)",
         ) from None
     except OSError as error:
         raise ControlSocketError(path, *_explained(path, error)) from error
     else:
         raise ControlSocketError(
-            path, "a running service listens there", "stop it, or set control.socket to another"
+            path, "a running service listens there", "stop it, or set another control.socket"
         )
 
 
@@ -129,6 +131,6 @@ def _give_to(path: Path, group_id: int) -> None:
 
 def _explained(path: Path, error: OSError) -> tuple[str, str]:
     if isinstance(error, FileNotFoundError):
-        hint = "make it (systemd's RuntimeDirectory= does), or set control.socket"
+        hint = "create it (systemd's RuntimeDirectory= does), or set control.socket"
         return f"the folder {path.parent} does not exist", hint
     return str(error), "see who owns it, or set control.socket to another path"

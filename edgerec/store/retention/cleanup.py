@@ -41,7 +41,7 @@ from edgerec.store.root import StorageRoot
 log = logging.getLogger(__name__)
 
 FILES_A_STEP: Final = 50  # 10 ms on a Raspberry Pi, four times a second
-SWEEP_NS: Final = 60 * SECOND_NS  # from the end of one look at everything to the next
+SWEEP_NS: Final = 60 * SECOND_NS  # from the end of one complete scan to the next
 AGAIN_NS: Final = 8 * SECOND_NS  # the same after trouble, doubling: it may be over soon
 ROOM_NS: Final = 2 * SECOND_NS  # between two looks at the free space alone: one call
 SETTLED_NS: Final = 3600 * SECOND_NS
@@ -56,7 +56,7 @@ class Space:
     stored_bytes: int
     unacknowledged_bytes: int
     hours_left: float
-    """Hours of recording until files that no sync job has fetched are in the way."""
+    """Hours of recording until files that no sync job has fetched fill the space."""
     short_files: int = 0
     """Number of missing inodes, see `retention.short_of_files`."""
 
@@ -182,23 +182,23 @@ class Cleanup:
         self._wait_ns = min(2 * self._wait_ns, SWEEP_NS) if troubled else AGAIN_NS
         self._next_room_ns = now_ns + ROOM_NS
         if self._skipped.told is not None and self.trouble is None:
-            log.error("retention leaves entries alone entries=%r", self._skipped.told)
+            log.error("retention can't handle entries under ready/ entries=%r", self._skipped.told)
         self.trouble = self._skipped.told
 
     def _has_filled_up(self, now_ns: int) -> bool:
-        """Look at the free space alone, now and then; return whether it has become too little.
+        """Check only the free space, every `ROOM_NS`; return whether it has become too little.
 
-        Memory holds half a minute of audio: room can't wait for the next look at everything.
+        Memory holds half a minute of audio: room can't wait for the next complete scan.
         """
         lacked_room = self._lacked_room
         if now_ns >= self._next_room_ns and self.space is not None:
             self._next_room_ns = now_ns + ROOM_NS
-            with suppress(StoreError):  # the next look at everything notes it
+            with suppress(StoreError):  # the next complete scan notes it
                 self._tell_space()
         return self._lacked_room and not lacked_room
 
     def _look_at_everything(self) -> Iterator[None]:
-        """Count what there is, then delete what has to go; yields between few files."""
+        """Count all files, then delete those that retention does not keep; yields often."""
         shelves: dict[tuple[Path, str], _Shelf] = {}
         stored_bytes = kept_bytes = 0
         for folder in day_folders(self._root.ready, self._skipped):
@@ -277,7 +277,7 @@ class Cleanup:
         return demand_of(self._quota, self._usage(), self._age_clock.utc_ns(self._stamp_now()))
 
     def _delete_file(self, file: Stored) -> bool:
-        """Delete a file, what belongs to it as well; return whether all of it is gone."""
+        """Delete a file, its sidecar and its acknowledgement; return whether all are gone."""
         if not file.acknowledged:
             log.warning(
                 "deleting a recording that no sync job has fetched file=%s bytes=%d",

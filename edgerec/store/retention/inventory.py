@@ -37,7 +37,7 @@ def day_folders(ready: Path, skipped: Skipped) -> list[Path]:
 
 
 def _folders(parent: Path, prefix: str, skipped: Skipped) -> list[Path]:
-    """Return the real folders of such a name in another one, in order."""
+    """Return the real folders in `parent` whose names begin with `prefix`, sorted."""
     found = []
     with skipped.step(parent), disk_step("listing", parent), os.scandir(parent) as entries:
         for entry in entries:
@@ -57,8 +57,8 @@ def stored_in(folder: Path, session: str | None = None) -> Iterator[Stored]:
     Parameters
     ----------
     session
-        Only this session, with each file's place and end time, which takes reading every sidecar;
-        None: all sessions, without these.
+        Yield only this session's files, with their start frames and end times, which takes reading
+        every sidecar; None: all sessions, without these.
     """
     sizes: dict[str, dict[str, int]] = {}
     with disk_step("listing", folder), os.scandir(folder) as entries:
@@ -100,7 +100,7 @@ def _size(entry: os.DirEntry[str]) -> int:
 
 
 def _fields(sidecar: Path) -> dict[str, object]:
-    """Return what a sidecar says, nothing if it does not say it any more."""
+    """Return the fields of a sidecar; none if it has gone or can't be read."""
     try:
         return read_object(sidecar, max_bytes=MAX_BYTES)
     except JsonError:
@@ -126,7 +126,7 @@ def _ended(fields: dict[str, object]) -> int | None:
         return None
 
 
-NAMED: Final = 3  # people read the status, and mostly all have the same problem
+NAMED: Final = 3  # people read the status, and usually all have the same problem
 
 
 class Skipped:
@@ -137,16 +137,16 @@ class Skipped:
         self._named: list[str] = []
 
     def note(self, path: Path, why: str) -> None:
-        """Count an entry; its name may hold anything."""
+        """Count a skipped entry; its name is escaped, because it may hold any bytes."""
         self._count += 1
         if len(self._named) < NAMED:
             self._named.append(f"{str(path)!a}: {why}")
 
     @contextmanager
     def step(self, path: Path) -> Iterator[None]:
-        """Count an entry if a step of the disk inside fails because of it.
+        """Count an entry if a disk operation inside fails on it.
 
-        Something that has gone meanwhile, as a sync job may take anything, is not counted.
+        An entry that has gone meanwhile is not counted: a sync job may take anything.
         """
         try:
             yield

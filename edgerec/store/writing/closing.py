@@ -52,8 +52,9 @@ from edgerec.store.writing.wav import (
 )
 
 LAGS_S: Final = 10.0
-"""So much may one file of a chunk be behind another: what is written between two syncs. One that is
-further behind is damaged, and the others are not cut to it; nor to a track that has nothing."""
+"""Maximum by which one file of a chunk may be shorter than another: what is written between two
+syncs. One that is shorter still is damaged, and the others are not cut to its length; nor to that
+of a track that has nothing."""
 
 _PIECE_FRAMES: Final = 65536  # read at once to measure levels: 256 KiB of stereo
 
@@ -80,7 +81,7 @@ def close_leftover(root: StorageRoot, journal: Path, cut: Cut) -> JournalContent
     Raises
     ------
     JournalError
-        Nothing says what the chunk is.
+        The journal does not describe its chunk.
     StoreError
         The disk fails; do it again.
     """
@@ -209,13 +210,13 @@ def publish_leftover(
     begun_before
         Whether some of it may be published already.
     find
-        Finds what is published if the wall clock was not known then: its name may have another
-        time. Not called where it can only be in one place.
+        Searches all folders for a published file. Called only if the wall clock was not trusted
+        then, because the time in the name may be another one.
 
     Raises
     ------
     JournalError
-        The chunk is not closed, or nothing says what it is.
+        The chunk is not closed, or its journal does not describe it.
     SidecarError
         An audio file is not what its published sidecar says.
     StoreError
@@ -251,7 +252,7 @@ def _check_length(audio: Path, facts: ChunkFacts) -> None:
     except ValueError as error:
         raise JournalError(f"{audio}: {error}") from error
     if frames != facts.frames:
-        raise JournalError(f"{audio} has {frames} frames, its journal {facts.frames}")
+        raise JournalError(f"{audio} has {frames} frames, but its journal says {facts.frames}")
 
 
 def _published_before(

@@ -1,7 +1,7 @@
 """The journal of a chunk in progress, which preserves its facts across a crash.
 
 It is a file of JSON lines beside the audio: the first describes the chunk, each further one says
-that from some frame on a track is audio, or silence for a reason. A line is written before the
+from which frame on a track is audio, or silence and why. A line is written before the
 audio it is about, and made durable before that audio: the gaps of durable audio are always known.
 The last line closes the chunk: if it is there, all audio is durable and only publishing is left.
 Each line begins with its CRC-32, so that a line damaged by a crash or the disk is ignored.
@@ -174,7 +174,7 @@ def read_journal(path: Path) -> JournalContent:
     except (JournalError, StoreError):
         raise
     except Exception as error:
-        raise JournalError(f"{path} says what can't be: {error}") from error
+        raise JournalError(f"{path} holds impossible values: {error}") from error
     if content.opening.journal_name != path.name:
         # Its audio lies elsewhere, and what lies here is unknown.
         raise JournalError(f"{path} is the journal of {content.opening.journal_name}")
@@ -198,7 +198,7 @@ def _content(path: Path) -> JournalContent:
         elif "track" in fields:
             changes[fields["track"]].append(build(Change, fields))
     if opening is None:
-        raise JournalError(f"{path} does not say what its chunk is")
+        raise JournalError(f"{path} does not describe its chunk")
     content = JournalContent(opening, changes, closing, durable_frames)
     _check(content)
     return content
@@ -210,12 +210,12 @@ class _Durable:
 
 
 def _check(content: JournalContent) -> None:
-    """Make sure that the numbers and names of a journal go together."""
+    """Make sure that the numbers and names in a journal are consistent."""
     opening, closing = content.opening, content.closing
     if min(opening.sequence, opening.start, opening.missing_before) < 0:
-        raise ValueError("a negative number")
+        raise ValueError("a negative sequence number or frame count")
     if set(opening.reports) != set(TRACKS):
-        raise ValueError("reports of other tracks")
+        raise ValueError("reports are not those of both tracks")
     for changes in content.changes.values():
         frames = [opening.start, *(change.frame for change in changes)]
         if frames != sorted(frames):
@@ -226,11 +226,11 @@ def _check(content: JournalContent) -> None:
         return
     tracks = set(opening.layout.tracks)
     if closing.frames < 1 or not set() < set(closing.files) <= set(opening.layout.files):
-        raise ValueError("a closing without frames or files, or with other files")
+        raise ValueError("the closing line has no frames or files, or other files than the chunk")
     if not set(closing.files.values()) <= {"wav", opening.layout.format}:
-        raise ValueError("a closing with files of another form")
+        raise ValueError("the closing line has files of another format")
     if not (set(closing.levels) == set(closing.late_frames) == tracks <= set(closing.reports)):
-        raise ValueError("a closing of other tracks")
+        raise ValueError("the closing line is of other tracks")
 
 
 def append_closing(path: Path, closing: Closing) -> None:
@@ -250,7 +250,7 @@ def _lines(path: Path) -> list[bytes]:
 
 
 def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the lines up to the first that is damaged: what follows it is not used either."""
+    """Yield the lines before the first damaged one; what follows that is not used either."""
     for line in _lines(path):
         if not _is_whole(line):
             return

@@ -17,22 +17,22 @@ from edgerec.store.root import StorageRoot
 from edgerec.store.writing.wav import HEADER_BYTES
 
 REASON_SUFFIX: Final = ".reason.txt"
-MAX_REASON_CHARS: Final = 1000  # it may quote what it complains of
+MAX_REASON_CHARS: Final = 1000  # it may quote the file
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}", re.ASCII)
-"""Names that are kept: all that edgerec makes, and none that a terminal, a shell or a longer name
-made from it could trip over."""
+"""Names that are kept: all that edgerec makes, and none that is a problem in a terminal or a shell,
+or too long to be made longer."""
 
 
 def quarantine(root: StorageRoot, path: Path, reason: str) -> Path:
     """Move a file to `quarantine/`, durably, the reason beside it.
 
-    A plain name is kept, unless an earlier one there has it.
+    A plain name is kept, unless a file there already has it.
 
     Raises
     ------
     StoreError
-        It can't be moved; it is where it was.
+        It can't be moved, and stays where it is.
     """
     root.make_quarantine()
     name = path.name if _PLAIN.fullmatch(path.name) else f"leftover-{secrets.token_hex(4)}"
@@ -79,7 +79,7 @@ def set_aside(root: StorageRoot, group: Collection[Path], reason: str) -> list[P
     Raises
     ------
     StoreError
-        One can't be moved; do it again with the rest.
+        One can't be moved; call it again with the rest.
     """
     return [quarantine(root, path, reason) for path in group]
 

@@ -1,8 +1,8 @@
 """Running totals of what a session has published, so that it can be closed even after a crash.
 
 The totals have a fixed size. They are kept in `.state/` while the session is in progress, and
-updated before the journal of a published chunk is deleted: a chunk whose journal is still there may
-be counted or not, and its sequence number says which.
+updated before the journal of a published chunk is deleted: a chunk whose journal still exists may
+already be counted, and its sequence number shows whether it is.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from edgerec.store.typed_json import build
 from edgerec.store.writing.quarantine import quarantine
 
 PREFIX: Final = "open-session"
-MAX_BYTES: Final = 1 << 16  # it has 2 KB
+MAX_BYTES: Final = 1 << 16  # the file has 2 KB
 EPOCH: Final = TimelineFrame(0)
 
 _NAME: Final = re.compile(rf"{PREFIX}(-(?P<id>[0-9a-f]{{8}}))?\.json")
@@ -67,7 +67,7 @@ class Totals:
     frames: int = 0
     """Number of frames of the published chunks; the others before `stop` are missing."""
     next_sequence: Mapping[What, int] = field(default_factory=dict)
-    """Sequence number, for chunks and each speaker's turns, of the first file not counted."""
+    """Sequence number of the first file not counted yet: of chunks, and of each speaker's turns."""
     files: Mapping[What, int] = field(default_factory=dict)
     gaps: Mapping[TrackName, Mapping[GapReason, GapTotal]] = field(
         default_factory=lambda: {track: {} for track in TRACKS}
@@ -78,10 +78,10 @@ class Totals:
     def __post_init__(self) -> None:
         """Refuse totals that can't be continued."""
         if set(self.gaps) != set(TRACKS) or self.sample_rate < 1:
-            raise ValueError("totals of other tracks, or without a rate")
+            raise ValueError("gaps are not those of both tracks, or there is no sample_rate")
 
     def counts(self, facts: ChunkFacts) -> bool:
-        """Whether a chunk or turn is among what was counted, or of another session."""
+        """Whether a chunk or turn is already counted, or belongs to another session."""
         known = self.next_sequence.get(facts.layout.main, 0)
         return facts.session.id != self.session.id or facts.sequence < known
 
@@ -113,12 +113,12 @@ def remember(root: StorageRoot, totals: Totals) -> None:
 def recall(root: StorageRoot) -> list[Totals]:
     """Return the totals of the sessions that were never closed, except those in progress.
 
-    What can't be understood goes to quarantine: its loss costs a closing record.
+    A malformed file goes to quarantine; its session then gets no closing record.
 
     Raises
     ------
     StoreError
-        The disk takes nothing; do it again.
+        The disk fails; call it again.
     """
     with disk_step("listing", root.state):
         names = sorted(path.name for path in root.state.iterdir())
@@ -172,7 +172,7 @@ def close_session(
 ) -> Published:
     """Publish the record that closes a session of `frames` frames, and forget its totals.
 
-    Can be interrupted anywhere, and repeated.
+    May be interrupted anywhere and called again.
 
     Parameters
     ----------
@@ -200,15 +200,15 @@ def close_session(
 def find_record(
     root: StorageRoot, session: Session, start: Stamp, find: Find = lambda key: None
 ) -> Path | None:
-    """Return the record that closes a session; None if it is not there (any more).
+    """Return the path of the record that closes a session; None if it does not exist (any more).
 
     Parameters
     ----------
     start
         Time at which the session began.
     find
-        Finds the record if the wall clock was not known then: its name may have another time. Not
-        called where it can only be in one place.
+        Searches all folders for the record. Called only if the wall clock was not trusted when
+        the session began, because the time in the name may be another one.
     """
     record = sidecar_path(root.ready, session.kiosk, start.utc_ns, _key(session))
     if disk.is_there(record):

@@ -78,7 +78,7 @@ def parse_wav_header(data: bytes) -> WavHeader:
     Raises
     ------
     ValueError
-        These are not the bytes that this writer makes, whatever its `bext` chunk holds.
+        The bytes are not a header that this writer makes; its `bext` chunk may hold anything.
     """
     if len(data) < HEADER_BYTES:
         raise ValueError(f"{len(data)} bytes are not a WAV header")
@@ -135,7 +135,7 @@ class WavWriter:
         )
 
     def sync(self) -> None:
-        """Make what was written durable, and the header true of it."""
+        """Make what was written durable, and update the header to its length."""
         self._write_header()
         with disk_step("syncing", self.path):
             os.fdatasync(self._file.fileno())

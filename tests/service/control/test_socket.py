@@ -133,7 +133,7 @@ def test_a_missing_folder_is_named(socket_path):
 
 def test_something_else_in_its_place_is_not_touched(socket_path):
     socket_path.write_text("precious")
-    with pytest.raises(ControlSocketError, match="something else is there"):
+    with pytest.raises(ControlSocketError, match="this is not a socket"):
         ControlSocket(socket_path)
     assert socket_path.read_text() == "precious"
 

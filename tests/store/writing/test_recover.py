@@ -106,7 +106,7 @@ def test_audio_of_which_nothing_is_known_is_quarantined_with_the_reason(root, co
     assert len(done.quarantined) == 2
     assert "9f3a01c2_000000_chunk.wav" in left_in(root.quarantine)
     reason = (root.quarantine / "9f3a01c2_000000_chunk.wav.reason.txt").read_text()
-    assert "does not say what its chunk is" in reason
+    assert "does not describe its chunk" in reason
     assert left_in(root.work) == []
 
 
