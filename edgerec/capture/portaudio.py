@@ -53,7 +53,7 @@ from edgerec.capture.devices.catalog import (
 from edgerec.capture.devices.channels import (
     ChannelError,
     Channels,
-    Opening,
+    DeviceOpening,
     parse_channels,
     plan_opening,
 )
@@ -213,7 +213,7 @@ def capture(request: CaptureRequest, fd: int) -> NoReturn:
 
 
 def _capture_polled(
-    device: DeviceInfo, header: StreamHeader, opening: Opening, blocksize: int, fd: int
+    device: DeviceInfo, header: StreamHeader, opening: DeviceOpening, blocksize: int, fd: int
 ) -> NoReturn:
     import sounddevice
 
@@ -240,7 +240,7 @@ def _dating(device: DeviceInfo, rate: int) -> Dating | None:
 
 
 def _capture_called_back(
-    device: DeviceInfo, header: StreamHeader, opening: Opening, blocksize: int, fd: int
+    device: DeviceInfo, header: StreamHeader, opening: DeviceOpening, blocksize: int, fd: int
 ) -> NoReturn:
     sender = BlockSender(BlockPipe(fd), header, SystemClock())
     begun = threading.Event()
@@ -286,7 +286,7 @@ def _capture_called_back(
     raise _lost(device)
 
 
-def _open(device: DeviceInfo, header: StreamHeader, opening: Opening, **options: Any) -> Any:
+def _open(device: DeviceInfo, header: StreamHeader, opening: DeviceOpening, **options: Any) -> Any:
     import sounddevice
 
     os.environ.update(opening.prepare(os.environ))
@@ -331,7 +331,7 @@ def _find(request: CaptureRequest) -> tuple[DeviceInfo, str | None]:
     return as_served(device, source), source
 
 
-def _plan(channels: Channels, device: DeviceInfo) -> Opening:
+def _plan(channels: Channels, device: DeviceInfo) -> DeviceOpening:
     try:
         return plan_opening(channels, device)
     except ChannelError as error:

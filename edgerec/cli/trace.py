@@ -15,7 +15,7 @@ from typing import Final
 from edgerec.audio import Block, StreamEnded, StreamHeader, TrackName
 from edgerec.capture.child import ChildSource
 from edgerec.cli.options import add_config, add_json, parse_seconds
-from edgerec.cli.output import Progress, os_failure, print_json
+from edgerec.cli.output import ProgressLine, os_failure, print_json
 from edgerec.cli.process import Exit
 from edgerec.cli.terminal import note, say
 from edgerec.clock import raw_now_ns
@@ -117,7 +117,7 @@ def _stop_on_signals() -> list[int]:
 def _record(tracks: Sequence[TracedTrack], seconds: float | None, stop: Sequence[int]) -> None:
     opening_ns = raw_now_ns() + OPENING_NS
     start_ns: int | None = None
-    with Progress("traced") as progress:
+    with ProgressLine("traced") as progress:
         while not stop:
             ready = select.poll()
             for track in tracks:
