@@ -294,7 +294,7 @@ def parse_pw_dump(text: str) -> list[ServerSource]:
     """
     sources = []
     items = json.loads(text)
-    paths = {item["id"]: _properties(item).get("device.sysfs.path", "") for item in items}
+    paths = {item.get("id"): _properties(item).get("device.sysfs.path", "") for item in items}
     for item in items:
         properties = _properties(item)
         media_class = properties.get("media.class")
