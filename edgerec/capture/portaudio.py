@@ -43,13 +43,8 @@ from edgerec.audio import TRACKS, StreamHeader, TrackName
 from edgerec.capture.dating.alsa import alsa_dating
 from edgerec.capture.dating.pipewire import graph_rate, lump_ms, pipewire_dating
 from edgerec.capture.dating.pulse import Dating, pulse_dating
-from edgerec.capture.devices.catalog import (
-    ALSA_PREFIX,
-    PULSE_PREFIX,
-    DeviceError,
-    DeviceInfo,
-    find_device,
-)
+from edgerec.capture.devices.alsa_cards import ALSA_PREFIX
+from edgerec.capture.devices.catalog import PULSE_PREFIX, DeviceError, DeviceInfo, find_device
 from edgerec.capture.devices.channels import (
     ChannelError,
     Channels,
@@ -196,8 +191,9 @@ def capture(request: CaptureRequest, fd: int) -> NoReturn:
         sample_rate = graph_rate(device.sample_rate)
     opening = _plan(request.channels, device)
     blocksize = block_frames(device, sample_rate, request.block_ms)
+    name = device.named(request.device)
     header = StreamHeader(
-        sample_rate, opening.sent, request.track, device.id, "monotonic_raw", source=source
+        sample_rate, opening.sent, request.track, name, "monotonic_raw", source=source
     )
     if device.pulse_source is not None:
         # Read by libpulse in this process when PortAudio opens ALSA's `pulse` device.

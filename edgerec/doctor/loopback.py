@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from edgerec import kernel
-from edgerec.capture.devices.catalog import ALSA_CARDS_FILE, parse_alsa_cards
+from edgerec.capture.devices.alsa_cards import ALOOP_DRIVER, ALSA_CARDS_FILE, parse_alsa_cards
 from edgerec.capture.devices.server_reach import why_no_answer
 from edgerec.capture.devices.sound_server import read_server
 
@@ -21,7 +21,6 @@ MachineKind = Literal["pulseaudio", "pipewire", "alsa", "none"]
 
 PCM_FILE: Final = Path("/proc/asound/pcm")
 ASOUND_FILE: Final = Path("/etc/asound.conf")
-ALOOP_DRIVER: Final = "Loopback"
 
 
 @dataclass(frozen=True, slots=True)

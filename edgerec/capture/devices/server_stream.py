@@ -12,7 +12,8 @@ from collections.abc import Mapping, MutableMapping
 from dataclasses import replace
 
 from edgerec.audio import TrackName
-from edgerec.capture.devices.catalog import ALSA_PREFIX, DeviceError, DeviceInfo
+from edgerec.capture.devices.alsa_cards import ALSA_PREFIX
+from edgerec.capture.devices.catalog import DeviceError, DeviceInfo
 from edgerec.capture.devices.pcm_name import PcmTarget, resolve_pcm, source_of_pcm
 from edgerec.capture.devices.right_source import REFUSAL_HINT, is_monitor, refusal
 from edgerec.capture.devices.sound_server import (
