@@ -1,6 +1,7 @@
-"""The few durable steps by which the store changes the disk, so that changes survive power loss.
+"""The few steps by which the store looks at the disk, and changes it durably.
 
-Every failure is raised as a `StoreError` that says what was being done to which file.
+Every failure is raised as a `StoreError` that says what was being done to which file. All that asks
+whether something is in the storage root asks here: pathlib hides some errors, newer versions all.
 """
 
 from __future__ import annotations
@@ -129,19 +130,22 @@ def replace(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
+def look_at(path: Path, *, follow_links: bool = True) -> os.stat_result | None:
+    """Return what stat(2) says of a path; None: it is not there."""
+    with disk_step("looking at", path), suppress(FileNotFoundError, NotADirectoryError):
+        return path.stat(follow_symlinks=follow_links)
+    return None
+
+
 def is_there(path: Path) -> bool:
     """Tell whether a path exists, as any kind of file or a dangling link."""
-    with disk_step("looking at", path), suppress(FileNotFoundError, NotADirectoryError):
-        path.lstat()
-        return True
-    return False
+    return look_at(path, follow_links=False) is not None
 
 
-def is_folder(path: Path) -> bool:
-    """Tell whether a path is a folder, and not a link to one."""
-    with disk_step("looking at", path), suppress(FileNotFoundError, NotADirectoryError):
-        return stat.S_ISDIR(path.lstat().st_mode)
-    return False
+def is_folder(path: Path, *, follow_links: bool = False) -> bool:
+    """Tell whether a path is a folder; a link to one only where links are followed."""
+    found = look_at(path, follow_links=follow_links)
+    return found is not None and stat.S_ISDIR(found.st_mode)
 
 
 def check_writable(folder: Path) -> None:

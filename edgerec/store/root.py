@@ -57,10 +57,19 @@ class RootHeldError(StoreError):
 
 
 def is_published_here(folder: Path) -> bool:
-    """Tell whether a folder of published files belongs to a storage root, not to an archive."""
+    """Tell whether a folder of published files belongs to a storage root, not to an archive.
+
+    Raises
+    ------
+    StoreError
+        It, or what is around it, can't be looked at.
+    """
+    with disk_step("looking at", folder):
+        resolved = folder.resolve()
     return any(
-        ready.name == READY and (ready.parent / STATE).is_dir()  # nobody else may look into it
-        for path in (folder.absolute(), folder.resolve())
+        # Nobody else may look into it.
+        ready.name == READY and disk.is_folder(ready.parent / STATE, follow_links=True)
+        for path in (folder.absolute(), resolved)
         for ready in (path, *path.parents)
     )
 
@@ -120,13 +129,11 @@ class StorageRoot:
             or are another user's and this is root; or there is none, or there are other things.
         """
         check_mounted(self.path, require_mount=self._require_mount)
-        if self._must_exist and not self.state.is_dir():
+        if self._must_exist and not disk.is_folder(self.state, follow_links=True):
             raise StoreError(
                 "using", self.path, "nothing was ever recorded there; see storage.root"
             )
-        with disk_step("looking at", self.path):
-            parent_is_there = self.path.parent.exists()
-        if not parent_is_there:
+        if disk.look_at(self.path.parent) is None:
             raise StoreError(
                 "making the folder", self.path, f"there is no {self.path.parent}; make it first"
             )
@@ -167,7 +174,7 @@ class StorageRoot:
         StoreError
             It can't be made, or the folder at `path` is not the one that was acquired.
         """
-        if not _is_folder(self.ready):
+        if not disk.is_folder(self.ready, follow_links=True):
             self.check()  # or the disk below a mount point is filled
             disk.make_folders(self.path, READY)
         return disk.make_folders(self.ready, *names)
@@ -180,7 +187,7 @@ class StorageRoot:
         StoreError
             It can't be made, or the folder at `path` is not the one that was acquired.
         """
-        if not _is_folder(self.quarantine):
+        if not disk.is_folder(self.quarantine, follow_links=True):
             self.check()
             disk.make_folders(self.path, QUARANTINE)
 
@@ -266,12 +273,6 @@ class StorageRoot:
         return aside
 
 
-def _is_folder(path: Path) -> bool:
-    """Tell whether a folder is there, or a link to one."""
-    with disk_step("looking at", path):
-        return path.is_dir()
-
-
 def _parse_counter(fields: Any) -> tuple[int, str | None]:
     number, session = fields["number"], fields["session"]
     known = isinstance(number, int) and 0 < number < _MAX_NUMBER and isinstance(session, str)
@@ -282,17 +283,26 @@ def _parse_counter(fields: Any) -> tuple[int, str | None]:
 
 def _lock(path: Path) -> int:
     """Return a descriptor that holds the lock until it is closed."""
-    if disk.is_there(path) and not stat.S_ISREG(path.lstat().st_mode):
+    found = disk.look_at(path, follow_links=False)
+    if found is not None and not stat.S_ISREG(found.st_mode):
         disk.put_aside(path)
     with disk_step("opening", path):
         fd = os.open(path, _LOCK_FLAGS, _LOCK_MODE)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        pid = os.pread(fd, _MAX_PID_CHARS, 0).decode("ascii", "replace").strip()
-        os.close(fd)
-        raise RootHeldError(path, pid) from None
+        _take(fd, path)
+    except StoreError:
+        os.close(fd)  # or this process would keep itself out
+        raise
+    return fd
+
+
+def _take(fd: int, path: Path) -> None:
+    with disk_step("locking", path):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = os.pread(fd, _MAX_PID_CHARS, 0).decode("ascii", "replace").strip()
+            raise RootHeldError(path, pid) from None
     with disk_step("writing", path):
         # Always as long, and in place: a full disk does not keep the holder from saying who it is.
         os.pwrite(fd, f"{os.getpid():<{_MAX_PID_CHARS}}\n".encode(), 0)
-    return fd
