@@ -256,14 +256,13 @@ def check_movable(source: Path, target: Path) -> None:
         They are on two file systems, or on one that can neither rename without overwriting nor
         make hard links.
     """
-    for folder in (source, target):
-        for left in folder.glob(f"{_PROBE}*"):  # by a crash halfway through here
-            with suppress(OSError):
-                left.unlink()
-    name = _PROBE + secrets.token_hex(8)
-    probe, moved = source / name, target / (name + "-moved")
     # Other problems are reported where they matter: a full disk, or another user's folder, must not
     # prevent a start.
+    for folder in (source, target):
+        with suppress(OSError):
+            _clear_probes(folder)
+    name = _PROBE + secrets.token_hex(8)
+    probe, moved = source / name, target / (name + "-moved")
     try:
         os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE))
     except OSError:
@@ -280,6 +279,13 @@ def check_movable(source: Path, target: Path) -> None:
         for left in (probe, moved):
             with suppress(OSError):
                 left.unlink()
+
+
+def _clear_probes(folder: Path) -> None:
+    """Delete what a crash halfway through `check_movable` has left."""
+    for left in list(folder.glob(f"{_PROBE}*")):
+        with suppress(OSError):
+            left.unlink()
 
 
 def _rename_noreplace(source: Path, target: Path) -> None:
