@@ -46,7 +46,7 @@ from edgerec.engine.build import track_configs
 from edgerec.engine.engine import Engine
 from edgerec.health.chirp_log import FILE, Chirp, add_chirp, read_chirps
 from edgerec.store.bounded_json import read_json
-from edgerec.store.disk import StoreError
+from edgerec.store.disk import StoreError, is_folder
 from edgerec.store.records.sidecar_reader import MAX_BYTES
 from edgerec.store.root import STATE
 
@@ -234,7 +234,11 @@ def _judge_hearing(config: Config, check: SoundCheck) -> Iterator[Finding]:
 def log_chirp(config: Config, check: SoundCheck, now: ClockReading) -> Iterator[Finding]:
     """Store what the sweeps have measured, if there is a storage root."""
     state = config.storage.root / STATE
-    if not state.is_dir():
+    try:
+        if not is_folder(state, follow_links=True):
+            return
+    except StoreError as error:
+        yield Finding("chirp", "note", f"not remembered: {error}", "see the kernel log: dmesg")
         return
     user, bot = check.heard["user"], check.heard["bot"]
     found = delay(user, bot)
