@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import edgerec
 from edgerec import kernel
-from edgerec.capture.devices.catalog import parse_alsa_cards
+from edgerec.capture.devices.alsa_cards import parse_alsa_cards
 from edgerec.doctor.loopback import alsa_machine
 
 ODD = [

@@ -37,7 +37,7 @@ class HandlerCounts:
     stop was up."""
 
 
-Source = Callable[[], "Sequence[Call] | None"]
+EventSource = Callable[[], "Sequence[Call] | None"]
 """Returns the calls that the next event needs; None: there is no event."""
 
 
@@ -75,7 +75,7 @@ class Dispatcher:
         Set by callers that have an event.
     """
 
-    def __init__(self, source: Source, limit_s: float, came: threading.Event) -> None:
+    def __init__(self, source: EventSource, limit_s: float, came: threading.Event) -> None:
         self._source = source
         self._limit_s = limit_s
         self._worker: _Worker | None = None

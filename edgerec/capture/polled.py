@@ -37,7 +37,7 @@ STEP_NS: Final = 3_000_000
 """Deviation of a reading that is checked by further ones at once."""
 
 
-class Stream(Protocol):
+class PolledStream(Protocol):
     """The part of `sounddevice.RawInputStream` that is used."""
 
     @property
@@ -61,7 +61,7 @@ class PolledCapture:
 
     def __init__(
         self,
-        stream: Stream,
+        stream: PolledStream,
         sender: BlockSender,
         dating: Dating | None,
         rate: int,

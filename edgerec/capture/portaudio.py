@@ -43,17 +43,12 @@ from edgerec.audio import TRACKS, StreamHeader, TrackName
 from edgerec.capture.dating.alsa import alsa_dating
 from edgerec.capture.dating.pipewire import graph_rate, lump_ms, pipewire_dating
 from edgerec.capture.dating.pulse import Dating, pulse_dating
-from edgerec.capture.devices.catalog import (
-    ALSA_PREFIX,
-    PULSE_PREFIX,
-    DeviceError,
-    DeviceInfo,
-    find_device,
-)
+from edgerec.capture.devices.alsa_cards import ALSA_PREFIX
+from edgerec.capture.devices.catalog import PULSE_PREFIX, DeviceError, DeviceInfo, find_device
 from edgerec.capture.devices.channels import (
     ChannelError,
     Channels,
-    Opening,
+    DeviceOpening,
     parse_channels,
     plan_opening,
 )
@@ -196,8 +191,9 @@ def capture(request: CaptureRequest, fd: int) -> NoReturn:
         sample_rate = graph_rate(device.sample_rate)
     opening = _plan(request.channels, device)
     blocksize = block_frames(device, sample_rate, request.block_ms)
+    name = device.named(request.device)
     header = StreamHeader(
-        sample_rate, opening.sent, request.track, device.id, "monotonic_raw", source=source
+        sample_rate, opening.sent, request.track, name, "monotonic_raw", source=source
     )
     if device.pulse_source is not None:
         # Read by libpulse in this process when PortAudio opens ALSA's `pulse` device.
@@ -213,7 +209,7 @@ def capture(request: CaptureRequest, fd: int) -> NoReturn:
 
 
 def _capture_polled(
-    device: DeviceInfo, header: StreamHeader, opening: Opening, blocksize: int, fd: int
+    device: DeviceInfo, header: StreamHeader, opening: DeviceOpening, blocksize: int, fd: int
 ) -> NoReturn:
     import sounddevice
 
@@ -240,7 +236,7 @@ def _dating(device: DeviceInfo, rate: int) -> Dating | None:
 
 
 def _capture_called_back(
-    device: DeviceInfo, header: StreamHeader, opening: Opening, blocksize: int, fd: int
+    device: DeviceInfo, header: StreamHeader, opening: DeviceOpening, blocksize: int, fd: int
 ) -> NoReturn:
     sender = BlockSender(BlockPipe(fd), header, SystemClock())
     begun = threading.Event()
@@ -286,7 +282,7 @@ def _capture_called_back(
     raise _lost(device)
 
 
-def _open(device: DeviceInfo, header: StreamHeader, opening: Opening, **options: Any) -> Any:
+def _open(device: DeviceInfo, header: StreamHeader, opening: DeviceOpening, **options: Any) -> Any:
     import sounddevice
 
     os.environ.update(opening.prepare(os.environ))
@@ -331,7 +327,7 @@ def _find(request: CaptureRequest) -> tuple[DeviceInfo, str | None]:
     return as_served(device, source), source
 
 
-def _plan(channels: Channels, device: DeviceInfo) -> Opening:
+def _plan(channels: Channels, device: DeviceInfo) -> DeviceOpening:
     try:
         return plan_opening(channels, device)
     except ChannelError as error:

@@ -57,7 +57,7 @@ COMMANDS: Final = {
 _SESSION_COMMANDS: Final = frozenset({"start", "stop", "pause", "resume", "rotate"})
 
 
-class Command(Protocol):
+class CliCommand(Protocol):
     """What a command has; see above."""
 
     @property
@@ -156,13 +156,13 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     return parser
 
 
-def command_named(name: str) -> Command:
+def command_named(name: str) -> CliCommand:
     """Import a command of `COMMANDS`, and nothing of the others."""
     if name in _SESSION_COMMANDS:
         from edgerec.cli.session import SESSION_COMMANDS
 
         return SESSION_COMMANDS[name]
-    module: Command = importlib.import_module(f"edgerec.cli.{name}")
+    module: CliCommand = importlib.import_module(f"edgerec.cli.{name}")
     return module
 
 

@@ -21,7 +21,8 @@ from edgerec.cli.terminal import note, say
 from edgerec.config import Config, TrackConfig, load_config
 
 HELP = """List the inputs that can be recorded here. The id in the first column is what
-`tracks.user.device` and `tracks.bot.device` take: it stays the same across boots and plugging."""
+`tracks.user.device` and `tracks.bot.device` take: it stays the same across boots and plugging; that
+of identical USB devices, as long as each stays in its port."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,13 +73,14 @@ def _meant(
 def _as_json(device: DeviceInfo, meant: Mapping[TrackName, DeviceInfo]) -> dict[str, object]:
     fields = dataclasses.asdict(device)
     del fields["index"]  # good in this process only
+    fields["id"] = device.stable_id
     return {**fields, "tracks": [name for name, one in meant.items() if one == device]}
 
 
 def _table(devices: Sequence[DeviceInfo], meant: Mapping[TrackName, DeviceInfo]) -> list[str]:
-    width = max(len(device.id) for device in devices)
+    width = max(len(device.stable_id) for device in devices)
     return [
-        f"{device.id:{width}}  {_format(device)}  {_remarks(device, meant)}".rstrip()
+        f"{device.stable_id:{width}}  {_format(device)}  {_remarks(device, meant)}".rstrip()
         for device in devices
     ]
 
@@ -89,6 +91,10 @@ def _format(device: DeviceInfo) -> str:
 
 def _remarks(device: DeviceInfo, meant: Mapping[TrackName, DeviceInfo]) -> str:
     remarks = [device.name] if device.name != device.id else []
+    if device.by_order and device.port_id:
+        remarks.append(f"[today also {device.id}]")
+    elif device.by_order:
+        remarks.append("[its id goes by the order of detection]")
     if device.is_default:
         remarks.append("[default]")
     if device.loopback is not None:

@@ -56,7 +56,7 @@ def published_as_json(published: Sequence[Published]) -> list[dict[str, object]]
     ]
 
 
-class Progress:
+class ProgressLine:
     """A line on the terminal that says how far something is; silent anywhere else.
 
     A context manager, which leaves no trace of it.

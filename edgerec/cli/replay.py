@@ -9,7 +9,13 @@ from pathlib import Path
 from edgerec.audio import TrackName
 from edgerec.cli.logs import log_to_stderr
 from edgerec.cli.options import add_config, add_json
-from edgerec.cli.output import Progress, os_failure, print_json, print_published, published_as_json
+from edgerec.cli.output import (
+    ProgressLine,
+    os_failure,
+    print_json,
+    print_published,
+    published_as_json,
+)
 from edgerec.cli.process import Exit, Interruption
 from edgerec.cli.terminal import note
 from edgerec.config import load_config
@@ -51,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     failure: str | None = None
     signals: list[int] = []  # not an Event, which a second signal would lock up
     Interruption().stops(signals.append)
-    with Progress("replayed") as progress:
+    with ProgressLine("replayed") as progress:
         try:
             replay(
                 config,

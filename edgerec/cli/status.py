@@ -36,6 +36,6 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(status)
     else:
-        for line in status_text.lines(status):
+        for line in status_text.status_lines(status):
             say(line)
     return _EXITS.get(str(status["state"]), Exit.DEGRADED)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
-Document = Mapping[str, Any]
-"""The service's answer to `status`; see `docs/contract.md`."""
+from edgerec.wire.messages import StatusDocument
 
 
-def lines(status: Document) -> Iterator[str]:
+def status_lines(status: StatusDocument) -> Iterator[str]:
     """Yield the status, what is wrong first."""
     yield f"{status['kiosk']}: {status['state']}, {_recording(status)}"
     for reason in status["reasons"]:
@@ -47,13 +45,13 @@ def level(dbfs: float | None) -> str:
     return "silence" if dbfs is None else f"{dbfs:.1f} dBFS"
 
 
-def _recording(status: Document) -> str:
+def _recording(status: StatusDocument) -> str:
     if not status["recording"]:
         return "waiting for a device" if status["activity"] == "waiting" else "not recording"
     return f"{status['activity']} for {duration(status['session_seconds'])}"
 
 
-def _track(name: str, track: Document, rate: int | None) -> Iterator[str]:
+def _track(name: str, track: StatusDocument, rate: int | None) -> Iterator[str]:
     if track["state"] == "off":
         yield f"{name:4} off"
         return
@@ -81,7 +79,7 @@ def _track(name: str, track: Document, rate: int | None) -> Iterator[str]:
         yield f"     {'; '.join(told)}"
 
 
-def _echo(echo: Document) -> Iterator[str]:
+def _echo(echo: StatusDocument) -> Iterator[str]:
     """Yield the echo of weeks, as the devices have it: without offset_ms."""
     if echo["delay_ms"] is not None:
         usual = _echo_of(echo["usual_delay_ms"], echo["usual_level_db"])
@@ -102,7 +100,7 @@ def _echo_of(delay_ms: float | None, level_db: float | None) -> str:
     return f"{delay} ms late at {level} dB"
 
 
-def _storage(storage: Document) -> Iterator[str]:
+def _storage(storage: StatusDocument) -> Iterator[str]:
     if storage["free_bytes"] is None:
         return
     yield (
@@ -112,7 +110,7 @@ def _storage(storage: Document) -> Iterator[str]:
     )
 
 
-def _machine(status: Document) -> str:
+def _machine(status: StatusDocument) -> str:
     trust = "" if status["clock"]["trusted"] else " (not synchronised)"
     return (
         f"edgerec {status['version']}: {megabytes(status['memory']['pss_bytes'])}, "

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import argparse
 import select
-import signal
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Final
 
 from edgerec.audio import Block, StreamEnded, StreamHeader, TrackName
 from edgerec.capture.child import ChildSource
 from edgerec.cli.options import add_config, add_json, parse_seconds
-from edgerec.cli.output import Progress, os_failure, print_json
-from edgerec.cli.process import Exit
+from edgerec.cli.output import ProgressLine, os_failure, print_json
+from edgerec.cli.process import Exit, Interruption
 from edgerec.cli.terminal import note, say
 from edgerec.clock import raw_now_ns
 from edgerec.config import load_config
@@ -87,7 +85,8 @@ def run(args: argparse.Namespace) -> int:
         source = getattr(config.tracks, name).source
         note(f"edgerec trace: tracks.{name}.source is {source}: no device")
         return Exit.USAGE
-    stop = _stop_on_signals()
+    stop: list[int] = []
+    Interruption().stops(stop.append)
     tracks: list[TracedTrack] = []
     try:
         with ExitStack() as opened:
@@ -102,22 +101,10 @@ def run(args: argparse.Namespace) -> int:
     return _report(tracks, json=args.json)
 
 
-def _stop_on_signals() -> list[int]:
-    """Return a list that is no longer empty once a signal asks us to stop."""
-    came: list[int] = []
-
-    def stop(number: int, _frame: FrameType | None) -> None:
-        came.append(number)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
-    return came
-
-
 def _record(tracks: Sequence[TracedTrack], seconds: float | None, stop: Sequence[int]) -> None:
     opening_ns = raw_now_ns() + OPENING_NS
     start_ns: int | None = None
-    with Progress("traced") as progress:
+    with ProgressLine("traced") as progress:
         while not stop:
             ready = select.poll()
             for track in tracks:

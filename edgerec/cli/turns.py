@@ -43,15 +43,16 @@ def run(args: argparse.Namespace) -> int:
     top = tree_path(args)
     try:
         found = find_files(top)
+        files = [file for file in found.files if args.session in (None, file.key.session)]
+        turns = [file for file in files if file.turn is not None]
+        shown = [_as_json(file) for file in turns] if args.json else None
     except StoreError as error:
         note(f"edgerec turns: {error}")
         return Exit.FAILED
     for problem in found.problems:
         note(problem)
-    files = [file for file in found.files if args.session in (None, file.key.session)]
-    turns = [file for file in files if file.turn is not None]
-    if args.json:
-        print_json([_as_json(file) for file in turns])
+    if shown is not None:
+        print_json(shown)
     else:
         _print_table(turns, top)
     if args.plot is not None:
@@ -107,6 +108,8 @@ def _print_table(turns: list[DescribedFile], top: Path) -> None:
 
 
 def _as_json(file: DescribedFile) -> dict[str, object]:
+    from edgerec.store.disk import is_there
+
     turn = file.turn
     assert turn is not None
     rate = file.sample_rate
@@ -124,5 +127,5 @@ def _as_json(file: DescribedFile) -> dict[str, object]:
         "speech_start_s": round(turn.speech_start / rate, 3),
         "speech_s": round((turn.speech_end - turn.speech_start) / rate, 3),
         "file": str(file.path),
-        "present": file.path.exists(),
+        "present": is_there(file.path),
     }

@@ -10,7 +10,7 @@ from edgerec.cli.options import add_config, add_json, add_tree, tree_path
 from edgerec.cli.output import print_json
 from edgerec.cli.process import Exit
 from edgerec.cli.terminal import draw, note, say
-from edgerec.store.archive.continuity import Finding
+from edgerec.store.archive.continuity import Issue
 from edgerec.store.archive.verify import Report, verify
 from edgerec.store.disk import StoreError
 
@@ -72,7 +72,7 @@ def _as_json(top: Path, report: Report) -> dict[str, object]:
     }
 
 
-def _finding(finding: Finding) -> dict[str, str]:
+def _finding(finding: Issue) -> dict[str, str]:
     return {
         "path": str(finding.path),
         "severity": finding.severity,

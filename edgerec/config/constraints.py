@@ -46,7 +46,7 @@ class Between:
 
 
 @dataclass(frozen=True, slots=True)
-class Channels:
+class ChannelChoice:
     """A number of channels, or a list of channel numbers without repeats."""
 
     high: int
@@ -130,7 +130,7 @@ class OwnFolder:
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class CommandLine:
     """A program and its arguments, to be run without a shell, or nothing.
 
     Placeholders are those of `str.format`, by name only.

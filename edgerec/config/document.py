@@ -20,7 +20,7 @@ import yaml
 from edgerec.config import slips
 from edgerec.config.plain import read_plain
 from edgerec.config.problems import ConfigError, Place, Problem, shown
-from edgerec.config.slips import Mark, end_of, place_of, start_of
+from edgerec.config.slips import YamlMark, end_of, place_of, start_of
 
 MAX_BYTES: Final = 64 * 1024  # the documented example has 10 KB
 MAX_DEPTH: Final = 20  # the schema needs 4; deeper is a bracket left open
@@ -184,7 +184,7 @@ class _Reader:
     def _mapping(self, path: str, depth: int) -> object:
         values: dict[str, object] = {}
         first: dict[str, Place] = {}
-        before: Mark | None = None
+        before: YamlMark | None = None
         while not isinstance(key := next(self._events), yaml.MappingEndEvent):
             if not isinstance(key, yaml.ScalarEvent):
                 hint = "put a text that begins with a bracket or a * in quotes"
@@ -214,6 +214,6 @@ class _Reader:
         if end_of(event).index > start_of(event).index:  # a bracket, which can't be missing
             self._ends_blank = False
 
-    def _refused(self, problem: str, hint: str, mark: Mark | None = None) -> ConfigError:
+    def _refused(self, problem: str, hint: str, mark: YamlMark | None = None) -> ConfigError:
         place = None if mark is None else place_of(mark)
         return ConfigError(self._file, [Problem("", problem, hint, place)])

@@ -17,8 +17,8 @@ from edgerec.capture.portaudio import SERVER_BLOCK_MS
 from edgerec.config.constraints import (
     AbsolutePath,
     Between,
-    Channels,
-    Command,
+    ChannelChoice,
+    CommandLine,
     EnvironmentVariables,
     Matches,
     OwnFolder,
@@ -44,8 +44,8 @@ _Device = Annotated[
     str, Matches(r"[^\0\n]+", "that is a device's name, a part of it, or its stable id")
 ]
 _Variables = Annotated[Mapping[str, str], EnvironmentVariables()]
-_FileHook = Annotated[tuple[str, ...], Command(("path", "sidecar", "kind"))]
-_StateHook = Annotated[tuple[str, ...], Command(("state",))]
+_FileHook = Annotated[tuple[str, ...], CommandLine(("path", "sidecar", "kind"))]
+_StateHook = Annotated[tuple[str, ...], CommandLine(("state",))]
 _DeviceRate = Annotated[int, Between(MIN_RATE_HZ, MAX_RATE_HZ, "Hz")]
 _Bytes = Annotated[int, Between(0, 10**15, "bytes")]
 
@@ -102,7 +102,7 @@ class TrackConfig:
     source: Literal["portaudio", "feed", "simulated", "none"] = "portaudio"
     device: _Device | None = None
     """Name of the device, part of one, or its stable id; None: the default input."""
-    channels: Annotated[int | tuple[int, ...], Channels(MAX_CHANNELS)] = 1
+    channels: Annotated[int | tuple[int, ...], ChannelChoice(MAX_CHANNELS)] = 1
     """Number of channels to open, or the channels to record, from 1; mixed to one."""
     sample_rate: _DeviceRate | None = None
     """Sampling rate to open the device with, in Hz; None: the device's own."""

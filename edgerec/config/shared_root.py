@@ -9,6 +9,7 @@ from typing import Final
 from edgerec.config.problems import Problem
 from edgerec.config.schema import Config
 from edgerec.store.company import checkout_around, others_in
+from edgerec.store.disk import StoreError
 
 _HINT: Final = "give storage.root a folder of its own, outside any sources"
 
@@ -20,10 +21,10 @@ def shared_root(config: Config) -> Iterator[Problem]:
     has begun.
     """
     root = config.storage.root
-    with suppress(OSError):  # not there yet, or not for this user to see
+    with suppress(StoreError):  # not there yet, or not for this user to see
         if others := others_in(root):
             yield Problem("storage.root", f"{root} holds {others}", _HINT)
-    with suppress(OSError):
+    with suppress(StoreError):
         if (checkout := checkout_around(root)) is not None:
             told = (
                 f"{root} is in the checkout {checkout}, where `git clean` would delete recordings"

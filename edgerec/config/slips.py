@@ -26,7 +26,7 @@ _GLUED_COMMENT: Final = re.compile(r"[ \t]+(#[^\s#].*)")
 _IN_QUOTES: Final = "put the whole text in straight quotes"
 
 
-class Mark(Protocol):
+class YamlMark(Protocol):
     """A place as given by PyYAML's two parsers, whose classes have no common base."""
 
     @property
@@ -45,19 +45,19 @@ class Mark(Protocol):
         ...
 
 
-def start_of(event: yaml.Event) -> Mark:
+def start_of(event: yaml.Event) -> YamlMark:
     """Return where the text of an event begins."""
     assert event.start_mark is not None
     return event.start_mark
 
 
-def end_of(event: yaml.Event) -> Mark:
+def end_of(event: yaml.Event) -> YamlMark:
     """Return where it ends."""
     assert event.end_mark is not None
     return event.end_mark
 
 
-def place_of(mark: Mark) -> Place:
+def place_of(mark: YamlMark) -> Place:
     """Return a parser's mark as a place."""
     return Place(mark.line + 1, mark.column + 1)
 
@@ -115,7 +115,7 @@ def _plain_slip(
     return None
 
 
-def key_without_value(text: str, key: yaml.ScalarEvent, before: Mark | None) -> tuple[str, str]:
+def key_without_value(text: str, key: yaml.ScalarEvent, before: YamlMark | None) -> tuple[str, str]:
     """Return problem and hint of a key in braces that has no colon.
 
     Parameters
@@ -135,7 +135,7 @@ def key_without_value(text: str, key: yaml.ScalarEvent, before: Mark | None) -> 
 
 def syntax_problem(text: str, error: yaml.MarkedYAMLError) -> Problem:
     """Return what keeps a file from being YAML, with the likeliest reason."""
-    mark: Mark | None = error.problem_mark or error.context_mark
+    mark: YamlMark | None = error.problem_mark or error.context_mark
     assert mark is not None  # scanner and parser give every error one
     lines = text.splitlines()
     for number in (mark.line, mark.line - 1):  # the reason often stands in the line before

@@ -100,9 +100,8 @@ def check_disk(config: Config, now_s: Callable[[], float] = time.monotonic) -> I
         yield Finding("disk", "ok", told)
     try:
         medium = medium_of(folder)
-    except OSError as error:
-        told = f"looking at {folder}: {error.strerror}"
-        yield Finding("disk", "failure", told, "see the kernel log: dmesg")
+    except StoreError as error:
+        yield Finding("disk", "failure", str(error), "see the kernel log: dmesg")
         return
     yield from _check_medium(folder, medium)
     if os.access(folder, os.W_OK | os.X_OK):

@@ -10,13 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from edgerec.audio import TrackName
-from edgerec.capture.devices.catalog import (
-    ALSA_PREFIX,
-    PULSE_PREFIX,
-    DeviceError,
-    DeviceInfo,
-    resolve,
-)
+from edgerec.capture.devices.alsa_cards import ALSA_PREFIX
+from edgerec.capture.devices.catalog import PULSE_PREFIX, DeviceError, DeviceInfo, resolve
 from edgerec.capture.devices.channels import ChannelError, plan_opening
 from edgerec.config import Config, TrackConfig
 from edgerec.doctor.checkup import Finding
@@ -52,7 +47,7 @@ def check_devices(
 
 def _check_device(name: TrackName, track: TrackConfig, device: DeviceInfo) -> Iterator[Finding]:
     rate = track.sample_rate or device.sample_rate
-    told = f"{name}: {device.id}, {rate} Hz, {device.channels} channels"
+    told = f"{name}: {device.named(track.device)}, {rate} Hz, {device.channels} channels"
     if device.pulse_source is not None:
         told += ", PipeWire" if device.is_pipewire else ", PulseAudio"
     yield Finding("device", "ok", told)
@@ -61,13 +56,15 @@ def _check_device(name: TrackName, track: TrackConfig, device: DeviceInfo) -> It
         yield from _check_source(name, source)
     if track.device is None and not (source and source.refused):
         default = source and source.default
+        stable = PULSE_PREFIX + default if default else device.stable_id
         yield Finding(
             "device",
             "warning",
             f"{name}: no device is named, and what is the default changes with every plug",
-            f"set tracks.{name}.device to {PULSE_PREFIX + default if default else device.id!r}",
+            f"set tracks.{name}.device to {stable!r}",
         )
     yield from _check_number(name, track, device)
+    yield from _check_order(name, track, device)
     yield from _check_channels(name, track, device)
     if track.sample_rate not in (None, device.sample_rate):
         yield Finding(
@@ -79,16 +76,36 @@ def _check_device(name: TrackName, track: TrackConfig, device: DeviceInfo) -> It
 
 
 def _check_number(name: TrackName, track: TrackConfig, device: DeviceInfo) -> Iterator[Finding]:
-    if track.device is None or not _NUMBERED.search(track.device):
+    by_id = (ALSA_PREFIX, PULSE_PREFIX)
+    wanted = track.device or ""
+    if wanted.startswith(by_id) or not _NUMBERED.search(wanted):  # in `usb-0000:01:00.0` are others
         return
-    stable = device.id.startswith((ALSA_PREFIX, PULSE_PREFIX))
+    stable = device.id.startswith(by_id)
     yield Finding(
         "device",
         "warning",
-        f"{name}: {track.device!r} goes by the number of a card, which others may have tomorrow",
-        f"set tracks.{name}.device to {device.id!r}"
+        f"{name}: {wanted!r} goes by the number of a card, which others may have tomorrow",
+        f"set tracks.{name}.device to {device.stable_id!r}"
         if stable
         else "name it by an id that begins with alsa: or pulse:, see `edgerec devices`",
+    )
+
+
+def _check_order(name: TrackName, track: TrackConfig, device: DeviceInfo) -> Iterator[Finding]:
+    """Warn of a device that another one of its kind will be after a boot or when it is plugged."""
+    if track.device is None or not device.by_order:
+        return
+    if track.device.casefold() not in device.id.casefold():  # by its port, or by its name
+        return
+    yield Finding(
+        "device",
+        "warning",
+        f"{name}: the id {device.id} goes by the order in which devices of its kind are detected: "
+        "another one may have it tomorrow",
+        f"set tracks.{name}.device to {device.port_id!r}, which stays with its USB port; "
+        "`edgerec doctor --chirp` shows whether it is the right one"
+        if device.port_id
+        else "give it an id of its own with a udev rule: see Twins in docs/devices.md",
     )
 
 

@@ -13,22 +13,21 @@ from pathlib import Path
 from typing import Final, Literal
 
 from edgerec import kernel
-from edgerec.capture.devices.catalog import ALSA_CARDS_FILE, parse_alsa_cards
+from edgerec.capture.devices.alsa_cards import ALOOP_DRIVER, ALSA_CARDS_FILE, parse_alsa_cards
 from edgerec.capture.devices.server_reach import why_no_answer
 from edgerec.capture.devices.sound_server import read_server
 
-Kind = Literal["pulseaudio", "pipewire", "alsa", "none"]
+MachineKind = Literal["pulseaudio", "pipewire", "alsa", "none"]
 
 PCM_FILE: Final = Path("/proc/asound/pcm")
 ASOUND_FILE: Final = Path("/etc/asound.conf")
-ALOOP_DRIVER: Final = "Loopback"
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
     """The devices to play on and to record from."""
 
-    kind: Kind
+    kind: MachineKind
     sink: str | None = None
     """Default sink of the sound server."""
     speaker: str | None = None
@@ -68,7 +67,7 @@ def look() -> Machine:
     """Return what this machine has to play on and to record from."""
     server = read_server()
     if server is not None:
-        kind: Kind = "pipewire" if server.is_pipewire else "pulseaudio"
+        kind: MachineKind = "pipewire" if server.is_pipewire else "pulseaudio"
         return Machine(kind, sink=server.default_sink)
     try:
         found = alsa_machine(kernel.read_text(ALSA_CARDS_FILE), kernel.read_text(PCM_FILE))
@@ -90,7 +89,7 @@ def alsa_machine(cards_text: str, pcm_text: str) -> Machine:
         speaker = speaker or (device if "playback" in line else None)
         microphone = microphone or (device if "capture" in line else None)
     aloop = next((card.id for card in cards.values() if card.driver == ALOOP_DRIVER), None)
-    kind: Kind = "alsa" if speaker or aloop else "none"
+    kind: MachineKind = "alsa" if speaker or aloop else "none"
     return Machine(kind, speaker=speaker, microphone=microphone, aloop=aloop)
 
 

@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 
 from edgerec import kernel
 from edgerec.audio import TRACKS, TrackName
-from edgerec.capture.devices.catalog import PULSE_PREFIX
+from edgerec.capture.devices.catalog import PULSE_PREFIX, DeviceError, find_device
+from edgerec.capture.devices.usb_port import PORT_MARK
 from edgerec.clock import ClockReading
 from edgerec.config import Config, RecordingConfig, StorageConfig
 from edgerec.doctor.alignment import LEAST_HEARD, judge_delay, judge_offset
@@ -45,7 +46,7 @@ from edgerec.engine.build import track_configs
 from edgerec.engine.engine import Engine
 from edgerec.health.chirp_log import FILE, Chirp, add_chirp, read_chirps
 from edgerec.store.bounded_json import read_json
-from edgerec.store.disk import StoreError
+from edgerec.store.disk import StoreError, is_folder
 from edgerec.store.records.sidecar_reader import MAX_BYTES
 from edgerec.store.root import STATE
 
@@ -88,9 +89,11 @@ def player_command(config: Config, output: str | None) -> list[str]:
     Raises
     ------
     SoundCheckError
-        No suitable program is installed.
+        No suitable program is installed, or the bot track's device is not there.
     """
     device = config.tracks.bot.device or ""
+    if output is None and PORT_MARK in device:
+        device = _id_today(device)
     if output is None and device.startswith(PULSE_PREFIX) and device.endswith(_MONITOR):
         output = device.removesuffix(_MONITOR)
     if output is not None and output.startswith(PULSE_PREFIX):
@@ -101,6 +104,13 @@ def player_command(config: Config, output: str | None) -> list[str]:
         package = {"paplay": "pulseaudio-utils", "aplay": "alsa-utils"}[wanted[0]]
         raise SoundCheckError(f"{wanted[0]} is not installed: apt install {package}")
     return wanted
+
+
+def _id_today(device: str) -> str:
+    try:
+        return find_device(device).id
+    except DeviceError as error:
+        raise SoundCheckError(f"tracks.bot.device: {error}; {error.hint}") from error
 
 
 def play_and_record(config: Config, player: Sequence[str], sweeps: int = SWEEPS) -> SoundCheck:
@@ -224,7 +234,11 @@ def _judge_hearing(config: Config, check: SoundCheck) -> Iterator[Finding]:
 def log_chirp(config: Config, check: SoundCheck, now: ClockReading) -> Iterator[Finding]:
     """Store what the sweeps have measured, if there is a storage root."""
     state = config.storage.root / STATE
-    if not state.is_dir():
+    try:
+        if not is_folder(state, follow_links=True):
+            return
+    except StoreError as error:
+        yield Finding("chirp", "note", f"not remembered: {error}", "see the kernel log: dmesg")
         return
     user, bot = check.heard["user"], check.heard["bot"]
     found = delay(user, bot)

@@ -20,7 +20,7 @@ from edgerec.engine import build
 from edgerec.engine.parts import Surroundings, build_parts
 from edgerec.feeds.source import FeedSource
 from edgerec.health.reports import Vitals
-from edgerec.health.status import Facts, describe
+from edgerec.health.status import Facts, status_as_json
 from edgerec.health.usage import RecentUsage
 from edgerec.health.verdict import Reason, Writing
 from edgerec.session.backlog import Backlog
@@ -203,7 +203,7 @@ class Engine:
     def status(self) -> dict[str, object]:
         """Return how the recording is, as JSON values. For any thread."""
         parts, around = self._parts, self._around
-        return describe(
+        return status_as_json(
             Facts(
                 kiosk=self.config.kiosk,
                 activity=parts.sessions.state,

@@ -11,7 +11,7 @@ from edgerec.config import Config
 from edgerec.engine import build
 from edgerec.feeds.source import FeedSource
 
-Source = ChildSource | FeedSource
+AnySource = ChildSource | FeedSource
 
 
 class Sources:
@@ -23,14 +23,14 @@ class Sources:
         """Feeds of the tracks that applications push into."""
         self.children: dict[TrackName, ChildSource] = build.build_children(config, clock.now_ns())
         """Capture children of the tracks that have a device."""
-        self.by_track: Mapping[TrackName, Source] = {**self.children, **self.feeds}
+        self.by_track: Mapping[TrackName, AnySource] = {**self.children, **self.feeds}
         """All sources by track; replaced as a whole."""
 
     def states(self) -> dict[TrackName, SourceState]:
         """Return the state of each source."""
         return {name: source.state for name, source in self.by_track.items()}
 
-    def renew(self, config: Config, name: TrackName) -> Source | None:
+    def renew(self, config: Config, name: TrackName) -> AnySource | None:
         """Return a track's source as it is configured now, to take the place of the one before."""
         track = build.track_configs(config).get(name)
         self.feeds.pop(name, None)
@@ -39,7 +39,7 @@ class Sources:
         if track is None:
             self.by_track = others
             return None
-        source: Source
+        source: AnySource
         if track.source == "feed":
             source = self.feeds[name] = FeedSource(name, self._clock)
         else:

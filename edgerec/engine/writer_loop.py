@@ -23,7 +23,7 @@ from edgerec.engine.copying import write_committed, write_turns
 from edgerec.engine.gap_events import GapWatch
 from edgerec.engine.retrying import Retrying
 from edgerec.health.reports import WritingState
-from edgerec.session.backlog import Backlog, Progress, backlog_of
+from edgerec.session.backlog import Backlog, WritingProgress, backlog_of
 from edgerec.session.events import Event, SessionStarted, SessionStopped, StateChanged
 from edgerec.session.listener import Listener
 from edgerec.session.timeline import SessionTimeline
@@ -217,7 +217,7 @@ class WriterLoop(Listener):
             self._note_progress(recording, timeline)
 
     def _note_progress(self, recording: Recording, timeline: SessionTimeline | None) -> None:
-        progress = Progress(
+        progress = WritingProgress(
             timeline, recording.resumes_at, recording.durable, recording.missing_frames
         )
         self._state = replace(

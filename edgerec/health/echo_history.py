@@ -32,7 +32,7 @@ from edgerec.health.echo_file import (
 from edgerec.health.verdict import Reason
 from edgerec.session.timeline import SessionTimeline
 from edgerec.store.bounded_json import JsonError
-from edgerec.store.disk import StoreError
+from edgerec.store.disk import StoreError, look_at
 
 log = logging.getLogger(__name__)
 
@@ -235,7 +235,11 @@ class EchoHistory:
 
     def _last_chirp(self) -> Chirp | None:
         """Return what the doctor measured last; its file is read when it has changed."""
-        version = _version(self._chirps)
+        try:
+            version = _version(self._chirps)
+        except StoreError as error:
+            log.warning("whether there is a new chirp is not known why=%r", str(error))
+            return self._chirp
         if version != self._read_chirps:
             self._read_chirps = version
             self._chirp = next(reversed(read_chirps(self._chirps)), None)
@@ -243,11 +247,8 @@ class EchoHistory:
 
 
 def _version(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size
+    found = look_at(path)
+    return None if found is None else (found.st_mtime_ns, found.st_size)
 
 
 def _read(path: Path) -> tuple[Remembered, str | None]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from edgerec.audio import SourceState, TrackName
-from edgerec.session.backlog import Progress
+from edgerec.session.backlog import WritingProgress
 
 MAX_TOLD: Final = 10  # leftovers, by name
 
@@ -20,7 +20,7 @@ class WritingState:
     """Why nothing can be written at the moment; None: it can."""
     since_ns: int = 0
     """When that changed last, on CLOCK_MONOTONIC_RAW."""
-    progress: Progress = field(default_factory=Progress)
+    progress: WritingProgress = field(default_factory=WritingProgress)
     """Progress with the session that is being written."""
     unpublished: int = 0
     """Number of finished chunks that wait for the wall clock, or to be published."""

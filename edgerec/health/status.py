@@ -100,7 +100,7 @@ def health_of(facts: Facts) -> Health:
     )
 
 
-def describe(facts: Facts) -> dict[str, object]:
+def status_as_json(facts: Facts) -> dict[str, object]:
     """Return the status as JSON values."""
     timeline = facts.timeline
     recording = timeline is not None and timeline.stop is None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgerec.clock import SECOND_NS
+from edgerec.store.disk import is_there
 from edgerec.store.retention.inventory import ACK_SUFFIX
 
 
@@ -52,9 +53,9 @@ class Job:
 
         Raises
         ------
-        OSError
+        StoreError
             Its folder can't be looked into.
         """
         if self.file is None:
             return False
-        return self.file.exists() and not self.file.with_suffix(ACK_SUFFIX).exists()
+        return is_there(self.file) and not is_there(self.file.with_suffix(ACK_SUFFIX))

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from edgerec.audio import TRACKS
 from edgerec.health.verdict import HEALTH_NAMES
-
-Document = Mapping[str, Any]
-"""A status document as returned by `health.status.describe`."""
+from edgerec.wire.messages import StatusDocument
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +22,7 @@ class Family:
     """Labels and values; None: the value is unknown and gives no sample."""
 
 
-def exposition(status: Document) -> str:
+def exposition(status: StatusDocument) -> str:
     """Return a status document in Prometheus' text format, version 0.0.4."""
     lines = []
     for family in (*_service(status), *_tracks(status), *_storage(status)):
@@ -35,7 +33,7 @@ def exposition(status: Document) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _service(status: Document) -> Iterator[Family]:
+def _service(status: StatusDocument) -> Iterator[Family]:
     labels = {"version": str(status["version"]), "kiosk": str(status["kiosk"])}
     yield _gauge("edgerec_info", "Which edgerec runs here.", (labels, 1))
     states = [({"state": name}, int(status["state"] == name)) for name in HEALTH_NAMES]
@@ -66,8 +64,8 @@ def _service(status: Document) -> Iterator[Family]:
     yield _gauge("edgerec_processes", "The service and what it runs.", _bare(status["processes"]))
 
 
-def _tracks(status: Document) -> Iterator[Family]:
-    tracks: dict[str, Document] = {
+def _tracks(status: StatusDocument) -> Iterator[Family]:
+    tracks: dict[str, StatusDocument] = {
         n: status["tracks"][n] for n in TRACKS if status["tracks"][n]["state"] != "off"
     }
     rate = status["sample_rate"]
@@ -106,7 +104,7 @@ def _tracks(status: Document) -> Iterator[Family]:
         yield from _losses(tracks, rate)
 
 
-def _losses(tracks: Mapping[str, Document], rate: int) -> Iterator[Family]:
+def _losses(tracks: Mapping[str, StatusDocument], rate: int) -> Iterator[Family]:
     gaps = [
         ({"track": name, "reason": reason}, gap)
         for name, track in tracks.items()
@@ -133,7 +131,7 @@ def _losses(tracks: Mapping[str, Document], rate: int) -> Iterator[Family]:
     )
 
 
-def _storage(status: Document) -> Iterator[Family]:
+def _storage(status: StatusDocument) -> Iterator[Family]:
     storage, last, rate = status["storage"], status["last_published"], status["sample_rate"]
     for field in ("free", "stored", "unacknowledged"):
         value = storage[f"{field}_bytes"]

@@ -13,8 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Self
 
-from edgerec.service.metrics import Document, exposition
+from edgerec.service.metrics import exposition
 from edgerec.session.threads import ThreadMaker
+from edgerec.wire.messages import StatusDocument
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ class MetricsFile:
     def __init__(
         self,
         path: Path,
-        status: Callable[[], Document],
+        status: Callable[[], StatusDocument],
         *,
         make_thread: ThreadMaker = threading.Thread,
     ) -> None:
@@ -98,7 +99,7 @@ class ConfiguredMetrics:
     """The textfile that is configured at present, if any; a context manager that ends it."""
 
     def __init__(
-        self, status: Callable[[], Document], *, make_thread: ThreadMaker = threading.Thread
+        self, status: Callable[[], StatusDocument], *, make_thread: ThreadMaker = threading.Thread
     ) -> None:
         self._status = status
         self._make_thread = make_thread

@@ -19,7 +19,7 @@ card that collects garbage stalls for a second or two."""
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class WritingProgress:
     """Progress of the writer thread with one session."""
 
     timeline: SessionTimeline | None = None
@@ -46,7 +46,7 @@ class Backlog:
     """Whether frames that no file holds are being overwritten, or dropped for lack of memory."""
 
 
-def backlog_of(unwritten: Sequence[SessionTimeline], progress: Progress) -> Backlog:
+def backlog_of(unwritten: Sequence[SessionTimeline], progress: WritingProgress) -> Backlog:
     """Return what the sessions that are not completely written have captured and not made durable.
 
     Parameters
@@ -58,7 +58,7 @@ def backlog_of(unwritten: Sequence[SessionTimeline], progress: Progress) -> Back
     lag_s, lost_frames, losing = 0.0, 0, False
     waits_since_ns = None
     for timeline in unwritten:
-        of_this = progress if timeline is progress.timeline else Progress()
+        of_this = progress if timeline is progress.timeline else WritingProgress()
         pending = timeline.history.committed - of_this.durable
         overwritten = max(timeline.history.oldest - of_this.written, 0)
         if pending > 0 and waits_since_ns is None:

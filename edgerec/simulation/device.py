@@ -25,7 +25,7 @@ from edgerec.audio import (
     TrackName,
 )
 from edgerec.simulation.conversation import Sound, generator
-from edgerec.simulation.faults import NO_FAULTS, Absence, Event, Faults, Loss, Stall, schedule
+from edgerec.simulation.faults import NO_FAULTS, Absence, Fault, Faults, Loss, Stall, schedule
 
 _FULL_SCALE: Final = 32767
 
@@ -49,7 +49,7 @@ class DeviceModel:
     jitter_ms: float = 0.0
     """Mean of the additional, exponentially distributed lateness."""
     faults: Faults = NO_FAULTS
-    events: tuple[Event, ...] = ()
+    events: tuple[Fault, ...] = ()
     """Explicit faults, in addition to the random ones."""
 
     def __post_init__(self) -> None:

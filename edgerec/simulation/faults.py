@@ -43,7 +43,7 @@ class Absence:
     """Sampling rate after it comes back, in Hz; None: unchanged."""
 
 
-Event = Stall | Loss | Absence
+Fault = Stall | Loss | Absence
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +67,8 @@ NO_FAULTS: Final = Faults()
 
 
 def schedule(
-    faults: Faults, events: Iterable[Event], *, sample_rate: int, seed: int, track: TrackName
-) -> Iterator[Event]:
+    faults: Faults, events: Iterable[Fault], *, sample_rate: int, seed: int, track: TrackName
+) -> Iterator[Fault]:
     """Merge what goes wrong on purpose with what goes wrong at random, in order of time."""
 
     def stall(seconds: float) -> Callable[[float, float], Stall]:
@@ -81,8 +81,8 @@ def schedule(
         return Absence(at_s, share * faults.absence_s)
 
     def at_random(
-        kind: str, per_hour: float, event: Callable[[float, float], Event]
-    ) -> Iterator[Event]:
+        kind: str, per_hour: float, event: Callable[[float, float], Fault]
+    ) -> Iterator[Fault]:
         rng = generator(seed, kind, track)
         at_s = 0.0
         while per_hour > 0:
@@ -99,5 +99,5 @@ def schedule(
     )
 
 
-def _at_s(event: Event) -> float:
+def _at_s(event: Fault) -> float:
     return event.at_s

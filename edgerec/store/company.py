@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from edgerec.store import disk
 from edgerec.store.disk import StoreError, disk_step
 
 _OWN: Final = frozenset({"ready", "quarantine"})
@@ -25,9 +26,7 @@ def check_company(folder: Path) -> None:
     StoreError
         Something is, or the folder can't be looked into.
     """
-    with disk_step("looking into", folder):
-        others = others_in(folder)
-    if others:
+    if others := others_in(folder):
         raise StoreError(
             "using", folder, f"it holds {others}; give storage.root a folder of its own"
         )
@@ -40,13 +39,13 @@ def others_in(folder: Path) -> str:
 
     Raises
     ------
-    OSError
+    StoreError
         It can't be looked into.
     """
+    with disk_step("looking into", folder):
+        found = [entry.name for entry in folder.iterdir()]
     names = sorted(
-        entry.name
-        for entry in folder.iterdir()
-        if not entry.name.startswith(".") and entry.name not in _OWN | _OF_SYSTEMS
+        name for name in found if not name.startswith(".") and name not in _OWN | _OF_SYSTEMS
     )
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return ", ".join(map(ascii, names[:_NAMED])) + more
@@ -57,8 +56,8 @@ def checkout_around(folder: Path) -> Path | None:
 
     Raises
     ------
-    OSError
+    StoreError
         A folder above may not be looked into.
     """
     above = (folder, *folder.parents)
-    return next((one for one in above if (one / ".git").exists()), None)
+    return next((one for one in above if disk.is_there(one / ".git")), None)

@@ -1,6 +1,7 @@
-"""The few durable steps by which the store changes the disk, so that changes survive power loss.
+"""The few steps by which the store looks at the disk, and changes it durably.
 
-Every failure is raised as a `StoreError` that says what was being done to which file.
+Every failure is raised as a `StoreError` that says what was being done to which file. All that asks
+whether something is in the storage root asks here: pathlib hides some errors, newer versions all.
 """
 
 from __future__ import annotations
@@ -129,19 +130,22 @@ def replace(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
+def look_at(path: Path, *, follow_links: bool = True) -> os.stat_result | None:
+    """Return what stat(2) says of a path; None: it is not there."""
+    with disk_step("looking at", path), suppress(FileNotFoundError, NotADirectoryError):
+        return path.stat(follow_symlinks=follow_links)
+    return None
+
+
 def is_there(path: Path) -> bool:
     """Tell whether a path exists, as any kind of file or a dangling link."""
-    with disk_step("looking at", path), suppress(FileNotFoundError, NotADirectoryError):
-        path.lstat()
-        return True
-    return False
+    return look_at(path, follow_links=False) is not None
 
 
-def is_folder(path: Path) -> bool:
-    """Tell whether a path is a folder, and not a link to one."""
-    with disk_step("looking at", path), suppress(FileNotFoundError, NotADirectoryError):
-        return stat.S_ISDIR(path.lstat().st_mode)
-    return False
+def is_folder(path: Path, *, follow_links: bool = False) -> bool:
+    """Tell whether a path is a folder; a link to one only where links are followed."""
+    found = look_at(path, follow_links=follow_links)
+    return found is not None and stat.S_ISDIR(found.st_mode)
 
 
 def check_writable(folder: Path) -> None:
@@ -254,14 +258,13 @@ def check_movable(source: Path, target: Path) -> None:
         They are on two file systems, or on one that can neither rename without overwriting nor
         make hard links.
     """
-    for folder in (source, target):
-        for left in folder.glob(f"{_PROBE}*"):  # by a crash halfway through here
-            with suppress(OSError):
-                left.unlink()
-    name = _PROBE + secrets.token_hex(8)
-    probe, moved = source / name, target / (name + "-moved")
     # Other problems are reported where they matter: a full disk, or another user's folder, must not
     # prevent a start.
+    for folder in (source, target):
+        with suppress(OSError):
+            _clear_probes(folder)
+    name = _PROBE + secrets.token_hex(8)
+    probe, moved = source / name, target / (name + "-moved")
     try:
         os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE))
     except OSError:
@@ -278,6 +281,13 @@ def check_movable(source: Path, target: Path) -> None:
         for left in (probe, moved):
             with suppress(OSError):
                 left.unlink()
+
+
+def _clear_probes(folder: Path) -> None:
+    """Delete what a crash halfway through `check_movable` has left."""
+    for left in list(folder.glob(f"{_PROBE}*")):
+        with suppress(OSError):
+            left.unlink()
 
 
 def _rename_noreplace(source: Path, target: Path) -> None:

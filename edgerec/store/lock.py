@@ -37,7 +37,40 @@ class RootHeldError(StoreError):
         self.pid = pid
 
 
-def _take(fd: int) -> bool:
+def take_lock(path: Path) -> int:
+    """Return a descriptor that holds the lock until it is closed.
+
+    Raises
+    ------
+    RootHeldError
+        Another process has it.
+    StoreError
+        The disk fails.
+    """
+    found = disk.look_at(path, follow_links=False)
+    if found is not None and not stat.S_ISREG(found.st_mode):
+        disk.put_aside(path)
+    with disk_step("opening", path):
+        fd = os.open(path, _LOCK_FLAGS, _LOCK_MODE)
+    try:
+        _take(fd, path)
+    except StoreError:
+        os.close(fd)  # or this process would keep itself out
+        raise
+    return fd
+
+
+def _take(fd: int, path: Path) -> None:
+    with disk_step("locking", path):
+        if not _has_taken(fd):
+            pid = os.pread(fd, _MAX_PID_CHARS, 0).decode("ascii", "replace").strip()
+            raise RootHeldError(path, pid)
+    with disk_step("writing", path):
+        # Always as long, and in place: a full disk does not keep the holder from saying who it is.
+        os.pwrite(fd, f"{os.getpid():<{_MAX_PID_CHARS}}\n".encode(), 0)
+
+
+def _has_taken(fd: int) -> bool:
     """Take the lock; return whether it could be had.
 
     A process that was killed while it started another one leaves the lock to that, until it has
@@ -62,19 +95,3 @@ def _is_running(pid: bytes) -> bool:
     except (OSError, ValueError, OverflowError):
         return True
     return True
-
-
-def take_lock(path: Path) -> int:
-    """Return a descriptor that holds the lock until it is closed."""
-    if disk.is_there(path) and not stat.S_ISREG(path.lstat().st_mode):
-        disk.put_aside(path)
-    with disk_step("opening", path):
-        fd = os.open(path, _LOCK_FLAGS, _LOCK_MODE)
-    if not _take(fd):
-        pid = os.pread(fd, _MAX_PID_CHARS, 0).decode("ascii", "replace").strip()
-        os.close(fd)
-        raise RootHeldError(path, pid)
-    with disk_step("writing", path):
-        # Always as long, and in place: a full disk does not keep the holder from saying who it is.
-        os.pwrite(fd, f"{os.getpid():<{_MAX_PID_CHARS}}\n".encode(), 0)
-    return fd

@@ -12,6 +12,7 @@ from typing import Final, Literal
 
 from edgerec import kernel
 from edgerec.kernel import read_text, rows
+from edgerec.store import disk
 from edgerec.store.disk import StoreError, disk_step
 
 _FSTAB: Final = Path("/etc/fstab")
@@ -36,7 +37,8 @@ def check_mounted(
         `fstab` has a mount point above it at which nothing is mounted, or there is none at all
         and there should be.
     """
-    root = Path(os.path.realpath(root))
+    with disk_step("looking at", root):
+        root = root.resolve()
     here = _mount_points(mounts)
     for point in _mount_points(fstab):
         if root.is_relative_to(point) and point not in here:
@@ -53,17 +55,17 @@ def check_mounted(
 
 def _mount_points(table: Path) -> set[Path]:
     """Return the second column of a table of mounts; one that isn't there has none."""
-    with disk_step("reading", table):
-        text = kernel.read_text(table) if table.exists() else ""
+    text = ""
+    with disk_step("reading", table), suppress(FileNotFoundError):
+        text = kernel.read_text(table)
     points = [row[1] for row in kernel.rows(text) if len(row) > 1]
     return {Path(point) for point in points if point.startswith("/")}  # others: swap, none
 
 
 def _device(path: Path) -> int:
     """Return the file system of a path, or of the nearest folder above it that is there."""
-    with disk_step("looking at", path):
-        there = next(folder for folder in (path, *path.parents) if folder.exists())
-        return there.stat().st_dev
+    found = (disk.look_at(folder) for folder in (path, *path.parents))
+    return next(one.st_dev for one in found if one is not None)
 
 
 MOUNTS: Final = Path("/proc/self/mountinfo")
@@ -95,7 +97,7 @@ def medium_of(folder: Path, mounts: Path = MOUNTS, command_line: Path = COMMAND_
 
     Raises
     ------
-    OSError
+    StoreError
         The folder can't be looked at.
     """
     mount = _mount_of(folder, mounts)
@@ -107,7 +109,7 @@ def medium_of(folder: Path, mounts: Path = MOUNTS, command_line: Path = COMMAND_
         return "disk"
     upper = re.search(r"(?:^|,)upperdir=([^,]*)", mount.options)
     layer = Path(upper[1]) if upper else None
-    with suppress(OSError):  # out of sight, or nothing that this user may look at
+    with suppress(StoreError):  # out of sight, or nothing that this user may look at
         below = _mount_of(layer, mounts) if layer is not None and layer.is_absolute() else None
         if layer is not None and below is not None and below.kind != "overlay":
             return medium_of(layer, mounts, command_line)
@@ -116,7 +118,8 @@ def medium_of(folder: Path, mounts: Path = MOUNTS, command_line: Path = COMMAND_
 
 
 def _mount_of(folder: Path, mounts: Path) -> _Mount | None:
-    number = folder.stat().st_dev
+    with disk_step("looking at", folder):
+        number = folder.stat().st_dev
     device = f"{os.major(number)}:{os.minor(number)}"
     return next((mount for mount in _mounts(mounts) if mount.device == device), None)
 

@@ -37,10 +37,19 @@ _log = logging.getLogger(__name__)
 
 
 def is_published_here(folder: Path) -> bool:
-    """Tell whether a folder of published files belongs to a storage root, not to an archive."""
+    """Tell whether a folder of published files belongs to a storage root, not to an archive.
+
+    Raises
+    ------
+    StoreError
+        It, or what is around it, can't be looked at.
+    """
+    with disk_step("looking at", folder):
+        resolved = folder.resolve()
     return any(
-        ready.name == READY and (ready.parent / STATE).is_dir()  # nobody else may look into it
-        for path in (folder.absolute(), folder.resolve())
+        # Nobody else may look into it.
+        ready.name == READY and disk.is_folder(ready.parent / STATE, follow_links=True)
+        for path in (folder.absolute(), resolved)
         for ready in (path, *path.parents)
     )
 
@@ -100,13 +109,11 @@ class StorageRoot:
             or are another user's and this is root; or there is none, or there are other things.
         """
         check_mounted(self.path, require_mount=self._require_mount)
-        if self._must_exist and not self.state.is_dir():
+        if self._must_exist and not disk.is_folder(self.state, follow_links=True):
             raise StoreError(
                 "using", self.path, "nothing was ever recorded there; see storage.root"
             )
-        with disk_step("looking at", self.path):
-            parent_is_there = self.path.parent.exists()
-        if not parent_is_there:
+        if disk.look_at(self.path.parent) is None:
             raise StoreError(
                 "making the folder", self.path, f"there is no {self.path.parent}; make it first"
             )
@@ -147,7 +154,7 @@ class StorageRoot:
         StoreError
             It can't be made, or the folder at `path` is not the one that was acquired.
         """
-        if not _is_folder(self.ready):
+        if not disk.is_folder(self.ready, follow_links=True):
             self.check()  # or the disk below a mount point is filled
             disk.make_folders(self.path, READY)
         return disk.make_folders(self.ready, *names)
@@ -160,7 +167,7 @@ class StorageRoot:
         StoreError
             It can't be made, or the folder at `path` is not the one that was acquired.
         """
-        if not _is_folder(self.quarantine):
+        if not disk.is_folder(self.quarantine, follow_links=True):
             self.check()
             disk.make_folders(self.path, QUARANTINE)
 
@@ -244,12 +251,6 @@ class StorageRoot:
                 return disk.put_aside(path)
             return path
         return aside
-
-
-def _is_folder(path: Path) -> bool:
-    """Tell whether a folder is there, or a link to one."""
-    with disk_step("looking at", path):
-        return path.is_dir()
 
 
 def _parse_counter(fields: Any) -> tuple[int, str | None]:

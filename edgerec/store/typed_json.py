@@ -23,7 +23,7 @@ _SCALARS: Final[Mapping[object, tuple[type, ...]]] = {
 }
 
 
-def build(kind: type[_T], value: object) -> _T:
+def from_json(kind: type[_T], value: object) -> _T:
     """Return an instance of a dataclass from the JSON object that `dataclasses.asdict` gave of it.
 
     Raises

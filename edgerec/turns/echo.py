@@ -28,7 +28,7 @@ _KNOWN: Final = 2.0  # a filter that takes away less than half explains no echo
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class EchoHeard:
     """The microphone's signal, taken apart; each shape (samples,)."""
 
     rest: Samples
@@ -69,7 +69,7 @@ class EchoPath:
             round(self._found / RATE_HZ * 1e3, 1), round(float(10 * np.log10(echo / played)), 1)
         )
 
-    def cancel(self, played: Samples, heard: Samples) -> Heard:
+    def cancel(self, played: Samples, heard: Samples) -> EchoHeard:
         """Take the next samples of both tracks apart; their length is a multiple of `FRAME`."""
         joined = np.concatenate([self._history, played])
         self._history = joined[-len(self._history) :]
@@ -85,7 +85,7 @@ class EchoPath:
                 echo[piece] = self._canceller.cancel(late[piece], heard[piece])
                 self._account(late[piece], heard[piece], echo[piece])
         self._watch_delay(played, heard)
-        return Heard(heard - echo, echo, late)
+        return EchoHeard(heard - echo, echo, late)
 
     def skip(self) -> None:
         """Continue after a hole; what is known of the room is kept."""

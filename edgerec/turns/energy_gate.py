@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgerec.turns.bands import BANDS, FRAME_S, BandMeter, NoiseFloor, Powers
-from edgerec.turns.echo import AUDIBLE, Heard
+from edgerec.turns.echo import AUDIBLE, EchoHeard
 
 LOUD_DB: Final = 2.0
 """Excess from which on somebody may be speaking: white noise stays under 1.1 dB for ten minutes.
@@ -39,7 +39,7 @@ class EnergyGate:
         self._leak_db = np.full(BANDS, _NOT_LOCKED_DB, np.float32)
         self._locked = False
 
-    def excess_db(self, heard: Heard, *, locked: bool) -> NDArray[np.float32]:
+    def excess_db(self, heard: EchoHeard, *, locked: bool) -> NDArray[np.float32]:
         """Return shape (frames,): the mean over bands, each at most `EXCESS_DB`.
 
         Parameters

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from edgerec.capture import portaudio
 from edgerec.capture.devices.catalog import DeviceInfo
 from edgerec.capture.portaudio import (
     DEFAULT_BLOCK_MS,
@@ -16,6 +17,7 @@ from edgerec.capture.portaudio import (
     adc_to_raw_ns,
     await_beginning,
     block_frames,
+    capture,
     parse_request,
     portaudio_command,
 )
@@ -104,6 +106,30 @@ def test_blocks_are_as_long_as_is_asked_or_suits_them():
     for one in (pulseaudio, device()):
         assert block_frames(one, 48_000, 300.0) == 14_400
         assert block_frames(one, 8_000, 0.01) == 1
+
+
+@pytest.mark.parametrize(
+    ("wanted", "told"), [("alsa:usb-p-1,0", "alsa:usb-p-1,0"), ("Device", "alsa:Device_1,0")]
+)
+def test_a_device_that_is_named_by_its_port_is_called_so_whatever_its_card_is_called(
+    wanted, told, monkeypatch
+):
+    twin = DeviceInfo(
+        *("alsa:Device_1,0", "Device", "ALSA", 0, 48_000, 1, False),
+        by_order=True,
+        port_id="alsa:usb-p-1,0",
+    )
+    headers = []
+
+    def open_stream(device, header, *rest):
+        headers.append(header)
+        raise BrokenPipeError
+
+    monkeypatch.setattr(portaudio, "find_device", lambda wanted: twin)
+    monkeypatch.setattr(portaudio, "_capture_polled", open_stream)
+    with pytest.raises(BrokenPipeError):
+        capture(CaptureRequest("user", wanted, 1, None, None), -1)
+    assert [header.device for header in headers] == [told]
 
 
 class Beginning:

@@ -1,6 +1,7 @@
 """`edgerec devices`: what an operator copies into the configuration."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -37,6 +38,21 @@ def test_each_device_has_a_line_that_begins_with_its_id(found, capsys):
         "alsa:Mic,0       44100 Hz   1 ch  USB Mic: Audio (hw:1,0) [default]\n"
         "kiosk_loopback   48000 Hz   2 ch  [loopback? its name says so]\n"
     )
+
+
+def test_twins_are_listed_by_their_ports_with_todays_ids_beside_them(found, capsys):
+    port = "alsa:usb-0000:01:00.0-1.3,0"
+    twin = DeviceInfo("alsa:Device_1,0", "USB", "ALSA", 0, 44_100, 1, False, by_order=True)
+    found([replace(twin, port_id=port), twin, replace(FOUND[0], port_id=port)])
+    assert cli.main(["devices"]) == 0
+    first, portless, single = capsys.readouterr().out.splitlines()
+    assert first == f"{port}   44100 Hz   1 ch  USB [today also alsa:Device_1,0]"
+    assert portless.startswith("alsa:Device_1,0 ")
+    assert portless.endswith("[its id goes by the order of detection]")
+    assert single.startswith("alsa:Mic,0 ")
+    assert cli.main(["devices", "--json"]) == 0
+    ids = [device["id"] for device in json.loads(capsys.readouterr().out)]
+    assert ids == [port, "alsa:Device_1,0", "alsa:Mic,0"]
 
 
 def test_it_is_said_why_none_is_a_sound_servers(found, capsys, monkeypatch):

@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from edgerec.cli import main
-from edgerec.cli.output import Progress
+from edgerec.cli.output import ProgressLine
 from tests.rigs.alignment import noise
 from tests.rigs.replay_rig import write_wav
 
@@ -20,7 +20,7 @@ def test_ctrl_c_ends_the_command_with_a_list_of_what_it_published(tmp_path, caps
         if done > 1:
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(Progress, "seconds", press)
+    monkeypatch.setattr(ProgressLine, "seconds", press)
     assert main(["replay", "--user", str(path), "--out", str(tmp_path / "root")]) == 130
     told = capsys.readouterr()
     assert told.out.startswith("2 files under")

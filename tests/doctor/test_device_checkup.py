@@ -107,6 +107,44 @@ def test_a_device_by_the_number_of_its_card_is_warned_of(device, warned):
     )
 
 
+PORT = "alsa:usb-0000:01:00.0-1.3,0"
+TWIN = replace(MIC, id="alsa:Device_1,0", by_order=True, port_id=PORT)
+
+
+def test_a_twin_by_its_order_of_detection_is_warned_of_with_the_id_of_its_port():
+    part = check_devices(devices(user="device_1"), lambda: [TWIN, LOOPBACK])
+    assert [finding.severity for finding in part] == ["ok", "warning", "ok"]
+    (finding,) = microphone(TWIN, 1)
+    assert (finding.severity, finding.told) == (
+        "warning",
+        "user: the id alsa:Device_1,0 goes by the order in which devices of its kind are detected: "
+        "another one may have it tomorrow",
+    )
+    assert finding.fix.startswith(f"set tracks.user.device to '{PORT}'")
+
+
+def test_a_twin_whose_port_is_not_known_is_warned_of_with_what_to_do():
+    (finding,) = microphone(replace(TWIN, port_id=None), 1)
+    assert (finding.severity, "udev rule" in finding.fix) == ("warning", True)
+
+
+def test_a_twin_by_its_port_and_any_other_device_are_fine():
+    user, bot = found(check_devices(devices(user=PORT), lambda: [TWIN, LOOPBACK]))
+    assert user == ("ok", f"user: {PORT}, 44100 Hz, 1 channels")
+    assert bot[0] == "ok"
+    assert microphone(replace(MIC, port_id=PORT), 1) == []
+    by_name = list(check_devices(devices(user="USB Mic"), lambda: [TWIN, LOOPBACK]))
+    assert [finding.severity for finding in by_name] == ["ok", "ok"]
+
+
+@pytest.mark.parametrize("device", ["(hw:1,0)", None])
+def test_a_twin_that_is_not_named_by_an_id_is_to_be_named_by_its_port(device):
+    findings = list(check_devices(devices(user=device), lambda: [TWIN, LOOPBACK]))
+    named = [f for f in findings if f.fix and f.fix.startswith("set tracks.user.device to ")]
+    assert named
+    assert all(f"'{PORT}'" in finding.fix for finding in named)
+
+
 def test_a_pcm_by_the_number_of_its_card_is_warned_of_too():
     pcm = DeviceInfo("plughw:CARD=1,DEV=0", "plughw:CARD=1,DEV=0", "ALSA", 3, 48_000, 1, False)
     told = found(check_devices(devices(user=pcm.id), lambda: [pcm, LOOPBACK]))

@@ -7,6 +7,7 @@ import wave
 import numpy as np
 import pytest
 
+from edgerec.capture.devices.catalog import DeviceError, DeviceInfo
 from edgerec.config import Config, StorageConfig, TrackConfig, TracksConfig
 from edgerec.doctor import sound_check
 from edgerec.doctor.sound_check import (
@@ -129,6 +130,24 @@ def tools(monkeypatch):
 )
 def test_sweeps_are_played_where_the_loopback_listens(tools, bot, output, command):
     assert player_command(kiosk(bot=bot), output) == command
+
+
+def test_sweeps_are_played_on_what_the_loopback_s_port_is_called_today(tools, monkeypatch):
+    wanted = "pulse:spk.monitor@usb-0000:01:00.0-1.3"
+
+    def find(device):
+        assert device == wanted
+        return DeviceInfo("pulse:spk.2.monitor", "Speaker", "ALSA", 0, 48_000, 2, False)
+
+    monkeypatch.setattr(sound_check, "find_device", find)
+    assert player_command(kiosk(bot=wanted), None) == ["paplay", "--device=spk.2"]
+
+    def lose(device):
+        raise DeviceError("it is gone", "plug it in")
+
+    monkeypatch.setattr(sound_check, "find_device", lose)
+    with pytest.raises(SoundCheckError, match="it is gone; plug it in"):
+        player_command(kiosk(bot=wanted), None)
 
 
 def test_a_player_that_is_not_installed_is_told(monkeypatch):

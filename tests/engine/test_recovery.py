@@ -173,9 +173,10 @@ def test_no_two_files_are_told_of_at_a_time(tmp_path, sources):
         Engine(
             config(tmp_path / "root", chunk_seconds=1.0),
             clock=RunningClock(),
-            length_s=5.0,
             around=Surroundings(on_published=note),
         )
     )
+    wait_for(lambda: {name for name, _ in told} == {"writer", "recovery"})
+    recorders[0].stop()
     wait_for_end(recorders[0])
     assert set(told) == {("writer", True), ("recovery", True)}

@@ -62,8 +62,9 @@ def test_nothing_is_made_where_nothing_records(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_disk_that_does_not_take_it_is_a_note(root):
-    with failing_call(3, errno.ENOSPC):  # after both looks at what is there
+@pytest.mark.parametrize("nth", [1, 4])  # the first look at what is there, and after all of them
+def test_a_disk_that_does_not_take_it_is_a_note(root, nth):
+    with failing_call(nth, errno.ENOSPC):
         (finding,) = logged(root, heard(3.01, -20.0))
     assert (finding.severity, finding.told.startswith("not remembered")) == ("note", True)
 

@@ -30,6 +30,7 @@ from edgerec.health.echo_history import (
     Observation,
     observe,
 )
+from tests.rigs.failing_disk import failing_looks
 from tests.rigs.fakes import START_NS, FakeClock, S
 from tests.rigs.made_statuses import session
 from tests.rigs.recorder_rig import begun
@@ -421,3 +422,11 @@ def test_a_running_recorder_remembers_the_echo_and_its_status_has_it(running, mo
     wait_for((rig.root / ".state" / FILE).exists)
     assert replace(read_echo(rig.root / ".state" / FILE).today[0], level_db=0) == Sample(60, 0, 1)
     assert rig.recorder.status()["echo"]["delay_ms"] == 60.0
+
+
+@pytest.mark.parametrize("kind", ["stat", "lstat"])
+def test_a_folder_that_can_not_be_looked_at_ends_no_start(tmp_path, caplog, kind):
+    with failing_looks(kind, tmp_path):
+        known = EchoHistory(tmp_path, FakeClock()).known
+    assert known.chirp is None
+    assert ("whether there is a new chirp is not known" in caplog.text) is (kind == "stat")

@@ -30,6 +30,7 @@ from edgerec.capture.portaudio import (
 from edgerec.clock import boot_id, raw_now_ns
 from edgerec.wire.blocks import Decoder
 from tests.rigs.outages import STALL_S
+from tests.rigs.sound_server import ON_BOTH
 from tests.rigs.waiting import PATIENCE_S, wait_for
 
 pytestmark = pytest.mark.real
@@ -126,6 +127,12 @@ def tone(path, seconds, level=0.5):
     return path
 
 
+def peak(recording):
+    """Return the loudest sample of what a source has delivered."""
+    pcm = b"".join(block.pcm for block in recording.of(Block))
+    return max(array.array("h", pcm), key=abs, default=0)
+
+
 def maps(recording):
     (pid,) = recording.pids()
     return Path(f"/proc/{pid}/maps").read_text()
@@ -175,14 +182,39 @@ def test_what_is_played_into_one_device_is_heard_there_and_not_in_the_other(
     recording.drive(recording.is_running)
     other.drive(other.is_running)
     player = sound_server.play(tone(tmp_path / "tone.wav", TONE_S), sink="kiosk_mic_feed")
-
-    def peak(source):
-        pcm = b"".join(block.pcm for block in source.of(Block))
-        return max(array.array("h", pcm), key=abs, default=0)
-
     recording.drive(lambda: abs(peak(recording)) > 16_000)
     other.hear(1.0)
     assert peak(other) == 0
+    player.kill()
+    player.wait()
+
+
+TWIN = "alsa_input.usb-Twin-00.mono-fallback"
+PORT = "/devices/pci0000:00/0000:00:14.0/usb1/1-{0}/1-{0}:1.0/sound/card1"
+
+
+@ON_BOTH
+@pytest.mark.parametrize(
+    "names", [(TWIN, f"{TWIN}.2"), (f"{TWIN}.2", TWIN)], ids=["in order", "swapped"]
+)
+def test_a_twin_is_recorded_by_its_port_whichever_the_server_calls_so(
+    record, sound_server, tmp_path, names
+):
+    for port, name in enumerate(names, start=1):
+        at = f"source_properties=sysfs.path={PORT.format(port)}"
+        source = (f"source_name={name}", f"master=feed_{port}.monitor", at)
+        sound_server.pactl("load-module", "module-null-sink", f"sink_name=feed_{port}")
+        sound_server.pactl("load-module", "module-remap-source", *source)
+    ids = [f"pulse:{TWIN}@usb-0000:00:14.0-{port}" for port in (1, 2)]
+    assert {device.stable_id for device in list_devices()} >= set(ids)
+    silent, recording = record("bot", ids[0]), record("user", ids[1])
+    for one in (silent, recording):
+        one.drive(one.is_running)
+    assert recording.of(StreamHeader)[0].device == ids[1]
+    player = sound_server.play(tone(tmp_path / "tone.wav", TONE_S), sink="feed_2")
+    recording.drive(lambda: abs(peak(recording)) > 16_000)
+    silent.hear(1.0)
+    assert peak(silent) == 0
     player.kill()
     player.wait()
 

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from edgerec.health.status import describe
+from edgerec.health.status import status_as_json
 from edgerec.service.metrics import exposition
 from tests import CHECKOUT
 from tests.rigs.made_statuses import FACTS, WELL
@@ -29,7 +29,7 @@ def promtool(*arguments, given=""):
 
 @pytest.mark.parametrize("facts", [WELL, FACTS])
 def test_promtool_has_nothing_to_say_against_the_metrics(facts):
-    assert promtool("check", "metrics", given=exposition(describe(facts))) == (0, "")
+    assert promtool("check", "metrics", given=exposition(status_as_json(facts))) == (0, "")
 
 
 def test_promtool_finds_the_alert_rules_in_order():

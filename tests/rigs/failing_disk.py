@@ -1,5 +1,6 @@
 """A disk that fails on request, and one that tells what it was asked to do."""
 
+import errno
 import itertools
 import os
 from contextlib import contextmanager
@@ -9,7 +10,8 @@ import pytest
 
 from edgerec.store import disk
 
-CALLS = ("open", "write", "pwrite", "fsync", "fdatasync", "replace")
+LOOKS = ("stat", "lstat", "scandir", "listdir", "statvfs")
+CALLS = ("open", "write", "pwrite", "fsync", "fdatasync", "replace", *LOOKS)
 
 
 class Killed(BaseException):
@@ -43,6 +45,30 @@ def failing_call(nth, error):
             patch.setattr(Path, name, failing(getattr(Path, name)))
         patch.setattr(disk, "_rename_noreplace", failing(disk._rename_noreplace))
         yield lambda: count[0]
+
+
+@contextmanager
+def failing_looks(kind, folder):
+    """Make every look of one kind at what is under `folder` fail with EIO."""
+
+    def failing(name, real):
+        def look(path=".", *args, **how):
+            ours = not isinstance(path, int) and os.fspath(path).startswith(str(folder))
+            if ours and look_of(name, how) == kind:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return real(path, *args, **how)
+
+        return look
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in LOOKS:
+            patch.setattr(os, name, failing(name, getattr(os, name)))
+        yield
+
+
+def look_of(name, how):
+    """Return which kind of look a call of `os` is; pathlib has lstat(2) done by `os.stat`."""
+    return "lstat" if name == "stat" and not how.get("follow_symlinks", True) else name
 
 
 def open_files(folder):

@@ -9,7 +9,7 @@ from edgerec.audio import EchoReport, GapReason, SourceState, Stamp, TimelineFra
 from edgerec.clock import ClockReading
 from edgerec.health.monitor import Heard
 from edgerec.health.reports import WritingState
-from edgerec.health.status import Facts, LastPublished, describe
+from edgerec.health.status import Facts, LastPublished, status_as_json
 from edgerec.health.usage import Usage
 from edgerec.health.verdict import Writing
 from edgerec.service.control.commands import status_command
@@ -80,6 +80,6 @@ WELL = replace(
 @contextmanager
 def serving(path, facts):
     """A control socket that answers nothing but how the service is."""
-    commands = {"status": status_command(lambda: describe(facts))}
+    commands = {"status": status_command(lambda: status_as_json(facts))}
     with ControlSocket(path) as listening, Control(listening, commands, FakeClock()):
         yield

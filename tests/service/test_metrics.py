@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from edgerec.health.status import describe
+from edgerec.health.status import status_as_json
 from edgerec.service import metrics_file
 from edgerec.service.metrics import exposition
 from edgerec.service.metrics_file import MetricsFile
@@ -19,7 +19,7 @@ MONITORING = CHECKOUT / "systemd" / "monitoring"
 
 def samples(facts):
     """The text format read back: value by name and labels."""
-    lines = exposition(describe(facts)).splitlines()
+    lines = exposition(status_as_json(facts)).splitlines()
     return dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
 
 
@@ -52,7 +52,7 @@ def test_what_is_wrong_is_counted_by_code_and_track():
 
 
 def test_a_kiosk_may_have_any_name():
-    told = exposition({**describe(FACTS), "kiosk": 'a"b\\c\nd'})
+    told = exposition({**status_as_json(FACTS), "kiosk": 'a"b\\c\nd'})
     assert 'kiosk="a\\"b\\\\c\\nd"' in told
 
 
@@ -64,20 +64,20 @@ def test_the_file_is_there_at_once_replaced_and_gone_at_the_end(tmp_path, monkey
         asked.append(path.read_text() if path.exists() else None)
         if len(asked) == 3:
             enough.set()
-        return describe(WELL)
+        return status_as_json(WELL)
 
     with MetricsFile(path, status):
         assert enough.wait(PATIENCE_S)
         assert path.stat().st_mode & 0o777 == 0o644
     assert asked[0] is None
-    assert asked[2] == exposition(describe(WELL))  # whole whenever somebody looks
+    assert asked[2] == exposition(status_as_json(WELL))  # whole whenever somebody looks
     # The end is waited for as long as a period is, which is short here.
     wait_for(lambda: list(tmp_path.iterdir()) == [])
 
 
 def test_a_file_that_can_not_be_written_is_told_once_until_it_can(tmp_path, caplog):
     folder = tmp_path / "absent"
-    file = MetricsFile(folder / "edgerec.prom", lambda: describe(WELL))
+    file = MetricsFile(folder / "edgerec.prom", lambda: status_as_json(WELL))
     file.write()
     file.write()
     assert len(caplog.messages) == 1
@@ -89,9 +89,9 @@ def test_a_file_that_can_not_be_written_is_told_once_until_it_can(tmp_path, capl
 
 
 def test_rules_and_dashboard_speak_of_metrics_that_there_are():
-    known = set(re.findall(r"edgerec_\w+", exposition(describe(WELL))))
+    known = set(re.findall(r"edgerec_\w+", exposition(status_as_json(WELL))))
     facts = replace(FACTS, writing=writing("full"))
-    known |= set(re.findall(r"edgerec_\w+", exposition(describe(facts))))
+    known |= set(re.findall(r"edgerec_\w+", exposition(status_as_json(facts))))
     rules = yaml.safe_load((MONITORING / "edgerec-alerts.yaml").read_text())
     dashboard = json.loads((MONITORING / "edgerec-dashboard.json").read_text())
     expressions = [rule["expr"] for group in rules["groups"] for rule in group["rules"]]

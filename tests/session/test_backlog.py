@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from edgerec.session.backlog import Backlog, Progress, backlog_of
+from edgerec.session.backlog import Backlog, WritingProgress, backlog_of
 from edgerec.store.writing.recording import Recording
 from tests.rigs.fakes import S
 from tests.rigs.turn_rig import RATE, stamp_of
@@ -154,7 +154,7 @@ def test_two_sessions_count_together_and_the_older_says_since_when(rig, root):
     other.record(2)
     rig.record(3)
     both = [rig.timeline, other.timeline]
-    progress = Progress(rig.timeline, written=2 * RATE, durable=RATE)
+    progress = WritingProgress(rig.timeline, written=2 * RATE, durable=RATE)
     assert backlog_of(both, progress) == Backlog(4.0, stamp_of(RATE).monotonic_ns)
 
 

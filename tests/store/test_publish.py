@@ -81,9 +81,9 @@ def test_publishing_that_fails_says_so_and_leaves_the_audio_under_exactly_one_na
         assert (ready / f"{stem}.json").exists() or not (ready / f"{stem}.wav").exists()
         if calls() < nth:
             break
-    # audio: chmod, open, fsync; sidecar: open, write, fsync, chmod, rename; folder: open, fsync;
-    # audio: rename; both folders: open, fsync; then one clean run
-    assert nth == 16
+    # audio: stat, chmod, open, fsync; sidecar: open, write, fsync, stat, chmod, rename; folder:
+    # open, fsync; audio: rename; both folders: open, fsync; then one clean run
+    assert nth == 18
 
 
 def test_fingerprint_is_length_and_sha256_of_all_bytes(tmp_path):

@@ -254,3 +254,15 @@ def test_who_holds_the_lock_is_said_in_place(tmp_path):
         with StorageRoot(tmp_path) as root:
             sizes.append((root.state / "lock").stat().st_size)
     assert len(set(sizes)) == 1
+
+
+def test_a_lock_that_can_not_be_written_is_let_go(tmp_path, monkeypatch):
+    def unable(*arguments):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", unable)
+        with pytest.raises(StoreError, match="Input/output error"):
+            StorageRoot(tmp_path).acquire()
+    with StorageRoot(tmp_path):
+        assert len(open_files(tmp_path)) == 1

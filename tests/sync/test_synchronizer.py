@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from edgerec.audio import TRACKS, Gap, GapReason, TimelineFrame, TrackName, TrackReport
 from edgerec.simulation.conversation import tone
 from edgerec.simulation.device import DeviceModel
-from edgerec.simulation.faults import Absence, Event, Loss, Stall
+from edgerec.simulation.faults import Absence, Fault, Loss, Stall
 from edgerec.simulation.kiosk import VirtualKiosk
 from edgerec.sync.history import History
 from edgerec.sync.resampled_run import BATCH_S
@@ -64,7 +64,7 @@ def record(
     )
 
 
-def device(*events: Event, **model: float) -> DeviceModel:
+def device(*events: Fault, **model: float) -> DeviceModel:
     return DeviceModel(**{"sample_rate": 16_000, "events": events, **model})
 
 

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 from edgerec import kernel
 from edgerec.capture.dating.pulse import READING_ERROR_US, Reading
-from edgerec.capture.devices.catalog import alsa_streams
+from edgerec.capture.devices.alsa_cards import alsa_streams
 from edgerec.clock import monotonic_now_ns, raw_now_ns
 
 LOOKS: Final = 9

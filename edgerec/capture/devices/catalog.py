@@ -5,6 +5,8 @@ goes by a stable id:
 
 - ``alsa:Mic,1``, an ALSA card by its id in ``/proc/asound/cards``, and the device on it;
 - ``pulse:NAME``, a source of PulseAudio or PipeWire, opened through ALSA's ``pulse`` device;
+- ``alsa:usb-PORT,1`` and ``pulse:NAME@usb-PORT``, the same by the USB port: of identical devices
+  the other ids go by the order in which they were detected;
 - anything else by PortAudio's name for it: ``kiosk_mic``, a PCM of ``asound.conf``.
 
 PortAudio lists no monitor of a loudspeaker; the sound server does, so it is asked as well.
@@ -13,30 +15,28 @@ Without numpy: the capture child uses it.
 
 from __future__ import annotations
 
-import contextlib
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
-from edgerec import kernel
+from edgerec.capture.devices.alsa_cards import (
+    ALOOP_DRIVER,
+    ALSA_PREFIX,
+    AlsaCard,
+    alsa_owner,
+    read_alsa_cards,
+)
 from edgerec.capture.devices.pcm_name import resolve_pcm
 from edgerec.capture.devices.server_reach import why_no_answer
 from edgerec.capture.devices.sound_server import ServerSource, SoundServerError, read_sources
+from edgerec.capture.devices.usb_port import unnumbered
 
-ALSA_FOLDER: Final = Path("/proc/asound")
-ALSA_CARDS_FILE: Final = ALSA_FOLDER / "cards"
-
-_ALSA_CARD: Final = re.compile(r"^\s*(\d+) \[(\S+)\s*\]: (\S+)", re.MULTILINE)
-_ALSA_ID: Final = re.compile(r"alsa:([^/,]+),(\d+)")
-_ALSA_OWNER: Final = re.compile(r"^owner_pid\s*: (\d+)", re.MULTILINE)
 _ALSA_HARDWARE: Final = re.compile(r"\(hw:(\d+),(\d+)\)$")
-ALSA_PREFIX: Final = "alsa:"
 PULSE_PREFIX: Final = "pulse:"
 _ID_PREFIXES: Final = (ALSA_PREFIX, PULSE_PREFIX)
 _PULSE_PCM: Final = "pulse"
-_ALOOP_DRIVER: Final = "Loopback"  # as /proc/asound/cards shows snd-aloop
 
 
 class DeviceError(Exception):
@@ -52,7 +52,7 @@ class DeviceInfo:
     """An input that PortAudio can open here."""
 
     id: str
-    """Id of the device, stable across boots and plugging."""
+    """Id of the device; stable across boots and plugging unless `by_order`."""
     name: str
     host_api: str
     index: int
@@ -73,14 +73,19 @@ class DeviceInfo:
     """Whether it is a PipeWire source."""
     positions: tuple[str, ...] = ()
     """Positions of its channels as reported by a sound server; empty where unknown."""
+    by_order: bool = False
+    """Whether `id` goes by the order in which identical devices were detected."""
+    port_id: str | None = None
+    """Id of the device by its USB port; None: not a USB device, or the port is not known."""
 
+    @property
+    def stable_id(self) -> str:
+        """Id to put into a configuration."""
+        return self.port_id if self.by_order and self.port_id else self.id
 
-@dataclass(frozen=True, slots=True)
-class AlsaCard:
-    """A line of /proc/asound/cards."""
-
-    id: str
-    driver: str
+    def named(self, wanted: str | None) -> str:
+        """Return the id by which the device is wanted: by its port only if it was named so."""
+        return self.id if self.port_id is None or wanted != self.port_id else self.port_id
 
 
 def list_devices() -> list[DeviceInfo]:
@@ -104,7 +109,7 @@ def find_device(wanted: str | None) -> DeviceInfo:
         As `list_devices` and `resolve`.
     """
     devices = _portaudio_inputs()
-    if wanted is not None and all(device.id != wanted for device in devices):
+    if wanted is not None and all(wanted not in (device.id, device.port_id) for device in devices):
         devices += _server_inputs(devices)
     try:
         return resolve(wanted, devices)
@@ -116,24 +121,6 @@ def find_device(wanted: str | None) -> DeviceInfo:
         f"{wanted!r} is busy",
         f"process {owner} holds it; `edgerec loopback` shows how to share a card",
     )
-
-
-def alsa_owner(wanted: str, folder: Path = ALSA_FOLDER) -> int | None:
-    """Return the process that records from an ALSA card; PortAudio does not list busy devices."""
-    return next(iter(alsa_streams(wanted, folder)), None)
-
-
-def alsa_streams(wanted: str, folder: Path = ALSA_FOLDER) -> dict[int, Path]:
-    """Return the processes that record from an ALSA card, and what the kernel says of each."""
-    named = _ALSA_ID.fullmatch(wanted)
-    if named is None:
-        return {}
-    streams = {}
-    for status in folder.glob(f"{named[1]}/pcm{named[2]}c/sub*/status"):
-        with contextlib.suppress(OSError):  # it has just gone
-            if owner := _ALSA_OWNER.search(kernel.read_text(status)):
-                streams[int(owner[1])] = status
-    return streams
 
 
 def resolve(wanted: str | None, devices: Sequence[DeviceInfo]) -> DeviceInfo:
@@ -176,7 +163,7 @@ def why_not_served(devices: Sequence[DeviceInfo]) -> str:
 
 
 def _best_matches(wanted: str, devices: Sequence[DeviceInfo]) -> list[DeviceInfo]:
-    exact = [device for device in devices if device.id == wanted] or [
+    exact = [device for device in devices if wanted in (device.id, device.port_id)] or [
         device for device in devices if device.name == wanted
     ]
     # An id that is gone must not find its namesake: `pulse:mic` is a part of `pulse:mic2.monitor`.
@@ -191,12 +178,7 @@ def _best_matches(wanted: str, devices: Sequence[DeviceInfo]) -> list[DeviceInfo
 
 
 def _ids(devices: Sequence[DeviceInfo]) -> str:
-    return ", ".join(device.id for device in devices)
-
-
-def parse_alsa_cards(text: str) -> dict[int, AlsaCard]:
-    """Read /proc/asound/cards: the cards by their current numbers."""
-    return {int(number): AlsaCard(id_, driver) for number, id_, driver in _ALSA_CARD.findall(text)}
+    return ", ".join(device.stable_id for device in devices)
 
 
 def portaudio_inputs(
@@ -219,8 +201,10 @@ def _portaudio_input(
     name = str(device["name"])
     hardware = _ALSA_HARDWARE.search(name)
     card = cards.get(int(hardware[1])) if hardware else None
-    loopback = None
-    if card is not None and card.driver == _ALOOP_DRIVER:
+    loopback = port_id = None
+    if card and card.port and hardware:
+        port_id = f"{ALSA_PREFIX}{card.port},{hardware[2]}"
+    if card is not None and card.driver == ALOOP_DRIVER:
         loopback = "snd-aloop: hears what is played into its other half"
     elif "monitor" in name.casefold() or "loopback" in name.casefold():
         loopback = "its name says so"
@@ -233,6 +217,8 @@ def _portaudio_input(
         channels=device["max_input_channels"],
         is_default=device["index"] == default_index,
         loopback=loopback,
+        by_order=card is not None and card.by_order,
+        port_id=port_id,
     )
 
 
@@ -243,6 +229,7 @@ def source_inputs(
     door = next((device for device in portaudio if device.name == _PULSE_PCM), None)
     if door is None:
         return []
+    alike = Counter(unnumbered(source.name) for source in sources)
     return [
         DeviceInfo(
             id=f"{PULSE_PREFIX}{source.name}",
@@ -257,6 +244,8 @@ def source_inputs(
             is_served=True,
             is_pipewire=source.is_pipewire,
             positions=source.positions,
+            by_order=alike[unnumbered(source.name)] > 1 or unnumbered(source.name) != source.name,
+            port_id=source.name_by_port and f"{PULSE_PREFIX}{source.name_by_port}",
         )
         for source in sources
     ]
@@ -269,15 +258,11 @@ def _portaudio_inputs() -> list[DeviceInfo]:
         raise DeviceError(
             f"starting PortAudio: {error}", "install it: apt install libportaudio2"
         ) from error
-    try:
-        cards = parse_alsa_cards(kernel.read_text(ALSA_CARDS_FILE))
-    except FileNotFoundError:
-        cards = {}  # a machine without ALSA cards, or without ALSA
     return portaudio_inputs(
         sounddevice.query_devices(),
         sounddevice.query_hostapis(),
         sounddevice.default.device[0],
-        cards,
+        read_alsa_cards(),
     )
 
 

@@ -64,7 +64,7 @@ class ChannelError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Opening:
+class DeviceOpening:
     """How to open a device, and which of its channels to send."""
 
     opened: int
@@ -103,7 +103,7 @@ class Opening:
         return {PROPERTIES: f"{environment.get(PROPERTIES, '')} {self.properties}".strip()}
 
 
-def plan_opening(channels: Channels, device: DeviceInfo) -> Opening:
+def plan_opening(channels: Channels, device: DeviceInfo) -> DeviceOpening:
     """Return how to open a device for the channels that are asked for.
 
     A number opens that many channels, or all if the device has fewer. Where they are at AUX
@@ -117,7 +117,7 @@ def plan_opening(channels: Channels, device: DeviceInfo) -> Opening:
     if isinstance(channels, int):
         opened = min(channels, device.channels)
         if opened == 1 or not _has_aux(device.positions):
-            return Opening(opened, None)
+            return DeviceOpening(opened, None)
         channels = tuple(range(1, opened + 1))
     missing = [channel for channel in channels if channel > device.channels]
     if missing:
@@ -170,7 +170,7 @@ def remap_command(channels: Sequence[int], device: DeviceInfo) -> str:
     )
 
 
-def _plan_served(channels: tuple[int, ...], device: DeviceInfo, source: str) -> Opening:
+def _plan_served(channels: tuple[int, ...], device: DeviceInfo, source: str) -> DeviceOpening:
     positions = device.positions
     if len(positions) != device.channels:
         raise ChannelError(
@@ -190,7 +190,7 @@ def _plan_served(channels: tuple[int, ...], device: DeviceInfo, source: str) -> 
             )
         at = stream_positions(opened)
         opening = _opening(opened, [at.index(positions[channel - 1]) for channel in channels])
-    return Opening(opening.opened, opening.taken, NO_REMIX if device.is_pipewire else "")
+    return DeviceOpening(opening.opened, opening.taken, NO_REMIX if device.is_pipewire else "")
 
 
 def _enough(positions: Sequence[str], *, aux: bool) -> Iterator[int]:
@@ -202,8 +202,8 @@ def _enough(positions: Sequence[str], *, aux: bool) -> Iterator[int]:
             yield count
 
 
-def _opening(opened: int, taken: Sequence[int]) -> Opening:
-    return Opening(opened, None if list(taken) == list(range(opened)) else tuple(taken))
+def _opening(opened: int, taken: Sequence[int]) -> DeviceOpening:
+    return DeviceOpening(opened, None if list(taken) == list(range(opened)) else tuple(taken))
 
 
 def _array(kind: str, pcm: Buffer) -> array[int]:

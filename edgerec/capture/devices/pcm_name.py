@@ -54,7 +54,7 @@ def resolve_pcm(name: str) -> PcmTarget | None:
         return None
 
 
-def asked_source(target: PcmTarget, env: Mapping[str, str]) -> str | None:
+def source_of_pcm(target: PcmTarget, env: Mapping[str, str]) -> str | None:
     """Return the source that a stream asks its server for; None: the server's default.
 
     Parameters

@@ -12,6 +12,7 @@ from edgerec.audio import TrackName
 from edgerec.capture.devices.catalog import PULSE_PREFIX
 from edgerec.capture.devices.device_verdict import OpenDevice
 from edgerec.capture.devices.sound_server import MONITOR_SUFFIX, RecordingStream
+from edgerec.capture.devices.usb_port import PORT_MARK
 
 
 class RightSource:
@@ -89,8 +90,8 @@ REFUSAL_HINT: Final = (
 
 
 def _pulse_name(wanted: str | None) -> str | None:
-    if wanted is None or not wanted.startswith(PULSE_PREFIX):
-        return None
+    if wanted is None or not wanted.startswith(PULSE_PREFIX) or PORT_MARK in wanted:
+        return None  # which source is on a port, only the child finds out
     return wanted.removeprefix(PULSE_PREFIX)
 
 

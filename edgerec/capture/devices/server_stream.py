@@ -12,8 +12,9 @@ from collections.abc import Mapping, MutableMapping
 from dataclasses import replace
 
 from edgerec.audio import TrackName
-from edgerec.capture.devices.catalog import ALSA_PREFIX, DeviceError, DeviceInfo
-from edgerec.capture.devices.pcm_name import PcmTarget, asked_source, resolve_pcm
+from edgerec.capture.devices.alsa_cards import ALSA_PREFIX
+from edgerec.capture.devices.catalog import DeviceError, DeviceInfo
+from edgerec.capture.devices.pcm_name import PcmTarget, resolve_pcm, source_of_pcm
 from edgerec.capture.devices.right_source import REFUSAL_HINT, is_monitor, refusal
 from edgerec.capture.devices.sound_server import (
     ServerSource,
@@ -62,7 +63,7 @@ def prepare_stream(
         return None
     if target.server is not None:
         env["PULSE_SERVER"] = target.server  # for our own queries, too
-    source = asked_source(target, env) or ""
+    source = source_of_pcm(target, env) or ""
     server = server or Server()
     if source and device.pulse_source is None:
         refuse_absent(device, source, server)
@@ -106,7 +107,7 @@ def server_source(device: DeviceInfo, env: Mapping[str, str]) -> str | None:
         Environment of the process that opens it.
     """
     target = served_target(device)
-    return None if target is None else asked_source(target, env) or ""
+    return None if target is None else source_of_pcm(target, env) or ""
 
 
 def served_target(device: DeviceInfo) -> PcmTarget | None:

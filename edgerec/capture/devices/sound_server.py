@@ -14,6 +14,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from edgerec.capture.devices.usb_port import name_by_port, usb_port
+
 MONITOR_SUFFIX: Final = ".monitor"
 """Suffix that both servers add to a sink's name for the source that hears what it plays."""
 
@@ -48,6 +50,8 @@ class ServerSource:
     """Whether the server is PipeWire."""
     positions: tuple[str, ...] = ()
     """Positions of its channels, in PulseAudio's terms; empty where unknown."""
+    name_by_port: str | None = None
+    """Name by its USB port, see `usb_port`; None: not of a USB device, or not known."""
 
 
 def read_sources() -> list[ServerSource]:
@@ -274,6 +278,9 @@ def parse_pactl_sources(text: str) -> list[ServerSource]:
                 is_monitor=source["properties"].get("device.class") == "monitor",
                 is_pipewire=source["driver"] == "PipeWire",
                 positions=tuple(source["channel_map"].split(",")),
+                name_by_port=name_by_port(
+                    source["name"], usb_port(source["properties"].get("sysfs.path", ""))
+                ),
             )
         )
     return sources
@@ -286,22 +293,28 @@ def parse_pw_dump(text: str) -> list[ServerSource]:
     usual 48 kHz stereo is assumed.
     """
     sources = []
-    for item in json.loads(text):
+    items = json.loads(text)
+    paths = {item.get("id"): _properties(item).get("device.sysfs.path", "") for item in items}
+    for item in items:
         properties = _properties(item)
         media_class = properties.get("media.class")
         is_monitor = media_class == _SINK_CLASS
         if not is_monitor and media_class not in _SOURCE_CLASSES:
             continue
-        name = properties["node.name"]
-        description = properties.get("node.description", name)
+        node = properties["node.name"]
+        name = f"{node}{MONITOR_SUFFIX}" if is_monitor else node
+        description = properties.get("node.description", node)
         sources.append(
             ServerSource(
-                name=f"{name}{MONITOR_SUFFIX}" if is_monitor else name,
+                name=name,
                 description=f"Monitor of {description}" if is_monitor else description,
                 sample_rate=int(properties.get("audio.rate", 48_000)),
                 channels=int(properties.get("audio.channels", 2)),
                 is_monitor=is_monitor,
                 is_pipewire=True,
+                name_by_port=name_by_port(
+                    name, usb_port(paths.get(properties.get("device.id"), ""))
+                ),
             )
         )
     return sources

@@ -19,7 +19,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from edgerec.audio import TrackName
-from edgerec.capture.devices.catalog import ALSA_PREFIX
+from edgerec.capture.devices.alsa_cards import ALSA_PREFIX
 from edgerec.capture.devices.device_verdict import Findings, OpenDevice
 from edgerec.capture.devices.hotplug import CardWatch
 from edgerec.capture.devices.right_source import RightSource, is_known

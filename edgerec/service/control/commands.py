@@ -14,8 +14,8 @@ from edgerec.service.control.protocol import (
     Command,
     Result,
     Takeover,
+    cut_short,
     refuse_unknown,
-    shown,
 )
 from edgerec.service.control.subscriptions import subscribe_command
 from edgerec.service.reload import Reloader
@@ -40,7 +40,7 @@ def commands_of(engine: Engine, reloader: Reloader, taps: Taps) -> dict[str, Com
     }
 
 
-class Mark(Protocol):
+class MarkRequest(Protocol):
     """See `Recorder.mark`."""
 
     def __call__(self, track: TrackName, at_ns: int, *, speaking: bool) -> TimelineFrame:
@@ -79,7 +79,7 @@ def tap_command(taps: Taps) -> Command:
         refuse_unknown(args, ("track",))
         chosen = next((stream for stream in STREAMS if args.get("track") == stream), None)
         if chosen is None:
-            told = f"track is {shown(args.get('track'))}"
+            told = f"track is {cut_short(args.get('track'))}"
             raise RefusedError("bad_args", told, f"use {', '.join(STREAMS)}")
 
         def take(connection: socket.socket, _received: bytes, reply: bytes) -> None:
@@ -106,7 +106,7 @@ def session_command(ask: Callable[[], bool]) -> Command:
     return session
 
 
-def mark_command(mark: Mark) -> Command:
+def mark_command(mark: MarkRequest) -> Command:
     """Return the command that marks where a turn begins or ends."""
 
     def marked(args: Mapping[str, object]) -> Result:
@@ -114,10 +114,10 @@ def mark_command(mark: Mark) -> Command:
         track = _track(args)
         state, at_ns = args.get("state"), args.get("at_ns", 0)
         if state not in ("start", "stop"):
-            raise RefusedError("bad_args", f"state is {shown(state)}", "use start or stop")
+            raise RefusedError("bad_args", f"state is {cut_short(state)}", "use start or stop")
         if isinstance(at_ns, bool) or not isinstance(at_ns, int) or not 0 <= at_ns < 1 << 63:
             hint = "give nanoseconds on CLOCK_MONOTONIC, or 0 for now"
-            raise RefusedError("bad_args", f"at_ns is {shown(at_ns)}", hint)
+            raise RefusedError("bad_args", f"at_ns is {cut_short(at_ns)}", hint)
         return {"frame": mark(track, at_ns, speaking=state == "start")}
 
     return marked
@@ -156,5 +156,5 @@ def _track(args: Mapping[str, object]) -> TrackName:
     for track in TRACKS:
         if args.get("track") == track:
             return track
-    told = f"track is {shown(args.get('track'))}"
+    told = f"track is {cut_short(args.get('track'))}"
     raise RefusedError("bad_args", told, f"use {' or '.join(TRACKS)}")

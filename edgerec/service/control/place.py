@@ -60,13 +60,14 @@ def _own_folder() -> Path:
     return TEMPORARY_FOLDER / f"edgerec-{user}"
 
 
-def _is_of(user: int, folder: Path) -> bool:
+def _is_of(user: int, folder: Path, *, closed_to: int = 0) -> bool:
     try:
         found = folder.lstat()
     except OSError:
         return False
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == user
+    is_open = found.st_mode & closed_to
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == user and not is_open
 
 
 def _only_user_writes(folder: Path) -> bool:
-    return _is_of(os.geteuid(), folder) and not folder.lstat().st_mode & 0o022
+    return _is_of(os.geteuid(), folder, closed_to=0o022)

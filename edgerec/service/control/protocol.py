@@ -48,7 +48,7 @@ class Events(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
+class EventStream:
     """Lines that follow the answer as they come, until the client goes."""
 
     open: Callable[[Callable[[], None]], Events]
@@ -56,7 +56,7 @@ class Stream:
 
 
 Result = Mapping[str, object]
-Command = Callable[[Mapping[str, object]], Result | Takeover | Stream]
+Command = Callable[[Mapping[str, object]], Result | Takeover | EventStream]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Answer:
     takeover: Takeover | None = None
     """The part that sends the line and owns the connection from then on."""
     request_id: object = None
-    stream: Stream | None = None
+    stream: EventStream | None = None
     """The lines that follow the answer."""
 
 
@@ -92,7 +92,7 @@ def answer(line: bytes, commands: Mapping[str, Command]) -> Answer:
         return Answer(error_line(request_id, "internal", told, "its log says why"))
     if isinstance(result, Takeover):
         return Answer(result_line(request_id, {}), result, request_id)
-    if isinstance(result, Stream):
+    if isinstance(result, EventStream):
         return Answer(result_line(request_id, {}), stream=result)
     return Answer(result_line(request_id, result))
 
@@ -123,7 +123,7 @@ def _chosen(
     if not isinstance(name, str) or name not in commands:
         close = difflib.get_close_matches(name, commands, n=1) if isinstance(name, str) else []
         hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(commands)}"
-        raise RefusedError("unknown_command", f"no command {shown(name)}", hint)
+        raise RefusedError("unknown_command", f"no command {cut_short(name)}", hint)
     args = request.get("args", {})
     if not isinstance(args, dict):
         raise RefusedError("bad_args", "args is not a JSON object", 'such as {"track": "bot"}')
@@ -135,9 +135,9 @@ def refuse_unknown(given: Mapping[str, object], known: tuple[str, ...]) -> None:
     for name in given:
         if name not in known:
             hint = f"there are: {', '.join(known)}" if known else "there are none"
-            raise RefusedError("bad_args", f"no field {shown(name)}", hint)
+            raise RefusedError("bad_args", f"no field {cut_short(name)}", hint)
 
 
-def shown(value: object) -> str:
+def cut_short(value: object) -> str:
     """Return what a client sent, cut to what fits into a message."""
     return repr(value)[:80]

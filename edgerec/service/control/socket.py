@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import grp
+import logging
 import os
 import socket
 import stat
@@ -11,6 +12,8 @@ from typing import Final, Self
 
 MODE: Final = 0o660  # owner and group: anyone who can connect can change what is recorded
 BACKLOG: Final = 64  # connections that wait to be accepted while the thread is busy
+
+log = logging.getLogger(__name__)
 
 
 class ControlSocketError(Exception):
@@ -60,7 +63,7 @@ class ControlSocket:
             self._inode = path.stat().st_ino
         except ControlSocketError:
             self.listener.close()
-            path.unlink(missing_ok=True)
+            _remove(path)
             raise
         except OSError as error:
             self.listener.close()
@@ -69,8 +72,13 @@ class ControlSocket:
     def close(self) -> None:
         """Stop listening, and remove the file unless another service's is there by now."""
         self.listener.close()
-        if self.path.exists() and self.path.stat().st_ino == self._inode:
-            self.path.unlink()
+        try:
+            if self.path.stat().st_ino == self._inode:
+                self.path.unlink()
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            log.warning("the control socket is left path=%s why=%r", self.path, str(error))
 
     def __enter__(self) -> Self:
         """Return it."""
@@ -94,7 +102,7 @@ def _clear(path: Path) -> None:
     except FileNotFoundError:
         return
     except ConnectionRefusedError:
-        path.unlink(missing_ok=True)
+        _remove(path)
     except BlockingIOError:
         raise ControlSocketError(
             path,
@@ -107,6 +115,13 @@ def _clear(path: Path) -> None:
         raise ControlSocketError(
             path, "a running service listens there", "stop it, or set another control.socket"
         )
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise ControlSocketError(path, *_explained(path, error)) from error
 
 
 def _group_id(path: Path, group: str) -> int:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from edgerec.service.control.protocol import Command, Stream
+from edgerec.service.control.protocol import Command, EventStream
 from edgerec.session.events import (
     Event,
     EventBus,
@@ -40,18 +40,18 @@ BUT_LEVELS: Final = tuple(name for name in KINDS if name != "level")
 def subscribe_command(bus: EventBus) -> Command:
     """Return the command after which a connection receives a line for each event."""
 
-    def subscribe(args: Mapping[str, object]) -> Stream:
+    def subscribe(args: Mapping[str, object]) -> EventStream:
         names = _names(args)
         kinds = {KINDS[name] for name in names}
 
         def line(event: Event) -> bytes | None:
-            told = describe(event)
+            told = event_as_json(event)
             return json.dumps(told).encode() + b"\n" if told["event"] in names else None
 
         def open_(notify: Callable[[], None]) -> Subscribed:
             return Subscribed(bus, kinds, line, notify)
 
-        return Stream(open_)
+        return EventStream(open_)
 
     return subscribe
 
@@ -88,7 +88,7 @@ class Subscribed:
         self._events.unsubscribe(self._reader)
 
 
-def describe(event: Event) -> dict[str, object]:
+def event_as_json(event: Event) -> dict[str, object]:
     """Return an event as JSON values; `event` is its name."""
     match event:
         case FilePublished(published):

@@ -12,19 +12,19 @@ from edgerec.audio import TrackName
 from edgerec.store.records.layout import CHUNK
 from edgerec.store.records.sidecar_reader import DescribedFile, DescribedSession
 
-Severity = Literal["error", "info"]
+IssueSeverity = Literal["error", "info"]
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Issue:
     """Something a person should know of one file."""
 
     path: Path
     problem: str
-    severity: Severity = "error"
+    severity: IssueSeverity = "error"
 
 
-def absence(path: Path, problem: str, *, picked_up: bool) -> Finding:
+def absence(path: Path, problem: str, *, picked_up: bool) -> Issue:
     """Return the finding about a file that is not here.
 
     Parameters
@@ -33,11 +33,11 @@ def absence(path: Path, problem: str, *, picked_up: bool) -> Finding:
         Whether sync jobs take files away from here.
     """
     if picked_up:
-        return Finding(path, f"{problem}: picked up, or deleted by retention", "info")
-    return Finding(path, problem)
+        return Issue(path, f"{problem}: picked up, or deleted by retention", "info")
+    return Issue(path, problem)
 
 
-def check_order(files: Sequence[DescribedFile], *, picked_up: bool) -> Iterator[Finding]:
+def check_order(files: Sequence[DescribedFile], *, picked_up: bool) -> Iterator[Issue]:
     """Check the files of one kind of one session, in the order of their sequence numbers.
 
     Turns are numbered but do not tile; everything else does. See `absence` for `picked_up`.
@@ -45,7 +45,7 @@ def check_order(files: Sequence[DescribedFile], *, picked_up: bool) -> Iterator[
     first = files[0]
     tiles = first.turn is None
     if _gone_before(first):
-        yield Finding(first.path, "the session's earlier files are not here", "info")
+        yield Issue(first.path, "the session's earlier files are not here", "info")
     for before, after in pairwise(files):
         if tiles:
             yield from _check_neighbours(before, after, picked_up=picked_up)
@@ -53,29 +53,29 @@ def check_order(files: Sequence[DescribedFile], *, picked_up: bool) -> Iterator[
         if after.key.sequence != before.key.sequence + 1:
             yield absence(after.path, _missing_numbers(before, after), picked_up=picked_up)
         if after.start < before.stop:
-            yield Finding(after.path, _too_early(before, after))
+            yield Issue(after.path, _too_early(before, after))
 
 
 def _check_neighbours(
     before: DescribedFile, after: DescribedFile, *, picked_up: bool
-) -> Iterator[Finding]:
+) -> Iterator[Issue]:
     declared = after.start - after.missing_before
     consecutive = after.key.sequence == before.key.sequence + 1
     if after.start < before.stop:
-        yield Finding(after.path, _too_early(before, after))
+        yield Issue(after.path, _too_early(before, after))
     elif declared == before.stop:
         if after.missing_before:
             frames = after.missing_before
-            yield Finding(after.path, f"{frames} frames before it could not be written", "info")
+            yield Issue(after.path, f"{frames} frames before it could not be written", "info")
         elif not consecutive:
             yield absence(after.path, _missing_numbers(before, after), picked_up=picked_up)
     elif declared == before.start - before.missing_before:
         # The previous file was not safely published when this one began, but was later.
-        yield Finding(before.path, "was recovered from what the next file declares missing", "info")
+        yield Issue(before.path, "was recovered from what the next file declares missing", "info")
     elif not consecutive:
         yield absence(after.path, _missing_numbers(before, after), picked_up=picked_up)
     else:
-        yield Finding(
+        yield Issue(
             after.path,
             f"begins at frame {after.start} with {after.missing_before} declared missing, but "
             f"{before.path.name} ends at {before.stop}",
@@ -101,14 +101,14 @@ def _missing_numbers(before: DescribedFile, after: DescribedFile) -> str:
 
 def check_closing(
     closing: DescribedSession, kinds: Sequence[Sequence[DescribedFile]], *, picked_up: bool
-) -> Iterator[Finding]:
+) -> Iterator[Issue]:
     """Check a session's closing record against its files, each kind in order."""
     for files in kinds:
         first, last = files[0], files[-1]
         what = first.key.what
         if last.stop > closing.frames:
             problem = f"the session ends at frame {closing.frames}, {last.path.name} at {last.stop}"
-            yield Finding(closing.path, problem)
+            yield Issue(closing.path, problem)
         if _gone_before(first):
             continue  # earlier files were taken away: what is left can't be counted
         # A record made by recovery also counts what recovery published before it.
@@ -127,10 +127,10 @@ def check_closing(
             yield absence(closing.path, problem, picked_up=picked_up)
 
 
-def _check_totals(closing: DescribedSession, chunks: Sequence[DescribedFile]) -> Iterator[Finding]:
+def _check_totals(closing: DescribedSession, chunks: Sequence[DescribedFile]) -> Iterator[Issue]:
     held = sum(chunk.frames for chunk in chunks)
     if held + closing.missing != closing.frames:
-        yield Finding(
+        yield Issue(
             closing.path,
             f"says {closing.frames} frames and {closing.missing} of them missing, "
             f"the chunks hold {held}",
@@ -139,7 +139,7 @@ def _check_totals(closing: DescribedSession, chunks: Sequence[DescribedFile]) ->
         here = _gap_frames(chunks, track)
         if here != totals:
             problem = f"{track}'s gaps are {dict(totals)} frames, those of the chunks {here}"
-            yield Finding(closing.path, problem)
+            yield Issue(closing.path, problem)
 
 
 def _gap_frames(chunks: Sequence[DescribedFile], track: TrackName) -> dict[str, int]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from edgerec.store.archive.continuity import Finding, absence, check_closing, check_order
+from edgerec.store.archive.continuity import Issue, absence, check_closing, check_order
 from edgerec.store.archive.tree import length_of, walk
 from edgerec.store.disk import StoreError, disk_step
 from edgerec.store.publish import fingerprint
@@ -33,7 +33,7 @@ from edgerec.store.writing.wav import HEADER_BYTES, WavHeader, parse_wav_header
 
 _NO_RECORDING: Final = "not a name that edgerec gives: not looked at"
 
-Progress = Callable[[int, int], None]
+OnProgress = Callable[[int, int], None]
 """Called with the number of files done and the number of all files."""
 
 
@@ -46,7 +46,7 @@ class Report:
     bytes: int
     """Total length of the files checked."""
     sessions: int
-    findings: tuple[Finding, ...]
+    findings: tuple[Issue, ...]
 
     @property
     def ok(self) -> bool:
@@ -54,7 +54,7 @@ class Report:
         return all(finding.severity != "error" for finding in self.findings)
 
 
-def verify(top: Path, progress: Progress | None = None) -> Report:
+def verify(top: Path, progress: OnProgress | None = None) -> Report:
     """Check every published file under a folder, at any depth.
 
     A storage root's work, state and quarantine folders hold nothing published and are left out.
@@ -70,7 +70,7 @@ def verify(top: Path, progress: Progress | None = None) -> Report:
     takes_away = _TakesAway()
     sidecars, audio, others = _find(top)
     files, closings, findings = _read_sidecars(sidecars, takes_away)
-    findings += [Finding(path, _NO_RECORDING, "info") for path in others]
+    findings += [Issue(path, _NO_RECORDING, "info") for path in others]
     described = {file.path: file for file in files}
     of_sidecar = {path.with_suffix("") for path in sidecars}
     size_bytes = 0
@@ -86,16 +86,16 @@ def verify(top: Path, progress: Progress | None = None) -> Report:
                 length, problems = 0, [str(error)]
             del described[path]
             size_bytes += length
-            findings += [Finding(path, problem) for problem in problems]
+            findings += [Issue(path, problem) for problem in problems]
         elif path.with_suffix("") not in of_sidecar:
             findings.append(absence(path, "has no sidecar", picked_up=takes_away(path)))
     if progress is not None:
         progress(len(audio), len(audio))
     for path in described:
         if takes_away(path):
-            findings.append(Finding(path, "acknowledged: taken away, its sidecar is left", "info"))
+            findings.append(Issue(path, "acknowledged: taken away, its sidecar is left", "info"))
         else:
-            findings.append(Finding(path, "is missing, its sidecar is here"))
+            findings.append(Issue(path, "is missing, its sidecar is here"))
     sessions = {one.key.session for one in files} | {one.key.session for one in closings}
     for session in sorted(sessions):
         findings += _check_session(
@@ -136,7 +136,7 @@ def _find(top: Path) -> tuple[list[Path], list[Path], list[Path]]:
 
 def _read_sidecars(
     paths: Sequence[Path], takes_away: Callable[[Path], bool]
-) -> tuple[list[DescribedFile], list[DescribedSession], list[Finding]]:
+) -> tuple[list[DescribedFile], list[DescribedSession], list[Issue]]:
     files: list[DescribedFile] = []
     closings: list[DescribedSession] = []
     findings = []
@@ -146,7 +146,7 @@ def _read_sidecars(
         except SidecarError as error:
             if takes_away(path) and _is_gone(path):
                 continue
-            findings += [Finding(path, problem) for problem in error.problems]
+            findings += [Issue(path, problem) for problem in error.problems]
         else:
             if isinstance(one, DescribedFile):
                 files.append(one)
@@ -221,16 +221,14 @@ def _check_session(
     files: Sequence[DescribedFile],
     closings: Sequence[DescribedSession],
     takes_away: Callable[[Path], bool],
-) -> Iterator[Finding]:
+) -> Iterator[Issue]:
     paths = [file.path for file in files] + [closing.path for closing in closings]
     picked_up = all(takes_away(path) for path in paths)
     kinds: dict[str, dict[int, DescribedFile]] = {}
     for file in files:
         same = kinds.setdefault(file.key.what, {}).setdefault(file.key.sequence, file)
         if same is not file:
-            yield Finding(
-                file.path, f"is a second {same.path.name}, see {same.path.parent}", "info"
-            )
+            yield Issue(file.path, f"is a second {same.path.name}, see {same.path.parent}", "info")
     in_order = [[kind[sequence] for sequence in sorted(kind)] for kind in kinds.values()]
     for kind in in_order:
         yield from check_order(kind, picked_up=picked_up)
@@ -238,6 +236,6 @@ def _check_session(
         yield from check_closing(closings[0], in_order, picked_up=picked_up)
     else:
         last = max(files, key=lambda file: file.stop)
-        yield Finding(
+        yield Issue(
             last.path, "the session has no closing record: it is in progress, or crashed", "info"
         )

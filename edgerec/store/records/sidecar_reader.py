@@ -29,7 +29,7 @@ MAX_BYTES: Final = 4 << 20
 """Maximum size of a sidecar: with as many gaps of both tracks as one may list it has 1 MB."""
 REASONS: Final = frozenset(reason.label for reason in GapReason if reason)
 
-Totals = Mapping[TrackName, Mapping[str, int]]
+DescribedTotals = Mapping[TrackName, Mapping[str, int]]
 """Number of gap frames by reason."""
 
 
@@ -63,7 +63,7 @@ class DescribedFile:
     frames: int
     missing_before: int
     recovered: bool
-    gaps: Totals
+    gaps: DescribedTotals
     turn: TurnFacts | None = None
     """The turn that the file holds; None for other files."""
 
@@ -83,7 +83,7 @@ class DescribedSession:
     missing: int
     """Number of frames that no file holds."""
     files: Mapping[What, int]
-    gaps: Totals
+    gaps: DescribedTotals
     recovered: bool
     """Whether the record was put together after a crash."""
 

@@ -29,8 +29,8 @@ from edgerec.store.retention.inventory import (
 from edgerec.store.retention.plan import (
     Demand,
     Quota,
+    StorageUsage,
     Stored,
-    Usage,
     deletions,
     demand_of,
     hours_left,
@@ -303,10 +303,10 @@ class Cleanup:
                 if not any(folder.iterdir()):
                     folder.rmdir()
 
-    def _usage(self) -> Usage:
+    def _usage(self) -> StorageUsage:
         with disk_step("asking for the free space of", self._root.path):
             system = os.statvfs(self._root.path)
-        return Usage(
+        return StorageUsage(
             self._stored_bytes,
             system.f_bavail * system.f_frsize,
             short_of_files(system.f_files, system.f_favail),

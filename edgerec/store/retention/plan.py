@@ -83,7 +83,7 @@ class Demand:
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class StorageUsage:
     """Space in use and free."""
 
     stored_bytes: int
@@ -105,7 +105,7 @@ def short_of_files(total: int, free: int) -> int:
     return max(min(total // 20, FREE_FILES) - free, 0) if total else 0
 
 
-def demand_of(quota: Quota, usage: Usage, utc_now_ns: int | None) -> Demand:
+def demand_of(quota: Quota, usage: StorageUsage, utc_now_ns: int | None) -> Demand:
     """Return what is to be achieved as things stand.
 
     Parameters

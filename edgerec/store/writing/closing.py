@@ -60,7 +60,7 @@ _PIECE_FRAMES: Final = 65536  # read at once to measure levels: 256 KiB of stere
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class CutChunk:
     """How to treat a chunk that was cut short."""
 
     reason: EndReason
@@ -71,7 +71,7 @@ class Cut:
     """Maximum number of frames to rely on; None: all that the journal and the kernel guarantee."""
 
 
-def close_leftover(root: StorageRoot, journal: Path, cut: Cut) -> JournalContent:
+def close_leftover(root: StorageRoot, journal: Path, cut: CutChunk) -> JournalContent:
     """Cut a chunk's files to what can be relied upon, and close its journal.
 
     Returns
@@ -106,7 +106,7 @@ def close_leftover(root: StorageRoot, journal: Path, cut: Cut) -> JournalContent
     return JournalContent(opening, content.changes, closing, content.durable_frames)
 
 
-def _frames(content: JournalContent, what: What, audio: Path, cut: Cut) -> int:
+def _frames(content: JournalContent, what: What, audio: Path, cut: CutChunk) -> int:
     """Return how many frames of a file can be relied upon."""
     opening = content.opening
     frame_bytes = SAMPLE_BYTES * len(opening.layout.channels(what))
@@ -126,7 +126,9 @@ def _frames(content: JournalContent, what: What, audio: Path, cut: Cut) -> int:
         return 0  # never synced, or the first page is lost
 
 
-def _close(content: JournalContent, left: Mapping[What, Path], frames: int, cut: Cut) -> Closing:
+def _close(
+    content: JournalContent, left: Mapping[What, Path], frames: int, cut: CutChunk
+) -> Closing:
     """Cut what is left to the frames that every file has, durably, and put together its facts."""
     opening = content.opening
     layout = opening.layout

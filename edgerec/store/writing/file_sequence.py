@@ -24,7 +24,7 @@ from edgerec.store.records.sidecar import EndReason, TurnFacts
 from edgerec.store.root import StorageRoot
 from edgerec.store.writing.chunk import OpenChunk
 from edgerec.store.writing.closing import (
-    Cut,
+    CutChunk,
     Settled,
     close_leftover,
     delete_leftover,
@@ -177,7 +177,7 @@ class FileSeries:
         opening = abandoned.opening
         journal = self._root.work / opening.journal_name
         stamp = self._stamp_of(now)
-        cut = Cut("disk", recovered=False, now=stamp, durable_frames=abandoned.durable_frames)
+        cut = CutChunk("disk", recovered=False, now=stamp, durable_frames=abandoned.durable_frames)
         # Frames that were never durable are dropped; then not even the journal has to be whole.
         content = close_leftover(self._root, journal, cut) if abandoned.durable_frames else None
         kept = None if content is None else content.closing

@@ -32,7 +32,12 @@ from edgerec.store.records.naming import (
 )
 from edgerec.store.root import StorageRoot
 from edgerec.store.writing.chunk import retimed
-from edgerec.store.writing.closing import Cut, close_leftover, delete_leftover, publish_leftover
+from edgerec.store.writing.closing import (
+    CutChunk,
+    close_leftover,
+    delete_leftover,
+    publish_leftover,
+)
 from edgerec.store.writing.quarantine import (
     group_of,
     holds_audio,
@@ -202,7 +207,7 @@ class _Recovering:
 
     def _publish_chunk(self, journal: Path) -> None:
         """Publish what there is of a chunk; what is left of it then holds no audio."""
-        cut = Cut("crash", recovered=True, now=self._now)
+        cut = CutChunk("crash", recovered=True, now=self._now)
         content = close_leftover(self._root, journal, cut)
         placed = None
         if content.closing is not None:

@@ -32,7 +32,7 @@ from edgerec.store.records.sidecar import (
     encode,
 )
 from edgerec.store.root import StorageRoot
-from edgerec.store.typed_json import build
+from edgerec.store.typed_json import from_json
 from edgerec.store.writing.quarantine import quarantine
 
 PREFIX: Final = "open-session"
@@ -129,7 +129,7 @@ def recall(root: StorageRoot) -> list[Totals]:
             continue
         path = root.state / name
         try:
-            totals = read_json(path, partial(build, Totals), max_bytes=MAX_BYTES)
+            totals = read_json(path, partial(from_json, Totals), max_bytes=MAX_BYTES)
         except JsonError as error:
             if error.errno in NO_ROOM:
                 raise StoreError("reading", path, str(error), error.errno) from error

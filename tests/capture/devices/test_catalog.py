@@ -7,13 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgerec.capture.devices import catalog
+from edgerec.capture.devices.alsa_cards import AlsaCard, parse_alsa_cards
 from edgerec.capture.devices.catalog import (
-    AlsaCard,
     DeviceError,
     DeviceInfo,
-    alsa_owner,
     find_device,
-    parse_alsa_cards,
     portaudio_inputs,
     resolve,
     source_inputs,
@@ -49,18 +47,6 @@ def queried(*names, outputs=(), host_api=0):
 
 def device(id_, name=None, *, is_default=False, index=0):
     return DeviceInfo(id_, name or id_, "ALSA", index, 48_000, 1, is_default)
-
-
-def test_alsa_cards_are_known_by_their_ids_and_drivers():
-    assert parse_alsa_cards(CARDS) == {
-        0: AlsaCard("Headphones", "bcm2835_headpho"),
-        1: AlsaCard("Mic", "USB-Audio"),
-        2: AlsaCard("Spk", "Loopback"),
-    }
-
-
-def test_no_card_is_what_a_machine_without_cards_says():
-    assert parse_alsa_cards("--- no soundcards ---\n") == {}
 
 
 def test_a_hardware_device_is_called_by_its_cards_id_and_not_by_its_number():
@@ -151,15 +137,7 @@ def test_an_id_that_is_gone_does_not_find_its_namesake(gone):
         resolve(gone, [device("alsa:Mic_1,0"), device("pulse:mic_feed.monitor")])
 
 
-def test_a_card_that_another_process_records_from_is_busy_and_not_missing(tmp_path, monkeypatch):
-    status = tmp_path / "Mic" / "pcm1c" / "sub0" / "status"
-    status.parent.mkdir(parents=True)
-    status.write_text("closed\n")
-    assert alsa_owner("alsa:Mic,1", tmp_path) is None
-    status.write_text("state: RUNNING\nowner_pid   : 812\ntrigger_time: 7.1\n")
-    assert alsa_owner("alsa:Mic,1", tmp_path) == 812
-    for other in ("alsa:Mic,0", "alsa:Spk,1", "pulse:Mic", "Mic,1", "alsa:Mic,1,0"):
-        assert alsa_owner(other, tmp_path) is None
+def test_a_card_that_another_process_records_from_is_busy_and_not_missing(monkeypatch):
     monkeypatch.setattr(catalog, "_portaudio_inputs", list)
     monkeypatch.setattr(catalog, "_server_inputs", lambda inputs: [])
     monkeypatch.setattr(catalog, "alsa_owner", lambda wanted: 812)
@@ -199,3 +177,94 @@ def test_a_machine_without_any_input_is_told_so():
 def test_every_device_is_found_by_its_own_id_whatever_the_others_are_called(ids):
     devices = [device(id_, index=index) for index, id_ in enumerate(ids)]
     assert [resolve(id_, devices) for id_ in ids] == devices
+
+
+PORTS = ("usb-0000:01:00.0-1.3", "usb-0000:01:00.0-1.4")
+
+
+def twins(*ports, name="USB Audio Device: - (hw:{},0)"):
+    """Return the inputs of a machine whose identical cards were detected in this order."""
+    cards = {
+        number: AlsaCard(f"Device_{number}" if number else "Device", "USB-Audio", "", True, port)
+        for number, port in enumerate(ports)
+    }
+    names = [name.format(number) for number in cards]
+    return portaudio_inputs(queried(*names), HOST_APIS, -1, cards)
+
+
+def test_twins_are_listed_by_their_ports_and_others_by_their_cards_ids():
+    assert [one.stable_id for one in twins(*PORTS)] == [f"alsa:{port},0" for port in PORTS]
+    assert [one.id for one in twins(*PORTS)] == ["alsa:Device,0", "alsa:Device_1,0"]
+    single = {0: AlsaCard("Mic", "USB-Audio", "", False, PORTS[0])}
+    (microphone,) = portaudio_inputs(queried("Mic: - (hw:0,0)"), HOST_APIS, -1, single)
+    assert (microphone.stable_id, microphone.port_id) == ("alsa:Mic,0", f"alsa:{PORTS[0]},0")
+
+
+def test_twins_whose_ports_are_not_known_keep_their_ids_and_are_marked():
+    assert [(one.stable_id, one.by_order) for one in twins(None, None)] == [
+        ("alsa:Device,0", True),
+        ("alsa:Device_1,0", True),
+    ]
+
+
+def test_a_twin_is_found_by_its_port_whichever_was_detected_first():
+    wanted = f"alsa:{PORTS[1]},0"
+    assert [resolve(wanted, twins(*order)).id for order in (PORTS, PORTS[::-1])] == [
+        "alsa:Device_1,0",
+        "alsa:Device,0",
+    ]
+    (alone,) = twins(PORTS[1])
+    assert resolve(wanted, [alone]) == alone
+    assert alone.named(wanted) == wanted
+    assert (alone.named("alsa:Device,0"), alone.named(None)) == ("alsa:Device,0", "alsa:Device,0")
+
+
+def test_a_twin_that_is_gone_does_not_find_the_other():
+    for wanted in (f"alsa:{PORTS[0]},0", f"alsa:{PORTS[1]},1", "alsa:usb-0000:01:00.0-1,0"):
+        with pytest.raises(DeviceError, match="no input device"):
+            resolve(wanted, twins(PORTS[1]))
+
+
+def test_a_name_that_fits_twins_is_refused_with_ids_that_will_be_theirs_tomorrow():
+    with pytest.raises(DeviceError, match="fits 2") as refused:
+        resolve("USB Audio", twins(*PORTS))
+    assert refused.value.hint.endswith(f"alsa:{PORTS[0]},0, alsa:{PORTS[1]},0")
+
+
+PLAIN = "alsa_input.usb-C-Media_USB_Audio_Device-00.mono-fallback"
+
+
+def served(names_by_port):
+    """Return the inputs of a sound server that calls what is on some ports this."""
+    door = portaudio_inputs(queried("pulse"), HOST_APIS, -1, {})
+    sources = [
+        ServerSource(name, "USB", 48_000, 1, False, False, (), port and f"{PLAIN}@{port}")
+        for port, name in names_by_port.items()
+    ]
+    return source_inputs(sources, door)
+
+
+@pytest.mark.parametrize("second", [f"{PLAIN}.2", PLAIN.replace("-00", "-00.2")])
+def test_a_servers_twins_are_listed_and_found_by_their_ports(second):
+    wanted = f"pulse:{PLAIN}@{PORTS[1]}"
+    first = served({PORTS[0]: PLAIN, PORTS[1]: second})
+    swapped = served({PORTS[0]: second, PORTS[1]: PLAIN})
+    assert [one.stable_id for one in first] == [f"pulse:{PLAIN}@{port}" for port in PORTS]
+    assert resolve(wanted, first).pulse_source == second
+    assert resolve(wanted, swapped).pulse_source == PLAIN
+    assert resolve(f"pulse:{second}", swapped) == swapped[0]
+    (alone,) = served({PORTS[1]: PLAIN})
+    assert (alone.by_order, resolve(wanted, [alone])) == (False, alone)
+    with pytest.raises(DeviceError, match="no input device"):
+        resolve(wanted, served({PORTS[0]: PLAIN}))
+
+
+def test_a_source_is_a_twin_by_its_number_too_while_the_other_is_away():
+    (alone,) = served({PORTS[1]: f"{PLAIN}.2"})
+    assert alone.stable_id == f"pulse:{PLAIN}@{PORTS[1]}"
+
+
+def test_a_servers_twins_whose_ports_are_not_known_are_marked():
+    door = portaudio_inputs(queried("pulse"), HOST_APIS, -1, {})
+    sources = [ServerSource(f"{PLAIN}{n}", "USB", 48_000, 1, False, False) for n in ("", ".2")]
+    assert [one.by_order for one in source_inputs(sources, door)] == [True, True]

@@ -10,7 +10,7 @@ from edgerec.capture.devices.channels import (
     NO_REMIX,
     PROPERTIES,
     ChannelError,
-    Opening,
+    DeviceOpening,
     parse_channels,
     plan_opening,
     stream_positions,
@@ -37,7 +37,7 @@ def source(*positions, is_pipewire=False):
 @pytest.mark.parametrize("asked", [1, 2, 6, 8])
 @pytest.mark.parametrize("device", [card(), source(*FIVE_ONE), source(*SMPTE, is_pipewire=True)])
 def test_a_number_opens_as_many_channels_or_those_that_there_are(asked, device):
-    assert plan_opening(asked, device) == Opening(min(asked, 6), None)
+    assert plan_opening(asked, device) == DeviceOpening(min(asked, 6), None)
 
 
 @pytest.mark.parametrize(
@@ -51,11 +51,11 @@ def test_a_number_opens_as_many_channels_or_those_that_there_are(asked, device):
     ],
 )
 def test_a_card_is_opened_as_far_as_the_last_channel_that_is_picked(picked, opened, taken):
-    assert plan_opening(picked, card()) == Opening(opened, taken)
+    assert plan_opening(picked, card()) == DeviceOpening(opened, taken)
 
 
 def test_a_card_of_one_channel_has_a_first():
-    assert plan_opening((1,), card(channels=1)) == Opening(1, None)
+    assert plan_opening((1,), card(channels=1)) == DeviceOpening(1, None)
 
 
 @pytest.mark.parametrize("device", [card(2), source(*FIVE_ONE[:2])])
@@ -76,13 +76,13 @@ def test_a_servers_channel_is_picked_by_its_position_with_all_others_opened(is_p
 
 
 def test_pulseaudios_aux_channels_are_behind_all_that_have_a_name():
-    assert plan_opening((3, 6), source(*AUX)) == Opening(14, (10, 13))
-    assert plan_opening((2,), source("front-left", "aux0")) == Opening(3, (2,))
+    assert plan_opening((3, 6), source(*AUX)) == DeviceOpening(14, (10, 13))
+    assert plan_opening((2,), source("front-left", "aux0")) == DeviceOpening(3, (2,))
 
 
 def test_pipewires_aux_channels_come_by_their_order_where_nothing_is_mixed():
     opening = plan_opening((3,), source(*AUX, is_pipewire=True))
-    assert opening == Opening(3, (2,), NO_REMIX)
+    assert opening == DeviceOpening(3, (2,), NO_REMIX)
     assert opening.prepare({}) == {PROPERTIES: NO_REMIX}
     assert opening.prepare({PROPERTIES: "media.role=x"}) == {PROPERTIES: f"media.role=x {NO_REMIX}"}
 
@@ -94,7 +94,7 @@ def test_a_number_of_aux_channels_means_the_first_ones(is_pipewire, opening):
 
 
 def test_one_channel_of_aux_ones_is_what_the_server_mixes_of_them():
-    assert plan_opening(1, source(*AUX)) == Opening(1, None)
+    assert plan_opening(1, source(*AUX)) == DeviceOpening(1, None)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def interleaved(frames, channels):
 
 @pytest.mark.parametrize("taken", [(0,), (5,), (2, 4), (2, 3), (3, 4), (4, 2, 0), None])
 def test_nothing_but_the_channels_that_are_picked_is_sent(taken):
-    opening = Opening(6, taken)
+    opening = DeviceOpening(6, taken)
     sent = array.array("h", bytes(opening.take(interleaved(50, 6))))
     wanted = range(6) if taken is None else taken
     assert sent.tolist() == [100 * f + c for f in range(50) for c in wanted]
@@ -147,7 +147,7 @@ def test_nothing_but_the_channels_that_are_picked_is_sent(taken):
 
 
 def test_two_neighbours_of_an_odd_number_are_taken_as_well():
-    sent = array.array("h", bytes(Opening(5, (2, 3)).take(interleaved(50, 5))))
+    sent = array.array("h", bytes(DeviceOpening(5, (2, 3)).take(interleaved(50, 5))))
     assert sent.tolist() == [100 * f + c for f in range(50) for c in (2, 3)]
 
 

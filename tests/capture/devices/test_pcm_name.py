@@ -5,7 +5,7 @@ import os
 import pytest
 
 from edgerec.capture.devices import pcm_name
-from edgerec.capture.devices.pcm_name import PcmTarget, asked_source, resolve_pcm
+from edgerec.capture.devices.pcm_name import PcmTarget, resolve_pcm, source_of_pcm
 
 DEFINED = """
 pcm.mic { type pulse device "mic" }
@@ -106,4 +106,4 @@ def test_only_a_plug_in_of_a_sound_server_is_served():
     ],
 )
 def test_the_environment_may_name_the_source_as_each_plug_in_reads_it(target, env, source):
-    assert asked_source(target, env) == source
+    assert source_of_pcm(target, env) == source

@@ -103,6 +103,31 @@ def test_pactl_tells_pipewires_sources_from_pulseaudios():
     assert [source.is_pipewire for source in parse_pactl_sources(json.dumps(told))] == [False, True]
 
 
+CARD = "/devices/pci0000:00/0000:00:14.0/usb1/1-2/1-2:1.0/sound/card1"
+PORT = "usb-0000:00:14.0-2"
+
+
+def test_pactls_sources_of_usb_devices_are_known_by_their_ports_too():
+    told = json.loads(PACTL)
+    told[0]["name"] = "alsa_output.usb-Speaker-00.analog-stereo.2.monitor"
+    told[0]["properties"]["sysfs.path"] = CARD
+    speaker, microphone = parse_pactl_sources(json.dumps(told))
+    assert speaker.name_by_port == f"alsa_output.usb-Speaker-00.analog-stereo.monitor@{PORT}"
+    assert microphone.name_by_port is None
+
+
+def test_pipewires_sources_are_known_by_the_ports_of_their_cards():
+    told = json.loads(PW_DUMP)
+    for item in told:
+        if item["id"] == 41:
+            item["info"]["props"] |= {"node.name": "alsa_output.usb-X-00.2.stereo", "device.id": 77}
+    card = {"device.sysfs.path": f"/sys{CARD}", "media.class": "Audio/Device"}
+    told.append({"id": 77, "type": "PipeWire:Interface:Device", "info": {"props": card}})
+    first, second, _ = parse_pw_dump(json.dumps(told))
+    assert first.name_by_port == f"alsa_output.usb-X-00.stereo.monitor@{PORT}"
+    assert second.name_by_port is None
+
+
 def test_pipewires_sinks_are_the_monitors_that_pulseaudio_clients_see():
     assert parse_pw_dump(PW_DUMP) == [
         ServerSource("alsa_output.hdmi.monitor", "Monitor of HDMI", 48_000, 6, True, True),

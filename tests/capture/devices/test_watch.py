@@ -125,6 +125,26 @@ def test_a_stream_is_judged_when_its_header_says_what_it_has_asked_for():
     assert findings.accusation(8) == (told, 0)
 
 
+def test_a_source_that_is_named_by_its_port_is_known_when_the_child_has_found_it():
+    port = "pulse:mic@usb-0000:01:00.0-1.3"
+    server = Server(p7="mic.2")
+    watching, findings = watch(server, wanted=port, opened=OpenDevice(7, None, START_NS))
+    watching.check()
+    assert findings.accusation(7) is None
+    assert not findings.vouched(7)
+    findings.opened = OpenDevice(7, port, START_NS, "mic.2")
+    watching.check()
+    assert findings.vouched(7)
+    server.recorded[7] = "mic"  # its twin, whichever is called so
+    watching.check()
+    assert findings.accusation(7) == ("the sound server records mic in place of mic.2", 0)
+    # The next child finds it on its port, under the name that its twin had.
+    findings.opened = OpenDevice(8, port, START_NS, "mic")
+    server.recorded = {8: "mic"}
+    watching.check()
+    assert findings.vouched(8)
+
+
 DEFAULT = OpenDevice(7, "default", START_NS, "")
 
 

@@ -16,10 +16,11 @@ from pathlib import Path
 from edgerec import clock
 from edgerec.cli import main
 from edgerec.store import disk
+from tests.rigs.failing_disk import LOOKS, look_of
 
 LOOK_S = 0.02
 FD_CALLS = ("write", "pwrite", "fsync", "fdatasync")
-PATH_CALLS = ("open", "replace", "link", "unlink", "mkdir", "chmod")
+PATH_CALLS = ("open", "replace", "link", "unlink", "mkdir", "chmod", *LOOKS)
 CALLS = (*FD_CALLS, *PATH_CALLS, "rename")
 
 
@@ -65,7 +66,7 @@ def install(faults):
     def failing(name, real):
         def call(first, *args, **kwargs):
             if isinstance(first, int | str | os.PathLike):
-                faults.fail(name, first)
+                faults.fail(look_of(name, kwargs), first)
             return real(first, *args, **kwargs)
 
         return call

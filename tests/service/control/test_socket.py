@@ -1,5 +1,6 @@
 """The control socket's file: whose it is, what may be in its place, and that it goes."""
 
+import errno
 import grp
 import os
 import socket
@@ -143,3 +144,27 @@ def test_an_error_names_the_socket_and_what_to_do(socket_path):
         ControlSocket(socket_path / "below")
     assert str(socket_path) in str(caught.value)
     assert "control.socket" in str(caught.value)
+
+
+@pytest.mark.parametrize("call", ["stat", "unlink"])
+def test_a_file_that_can_not_be_removed_at_the_end_is_told_and_ends_nothing(
+    socket_path, monkeypatch, caplog, call
+):
+    with monkeypatch.context() as patch, ControlSocket(socket_path):
+        patch.setattr(os, call, unable)
+    assert "the control socket is left" in caplog.text
+    assert str(socket_path) in caplog.text
+
+
+def test_what_a_dead_service_left_and_can_not_be_removed_is_an_error_of_the_socket(
+    socket_path, monkeypatch
+):
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(socket_path))
+    monkeypatch.setattr(os, "unlink", unable)
+    with pytest.raises(ControlSocketError, match="Input/output error"):
+        ControlSocket(socket_path)
+
+
+def unable(*arguments, **how):
+    raise OSError(errno.EIO, os.strerror(errno.EIO))

@@ -9,10 +9,10 @@ import pytest
 
 from edgerec.audio import TimelineFrame
 from edgerec.service.control.connection import IDLE_NS
-from edgerec.service.control.protocol import Stream
+from edgerec.service.control.protocol import EventStream
 from edgerec.service.control.server import EVENTS_AT_ONCE, Control
 from edgerec.service.control.socket import ControlSocket
-from edgerec.service.control.subscriptions import KINDS, describe, subscribe_command
+from edgerec.service.control.subscriptions import KINDS, event_as_json, subscribe_command
 from edgerec.service.peers import MAX_REQUESTS
 from edgerec.session.events import (
     QUEUE_EVENTS,
@@ -201,8 +201,8 @@ def test_a_reader_for_whom_much_waits_leaves_the_others_their_turn(service):
             pass
 
     many = 3 * EVENTS_AT_ONCE
-    service.commands["none"] = lambda args: Stream(lambda notify: Waiting("other", 0))
-    service.commands["many"] = lambda args: Stream(lambda notify: Waiting("greedy", many))
+    service.commands["none"] = lambda args: EventStream(lambda notify: Waiting("other", 0))
+    service.commands["many"] = lambda args: EventStream(lambda notify: Waiting("greedy", many))
     other, greedy = service.connect(), service.connect()
     other.ask("none")
     greedy.ask("many")
@@ -262,7 +262,7 @@ def test_requests_are_allowed_again_as_time_passes(service):
     ],
 )
 def test_every_event_has_a_line(event, name):
-    told = describe(event)
+    told = event_as_json(event)
     assert told["event"] == name
     assert KINDS[name] is type(event)
     assert json.loads(json.dumps(told)) == told

@@ -8,7 +8,7 @@ import pytest
 
 from edgerec.audio import GapReason, Stamp, TimelineFrame
 from edgerec.store.records.sidecar import GapTotal
-from edgerec.store.typed_json import build
+from edgerec.store.typed_json import from_json
 from edgerec.store.writing.session_summary import Ended, Totals
 from tests.rigs.made_recordings import SESSION, stamp_of
 
@@ -42,15 +42,15 @@ SIMPLE = {"whole": 1, "real": 2.5, "text": "x", "switch": True}
     "value", [TOTALS, replace(TOTALS, ended=None), stamp_of(17, trusted=False)]
 )
 def test_what_was_written_is_read_back(value):
-    assert build(type(value), json.loads(json.dumps(asdict(value)))) == value
+    assert from_json(type(value), json.loads(json.dumps(asdict(value)))) == value
 
 
 def test_fields_that_nobody_knows_are_passed_over_and_missing_ones_have_their_default():
-    assert build(Simple, SIMPLE | {"newer": [1]}) == Simple(1, 2.5, "x", True)
+    assert from_json(Simple, SIMPLE | {"newer": [1]}) == Simple(1, 2.5, "x", True)
 
 
 def test_a_whole_number_will_do_for_a_real_one():
-    assert build(Simple, SIMPLE | {"real": 2, "named": {"a": 1}}).named == {"a": 1}
+    assert from_json(Simple, SIMPLE | {"real": 2, "named": {"a": 1}}).named == {"a": 1}
 
 
 @pytest.mark.parametrize("name", SIMPLE)
@@ -58,7 +58,7 @@ def test_what_is_missing_and_has_no_default_is_an_error(name):
     fields = dict(SIMPLE)
     del fields[name]
     with pytest.raises(ValueError, match=f"Simple is without {name}"):
-        build(Simple, fields)
+        from_json(Simple, fields)
 
 
 @pytest.mark.parametrize(
@@ -80,13 +80,13 @@ def test_what_is_missing_and_has_no_default_is_an_error(name):
 )
 def test_a_value_of_another_type_is_an_error_that_says_which(name, value):
     with pytest.raises(ValueError, match=f"Simple.{name}"):
-        build(Simple, SIMPLE | {name: value})
+        from_json(Simple, SIMPLE | {name: value})
 
 
 @pytest.mark.parametrize("value", [None, [], 1, "x"])
 def test_what_is_no_object_is_an_error(value):
     with pytest.raises(ValueError, match="Simple is without whole"):
-        build(Simple, value)
+        from_json(Simple, value)
 
 
 @pytest.mark.parametrize(
@@ -103,5 +103,5 @@ def test_what_is_no_object_is_an_error(value):
 )
 def test_what_a_class_or_an_annotation_refuses_is_an_error(change):
     with pytest.raises(ValueError):
-        build(Totals, asdict(TOTALS) | change)
-    assert isinstance(build(Stamp, asdict(stamp_of(0))), Stamp)
+        from_json(Totals, asdict(TOTALS) | change)
+    assert isinstance(from_json(Stamp, asdict(stamp_of(0))), Stamp)

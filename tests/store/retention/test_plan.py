@@ -9,8 +9,8 @@ from edgerec.store.retention.plan import (
     ORPHAN_KEPT_NS,
     Demand,
     Quota,
+    StorageUsage,
     Stored,
-    Usage,
     deletions,
     demand_of,
     hours_left,
@@ -129,7 +129,7 @@ def test_what_can_not_be_deleted_costs_only_the_next_ones(held, demand, keep, da
 )
 def test_inodes_are_kept_free_where_there_is_a_fixed_number(total, free, short):
     assert short_of_files(total, free) == short
-    assert demand_of(QUOTA, Usage(0, 0, short), None).files == short
+    assert demand_of(QUOTA, StorageUsage(0, 0, short), None).files == short
 
 
 def test_a_file_is_too_old_when_it_ended_before_the_limit():
@@ -144,7 +144,7 @@ def test_a_sidecar_without_audio_goes_after_a_day_and_other_acknowledged_files_d
 
 
 def test_without_limits_nothing_is_demanded():
-    assert demand_of(QUOTA, Usage(10**12, 0), None) == NOTHING
+    assert demand_of(QUOTA, StorageUsage(10**12, 0), None) == NOTHING
 
 
 @pytest.mark.parametrize(
@@ -162,14 +162,14 @@ def test_without_limits_nothing_is_demanded():
 def test_room_is_demanded_for_both_limits_and_files_in_progress(
     quota, stored_bytes, free_bytes, demanded
 ):
-    assert demand_of(quota, Usage(stored_bytes, free_bytes), None).bytes == demanded
+    assert demand_of(quota, StorageUsage(stored_bytes, free_bytes), None).bytes == demanded
 
 
 def test_ages_are_counted_back_from_a_known_time_only():
     quota = replace(QUOTA, max_age_ns=5)
-    assert demand_of(quota, Usage(0, 0), None).ended_before_ns is None
+    assert demand_of(quota, StorageUsage(0, 0), None).ended_before_ns is None
     later = 2 * ORPHAN_KEPT_NS
-    assert demand_of(quota, Usage(0, 0), later) == Demand(0, later - 5, ORPHAN_KEPT_NS)
+    assert demand_of(quota, StorageUsage(0, 0), later) == Demand(0, later - 5, ORPHAN_KEPT_NS)
 
 
 def test_hours_left_is_what_fits_beside_what_must_stay():

@@ -1,12 +1,17 @@
 import pytest
 
-from edgerec.store.writing.closing import Cut, close_leftover, delete_leftover, publish_leftover
+from edgerec.store.writing.closing import (
+    CutChunk,
+    close_leftover,
+    delete_leftover,
+    publish_leftover,
+)
 from edgerec.store.writing.journal import JournalError, read_journal
 from tests.rigs.failing_disk import recorded_calls
 from tests.rigs.made_recordings import REPORTS, quiet_span, recording, stamp_of
 
 NOW = stamp_of(10_000)
-CUT = Cut("crash", recovered=True, now=NOW)
+CUT = CutChunk("crash", recovered=True, now=NOW)
 
 
 @pytest.fixture
@@ -29,7 +34,7 @@ def test_audio_is_durable_before_the_line_that_says_so(root, journal):
 def test_a_closed_chunk_stays_as_it_was_closed(root, journal):
     content = close_leftover(root, journal, CUT)
     with recorded_calls() as calls:
-        assert close_leftover(root, journal, Cut("disk", recovered=False, now=NOW)) == content
+        assert close_leftover(root, journal, CutChunk("disk", recovered=False, now=NOW)) == content
     assert calls == []
 
 

@@ -3,6 +3,7 @@
 import errno
 import json
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -217,7 +218,7 @@ def take_away(root, archive):
 def test_a_kill_at_any_disk_call_loses_nothing_and_publishes_nothing_twice(memory_path):
     form = "flac"  # to the disk, Opus is the same
     suffixes = set()
-    for nth in range(1, 400):
+    for nth in count(1):
         archive = memory_path / f"archive{nth}"
         archive.mkdir()
         with StorageRoot(memory_path / str(nth)) as root:
@@ -248,7 +249,7 @@ def audio_in(folder):
 
 def test_a_disk_that_fails_at_any_call_costs_no_frame_that_is_still_in_memory(memory_path):
     form = "flac"
-    for nth in range(1, 400):
+    for nth in count(1):
         path = memory_path / str(nth)
         with StorageRoot(path) as root:
             session = recording(root, [], layout=layout(form), cutting=CUTTING)

@@ -124,7 +124,9 @@ def test_a_journal_remembers_how_much_was_durable_when_a_sync_failed(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"{", b"null", b"\xff\xfe", b"00000000 "])
 def test_rubbish_is_no_journal(path, content):
     path.write_bytes(content)
-    with pytest.raises(JournalError, match=r"9f3a01c2_000012_chunk\.journal does not say"):
+    with pytest.raises(
+        JournalError, match=r"9f3a01c2_000012_chunk\.journal does not describe its chunk"
+    ):
         read_journal(path)
 
 

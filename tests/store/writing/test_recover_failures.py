@@ -2,6 +2,7 @@
 
 import errno
 from contextlib import suppress
+from itertools import count
 
 import pytest
 from hypothesis import given, settings
@@ -28,7 +29,7 @@ from tests.rigs.made_recordings import (
 
 def test_recovery_that_fails_at_any_call_is_done_by_the_next_one(memory_path):
     pcm, reasons = stream(70)
-    for nth in range(1, 200):
+    for nth in count(1):
         with StorageRoot(memory_path / str(nth)) as root:
             crash(root, spans(pcm, reasons, [30]), layout=TRACKS_TOO)
             (root.work / "stranger").touch()
@@ -62,7 +63,7 @@ def assert_all_published(root, frames):
 
 
 def test_a_kill_at_any_disk_call_loses_nothing_that_was_written(memory_path):
-    for nth in range(1, 300):
+    for nth in count(1):
         with StorageRoot(memory_path / str(nth)) as root:
             published = []
             session = recording(root, published, layout=TRACKS_TOO, cutting=Cutting(40, FOREVER))
@@ -79,7 +80,7 @@ def test_a_kill_at_any_disk_call_loses_nothing_that_was_written(memory_path):
 
 
 def test_a_recovery_killed_at_any_disk_call_is_finished_by_the_next(memory_path):
-    for nth in range(1, 200):
+    for nth in count(1):
         with StorageRoot(memory_path / str(nth)) as root:
             crash(root, [quiet_span(0, 40)], layout=TRACKS_TOO)
             with failing_call(nth, None) as calls, suppress(Killed):
@@ -122,7 +123,7 @@ def test_what_a_failed_sync_was_to_make_durable_is_not_believed_after_a_restart(
 
 
 def test_a_full_disk_quarantines_nothing(memory_path):
-    for nth in range(1, 200):
+    for nth in count(1):
         with StorageRoot(memory_path / str(nth)) as root:
             crash(root, [quiet_span(0, 40)])
             with failing_call(nth, errno.ENOSPC) as calls, suppress(StoreError):
