@@ -79,7 +79,7 @@ def test_a_stream_that_comes_or_goes_is_a_change_once(server):
         it.kill()
         it.wait()
         wait_for(connection.take_changes, look_s=0.1)
-    server.signal(signal.SIGKILL)
+    server.close()
     wait_for(connection.take_changes, look_s=0.1)
     connection.close()
 
