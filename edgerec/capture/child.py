@@ -56,7 +56,7 @@ class ChildSource:
     """One track's capture child, whichever process that is at present.
 
     Belongs to one thread, which must live as long as the children it starts: the kernel kills
-    them with the thread (see `parent.die_with_parent`).
+    them with the thread (see `wire.pipe.die_with_parent`).
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from edgerec.capture.dating.pulse import Dating, Reading
-from edgerec.clock import raw_now_ns
+from edgerec.clock import SECOND_NS, raw_now_ns
 from edgerec.wire.pipe import BlockSender
 
 BUFFER_S: Final = 4.0
@@ -137,7 +137,7 @@ class PolledCapture:
             if abs(off_ns) > STEP_NS:
                 self._want_more()
         self._expected = reading
-        self._due_ns = now_ns + round(READING_S * 1e9)
+        self._due_ns = now_ns + round(READING_S * SECOND_NS)
         return True
 
     def _want_more(self) -> None:
@@ -166,4 +166,4 @@ class PolledCapture:
 
     def _date_ns(self, reading: Reading, frames: int) -> int:
         """Return when the frames before `frames` had been captured, at the nominal rate."""
-        return reading.captured_ns + (frames - reading.frames) * 1_000_000_000 // self._rate
+        return reading.captured_ns + (frames - reading.frames) * SECOND_NS // self._rate

@@ -75,7 +75,7 @@ and blocks in pairs, the second of them on time."""
 
 LUMP_BLOCKS: Final = 2
 """Amount that PulseAudio is asked to collect before delivering it. Smaller lumps cost the server
-more, and dates are as exact with long ones. For PipeWire see `pipewire_dating.lump_ms`."""
+more, and dates are as exact with long ones. For PipeWire see `dating.pipewire.lump_ms`."""
 
 SPIN_S: Final = 2.5
 """Maximum CPU time before the first frame. With ALSA's PulseAudio plugin, PortAudio busy-waits for

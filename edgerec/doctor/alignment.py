@@ -1,6 +1,6 @@
 """Judges how far apart the tracks hear the same sound: its meaning, its error, what to set.
 
-Pure; `chirp` finds the sound, `sound_check` plays and records it.
+Pure; `sweep` finds the sound, `sound_check` plays and records it.
 """
 
 from __future__ import annotations

@@ -16,6 +16,8 @@ from edgerec.sync.history import OverrunError
 log = logging.getLogger(__name__)
 
 CATCH_UP_S: Final = 1.0  # given up beyond what is lost, or the ring laps the writer again
+PIECE_S: Final = 2.0  # copied out of history at once; bounds the thread's own memory
+PATIENCE_S: Final = 10.0  # at a session's end, for the turn thread to process all of it
 
 
 def write_committed(
@@ -74,10 +76,6 @@ def _write_up_to(
                 span = timeline.gate.silenced(span)
             recording.write(span, timeline.known())
             on_span(span)
-
-
-PIECE_S: Final = 2.0  # copied out of history at once; bounds the thread's own memory
-PATIENCE_S: Final = 10.0  # at a session's end, for the turn thread to process all of it
 
 
 def write_turns(

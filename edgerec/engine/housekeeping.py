@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+from edgerec.clock import SECOND_NS
 from edgerec.health.verdict import Reason
 from edgerec.store import disk
 from edgerec.store.bounded_json import JsonError, read_json
@@ -17,7 +18,12 @@ from edgerec.sync.device_clock import MAX_DRIFT_PPM
 
 log = logging.getLogger(__name__)
 
-RETRY_NS: Final = 60 * 1_000_000_000
+RETRY_NS: Final = 60 * SECOND_NS
+FILE: Final = "drift.json"
+MAX_BYTES: Final = 1 << 16  # hundreds of times what the devices of a kiosk need
+SAVE_NS: Final = 600 * SECOND_NS  # a write every ten minutes is nothing to an SD card
+WORTH_SAVING_PPM: Final = 0.5  # a tenth of what the next run allows for
+COLLECT_NS: Final = 600 * SECOND_NS
 
 
 class Housekeeping:
@@ -69,12 +75,6 @@ class Housekeeping:
             if name in self._trouble:
                 self._trouble = others
             self._retry_ns.pop(name, None)
-
-
-FILE: Final = "drift.json"
-MAX_BYTES: Final = 1 << 16  # hundreds of times what the devices of a kiosk need
-SAVE_NS: Final = 600 * 1_000_000_000  # a write every ten minutes is nothing to an SD card
-WORTH_SAVING_PPM: Final = 0.5  # a tenth of what the next run allows for
 
 
 class DriftMemory:
@@ -139,9 +139,6 @@ def _drift(value: object) -> float:
     ):
         raise ValueError(f"{value!r} is not a drift in ppm")
     return float(value)
-
-
-COLLECT_NS: Final = 600 * 1_000_000_000
 
 
 class SpareMemory:

@@ -30,7 +30,7 @@ _NEVER: Final = (0, 0, 0, 0)
 
 
 class Reloadable(Protocol):
-    """An object that a configuration applies to; see `recorder.Recorder`."""
+    """An object that a configuration applies to; see `engine.engine.Engine`."""
 
     @property
     def config(self) -> Config:

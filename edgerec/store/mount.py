@@ -11,12 +11,20 @@ from pathlib import Path
 from typing import Final, Literal
 
 from edgerec import kernel
-from edgerec.kernel import read_text, rows
 from edgerec.store import disk
 from edgerec.store.disk import StoreError, disk_step
 
 _FSTAB: Final = Path("/etc/fstab")
 _MOUNTS: Final = Path("/proc/self/mounts")
+MOUNT_INFO: Final = Path("/proc/self/mountinfo")
+COMMAND_LINE: Final = Path("/proc/cmdline")
+
+Medium = Literal["disk", "memory", "unknown"]
+
+_IN_MEMORY: Final = frozenset({"tmpfs", "ramfs", "rootfs", "devtmpfs"})
+_MEMORY_DEVICE: Final = "/dev/zram"
+_MEMORY_OVERLAYS: Final = ("boot=overlay", "overlayroot=tmpfs")
+"""Kernel arguments of raspi-config and Debian's overlayroot that keep what is written in memory."""
 
 
 def check_mounted(
@@ -68,17 +76,6 @@ def _device(path: Path) -> int:
     return next(one.st_dev for one in found if one is not None)
 
 
-MOUNTS: Final = Path("/proc/self/mountinfo")
-COMMAND_LINE: Final = Path("/proc/cmdline")
-
-Medium = Literal["disk", "memory", "unknown"]
-
-_IN_MEMORY: Final = frozenset({"tmpfs", "ramfs", "rootfs", "devtmpfs"})
-_MEMORY_DEVICE: Final = "/dev/zram"
-_MEMORY_OVERLAYS: Final = ("boot=overlay", "overlayroot=tmpfs")
-"""Kernel arguments of raspi-config and Debian's overlayroot that keep what is written in memory."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Mount:
     device: str
@@ -88,7 +85,7 @@ class _Mount:
     options: str
 
 
-def medium_of(folder: Path, mounts: Path = MOUNTS, command_line: Path = COMMAND_LINE) -> Medium:
+def medium_of(folder: Path, mounts: Path = MOUNT_INFO, command_line: Path = COMMAND_LINE) -> Medium:
     """Return what a folder, which is there, is kept on.
 
     Returns
@@ -125,7 +122,7 @@ def _mount_of(folder: Path, mounts: Path) -> _Mount | None:
 
 
 def _mounts(table: Path) -> Iterator[_Mount]:
-    for fields in rows(_read(table)):
+    for fields in kernel.rows(_read(table)):
         if "-" in fields[3:]:  # after any number of optional fields, proc(5)
             kind, *rest = fields[fields.index("-", 3) + 1 :] or [""]
             if len(rest) > 1:
@@ -134,6 +131,6 @@ def _mounts(table: Path) -> Iterator[_Mount]:
 
 def _read(path: Path) -> str:
     try:
-        return read_text(path)
+        return kernel.read_text(path)
     except OSError:
         return ""  # where there is no /proc nothing is known

@@ -196,3 +196,23 @@ def test_a_silent_track_is_logged_with_its_reason(caplog):
     rig.run_to(0.1)
     (line,) = caplog.messages
     assert line == ("track is silent track=user reason=absent why=\"no input device named 'mic'\"")
+
+
+def test_listeners_hear_the_end_though_a_device_can_not_be_given_up():
+    class Stuck(FakeSource):
+        def close(self):
+            raise OSError("the device is stuck")
+
+    ended = []
+
+    class Reader(Listener):
+        def over(self):
+            ended.append(True)
+
+    rig = Rig(listeners=(Reader(),))
+    rig.loop._sources = {"user": Stuck([])}
+    rig.loop._requests.ask("stop")
+    rig.loop.stop()
+    with pytest.raises(OSError, match="stuck"):
+        rig.loop.run()
+    assert ended == [True]

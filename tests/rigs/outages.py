@@ -45,7 +45,7 @@ LEAKS_S = HOLD_NS / 1e9
 RIGHT = Sound(1, (300, 3000))
 WRONG = Sound(2, (4000, 7000))
 ALIKE = 0.9
-"""Of a window: led back by at most `run.MAX_BEND`, it is 25 us off at its ends, and a sixth of a
+"""Of a window: led back by at most `MAX_BEND`, it is 25 us off at its ends, and a sixth of a
 frame everywhere, t = 35 us: sound up to 3 kHz keeps sin(2 pi 3000 t) / (2 pi 3000 t) = 0.93. Sound
 of a higher band does not, and is told by its loudness alone."""
 HEARD_NOT = 0.12

@@ -20,7 +20,7 @@ DEVICES = {
 }
 SOUNDS = {track: Sound(seed, (300, 6000)) for seed, track in enumerate(TRACKS)}
 LEAST_WHILE_BENDING = 0.9
-"""A line that is put right bends by at most `run.MAX_BEND`, 50 us in a window: of sound up to 6 kHz
+"""A line that is put right bends by at most `MAX_BEND`, 50 us in a window: of sound up to 6 kHz
 such a window keeps a correlation of 0.95, with nothing else wrong. Straight lines, off by the tens
 of ppm that a sound server leaves open, keep 0.999."""
 UNLIKE = 0.01  # in the median, once the devices' clocks are known

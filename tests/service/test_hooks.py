@@ -251,3 +251,11 @@ def test_a_new_configuration_counts_from_the_next_event_on(tmp_path):
     service.publish(published(tmp_path / "b.wav"))
     service.until(lambda counts: counts.succeeded == 2)
     assert sorted(lines(told)) == ["new", "old"]
+
+
+def test_what_happens_after_the_end_is_not_heard_and_harms_nobody(tmp_path):
+    service = Service(on_state=("/bin/true",))
+    with running(service):
+        pass
+    service.change_state("idle")
+    assert service.hooks.counts.waiting == 0

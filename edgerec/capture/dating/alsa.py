@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 from edgerec import kernel
 from edgerec.capture.dating.pulse import READING_ERROR_US, Reading
 from edgerec.capture.devices.alsa_cards import alsa_streams
-from edgerec.clock import monotonic_now_ns, raw_now_ns
+from edgerec.clock import SECOND_NS, monotonic_now_ns, raw_now_ns
 
 LOOKS: Final = 9
 LOOK_AGAIN_S: Final = 0.001
@@ -65,7 +65,7 @@ class AlsaDating:
         self._sleep = sleep
 
     def read(self, count: Callable[[], int]) -> Reading | None:
-        """As `dating.Dating.read`; within `LOOKS` times `LOOK_AGAIN_S` and an answer."""
+        """As `pulse.Dating.read`; within `LOOKS` times `LOOK_AGAIN_S` and an answer."""
         looks = [look for number in range(LOOKS) if (look := self._look(count, number))]
         if not looks:
             return None
@@ -85,7 +85,7 @@ class AlsaDating:
             return None  # it does not run just now
         seconds, fraction, delay, available = map(int, found.groups())
         # In this order: where this process has to wait in between, the look counts as a later one.
-        ago_ns = monotonic_now_ns() - (seconds * 1_000_000_000 + fraction)
+        ago_ns = monotonic_now_ns() - (seconds * SECOND_NS + fraction)
         return _Look(raw_now_ns() - ago_ns, available, delay, counted)
 
     def _reading(self, look: _Look, taken: int) -> Reading:
@@ -93,7 +93,7 @@ class AlsaDating:
         return Reading(taken + look.available, look.at_ns - on_its_way_ns, READING_ERROR_US)
 
     def _ns(self, frames: int) -> int:
-        return frames * 1_000_000_000 // self._rate
+        return frames * SECOND_NS // self._rate
 
 
 def alsa_dating(device: str, pid: int, rate: int) -> AlsaDating | None:

@@ -105,7 +105,7 @@ class PipeWireDating:
         self._lingering = (0, 0)  # readings, and by how much their error is greater
 
     def read(self, count: Callable[[], int]) -> Reading | None:
-        """See `dating.Dating.read`. Takes up to `LONGEST_LUMP_NS`, and `DUMP_S` more at a look."""
+        """See `pulse.Dating.read`. Takes up to `LONGEST_LUMP_NS`, and `DUMP_S` more at a look."""
         self._follow_graph()
         place = self._place
         if place is None and raw_now_ns() - self._began_ns < PATIENCE_NS:

@@ -1,7 +1,7 @@
 """Findings of the device watch about one track's device, passed to its source.
 
-The watch notes it in its own thread; the `child.ChildSource` and its `own_audio.OwnAudio` act on it
-at the next `deliver`. Each field is replaced as a whole by one side, under the GIL.
+The watch notes it in its own thread; the `child.ChildSource` and its `stream_guard.OwnAudio` act on
+it at the next `deliver`. Each field is replaced as a whole by one side, under the GIL.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ class Space:
     hours_left: float
     """Hours of recording until files that no sync job has fetched fill the space."""
     short_files: int = 0
-    """Number of missing inodes, see `retention.short_of_files`."""
+    """Number of missing inodes, see `plan.short_of_files`."""
 
 
 class AgeClock:
