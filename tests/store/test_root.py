@@ -184,6 +184,12 @@ def test_what_a_dead_process_still_holds_is_waited_for(tmp_path):
         assert (root.state / "lock").read_text().split() == [str(os.getpid())]
 
 
+def test_a_holder_that_runs_is_not_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("edgerec.store.lock.time.sleep", lambda seconds: pytest.fail("waited"))
+    with StorageRoot(tmp_path), pytest.raises(RootHeldError):
+        StorageRoot(tmp_path).acquire()
+
+
 def test_a_refused_holder_keeps_nothing_open(tmp_path):
     with StorageRoot(tmp_path):
         held = open_files(tmp_path)
