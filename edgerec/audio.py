@@ -201,7 +201,7 @@ class TrackReport:
     echo: EchoReport = EchoReport()
     """Echo of the bot's track in this one; known for the user's track only, from the detectors."""
     fold_gain_db: float | None = None
-    """Level of the mean of its channels relative to that of unrelated ones; see `sync.fold`."""
+    """Level of the mean of its channels relative to that of unrelated ones; see `Fold`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,18 +5,52 @@ Nothing is opened but what listing opens; every finding that is not "ok" says wh
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from edgerec.audio import TrackName
 from edgerec.capture.devices.alsa_cards import ALSA_PREFIX
 from edgerec.capture.devices.catalog import PULSE_PREFIX, DeviceError, DeviceInfo, resolve
 from edgerec.capture.devices.channels import ChannelError, plan_opening
+from edgerec.capture.devices.right_source import REFUSAL_HINT, is_monitor, refusal
+from edgerec.capture.devices.server_reach import why_no_answer
+from edgerec.capture.devices.server_stream import server_source
+from edgerec.capture.devices.sound_server import read_server
 from edgerec.config import Config, TrackConfig
 from edgerec.doctor.checkup import Finding
-from edgerec.doctor.source_check import SourceCheck, check_source
 from edgerec.engine.build import track_configs
+
+
+@dataclass(frozen=True, slots=True)
+class SourceCheck:
+    """The result of checking a track's source on a sound server."""
+
+    default: str | None = None
+    """The server's default source, where the device leads to that."""
+    refused: str = ""
+    """Reason why it will not be recorded; empty: it will."""
+    unwatched: str = ""
+    """Reason why a swap by the server would go unnoticed; empty: it would be noticed."""
+    fix: str = ""
+
+
+def check_source(name: TrackName, track: TrackConfig, device: DeviceInfo) -> SourceCheck | None:
+    """Check what a track's device leads to; None where that is not a sound server's."""
+    source = server_source(device, os.environ | dict(track.env))
+    if source is None:
+        return None
+    server = read_server()
+    if server is None:
+        no_answer = why_no_answer()
+        return SourceCheck(unwatched=no_answer.why, fix=no_answer.hint)
+    default = None if source else server.default_source
+    if default is not None and name == "user" and is_monitor(default):
+        return SourceCheck(default, refused=refusal(default), fix=REFUSAL_HINT)
+    return SourceCheck(default)
+
 
 _NUMBERED: Final = re.compile(r":(?:CARD=)?\d")  # hw:1,0, plughw:1, sysdefault:CARD=1
 

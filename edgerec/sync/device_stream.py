@@ -14,8 +14,7 @@ from typing import Final
 from edgerec.audio import Block, BlockFlags, DeviceFrame, GapReason, StreamHeader
 from edgerec.sync.dated_clock import DatedClock
 from edgerec.sync.device_clock import HOLD_S, DeviceClock
-from edgerec.sync.lateness import Judgement, LateRun
-from edgerec.sync.steps import StepRun
+from edgerec.sync.lateness import Judgement, LateRun, StepRun
 
 FORGET_S: Final = 2.0  # before a session: enough to settle, and to wait for the other track
 MOST_OFF_NS: Final = 10_000_000_000  # of a date from the arrival: a server holds seconds; nonsense

@@ -16,9 +16,8 @@ from edgerec.audio import DeviceFrame, GapReason, TimelineFrame
 from edgerec.sync.dated_clock import DatedClock
 from edgerec.sync.device_clock import DeviceClock
 from edgerec.sync.device_stream import Piece
-from edgerec.sync.fold import Fold
 from edgerec.sync.placement import Placement
-from edgerec.sync.resampler import Line, Resampler, Samples
+from edgerec.sync.resampler import Fold, Line, Resampler, Samples
 
 BATCH_S: Final = 0.24  # worth a call, when no more is at hand: a sound server's block is
 SEGMENT_S: Final = 10.0  # of one line, when all is known; of 20 s a warming crystal bends too much

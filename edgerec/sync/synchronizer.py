@@ -23,8 +23,7 @@ from edgerec.audio import (
     TrackReport,
 )
 from edgerec.sync.history import History, HistoryError
-from edgerec.sync.pauses import Pauses
-from edgerec.sync.placement import Placement
+from edgerec.sync.placement import Pauses, Placement
 from edgerec.sync.track import TrackTimeline
 
 STEP_S: Final = 5.0  # committed at once at most, so that other work is done while hours are filled

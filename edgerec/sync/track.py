@@ -24,10 +24,9 @@ from edgerec.audio import (
     TrackReport,
 )
 from edgerec.sync.device_stream import BrokenStreamError, DeviceStream, Piece
-from edgerec.sync.fold import Fold
 from edgerec.sync.placement import Placement
 from edgerec.sync.resampled_run import Guide, Run
-from edgerec.sync.resampler import Resampler
+from edgerec.sync.resampler import Fold, Resampler
 
 log = logging.getLogger(__name__)
 

@@ -1,6 +1,8 @@
 """The microphone's signal without the loudspeaker's echo, and an estimate of the echo that is left.
 
-Only the detectors use the result: the microphone is recorded unchanged.
+Only the detectors use the result: the microphone is recorded unchanged. `EchoDelay` finds how late
+the echo is, `EchoCanceller` subtracts it, `EchoPath` is both. It relies on both tracks being on one
+timeline.
 """
 
 from __future__ import annotations
@@ -9,11 +11,125 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgerec.audio import EchoReport
 from edgerec.turns.bands import FRAME, FRAME_S, RATE_HZ, Samples
-from edgerec.turns.echo_canceller import PARTS, EchoCanceller
-from edgerec.turns.echo_delay import LONGEST_S, PIECE, EchoDelay
+
+PIECE: Final = 8_192
+"""Number of samples correlated at once: one second."""
+LONGEST_S: Final = 0.45
+EARLIEST_S: Final = -0.05
+"""Largest lead of the echo: a late loopback. It is reported so that `offset_ms` can be set."""
+
+_CROSS_KEEP: Final = 0.8  # of what was, per second: an answer from the last five
+_CLEAR: Final = 8.0  # times the spread of everywhere else: chance reaches 5 in 4000 lags
+_BAND_HZ: Final = (200.0, 3_500.0)
+
+
+class EchoDelay:
+    """Tracks from second to second of the bot's speech how late the microphone hears it.
+
+    The peak of the generalised cross-correlation with smoothed coherence weights: G. C. Carter,
+    A. H. Nuttall, P. G. Cable, "The smoothed coherence transform", Proc. IEEE 61(10), 1973. A user
+    who speaks at the same time has nothing to do with the bot's signal and averages out.
+    """
+
+    def __init__(self) -> None:
+        bins = PIECE // 2 + 1
+        self._cross: NDArray[np.complex64] = np.zeros(bins, np.complex64)
+        self._played = np.zeros(bins, np.float32)
+        self._heard = np.zeros(bins, np.float32)
+        hz = np.fft.rfftfreq(PIECE, 1 / RATE_HZ)
+        self._in_band = (hz >= _BAND_HZ[0]) & (hz <= _BAND_HZ[1])
+
+    def follow(self, played: Samples, heard: Samples) -> int | None:
+        """Take in one `PIECE` of both tracks; return the delay in samples, None while unclear."""
+        spectrum, echo = np.fft.rfft(played), np.fft.rfft(heard)
+        self._cross = (_CROSS_KEEP * self._cross + echo * spectrum.conj()).astype(np.complex64)
+        self._played = (_CROSS_KEEP * self._played + np.abs(spectrum) ** 2).astype(np.float32)
+        self._heard = (_CROSS_KEEP * self._heard + np.abs(echo) ** 2).astype(np.float32)
+        weight = np.sqrt(self._played * self._heard) + np.float32(1e-9)
+        found = np.fft.irfft(np.where(self._in_band, self._cross / weight, 0))
+        late, early = round(LONGEST_S * RATE_HZ), round(-EARLIEST_S * RATE_HZ)
+        lags = np.abs(np.concatenate([found[-early:], found[:late]]))
+        peak = int(lags.argmax())
+        spread = float(np.sqrt(np.mean(found**2)))
+        if lags[peak] <= _CLEAR * spread:  # both are 0 of a microphone that is muted
+            return None
+        return peak - early
+
+
+PARTS: Final = 8
+"""Length of the filter in blocks of 32 ms: the loudest quarter of a second of a room."""
+
+_PATH_KEEP: Final = 0.9998**2
+"""Confidence per block that the room is unchanged; halves in two minutes of the bot's speech."""
+_NEAR_SMOOTHING: Final = 0.6
+"""Smoothing per block of the power of everything else: a user is noticed within 50 ms."""
+_FIRST_VARIANCE: Final = 1.0  # of a coefficient: an echo as loud as the bot
+_PART_DECAY: Final = 0.6  # of that, from part to part: a room of 0.4 s
+_TINY: Final = np.float32(1e-6)
+
+_Spectra = NDArray[np.complex64]
+
+
+class EchoCanceller:
+    """The echo's path, tracked from block to block.
+
+    A partitioned-block frequency-domain Kalman filter: F. Kuech, E. Mabande, G. Enzner,
+    "State-space architecture of the partitioned-block-based acoustic echo controller", ICASSP 2014.
+    Each coefficient's step follows from how uncertain it is, relative to how loud everything else
+    is: no double-talk detector is needed.
+    """
+
+    def __init__(self) -> None:
+        bins = FRAME + 1
+        decay = (_PART_DECAY ** np.arange(PARTS, dtype=np.float32))[:, np.newaxis]
+        self._path: _Spectra = np.zeros((PARTS, bins), np.complex64)
+        self._variance = np.broadcast_to(_FIRST_VARIANCE * decay, (PARTS, bins)).astype(np.float32)
+        self._near = np.full(bins, 1e-3, np.float32)
+        self.forget_signal()
+
+    def forget_signal(self) -> None:
+        """Continue after a pause in which the loudspeaker was silent; the path is kept."""
+        self._played: _Spectra = np.zeros((PARTS, FRAME + 1), np.complex64)
+        self._last = np.zeros(FRAME, np.float32)
+
+    def cancel(self, played: Samples, heard: Samples) -> Samples:
+        """Return the echo in one frame of `heard`, and learn from it.
+
+        Parameters
+        ----------
+        played
+            The same frame of the loudspeaker's signal, already late by about the echo's delay.
+        """
+        self._played[1:] = self._played[:-1].copy()
+        self._played[0] = np.fft.rfft(np.concatenate([self._last, played]))
+        self._last = played
+        echo = np.fft.irfft((self._path * self._played).sum(axis=0))[FRAME:].astype(np.float32)
+        self._learn(heard - echo)
+        return echo
+
+    def _learn(self, rest: Samples) -> None:
+        played = self._played
+        error = np.fft.rfft(np.concatenate([np.zeros(FRAME, np.float32), rest]))
+        loud = played.real**2 + played.imag**2
+        power = (error.real**2 + error.imag**2).astype(np.float32)
+        self._near += (1 - _NEAR_SMOOTHING) * (power - self._near)
+        # Half: the blocks of an overlap-save filter overlap by half.
+        uncertain = 0.5 * (self._variance * loud).sum(axis=0) + self._near + _TINY
+        gain = self._variance / uncertain
+        step = np.fft.irfft(gain * played.conj() * error.astype(np.complex64), axis=1)
+        step[:, FRAME:] = 0  # or the filter would be one of circular convolution
+        self._path += np.fft.rfft(step, axis=1).astype(np.complex64)
+        strength = self._path.real**2 + self._path.imag**2
+        self._variance = (
+            _PATH_KEEP * (1 - 0.5 * gain * loud) * self._variance
+            + (1 - _PATH_KEEP) * strength
+            + 1e-12
+        ).astype(np.float32)
+
 
 AUDIBLE: Final = 10 ** (-65 / 10)
 """Mean power of a frame above which a loudspeaker may be heard: -65 dBFS."""

@@ -10,7 +10,7 @@ from edgerec.capture.devices.pcm_name import PcmTarget
 from edgerec.capture.devices.server_reach import NoAnswer
 from edgerec.capture.devices.sound_server import SoundServer
 from edgerec.config import Config, TrackConfig, TracksConfig
-from edgerec.doctor import source_check
+from edgerec.doctor import device_checkup
 from edgerec.doctor.device_checkup import check_devices
 
 MIC = DeviceInfo("alsa:Mic,0", "USB Mic (hw:1,0)", "ALSA", 0, 44_100, 1, True)
@@ -42,13 +42,15 @@ def found(findings):
 
 @pytest.fixture(autouse=True)
 def _server(monkeypatch):
-    monkeypatch.setattr(source_check, "why_no_answer", lambda: NoAnswer("it is off", "turn it on"))
+    monkeypatch.setattr(
+        device_checkup, "why_no_answer", lambda: NoAnswer("it is off", "turn it on")
+    )
     serve(monkeypatch, SoundServer(is_pipewire=True, default_sink="spk", default_source="mic"))
 
 
 def serve(monkeypatch, server):
     """Have a sound server answer, or none, and ALSA's `default` lead to it."""
-    monkeypatch.setattr(source_check, "read_server", lambda: server)
+    monkeypatch.setattr(device_checkup, "read_server", lambda: server)
     monkeypatch.setattr(server_stream, "resolve_pcm", lambda name: PcmTarget("pipewire"))
 
 

@@ -8,10 +8,9 @@ import pytest
 from edgerec.audio import TRACKS, Block, DeviceFrame, GapReason, StreamEnded, StreamHeader
 from edgerec.sync.device_clock import DeviceClock
 from edgerec.sync.device_stream import DeviceStream
-from edgerec.sync.fold import Fold
 from edgerec.sync.history import History, HistoryError
 from edgerec.sync.resampled_run import Guide
-from edgerec.sync.resampler import Resampler
+from edgerec.sync.resampler import Fold, Resampler
 from edgerec.sync.synchronizer import Synchronizer, TrackPlan, history_frames
 from edgerec.sync.track import TrackTimeline
 

@@ -13,7 +13,7 @@ from edgerec.simulation.device import DeviceModel
 from edgerec.simulation.faults import Absence
 from edgerec.simulation.kiosk import VirtualKiosk
 from edgerec.sync.history import History
-from edgerec.sync.pauses import ENDLESS, Pauses
+from edgerec.sync.placement import ENDLESS, Pauses
 from edgerec.sync.synchronizer import Synchronizer, TrackPlan, history_frames
 from tests.rigs.virtual_kiosk import LATE_S, RATE, START_NS, TICK_NS
 

@@ -6,10 +6,8 @@ import pytest
 from edgerec.audio import DeviceFrame, GapReason, TimelineFrame
 from edgerec.sync.device_clock import DeviceClock
 from edgerec.sync.device_stream import Piece
-from edgerec.sync.fold import Fold
 from edgerec.sync.history import History
-from edgerec.sync.pauses import Pauses
-from edgerec.sync.placement import Placement
+from edgerec.sync.placement import Pauses, Placement
 from edgerec.sync.resampled_run import (
     FIRST_SEGMENT_S,
     LINE_TRUST_S,
@@ -20,7 +18,7 @@ from edgerec.sync.resampled_run import (
     line_between,
     to_int16,
 )
-from edgerec.sync.resampler import Line, Resampler
+from edgerec.sync.resampler import Fold, Line, Resampler
 
 RATE = 16_000
 EPOCH_NS = 10**12

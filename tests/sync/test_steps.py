@@ -3,8 +3,7 @@
 import pytest
 
 from edgerec.sync.dated_clock import MISPLACED_S, NEEDED
-from edgerec.sync.lateness import DECIDE_S, ON_TIME, WAIT, Judgement
-from edgerec.sync.steps import FLAGGED_STEP_S, StepRun
+from edgerec.sync.lateness import DECIDE_S, FLAGGED_STEP_S, ON_TIME, WAIT, Judgement, StepRun
 
 LUMP_S = 0.25
 BLOCK_S = 0.25
