@@ -5,9 +5,7 @@ Waits for pipes only. It never touches the disk and never waits for readers of t
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 import select
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +19,7 @@ from edgerec.session.events import Event, RecorderState, StateChanged
 from edgerec.session.listener import Listener
 from edgerec.session.requests import SessionRequests
 from edgerec.sync.synchronizer import Synchronizer, TrackPlan
+from edgerec.waker import Waker
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +108,7 @@ class CaptureLoop:
         self._told: dict[TrackName, StreamHeader] = {}  # the log, of what each track delivers
         self._announced: dict[str, str] = {}  # the last state of the recorder and of each track
         self._ended = False
-        self._woken = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._waker = Waker()
 
     @property
     def rounds(self) -> int:
@@ -141,11 +140,11 @@ class CaptureLoop:
 
     def wake(self) -> None:
         """Make the loop check for work."""
-        os.eventfd_write(self._woken, 1)
+        self._waker.set()
 
     def close(self) -> None:
-        """Release the loop's wake-up descriptor; no method may be called after this."""
-        os.close(self._woken)
+        """Release the loop's wake-up descriptor; the loop must have ended."""
+        self._waker.close()
 
     def step(self, now_ns: int) -> None:
         """Take in what there is, and bring the timeline up to `now_ns`."""
@@ -206,11 +205,10 @@ class CaptureLoop:
         hurried = [source for source in sources if awaited or not source.unhurried]
         pipes = [pipe for source in hurried if (pipe := source.fileno()) is not None]
         ready = select.poll()
-        for fd in (self._woken, *pipes):
+        for fd in (self._waker.fileno(), *pipes):
             ready.register(fd, select.POLLIN)
         if ready.poll(TICK_MS if hurried else self._pace_ms):
-            with contextlib.suppress(BlockingIOError):
-                os.eventfd_read(self._woken)
+            self._waker.clear()
 
     def _publish_states(self, state: RecorderState) -> None:
         self._publish_change("recorder", state, "")

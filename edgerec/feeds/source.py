@@ -9,7 +9,6 @@ application waits.
 from __future__ import annotations
 
 import logging
-import os
 import queue
 import select
 import socket
@@ -30,6 +29,7 @@ from edgerec.clock import Clock
 from edgerec.feeds.connection import FeedConnection, FeedError, check_form
 from edgerec.feeds.live import LiveAllowance, LiveFeed
 from edgerec.feeds.playback import PAUSE, Loudspeaker
+from edgerec.waker import Waker
 
 log = logging.getLogger(__name__)
 
@@ -61,9 +61,9 @@ class FeedSource:
         self._offered: queue.SimpleQueue[FeedConnection] = queue.SimpleQueue()
         self._gate = threading.Lock()  # between `offer` and `close`, never waited for while open
         self._closed = False
-        self._woken = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._waker = Waker()
         self._ready = select.epoll()
-        self._ready.register(self._woken, select.EPOLLIN)
+        self._ready.register(self._waker, select.EPOLLIN)
         self._watched = False
 
     def offer(self, connection: socket.socket, received: bytes, reply: bytes) -> None:
@@ -90,7 +90,7 @@ class FeedSource:
                     f"another application feeds the {self.track} track",
                     "one connection per track at a time: wait until it has ended",
                 )
-            os.eventfd_write(self._woken, 1)  # first: the reader of the connection reads this, too
+            self._waker.set()  # first: the reader of the connection clears it
             self._offered.put(FeedConnection(connection, received, reply))
 
     def fileno(self) -> int | None:
@@ -117,13 +117,13 @@ class FeedSource:
             self._connection.refuse(FeedError("stopped", "the recording has ended", ""))
             self._connection = None
         self._ready.close()
-        os.close(self._woken)
+        self._waker.close()
 
     def _seat_offered(self) -> None:
         if self._offered.empty():
             return
         self._connection = self._offered.get_nowait()
-        os.eventfd_read(self._woken)
+        self._waker.clear()
         self._header = self._live = None
         log.info("feed connected track=%s", self.track)
 

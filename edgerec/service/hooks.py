@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import heapq
 import logging
-import os
 import selectors
 import threading
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ from edgerec.service.hook_process import HookProcess
 from edgerec.session.events import Event, EventBus, FilePublished, StateChanged
 from edgerec.session.threads import ThreadMaker
 from edgerec.store.publish import Published
+from edgerec.waker import Waker
 
 log = logging.getLogger(__name__)
 
@@ -57,11 +57,11 @@ class Hooks:
         self._dropped = 0
         self._trouble: dict[str, str] = {}  # by hook, replaced as a whole
         self._stop_ns: int | None = None
-        self._woken = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._waker = Waker()
         self._ready = selectors.DefaultSelector()
-        self._ready.register(self._woken, selectors.EVENT_READ)
+        self._ready.register(self._waker, selectors.EVENT_READ)
         self._events = events
-        self._reported = events.subscribe({FilePublished, StateChanged}, notify=self._wake)
+        self._reported = events.subscribe({FilePublished, StateChanged}, notify=self._waker.set)
         self._thread = make_thread(target=self._run, name="hooks", daemon=True)
 
     @property
@@ -118,10 +118,10 @@ class Hooks:
         """Run what is waiting for the first time, as far as `HookLimits.stop_ns` goes, and end."""
         self._events.unsubscribe(self._reported)
         self._stop_ns = self._clock.now_ns() + self._limits.stop_ns
-        self._wake()
+        self._waker.set()
         self._thread.join()
         self._ready.close()
-        os.close(self._woken)
+        self._waker.close()
 
     def step(self, timeout_s: float) -> bool:
         """Wait for something to do, and do it; return whether there is more to do before the end.
@@ -131,8 +131,7 @@ class Hooks:
         for key, _ in self._ready.select(timeout_s):
             if isinstance(key.data, HookProcess) and key.data in self._running:
                 self._attend(key.data, ended=key.fileobj == key.data.end)
-        with contextlib.suppress(BlockingIOError):
-            os.eventfd_read(self._woken)
+        self._waker.clear()
         now_ns = self._clock.now_ns()
         while (event := self._reported.take()) is not None:
             self._take(event, now_ns)
@@ -167,9 +166,6 @@ class Hooks:
             return
         self._dropped += 1
         log.warning("hook dropped, too many are waiting hook=%s file=%s", job.hook, job.file)
-
-    def _wake(self) -> None:
-        os.eventfd_write(self._woken, 1)
 
     def _wait_until(self, job: Job, due_ns: int) -> None:
         self._arrivals += 1

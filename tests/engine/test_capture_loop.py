@@ -66,7 +66,7 @@ def test_one_stop_wakes_the_loop_once():
     rig = Rig()
     rig.loop.stop()
     rig.loop._wait()
-    woken_again, _, _ = select.select([rig.loop._woken], [], [], 0)
+    woken_again, _, _ = select.select([rig.loop._waker], [], [], 0)
     assert not woken_again  # or it would spin until the session has ended
 
 

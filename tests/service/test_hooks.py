@@ -212,7 +212,7 @@ def test_the_end_is_held_up_by_no_hook(tmp_path, caplog):
     threading.Thread(target=leave, daemon=True).start()
     wait_for(lambda: service.hooks._stop_ns is not None)
     service.clock.raw_ns += 6 * S
-    os.eventfd_write(service.hooks._woken, 1)
+    service.hooks._waker.set()
     assert ended.wait(PATIENCE_S)
     assert (service.hooks.counts.running, service.hooks.counts.waiting) == (0, 0)
     assert service.hooks.counts.dropped == 3

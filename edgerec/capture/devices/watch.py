@@ -10,9 +10,7 @@ All of it happens in one thread, which may wait for the server; nothing waits fo
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 import select
 import threading
 from collections.abc import Callable, Collection, Mapping
@@ -34,6 +32,7 @@ from edgerec.capture.devices.sound_server import (
 )
 from edgerec.capture.devices.unwatched import Unwatched
 from edgerec.clock import Clock
+from edgerec.waker import Waker
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +82,7 @@ class DeviceWatch:
         self._seen: dict[TrackName, OpenDevice | None] = {}
         self._events = ServerEvents(clock)
         self._closing = threading.Event()
-        self._woken = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._waker = Waker()
         self._thread = make_thread(target=self._run, name="device watch")
         self._listen()
 
@@ -93,7 +92,7 @@ class DeviceWatch:
         self._tracks = dict(tracks)
         self._listen()
         self._note_followed()
-        self._wake()
+        self._waker.set()
 
     def start(self) -> None:
         """Start watching."""
@@ -102,10 +101,10 @@ class DeviceWatch:
     def close(self) -> None:
         """Stop watching."""
         self._closing.set()
-        self._wake()
+        self._waker.set()
         self._thread.join()
         self._listen_no_more()
-        os.close(self._woken)
+        self._waker.close()
 
     def suspect(self) -> None:
         """Have every track held back until `check` has been made."""
@@ -181,14 +180,11 @@ class DeviceWatch:
 
     def _listen(self) -> None:
         for _, findings in self._tracks.values():
-            findings.be_told(self._wake)
+            findings.be_told(self._waker.set)
 
     def _listen_no_more(self) -> None:
         for _, findings in self._tracks.values():
             findings.be_told(lambda: None)
-
-    def _wake(self) -> None:
-        os.eventfd_write(self._woken, 1)
 
     # The thread
 
@@ -209,7 +205,7 @@ class DeviceWatch:
 
     def _wait(self, cards: CardWatch) -> set[int | None]:
         poll = select.poll()
-        for fd in (self._woken, cards.fileno(), self._events.fileno()):
+        for fd in (self._waker.fileno(), cards.fileno(), self._events.fileno()):
             if fd is not None:
                 poll.register(fd, select.POLLIN)
         dues_ms = [self._events.due_ms(), self._unwatched.due_ms(self._tracks)]
@@ -217,8 +213,7 @@ class DeviceWatch:
         if not self._needs_server():
             timeout_ms = None
         ready: set[int | None] = {fd for fd, _ in poll.poll(timeout_ms)}
-        with contextlib.suppress(BlockingIOError):
-            os.eventfd_read(self._woken)
+        self._waker.clear()
         return ready
 
     def _hear(self) -> None:
