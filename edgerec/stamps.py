@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from edgerec.audio import Stamp, StreamHeader, TimelineFrame
@@ -83,3 +84,27 @@ class ReplayStamps:
             monotonic_ns=self._epoch_ns + since_ns,
             boot_id=self._boot_id,
         )
+
+
+def settle(opening: Stamp, closing: Stamp) -> Stamp:
+    """Choose between an instant's time as read then and as derived from the clocks now.
+
+    The first reading is more exact, unless the wall clock was not set yet.
+    """
+    return closing if closing.utc_trusted and not opening.utc_trusted else opening
+
+
+def retimed(stamp: Stamp, now: Stamp) -> Stamp:
+    """Return a stamp with the wall clock as it is known now, if it was not known then.
+
+    The monotonic clock says how long ago that was, as long as the machine has not been rebooted
+    since.
+    """
+    if stamp.utc_trusted or not now.utc_trusted or not stamp.boot_id:
+        return stamp
+    if stamp.boot_id != now.boot_id:
+        return stamp
+    ago_ns = now.monotonic_ns - stamp.monotonic_ns
+    return replace(
+        stamp, utc_ns=now.utc_ns - ago_ns, utc_trusted=True, utc_error_ms=now.utc_error_ms
+    )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from edgerec.store.archive.turn_list import Marked, Overview
+    from edgerec.store.archive.tree import Marked, Overview
 
 COLUMNS: Final = 1600
 LANE: Final = 160  # pixels of height for one track

@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """List the turns, and draw a session if that is asked for."""
-    from edgerec.store.archive.turn_list import find_files, overview
+    from edgerec.store.archive.tree import find_files, overview
     from edgerec.store.disk import StoreError
 
     top = tree_path(args)

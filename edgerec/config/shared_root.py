@@ -8,8 +8,8 @@ from typing import Final
 
 from edgerec.config.problems import Problem
 from edgerec.config.schema import Config
-from edgerec.store.company import checkout_around, others_in
 from edgerec.store.disk import StoreError
+from edgerec.store.ownership import checkout_around, others_in
 
 _HINT: Final = "give storage.root a folder of its own, outside any sources"
 

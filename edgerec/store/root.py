@@ -13,12 +13,10 @@ from typing import Any, Final, Self
 
 from edgerec.store import disk
 from edgerec.store.bounded_json import JsonError, read_bounded, read_json
-from edgerec.store.company import check_company
 from edgerec.store.disk import StoreError, disk_step
-from edgerec.store.lock import RootHeldError as RootHeldError
-from edgerec.store.lock import take_lock
 from edgerec.store.mount import check_mounted
-from edgerec.store.owner import check_owner
+from edgerec.store.ownership import RootHeldError as RootHeldError
+from edgerec.store.ownership import check_company, check_owner, take_lock
 from edgerec.store.records.naming import Session
 
 WORK: Final = ".work"

@@ -185,7 +185,7 @@ def test_what_a_dead_process_still_holds_is_waited_for(tmp_path):
 
 
 def test_a_holder_that_runs_is_not_waited_for(tmp_path, monkeypatch):
-    monkeypatch.setattr("edgerec.store.lock.time.sleep", lambda seconds: pytest.fail("waited"))
+    monkeypatch.setattr("edgerec.store.ownership.time.sleep", lambda seconds: pytest.fail("waited"))
     with StorageRoot(tmp_path), pytest.raises(RootHeldError):
         StorageRoot(tmp_path).acquire()
 

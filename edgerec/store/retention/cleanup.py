@@ -142,7 +142,7 @@ class Cleanup:
         self._bytes_per_s = bytes_per_s
         self._stamp_now = stamp_now
         self._age_clock = AgeClock()
-        self._sweep: Iterator[None] | None = None
+        self._sweep: Iterator[int] | None = None
         self._next_ns: int | None = None
         self._wait_ns = AGAIN_NS
         self._next_room_ns = 0
@@ -169,7 +169,9 @@ class Cleanup:
             self._skipped = Skipped()
             self._sweep = self._look_at_everything()
         try:
-            next(self._sweep)
+            files = 0
+            while files < FILES_A_STEP:
+                files += next(self._sweep)
         except StopIteration:
             pass
         except StoreError as error:
@@ -197,20 +199,22 @@ class Cleanup:
                 self._tell_space()
         return self._lacked_room and not lacked_room
 
-    def _look_at_everything(self) -> Iterator[None]:
-        """Count all files, then delete those that retention does not keep; yields often."""
+    def _look_at_everything(self) -> Iterator[int]:
+        """Count all files, then delete those that retention does not keep.
+
+        Yields how many files it has handled; a folder, which has to be listed, is worth a step.
+        """
         shelves: dict[tuple[Path, str], _Shelf] = {}
         stored_bytes = kept_bytes = 0
         for folder in day_folders(self._root.ready, self._skipped):
             with self._skipped.step(folder):
-                for count, file in enumerate(stored_in(folder), start=1):
+                for file in stored_in(folder):
                     shelf = _Shelf(folder, file.session, file.session_number, file.sequence)
                     shelves.setdefault((folder, file.session), shelf).add(file)
                     stored_bytes += file.bytes
                     kept_bytes += 0 if file.acknowledged else file.bytes
-                    if count % FILES_A_STEP == 0:
-                        yield
-            yield
+                    yield 1
+            yield FILES_A_STEP
         self._stored_bytes, self._kept_bytes = stored_bytes, kept_bytes
         in_order = sorted(
             shelves.values(), key=lambda shelf: (shelf.session_number, shelf.first_sequence)
@@ -223,7 +227,7 @@ class Cleanup:
         self._remove_empty_folders()
         self._tell_space()
 
-    def _delete(self, shelves: Sequence[_Shelf], *, keep_unacknowledged: bool) -> Iterator[None]:
+    def _delete(self, shelves: Sequence[_Shelf], *, keep_unacknowledged: bool) -> Iterator[int]:
         for shelf in shelves:
             demand = self._demand()
             if not shelf.concerns(demand):
@@ -232,17 +236,14 @@ class Cleanup:
             with self._skipped.step(shelf.folder):
                 for file in stored_in(shelf.folder, shelf.session):
                     files.append(file)
-                    if len(files) % FILES_A_STEP == 0:
-                        yield
-            tried = deletions(
+                    yield 1
+            for _ in deletions(
                 files, demand, keep_unacknowledged=keep_unacknowledged, delete=self._delete_file
-            )
-            for count, _ in enumerate(tried, start=1):
-                if count % FILES_A_STEP == 0:
-                    yield
-            yield
+            ):
+                yield 1
+            yield FILES_A_STEP
 
-    def _delete_records(self, shelves: Sequence[_Shelf]) -> Iterator[None]:
+    def _delete_records(self, shelves: Sequence[_Shelf]) -> Iterator[int]:
         """Delete records of sessions a day after their end, once all audio of them is gone.
 
         A sync job that takes nothing but audio never acknowledges them.
@@ -257,7 +258,7 @@ class Cleanup:
                 if file.is_record and ended_ns is not None and ended_ns < before_ns:
                     self._kept_bytes -= 0 if file.acknowledged else file.bytes
                     self._delete_file(replace(file, acknowledged=True))
-            yield
+            yield FILES_A_STEP
 
     def _tell_space(self) -> None:
         usage = self._usage()

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgerec.audio import TRACKS, Stamp, TimelineFrame, TrackName, TrackReport
+from edgerec.stamps import retimed, settle
 from edgerec.store import disk
 from edgerec.store.publish import Published, fingerprint, publish, sidecar_path
 from edgerec.store.records.gap_map import Levels, TrackLedger, gaps_between
@@ -282,28 +283,4 @@ def tags_of(opening: Opening, what: What, stamp: Stamp) -> Tags:
         channels=layout.channels(what),
         sample_rate=layout.sample_rate,
         utc_ns=stamp.utc_ns,
-    )
-
-
-def settle(opening: Stamp, closing: Stamp) -> Stamp:
-    """Choose between an instant's time as read then and as derived from the clocks now.
-
-    The first reading is more exact, unless the wall clock was not set yet.
-    """
-    return closing if closing.utc_trusted and not opening.utc_trusted else opening
-
-
-def retimed(stamp: Stamp, now: Stamp) -> Stamp:
-    """Return a stamp with the wall clock as it is known now, if it was not known then.
-
-    The monotonic clock says how long ago that was, as long as the machine has not been rebooted
-    since.
-    """
-    if stamp.utc_trusted or not now.utc_trusted or not stamp.boot_id:
-        return stamp
-    if stamp.boot_id != now.boot_id:
-        return stamp
-    ago_ns = now.monotonic_ns - stamp.monotonic_ns
-    return replace(
-        stamp, utc_ns=now.utc_ns - ago_ns, utc_trusted=True, utc_error_ms=now.utc_error_ms
     )

@@ -17,20 +17,9 @@ import numpy as np
 from edgerec.audio import Stamp, TimelineFrame, TrackName
 from edgerec.store import disk
 from edgerec.store.disk import disk_step
-from edgerec.store.publish import (
-    Find,
-    Published,
-    fingerprint,
-    place,
-)
+from edgerec.store.publish import Find, Published, fingerprint, place
 from edgerec.store.records.gap_map import Levels, TrackLedger, gaps_between
-from edgerec.store.records.naming import (
-    FORMS,
-    WAV_SUFFIX,
-    Format,
-    What,
-    work_name,
-)
+from edgerec.store.records.naming import FORMS, WAV_SUFFIX, Format, What, work_name
 from edgerec.store.records.sidecar import ChunkFacts, EndReason
 from edgerec.store.records.sidecar_reader import DescribedFile, SidecarError, read_sidecar
 from edgerec.store.root import StorageRoot

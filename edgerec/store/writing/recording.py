@@ -14,13 +14,14 @@ from dataclasses import replace
 from typing import Final
 
 from edgerec.audio import TRACKS, Span, TimelineFrame, TrackName, TrackReport
+from edgerec.stamps import settle
 from edgerec.store.disk import StoreError
 from edgerec.store.publish import Published
 from edgerec.store.records.layout import Layout
 from edgerec.store.records.naming import Session
 from edgerec.store.records.sidecar import EndReason
 from edgerec.store.root import StorageRoot
-from edgerec.store.writing.chunk import OpenChunk, settle
+from edgerec.store.writing.chunk import OpenChunk
 from edgerec.store.writing.closing import Settled
 from edgerec.store.writing.file_sequence import FileSeries
 from edgerec.store.writing.rotation import Cutting, StampOf, chunk_stop

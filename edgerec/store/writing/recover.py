@@ -22,6 +22,7 @@ from typing import Final
 
 from edgerec.audio import Stamp
 from edgerec.clock import SECOND_NS
+from edgerec.stamps import retimed
 from edgerec.store.disk import StoreError, disk_step
 from edgerec.store.publish import Published, PublishedNames
 from edgerec.store.records.naming import (
@@ -31,7 +32,6 @@ from edgerec.store.records.naming import (
     parse_published,
 )
 from edgerec.store.root import StorageRoot
-from edgerec.store.writing.chunk import retimed
 from edgerec.store.writing.closing import (
     CutChunk,
     close_leftover,

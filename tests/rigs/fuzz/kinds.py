@@ -19,7 +19,7 @@ from edgerec.engine.housekeeping import DriftMemory
 from edgerec.health.chirp_log import Chirp, add_chirp, read_chirps
 from edgerec.health.echo_file import Remembered, read_echo
 from edgerec.store import publish
-from edgerec.store.archive.turn_list import find_files
+from edgerec.store.archive.tree import find_files
 from edgerec.store.archive.verify import verify
 from edgerec.store.bounded_json import JsonError
 from edgerec.store.disk import StoreError

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from edgerec.audio import GapReason, TrackReport
+from edgerec.stamps import retimed, settle
 from edgerec.store.disk import StoreError
 from edgerec.store.records.layout import Layout
-from edgerec.store.writing.chunk import OpenChunk, finished_chunk, retimed, settle
+from edgerec.store.writing.chunk import OpenChunk, finished_chunk
 from edgerec.store.writing.journal import Opening, read_journal
 from tests.rigs.failing_disk import failing_call, open_files, recorded_calls
 from tests.rigs.made_recordings import RATE, SESSION, stamp_of
