@@ -23,8 +23,7 @@ from edgerec.audio import (
 )
 from edgerec.capture.devices.device_verdict import Findings, OpenDevice
 from edgerec.capture.process import ChildProcess
-from edgerec.capture.rate_check import TrueRate
-from edgerec.capture.stream_guard import Message, OwnAudio, sent_before
+from edgerec.capture.stream_guard import Message, OwnAudio, TrueRate, sent_before
 from edgerec.clock import SECOND_NS
 from edgerec.wire.blocks import WireError
 

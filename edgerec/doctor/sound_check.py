@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 
 from edgerec import kernel
 from edgerec.audio import TRACKS, TrackName
+from edgerec.capture.devices.alsa_cards import PORT_MARK
 from edgerec.capture.devices.catalog import PULSE_PREFIX, DeviceError, find_device
-from edgerec.capture.devices.usb_port import PORT_MARK
 from edgerec.clock import ClockReading
 from edgerec.config import Config, RecordingConfig, StorageConfig
 from edgerec.doctor.alignment import LEAST_HEARD, judge_delay, judge_offset

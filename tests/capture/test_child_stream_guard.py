@@ -4,8 +4,7 @@ import pytest
 
 from edgerec.audio import Block, BlockFlags, GapReason, StreamEnded
 from edgerec.capture.devices.device_verdict import SUSPECT_NS
-from edgerec.capture.rate_check import TrueRate
-from edgerec.capture.stream_guard import BEGINNING_NS, ENDED_NS, HOLD_NS
+from edgerec.capture.stream_guard import BEGINNING_NS, ENDED_NS, HOLD_NS, TrueRate
 from tests.rigs.fake_child import HEADER, LIMITS, PAIR_NS, SERVED, block, look_twice, until_told
 from tests.rigs.fakes import S
 

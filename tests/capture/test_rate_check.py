@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from edgerec.audio import StreamHeader
-from edgerec.capture.rate_check import USUAL_HZ, WINDOWS, Pace, TrueRate
+from edgerec.capture.stream_guard import USUAL_HZ, WINDOWS, Pace, TrueRate
 from tests.rigs.fake_child import block
 
 S = 1_000_000_000

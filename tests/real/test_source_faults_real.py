@@ -14,7 +14,7 @@ import pytest
 
 from edgerec.capture.child import ChildLimits
 from edgerec.capture.portaudio import SERVER_BLOCK_MS
-from edgerec.capture.rate_check import WINDOW_NS, WINDOWS
+from edgerec.capture.stream_guard import WINDOW_NS, WINDOWS
 from edgerec.clock import raw_now_ns
 from tests.rigs.outages import FOUND_S, WRONG
 from tests.rigs.recorded_kiosk import SETTLES_S

@@ -6,8 +6,8 @@ from functools import partial
 import pytest
 
 from edgerec.capture.devices import watch
+from edgerec.capture.devices.device_events import CardWatch
 from edgerec.capture.devices.device_verdict import Findings
-from edgerec.capture.devices.hotplug import CardWatch
 from edgerec.config import RetentionConfig, TrackConfig
 from edgerec.engine import build
 from edgerec.health.signal_quality import PATIENCE

@@ -27,11 +27,11 @@ from edgerec.capture.devices.alsa_cards import (
     AlsaCard,
     alsa_owner,
     read_alsa_cards,
+    unnumbered,
 )
 from edgerec.capture.devices.pcm_name import resolve_pcm
 from edgerec.capture.devices.server_reach import why_no_answer
 from edgerec.capture.devices.sound_server import ServerSource, SoundServerError, read_sources
-from edgerec.capture.devices.usb_port import unnumbered
 
 _ALSA_HARDWARE: Final = re.compile(r"\(hw:(\d+),(\d+)\)$")
 PULSE_PREFIX: Final = "pulse:"

@@ -1,18 +1,24 @@
 """Decides whether a capture child's stream is on the source that it should record.
 
 A named source must be exactly that one. A default one must stay the one that it began with, and the
-user's track records no loudspeaker monitor unless its configuration names it. For one thread.
+user's track records no loudspeaker monitor unless its configuration names it. Streams that the
+server does not list are logged: a swap would go unnoticed. For one thread.
 """
 
 from __future__ import annotations
 
+import logging
+import math
+from collections.abc import Collection
 from typing import Final
 
 from edgerec.audio import TrackName
+from edgerec.capture.devices.alsa_cards import PORT_MARK
 from edgerec.capture.devices.catalog import PULSE_PREFIX
 from edgerec.capture.devices.device_verdict import OpenDevice
-from edgerec.capture.devices.sound_server import MONITOR_SUFFIX, RecordingStream
-from edgerec.capture.devices.usb_port import PORT_MARK
+from edgerec.capture.devices.server_stream import is_monitor, refusal
+from edgerec.capture.devices.sound_server import RecordingStream
+from edgerec.clock import Clock
 
 
 class RightSource:
@@ -73,22 +79,6 @@ def asked_source(wanted: str | None, opened: OpenDevice) -> str | None:
     return _pulse_name(wanted)
 
 
-def is_monitor(source: str) -> bool:
-    """Whether a source of a sound server hears what a loudspeaker plays."""
-    return source.endswith(MONITOR_SUFFIX)
-
-
-def refusal(source: str) -> str:
-    """Return why a default source that is a monitor is not recorded as the user."""
-    return f"the sound server's default source is {source}, the monitor of a loudspeaker"
-
-
-REFUSAL_HINT: Final = (
-    "that is not recorded as the user: plug the microphone in, or set tracks.user.device to its "
-    "id, which `edgerec devices` lists"
-)
-
-
 def _pulse_name(wanted: str | None) -> str | None:
     if wanted is None or not wanted.startswith(PULSE_PREFIX) or PORT_MARK in wanted:
         return None  # which source is on a port, only the child finds out
@@ -97,3 +87,53 @@ def _pulse_name(wanted: str | None) -> str | None:
 
 def _swapped(source: str, expected: str) -> str:
     return f"the sound server records {source} in place of {expected}"
+
+
+log = logging.getLogger(__name__)
+
+MISSING_NS: Final = 5_000_000_000
+"""Time for a stream to be found. A killed server is noticed sooner, by the capture child."""
+
+
+class Unwatched:
+    """Which tracks' streams are missing from the server's, and since when; logged once."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._since: dict[TrackName, tuple[int, int]] = {}
+        self._told: set[TrackName] = set()
+
+    def missing(self, track: TrackName, opened: OpenDevice | None, why: str) -> None:
+        """Note that the server was asked about a track, and did not name its child's stream."""
+        if opened is None or opened.source is None:  # nothing of a server's is open
+            self._since.pop(track, None)
+            return
+        now_ns = self._clock.now_ns()
+        pid, since_ns = self._since.get(track, (opened.pid, now_ns))
+        if pid != opened.pid:
+            since_ns = now_ns
+        self._since[track] = (opened.pid, since_ns)
+        if now_ns - since_ns >= MISSING_NS and track not in self._told:
+            self._told.add(track)
+            log.warning(
+                "a swapped source would go unnoticed track=%s device=%r why=%r",
+                track,
+                opened.device,
+                why,
+            )
+
+    def found(self, track: TrackName) -> None:
+        """Note that a track's stream is watched."""
+        self._since.pop(track, None)
+        self._told.discard(track)
+
+    def due_ms(self, tracks: Collection[TrackName]) -> int | None:
+        """Return in how long the server is to be asked again; None: there is no reason to."""
+        waiting = [
+            since_ns + MISSING_NS
+            for track, (_, since_ns) in self._since.items()
+            if track in tracks and track not in self._told
+        ]
+        if not waiting:
+            return None
+        return max(0, math.ceil((min(waiting) - self._clock.now_ns()) / 1e6))

@@ -10,13 +10,14 @@ import contextlib
 import os
 from collections.abc import Mapping, MutableMapping
 from dataclasses import replace
+from typing import Final
 
 from edgerec.audio import TrackName
 from edgerec.capture.devices.alsa_cards import ALSA_PREFIX
 from edgerec.capture.devices.catalog import DeviceError, DeviceInfo
 from edgerec.capture.devices.pcm_name import PcmTarget, resolve_pcm, source_of_pcm
-from edgerec.capture.devices.right_source import REFUSAL_HINT, is_monitor, refusal
 from edgerec.capture.devices.sound_server import (
+    MONITOR_SUFFIX,
     ServerSource,
     SoundServerError,
     read_default_source,
@@ -157,3 +158,19 @@ def introduce(track: TrackName, pid: int, env: MutableMapping[str, str]) -> None
     """
     if "PIPEWIRE_ALSA" not in env:
         env["PIPEWIRE_ALSA"] = f'{{ application.process.id = {pid} node.name = "edgerec-{track}" }}'
+
+
+def is_monitor(source: str) -> bool:
+    """Whether a source of a sound server hears what a loudspeaker plays."""
+    return source.endswith(MONITOR_SUFFIX)
+
+
+def refusal(source: str) -> str:
+    """Return why a default source that is a monitor is not recorded as the user."""
+    return f"the sound server's default source is {source}, the monitor of a loudspeaker"
+
+
+REFUSAL_HINT: Final = (
+    "that is not recorded as the user: plug the microphone in, or set tracks.user.device to its "
+    "id, which `edgerec devices` lists"
+)

@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from edgerec.capture.devices.usb_port import name_by_port, usb_port
+from edgerec.capture.devices.alsa_cards import name_by_port, usb_port
 
 MONITOR_SUFFIX: Final = ".monitor"
 """Suffix that both servers add to a sink's name for the source that hears what it plays."""

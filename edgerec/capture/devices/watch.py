@@ -18,10 +18,9 @@ from typing import Final
 
 from edgerec.audio import TrackName
 from edgerec.capture.devices.alsa_cards import ALSA_PREFIX
+from edgerec.capture.devices.device_events import CardWatch, ServerEvents
 from edgerec.capture.devices.device_verdict import Findings, OpenDevice
-from edgerec.capture.devices.hotplug import CardWatch
-from edgerec.capture.devices.right_source import RightSource, is_known
-from edgerec.capture.devices.server_events import ServerEvents
+from edgerec.capture.devices.right_source import RightSource, Unwatched, is_known
 from edgerec.capture.devices.server_reach import why_no_answer
 from edgerec.capture.devices.sound_server import (
     RecordingStream,
@@ -30,7 +29,6 @@ from edgerec.capture.devices.sound_server import (
     pin_stream,
     read_state,
 )
-from edgerec.capture.devices.unwatched import Unwatched
 from edgerec.clock import Clock
 from edgerec.waker import Waker
 

@@ -4,10 +4,10 @@ import os
 
 import pytest
 
-from edgerec.capture.devices import server_events
+from edgerec.capture.devices import device_events
 from edgerec.capture.devices.device_verdict import Findings, OpenDevice
+from edgerec.capture.devices.right_source import MISSING_NS
 from edgerec.capture.devices.sound_server import RecordingStream, ServerState, SoundServerError
-from edgerec.capture.devices.unwatched import MISSING_NS
 from edgerec.capture.devices.watch import (
     PIN_SETTLES_NS,
     PIN_WITHIN_NS,
@@ -292,7 +292,7 @@ def events(tmp_path, monkeypatch):
     """A FIFO in the place of `pactl subscribe`."""
     fifo = tmp_path / "events"
     os.mkfifo(fifo)
-    monkeypatch.setattr(server_events, "SUBSCRIBE", ("cat", str(fifo)))
+    monkeypatch.setattr(device_events, "SUBSCRIBE", ("cat", str(fifo)))
     return fifo
 
 
@@ -325,7 +325,7 @@ def test_events_are_followed_and_a_server_that_returns_is_found_again(events):
 
 def test_a_server_whose_tool_is_not_there_is_not_asked_for_again(monkeypatch, caplog):
     caplog.set_level("INFO")
-    monkeypatch.setattr(server_events, "SUBSCRIBE", ("no-such-tool",))
+    monkeypatch.setattr(device_events, "SUBSCRIBE", ("no-such-tool",))
     watching, findings = watch(Server())
     watching.start()
     wait_for(lambda: caplog.messages)
@@ -337,7 +337,7 @@ def test_a_server_whose_tool_is_not_there_is_not_asked_for_again(monkeypatch, ca
 
 def test_a_kiosk_of_alsa_cards_alone_starts_nothing(monkeypatch, caplog):
     caplog.set_level("INFO")
-    monkeypatch.setattr(server_events, "SUBSCRIBE", ("no-such-tool",))
+    monkeypatch.setattr(device_events, "SUBSCRIBE", ("no-such-tool",))
     server = Server()
     watching, findings = watch(server, wanted="alsa:Mic,0", opened=None)
     watching.start()

@@ -1,16 +1,44 @@
-"""What is read out of a sound server's events, and when it is asked for them."""
+"""New cards are noticed; what is read out of a server's events, and when it is asked for them."""
+
+import select
 
 import pytest
 
-from edgerec.capture.devices import server_events
-from edgerec.capture.devices.server_events import (
+from edgerec.capture.devices import device_events
+from edgerec.capture.devices.device_events import (
     FIRST_RETRY_S,
     LAST_RETRY_S,
+    CardWatch,
     ServerEvents,
     Tidings,
     tidings,
 )
 from tests.rigs.fakes import FakeClock
+from tests.rigs.waiting import PATIENCE_S
+
+
+def test_a_device_file_that_comes_is_told_once(tmp_path):
+    with CardWatch(tmp_path) as cards:
+        assert not cards.take()
+        (tmp_path / "pcmC1D0c").touch()
+        assert select.select([cards.fileno()], [], [], PATIENCE_S)[0]
+        assert cards.take()
+        assert not cards.take()
+
+
+def test_a_device_file_that_is_given_to_another_group_is_told(tmp_path):
+    file = tmp_path / "pcmC1D0c"
+    file.touch()
+    with CardWatch(tmp_path) as cards:
+        file.chmod(0o600)
+        assert select.select([cards.fileno()], [], [], PATIENCE_S)[0]
+        assert cards.take()
+
+
+def test_where_there_is_no_alsa_there_is_nothing_to_watch(tmp_path):
+    with CardWatch(tmp_path / "absent") as cards:
+        assert cards.fileno() is None
+        assert not cards.take()
 
 
 @pytest.mark.parametrize(
@@ -35,7 +63,7 @@ def test_only_what_concerns_recording_is_looked_into(line, told):
 @pytest.fixture
 def ended(monkeypatch):
     """A `pactl subscribe` that finds no server."""
-    monkeypatch.setattr(server_events, "SUBSCRIBE", ("true",))
+    monkeypatch.setattr(device_events, "SUBSCRIBE", ("true",))
     clock = FakeClock()
     events = ServerEvents(clock)
     yield events, clock
@@ -73,7 +101,7 @@ def test_a_server_that_has_said_something_is_tried_soon_when_it_is_gone(ended, m
     events, clock = ended
     for _ in range(5):
         clock.raw_ns += round(retry_s(events) * 1e9)
-    monkeypatch.setattr(server_events, "SUBSCRIBE", ("echo", "Event 'new' on source #1"))
+    monkeypatch.setattr(device_events, "SUBSCRIBE", ("echo", "Event 'new' on source #1"))
     assert events.follow()
     assert events.take() == Tidings(changed=True, appeared=True)
     events.close()
