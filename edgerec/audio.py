@@ -87,6 +87,9 @@ class StreamHeader:
     """The boot whose clock this is; empty if unknown."""
     dated: bool = False
     """Whether its blocks carry dates: `Block.adc_ns` with a bound on its error."""
+    live: bool = False
+    """Whether an application passes on what its device delivers, as it comes: frames are counted,
+    stamps only steer the clock, and a pause is a gap."""
     source: str | None = None
     """Source that a sound server is asked for; empty: its default; None: not a server's device."""
 

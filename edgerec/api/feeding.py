@@ -41,6 +41,7 @@ class _Form:
     sample_rate: int
     channels: int
     stamped: bool
+    live: bool
 
 
 class Feeding:
@@ -58,7 +59,16 @@ class Feeding:
         self._frames = 0  # sent of it
         self._expected_ns = 0  # the instant after them, in a stamped stream
 
-    def push(self, pcm: Buffer, sample_rate: int, channels: int, at_ns: int | None) -> None:
+    def push(
+        self,
+        pcm: Buffer,
+        sample_rate: int,
+        channels: int,
+        at_ns: int | None,
+        *,
+        live: bool = False,
+        lost: int = 0,
+    ) -> None:
         """Send audio; see `Recorder.feed`.
 
         Raises
@@ -67,14 +77,15 @@ class Feeding:
             It can't be recorded, or what was sent earlier could not be.
         """
         data = samples_of(pcm, channels)
-        form = _Form(sample_rate, channels, at_ns is not None)
+        form = _Form(sample_rate, channels, at_ns is not None, live)
         _check(form)
+        _check_lost(lost, at_ns, live=live)
         if not data:
             return
         with self._lock:
             connection = self._connected()
             try:
-                for message in self._messages(data, form, at_ns):
+                for message in self._messages(data, form, at_ns, lost):
                     connection.sendall(message)
             except OSError as error:
                 self._refused(connection)
@@ -116,15 +127,20 @@ class Feeding:
         error = told.get("error", {"code": "stopped", "message": "the recorder is gone"})
         raise FeedError(error["code"], error["message"], error.get("hint", ""))
 
-    def _messages(self, data: memoryview, form: _Form, at_ns: int | None) -> Iterator[bytes]:
+    def _messages(
+        self, data: memoryview, form: _Form, at_ns: int | None, lost: int
+    ) -> Iterator[bytes]:
         frame_bytes = form.channels * SAMPLE_BYTES
         if form != self._form or not self._goes_on(at_ns):
             self._form, self._frames = form, 0
             clock: ClockName = "monotonic" if form.stamped else "monotonic_raw"
             track = self._source.track
             yield encode_stream_header(
-                StreamHeader(form.sample_rate, form.channels, track, self._name, clock)
+                StreamHeader(
+                    form.sample_rate, form.channels, track, self._name, clock, live=form.live
+                )
             )
+        self._frames += lost
         piece = max(1, form.sample_rate * PIECE_MS // 1000) * frame_bytes
         for start in range(0, len(data), piece):
             pcm = data[start : start + piece]
@@ -166,6 +182,21 @@ def samples_of(pcm: Buffer, channels: int) -> memoryview:
             f"give a multiple of {channels * SAMPLE_BYTES} bytes; keep the rest for the next call",
         )
     return data
+
+
+def _check_lost(lost: int, at_ns: int | None, *, live: bool) -> None:
+    if live and at_ns is not None:
+        raise FeedError(
+            "malformed",
+            "live audio with a time",
+            "give at_ns where the instant of sampling is known; live is for audio without one",
+        )
+    if lost < 0 or (lost and not live):
+        raise FeedError(
+            "malformed",
+            f"lost is {lost}",
+            "give the number of frames that live audio lost before this, with live=True",
+        )
 
 
 def _check(form: _Form) -> None:

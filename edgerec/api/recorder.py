@@ -188,11 +188,14 @@ class Recorder:
         sample_rate: int,
         channels: int = 1,
         at_ns: int | None = None,
+        *,
+        live: bool = False,
+        lost: int = 0,
     ) -> None:
         """Push audio into a track with `source: feed`.
 
-        Without a time it is queued, and recorded as a loudspeaker would play it: contiguous while
-        the next comes no later than 200 ms after the last has played. While more than 30 s are
+        Without a time, and not `live`, it is queued, and recorded as a loudspeaker would play it:
+        contiguous while the next comes no later than 200 ms after the last has played. While more than 30 s are
         queued, this waits; from asyncio call it by `asyncio.to_thread`. Audio that comes while the
         devices are not open is ignored.
 
@@ -205,6 +208,12 @@ class Recorder:
         at_ns
             Instant of the first frame on CLOCK_MONOTONIC (`time.monotonic_ns`), for audio that was
             sampled a moment ago. Give it with every call, or with none.
+        live
+            Whether this is what a microphone or a call delivers, pushed as it comes: frames are
+            counted, and when calls are made only shows how fast the device runs. A call that is
+            late by less than `recording.late_seconds` costs nothing.
+        lost
+            Number of frames that live audio has lost before this; they become a gap.
 
         Raises
         ------
@@ -218,7 +227,7 @@ class Recorder:
         if track not in running.feedings:
             told = f"the {track} track is not fed by applications"
             raise FeedError("no_feed", told, f"set tracks.{track}.source to feed")
-        running.feedings[track].push(pcm, sample_rate, channels, at_ns)
+        running.feedings[track].push(pcm, sample_rate, channels, at_ns, live=live, lost=lost)
 
     def mark(
         self, track: TrackName, state: Literal["start", "stop"], at_ns: int | None = None

@@ -1,7 +1,7 @@
 """Checks the stamps of blocks from a live device that an application reads for us.
 
 Stamps say when blocks were delivered, so such a feed is a device like any other, and drifts like
-one. But they come from outside: with impossible stamps the synchronizer would wait for the future,
+one; blocks of a header line that says `live` may come without, and are stamped here. Stamps come from outside: with impossible stamps the synchronizer would wait for the future,
 and hold what comes until then.
 """
 
@@ -99,7 +99,10 @@ class LiveFeed:
             reading = self._clock.read()
             offset_ns = reading.raw_ns - reading.monotonic_ns
         arrived_ns = block.arrived_ns + offset_ns
-        _check_age(now_ns - arrived_ns)
+        if self._sent.live and block.arrived_ns == 0:
+            arrived_ns = self._clock.now_ns()
+        else:
+            _check_age(now_ns - arrived_ns)
         first, flags = self._position(block, arrived_ns)
         taken = replace(
             block,

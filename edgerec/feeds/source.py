@@ -168,11 +168,12 @@ class FeedSource:
     def _take(self, block: Block, now_ns: int) -> list[Delivery]:
         """Queue a block, or pass it on."""
         assert self._header is not None  # the decoder refuses a block before the header line
+        stamped = self._header.live or block.arrived_ns != 0
         opened: list[Delivery] = []
         if not self._begun:
             self._begun = True
-            opened = self._begin(self._header, now_ns, stamped=block.arrived_ns != 0)
-        if (block.arrived_ns != 0) != (self._live is not None):
+            opened = self._begin(self._header, now_ns, stamped=stamped)
+        if stamped != (self._live is not None):
             raise FeedError(
                 "malformed",
                 "stamped and unstamped blocks in one stream",
@@ -230,4 +231,5 @@ def _on_our_clock(header: StreamHeader) -> StreamHeader:
         track=header.track,
         device=f"feed:{header.device[:MAX_NAME]}",
         clock="monotonic_raw",
+        live=header.live,
     )

@@ -35,6 +35,7 @@ SCATTER_SHARE: Final = 3.0  # the line strays by as much as its arrivals scatter
 LEAST_ERROR_S: Final = 20e-6  # a crystal that warms by 1 ppm a minute bends as much in 80 s
 
 SETTLE_S: Final = 0.7  # of arrivals, until the offset is known
+LIVE_SETTLE_S: Final = 1.5  # through an event loop or a network, which delay most of them
 REMEMBER_S: Final = 60.0  # a drift measured for a minute is good to 2 ppm
 HOLD_S: Final = 1.0  # audio held back for that: never more, whatever is still undecided
 MISPLACED_S: Final = 0.020  # a run that is further off is placed again, and not bent for minutes
@@ -66,14 +67,20 @@ class DeviceClock:
         The device's nominal rate in Hz.
     prior_ppm
         Drift remembered from an earlier run of the same device.
+    settle_s
+        Seconds of arrivals until frames are placed by the line.
     """
 
     misplaced_s: Final = MISPLACED_S
-    hold_s: Final = HOLD_S
 
-    def __init__(self, sample_rate: int, prior_ppm: float | None = None) -> None:
+    def __init__(
+        self, sample_rate: int, prior_ppm: float | None = None, settle_s: float = SETTLE_S
+    ) -> None:
         self._rate = sample_rate
         self._prior_ppm = prior_ppm
+        self._settle_s = settle_s
+        self.hold_s: Final = settle_s + HOLD_S - SETTLE_S
+        """Audio held back until the line is known."""
         self._slope = self._trusted_slope = _slope(prior_ppm or 0.0)
         self._level_s = 0.0  # excess_s of the line at counted_s = 0
         self._origin: tuple[int, int] | None = None  # (frame, instant) of the first arrival
@@ -95,7 +102,7 @@ class DeviceClock:
     @property
     def settled(self) -> bool:
         """Whether enough has been seen to place frames by the line."""
-        return self._known_s >= SETTLE_S
+        return self._known_s >= self._settle_s
 
     @property
     def drift_known(self) -> bool:

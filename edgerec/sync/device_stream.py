@@ -13,8 +13,8 @@ from typing import Final
 
 from edgerec.audio import Block, BlockFlags, DeviceFrame, GapReason, StreamHeader
 from edgerec.sync.dated_clock import DatedClock
-from edgerec.sync.device_clock import HOLD_S, DeviceClock
-from edgerec.sync.lateness import Judgement, LateRun, StepRun
+from edgerec.sync.device_clock import HOLD_S, LIVE_SETTLE_S, SETTLE_S, DeviceClock
+from edgerec.sync.lateness import LIVE_LONGER_S, MAX_LONGER_S, Judgement, LateRun, StepRun
 
 FORGET_S: Final = 2.0  # before a session: enough to settle, and to wait for the other track
 MOST_OFF_NS: Final = 10_000_000_000  # of a date from the arrival: a server holds seconds; nonsense
@@ -64,12 +64,17 @@ class DeviceStream:
     ) -> None:
         self.header = header
         self._uncounted = uncounted
-        clock = DatedClock if header.dated else DeviceClock
-        self.clock: DatedClock | DeviceClock = clock(header.sample_rate, prior_ppm)
+        self.clock: DatedClock | DeviceClock
+        if header.dated:
+            self.clock = DatedClock(header.sample_rate, prior_ppm)
+        else:
+            settle_s = LIVE_SETTLE_S if header.live else SETTLE_S
+            self.clock = DeviceClock(header.sample_rate, prior_ppm, settle_s)
         self._hand: deque[Piece] = deque()
         self._suspects = 0  # how many pieces at the end of the hand came late
         # A source that is quiet at times is as late as its pause was long.
-        self._late = LateRun(0.0) if uncounted is GapReason.QUIET else LateRun()
+        quiet = uncounted is GapReason.QUIET
+        self._late = LateRun(0.0 if quiet else LIVE_LONGER_S if header.live else MAX_LONGER_S)
         self._steps = StepRun()
         self._found = 0  # frames lost uncounted, found by the clock
         self._counted: int | None = None  # the next block's `first_frame`, if nothing is lost

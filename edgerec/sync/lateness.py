@@ -21,6 +21,7 @@ LEVEL_S: Final = 0.002  # a loss stays the same within this; a burst that catche
 LEVEL_SHARE: Final = 0.1
 FALSE_ALARM: Final = 1e-9  # chance that jitter alone looks like a loss: once in years
 MAX_LONGER_S: Final = 0.25  # in total; PulseAudio's null sink was seen to step by 90 ms
+LIVE_LONGER_S: Final = 0.05  # an application has no sink that grows: it lost what it did not count
 MEMORY_ARRIVALS: Final = 600  # a minute of 100 ms blocks makes the jitter's statistics
 LEAST_SHARE_LATE: Final = 0.02  # a quiet minute does not guarantee another
 

@@ -27,15 +27,25 @@ KNOWN_PER_SEGMENT: Final = 4  # a line reaches no further ahead than a quarter o
 JOINT_SEARCH_SHARE: Final = 0.4  # of a segment, in which the best joint is looked for
 JOINTS_TRIED: Final = 1000  # the best of these is a thousandth of a frame from the clock's line
 MAX_BEND: Final = 0.9e-3  # of the rate, to bring a misplaced track back; below what ears notice
+LIVE_MAX_BEND: Final = 3e-3  # 5 cents: a live feed's first arrivals place it some 10 ms late
 LINE_TRUST_S: Final = 10.0  # over a longer hole the clock knows better than the line before it
 
 
 class Guide:
-    """A device's clock seen from the timeline: the target of a run's lines."""
+    """A device's clock seen from the timeline: the target of a run's lines.
 
-    def __init__(self, clock: DatedClock | DeviceClock, placement: Placement) -> None:
+    Parameters
+    ----------
+    live
+        Whether it is a live feed, whose arrivals settle more slowly: its lines bend further.
+    """
+
+    def __init__(
+        self, clock: DatedClock | DeviceClock, placement: Placement, *, live: bool = False
+    ) -> None:
         self._clock = clock
         self._placement = placement
+        self._max_bend = LIVE_MAX_BEND if live else MAX_BEND
 
     def device_at(self, timeline: float) -> float:
         """Return the device position that belongs on a timeline position."""
@@ -83,7 +93,8 @@ class Guide:
         )
         origin = self.device_at(timeline)
         ratio = (self.device_at(timeline + length) - origin) / length
-        bend = np.clip(origin - device, -MAX_BEND * ratio * ahead, MAX_BEND * ratio * ahead)
+        most = self._max_bend * ratio * ahead
+        bend = np.clip(origin - device, -most, most)
         wanted = device + ratio * ahead + bend
         best = int(np.argmin(np.abs(wanted - np.rint(wanted))))
         return DeviceFrame(round(wanted[best])), TimelineFrame(timeline + int(ahead[best]))

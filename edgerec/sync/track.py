@@ -245,11 +245,15 @@ class TrackTimeline:
 
     def _open_stream(self, header: StreamHeader) -> None:
         prior_ppm = self._drift_memory.get(header.device)
-        self._stream = DeviceStream(header, prior_ppm, self._reason(GapReason.XRUN))
+        continuous = self._continuous or header.live
+        uncounted = GapReason.XRUN if continuous else GapReason.QUIET
+        self._stream = DeviceStream(header, prior_ppm, uncounted)
         self._fold = Fold(header.channels)
 
     def _reason(self, reason: GapReason) -> GapReason:
-        return reason if self._continuous else GapReason.QUIET
+        """Return what silence is called where this reason would be that of a continuous source."""
+        live = self._stream is not None and self._stream.header.live
+        return reason if self._continuous or live else GapReason.QUIET
 
     def _push(self, block: Block) -> None:
         stream = self._stream
@@ -351,7 +355,8 @@ class TrackTimeline:
         elif self._run is not None and self._run.astray_s > self._stream.clock.misplaced_s:
             self._place_again()
         if self._run is None:
-            guide = Guide(self._stream.clock, self._placed)
+            header = self._stream.header
+            guide = Guide(self._stream.clock, self._placed, live=header.live)
             start = guide.first_joint(piece.first, self._before)
             if start[0] >= piece.first + piece.frames:
                 return  # it lies before the epoch, or between two timeline frames

@@ -55,6 +55,7 @@ def encode_stream_header(header: StreamHeader) -> bytes:
         "utc_ns": header.utc_ns,
         "boot_id": header.boot_id,
         **({"dated": header.dated} if header.dated else {}),
+        **({"live": header.live} if header.live else {}),
     }
     if header.source is not None:
         line["source"] = header.source
@@ -204,6 +205,7 @@ def _parse_stream_header(line: bytes, offset: int) -> StreamHeader:
         utc_ns=fields.get("utc_ns") or 0,
         boot_id=fields.get("boot_id") or "",
         dated=fields.get("dated") or False,
+        live=fields.get("live") or False,
         source=fields.get("source"),
     )
 
@@ -237,5 +239,6 @@ _HEADER_FIELDS: Final = (
     ("utc_ns", lambda v: v is None or _whole(v, 0, 2**63 - 1), "nanoseconds since 1970"),
     ("boot_id", lambda v: v is None or _is_name(v), "a boot's id"),
     ("dated", lambda v: v is None or isinstance(v, bool), "true or false"),
+    ("live", lambda v: v is None or isinstance(v, bool), "true or false"),
     ("source", lambda v: v is None or _is_name(v), "a source of a sound server"),
 )

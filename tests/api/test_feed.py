@@ -123,3 +123,37 @@ def test_an_hour_pushed_at_once_waits_and_the_end_lets_it_go(program):
     it.stop()
     pushing.join(PATIENCE_S)
     assert told == ["stopped"]
+
+
+def test_live_audio_needs_no_time_and_says_what_it_lost(program):
+    it = program(bot="feed")
+    it.hear("on_track_audio_data")
+    it.recorder.start_recording()
+    it.clock.let_pass(2)
+    for number in range(40):
+        it.clock.let_pass(0.1)
+        lost = RATE // 10 if number == 20 else 0
+        if lost:
+            it.clock.let_pass(0.1)
+        it.recorder.feed("bot", level(0.1, RATE), RATE, live=True, lost=lost)
+    it.clock.let_pass(3)
+    it.stop()
+    (both,) = it.events("on_track_audio_data")
+    lost, stalled = ((gap.frames, gap.reason) for gap in both.gaps["bot"])
+    assert (lost, stalled[1]) == ((RATE // 10, "xrun"), "stall")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"live": True, "at_ns": 1}, "live audio with a time"),
+        ({"lost": 5}, "lost is 5"),
+        ({"live": True, "lost": -1}, "lost is -1"),
+    ],
+)
+def test_what_live_audio_cannot_be_is_refused(program, arguments, says):
+    it = program(bot="feed")
+    it.recorder.start_recording()
+    with pytest.raises(FeedError, match=says):
+        it.recorder.feed("bot", level(0.1), RATE, **arguments)
+    it.stop()

@@ -1,8 +1,9 @@
 """Live devices that an application reads for us: their blocks are where their stamps say."""
 
+import numpy as np
 import pytest
 
-from edgerec.audio import Block, DeviceFrame, GapReason, StreamHeader
+from edgerec.audio import TRACKS, Block, DeviceFrame, GapReason, StreamHeader
 from edgerec.feeds.connection import FeedError
 from edgerec.feeds.live import (
     BLOCK_COST_NS,
@@ -15,7 +16,9 @@ from edgerec.feeds.playback import PAUSE, QUEUE_BYTES, QUEUE_NS
 from edgerec.feeds.source import FeedSource
 from edgerec.wire.blocks import encode_block
 from tests.rigs.fakes import START_NS, FakeClock, S
-from tests.rigs.feed_rig import RATE, Application, feeding, holes, level, sounding
+from tests.rigs.feed_rig import RATE, Application, Kiosk, feeding, holes, level, sounding
+
+BLOCK_S = 0.02
 
 
 @pytest.mark.parametrize(("clock", "offset_ns"), [("monotonic_raw", 0), ("monotonic", 7 * S)])
@@ -175,3 +178,76 @@ def test_a_flood_of_single_frames_is_counted_as_more_than_its_audio():
     byte_rate = 384_000 * 64 * 2
     assert blocks == pytest.approx(QUEUE_BYTES / byte_rate * S / BLOCK_COST_NS, abs=1)
     allowance.take(block, header, START_NS + 10 * BLOCK_COST_NS, opens=False)
+
+
+def jittered(seconds, *, seed):
+    """When 20 ms blocks come: late by 15 ms (sd), at times by 400 ms, and then in a burst."""
+    rng, last_s = np.random.default_rng(seed), 0.0
+    for number in range(round(seconds / BLOCK_S)):
+        late_s = abs(rng.normal(0, 0.015)) + (rng.random() < 0.004) * rng.uniform(0.1, 0.4)
+        last_s = max(2.0 + (number + 1) * BLOCK_S + late_s, last_s)
+        yield last_s, number
+
+
+def feed_both_live(kiosk, seconds):
+    """Both tracks are fed live, without stamps: clicks twice a second, at the same instants."""
+    sides = {name: Application(kiosk.sources[name]) for name in TRACKS}
+    for side in sides.values():
+        side.open(live=True)
+    block = round(BLOCK_S * RATE)
+    due = sorted(
+        (due_s, name, number)
+        for seed, name in enumerate(sides)
+        for due_s, number in jittered(seconds, seed=seed)
+    )
+    for due_s, name, number in due:
+        kiosk.clock.raw_ns = max(kiosk.clock.raw_ns, START_NS + round(due_s * S))
+        pcm = np.zeros(block, "<i2")
+        if number % 25 == 0:
+            pcm[:40] = 12_000
+        sides[name].push(pcm.tobytes())
+        kiosk.step()
+    for side in sides.values():
+        side.finish()
+    kiosk.run_to(2.0 + seconds + 4)
+
+
+def test_live_audio_that_comes_unevenly_loses_nothing_and_both_tracks_stand_together():
+    kiosk = Kiosk(both=True, late_s=2.0, keep_s=60.0)
+    feed_both_live(kiosk, 30.0)
+    kiosk.stop()
+    clicks = {}
+    for name in ("user", "bot"):
+        pcm, reasons = kiosk.recorded(name)
+        assert holes(reasons) == []
+        clicks[name] = np.array([start for start, _ in sounding(pcm)])
+        assert len(clicks[name]) in (59, 60)  # the first one may lie before the session's frame 0
+    apart = np.abs(clicks["user"][-40:] - clicks["bot"][-40:])  # from the tenth second on
+    assert apart.max() <= 0.001 * RATE
+
+
+def test_what_live_audio_declares_as_lost_is_a_gap_and_nothing_after_it_moves():
+    kiosk, capture = feeding(late_s=2.0)
+    capture.open(live=True)
+    for number in range(200):
+        kiosk.run_to(2.0 + (number + 1) * BLOCK_S, BLOCK_S)
+        if number not in range(100, 110):
+            capture.push(level(BLOCK_S), first_frame=number * round(BLOCK_S * RATE))
+            kiosk.step()
+    capture.finish()
+    kiosk.run_to(9.0)
+    pcm, reasons = kiosk.stop()
+    ((_, frames, reason),) = holes(reasons)
+    assert (abs(frames - 0.2 * RATE) <= 1, reason) == (True, GapReason.XRUN)
+    assert sounding(pcm)[-1][1] == pytest.approx(kiosk.frame(6.0), abs=2)
+
+
+def test_live_audio_that_stops_coming_is_a_stall():
+    kiosk, capture = feeding(late_s=1.0)
+    capture.open(live=True)
+    for number in range(100):
+        kiosk.run_to(2.0 + (number + 1) * BLOCK_S, BLOCK_S)
+        capture.push(level(BLOCK_S))
+    kiosk.run_to(8.0)
+    _, reasons = kiosk.stop()
+    assert [reason for _, _, reason in holes(reasons)] == [GapReason.STALL]
