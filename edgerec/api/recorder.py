@@ -195,9 +195,9 @@ class Recorder:
         """Push audio into a track with `source: feed`.
 
         Without a time, and not `live`, it is queued, and recorded as a loudspeaker would play it:
-        contiguous while the next comes no later than 200 ms after the last has played. While more than 30 s are
-        queued, this waits; from asyncio call it by `asyncio.to_thread`. Audio that comes while the
-        devices are not open is ignored.
+        contiguous while the next comes no later than 200 ms after the last has played. While more
+        than 30 s are queued, this waits; from asyncio call it by `asyncio.to_thread`. Audio that
+        comes while the devices are not open is ignored.
 
         Parameters
         ----------

@@ -1,8 +1,9 @@
 """Checks the stamps of blocks from a live device that an application reads for us.
 
 Stamps say when blocks were delivered, so such a feed is a device like any other, and drifts like
-one; blocks of a header line that says `live` may come without, and are stamped here. Stamps come from outside: with impossible stamps the synchronizer would wait for the future,
-and hold what comes until then.
+one; blocks under a header line that says `live` may come without, and are stamped here. Stamps come
+from outside: with impossible ones the synchronizer would wait for the future, and hold what comes
+until then.
 """
 
 from __future__ import annotations
