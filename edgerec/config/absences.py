@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from edgerec.config.problems import Problem, shown
+from edgerec.config.problems import Problem
 from edgerec.config.schema import Config
+from edgerec.validation.typed import shown
 
 _PATH_CHARACTERS: Final = 250
 

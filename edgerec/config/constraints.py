@@ -1,48 +1,17 @@
-"""Constraints on the values of a setting, beyond its type."""
+"""Constraints that only settings have: paths, command lines, channels and environments."""
 
 from __future__ import annotations
 
 import re
 import string
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 _SHARED_FOLDERS: Final = re.compile(  # of the Filesystem Hierarchy Standard, without the first /
     "|bin|boot|dev|dev/shm|etc|home|home/[^/]+|lib(32|64|x32)?|media|mnt|opt|proc|root|run"
     "|run/(lock|user)|sbin|srv|sys|tmp|usr|usr/[^/]+|var"
     "|var/(backups|cache|lib|local|lock|log|mail|opt|run|spool|tmp)"
 )
-
-
-class Constraint(Protocol):
-    """A constraint that a field of `schema` carries in its annotation."""
-
-    @property
-    def expected(self) -> str:
-        """What is allowed, as text to follow "a number" or "a text"."""
-        ...
-
-    def allows(self, value: object) -> bool:
-        """Tell whether a value of the field's type is allowed."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Between:
-    """A number in a range, both ends included."""
-
-    low: float
-    high: float
-    unit: str = ""
-
-    @property
-    def expected(self) -> str:
-        """The range and its unit."""
-        return f"from {self.low} to {self.high} {self.unit}".rstrip()
-
-    def allows(self, value: object) -> bool:
-        """Tell whether it is in the range; not-a-number never is."""
-        return isinstance(value, int | float) and self.low <= value <= self.high
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +30,6 @@ class ChannelChoice:
         numbers = value if isinstance(value, tuple) else (value,)
         in_range = all(isinstance(number, int) and 1 <= number <= self.high for number in numbers)
         return bool(numbers) and in_range and len(set(numbers)) == len(numbers)
-
-
-@dataclass(frozen=True, slots=True)
-class Matches:
-    """A text of a given form."""
-
-    pattern: str
-    expected: str
-
-    def allows(self, value: object) -> bool:
-        """Tell whether all of it has the form."""
-        return isinstance(value, str) and re.fullmatch(self.pattern, value) is not None
 
 
 @dataclass(frozen=True, slots=True)

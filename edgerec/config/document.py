@@ -19,8 +19,9 @@ import yaml
 
 from edgerec.config import slips
 from edgerec.config.plain import read_plain
-from edgerec.config.problems import ConfigError, Place, Problem, shown
+from edgerec.config.problems import ConfigError, Place, Problem
 from edgerec.config.slips import YamlMark, end_of, place_of, start_of
+from edgerec.validation.typed import shown
 
 MAX_BYTES: Final = 64 * 1024  # the documented example has 10 KB
 MAX_DEPTH: Final = 20  # the schema needs 4; deeper is a bracket left open

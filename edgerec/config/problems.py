@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Final
 MAX_SHOWN: Final = 20
 """Maximum number of listed problems: a file with more is not a configuration, or fails for one
 reason."""
-_SHOWN_CHARACTERS: Final = 60  # of a key or value, in a message
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -66,13 +64,6 @@ class ConfigError(Exception):
         if self.more:
             lines += f"\n  and {self.more} more"
         super().__init__(f"{file}: {count}{lines}")
-
-
-def shown(text: str, characters: int = _SHOWN_CHARACTERS) -> str:
-    """Return a text of a file as it goes into a message: short, and without control characters."""
-    if not text.isprintable():
-        text = json.dumps(text)
-    return text if len(text) <= characters else f"{text[:characters]}..."
 
 
 def _order(problem: Problem) -> tuple[bool, Place]:

@@ -16,13 +16,12 @@ from typing import Annotated, Final, Literal
 from edgerec.capture.portaudio import SERVER_BLOCK_MS
 from edgerec.config.constraints import (
     AbsolutePath,
-    Between,
     ChannelChoice,
     CommandLine,
     EnvironmentVariables,
-    Matches,
     OwnFolder,
 )
+from edgerec.validation.constraints import Between, Matches
 from edgerec.wire.blocks import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ
 
 SAMPLE_BYTES: Final = 2  # buffer_size counts 16-bit samples

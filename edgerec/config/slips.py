@@ -13,7 +13,8 @@ from typing import Final, Protocol
 
 import yaml
 
-from edgerec.config.problems import Place, Problem, shown
+from edgerec.config.problems import Place, Problem
+from edgerec.validation.typed import shown
 
 _CURLY: Final = (
     "\u201c\u201d\u201e\u201f\u2018\u2019\u201a\u201b\xab\xbb\u2039\u203a`\xb4\uff02\uff07"

@@ -45,10 +45,10 @@ from edgerec.doctor.sweep import (
 from edgerec.engine.build import track_configs
 from edgerec.engine.engine import Engine
 from edgerec.health.chirp_log import FILE, Chirp, add_chirp, read_chirps
-from edgerec.store.bounded_json import read_json
 from edgerec.store.disk import StoreError, is_folder
 from edgerec.store.records.sidecar_reader import MAX_BYTES
 from edgerec.store.root import STATE
+from edgerec.validation.bounded_json import read_json
 
 STARTS_S: Final = 15.0  # until both devices deliver
 PLAYS_S: Final = 20.0  # longer than the sound lasts; a player that hangs is killed

@@ -12,9 +12,9 @@ from typing import Final
 from edgerec.clock import SECOND_NS
 from edgerec.health.verdict import Reason
 from edgerec.store import disk
-from edgerec.store.bounded_json import JsonError, read_json
 from edgerec.store.disk import StoreError
 from edgerec.sync.device_clock import MAX_DRIFT_PPM
+from edgerec.validation.bounded_json import JsonError, read_json
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from edgerec.store import disk
-from edgerec.store.bounded_json import JsonError, read_json
+from edgerec.validation.bounded_json import JsonError, read_json
 
 log = logging.getLogger(__name__)
 

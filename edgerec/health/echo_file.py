@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from edgerec.health.echo_days import Day, Sample, Spread
 from edgerec.store import disk
-from edgerec.store.bounded_json import read_json
+from edgerec.validation.bounded_json import read_json
 
 FORMAT: Final = "edgerec-echo/1"
 MAX_SAMPLES: Final = 288  # of a day, one each five minutes

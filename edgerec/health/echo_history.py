@@ -31,8 +31,8 @@ from edgerec.health.echo_file import (
 )
 from edgerec.health.verdict import Reason
 from edgerec.session.timeline import SessionTimeline
-from edgerec.store.bounded_json import JsonError
 from edgerec.store.disk import StoreError, look_at
+from edgerec.validation.bounded_json import JsonError
 
 log = logging.getLogger(__name__)
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from edgerec.store import disk
-from edgerec.store.bounded_json import JsonError, read_bounded, read_json
 from edgerec.store.disk import StoreError, disk_step
 from edgerec.store.mount import check_mounted
 from edgerec.store.ownership import RootHeldError as RootHeldError
 from edgerec.store.ownership import check_company, check_owner, take_lock
 from edgerec.store.records.naming import Session
+from edgerec.validation.bounded_json import JsonError, read_bounded, read_json
 
 WORK: Final = ".work"
 STATE: Final = ".state"

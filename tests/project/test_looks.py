@@ -32,7 +32,7 @@ ELSEWHERE = {
     "service/metrics_file.py": "the textfile",
     "service/reload.py": "the configuration",
     "store/archive/tree.py": "os.walk gives what fails to a function that raises a StoreError",
-    "store/bounded_json.py": "its callers expect a JsonError",
+    "validation/bounded_json.py": "its callers expect a JsonError",
     "wire/": "traces, and /proc",
 }
 """Modules and rooms that look at something other than the storage root, or have their own error."""

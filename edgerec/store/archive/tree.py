@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgerec.audio import TRACKS, TrackName
-from edgerec.store.bounded_json import JsonError, read_object
 from edgerec.store.disk import StoreError, disk_step
 from edgerec.store.records.layout import CHUNK
 from edgerec.store.records.naming import SIDECAR_SUFFIX, parse_published
@@ -30,6 +29,7 @@ from edgerec.store.records.sidecar_reader import (
     read_sidecar,
 )
 from edgerec.store.root import QUARANTINE
+from edgerec.validation.bounded_json import JsonError, read_object
 
 _NOT_RECORDINGS: Final = frozenset(
     (

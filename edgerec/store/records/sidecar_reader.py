@@ -6,13 +6,12 @@ has been checked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal, TypeVar
 
-from edgerec.audio import GapReason, TrackName
-from edgerec.store.bounded_json import JsonError, read_object
+from edgerec.audio import GapReason, TimelineFrame, TrackName
 from edgerec.store.records.naming import (
     FORMS,
     SIDECAR_SUFFIX,
@@ -21,13 +20,17 @@ from edgerec.store.records.naming import (
     What,
     parse_published,
 )
-from edgerec.store.records.sidecar import SCHEMA, Kind, TurnFacts, kind_of
+from edgerec.store.records.sidecar import SCHEMA, TurnFacts, kind_of
+from edgerec.validation.bounded_json import JsonError, read_object
+from edgerec.validation.constraints import Between, Matches, NotEmpty
+from edgerec.validation.typed import InvalidError, from_plain, in_short
 
-_TOO_LARGE: Final = 1 << 48  # 20 years of frames at 384 kHz, 280 TB: arithmetic stays exact
+_MAX_NUMBER: Final = 1 << 48  # 20 years of frames at 384 kHz, 280 TB: arithmetic stays exact
 _SUFFIXES: Final = {form.container: form.suffix for form in FORMS.values()}
 MAX_BYTES: Final = 4 << 20
 """Maximum size of a sidecar: with as many gaps of both tracks as one may list it has 1 MB."""
-REASONS: Final = frozenset(reason.label for reason in GapReason if reason)
+REASONS: Final = tuple(reason.label for reason in GapReason if reason)
+_T = TypeVar("_T")
 
 DescribedTotals = Mapping[TrackName, Mapping[str, int]]
 """Number of gap frames by reason."""
@@ -88,6 +91,90 @@ class DescribedSession:
     """Whether the record was put together after a crash."""
 
 
+_Whole = Annotated[int, Between(0, _MAX_NUMBER)]
+_Positive = Annotated[int, Between(1, _MAX_NUMBER)]
+_Reason = Annotated[str, Matches("|".join(REASONS), "that is a reason of a gap")]
+
+
+@dataclass(frozen=True, slots=True)
+class _Gap:
+    start_frame: _Whole
+    frames: _Positive
+    reason: _Reason
+
+
+@dataclass(frozen=True, slots=True)
+class _Track:
+    gaps: tuple[_Gap, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Format:
+    container: Literal["wav", "flac", "ogg"]
+    sample_rate: _Positive
+    channels: Annotated[tuple[str, ...], NotEmpty("of names")]
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    speaker: TrackName
+    number: _Positive
+    part: _Whole
+    speech_start_frame: _Whole
+    speech_end_frame: _Whole
+    by: Literal["vad", "mark"]
+    interrupted: bool
+
+    def facts(self) -> TurnFacts:
+        return TurnFacts(
+            speaker=self.speaker,
+            number=self.number,
+            part=self.part,
+            speech_start=TimelineFrame(self.speech_start_frame),
+            speech_end=TimelineFrame(self.speech_end_frame),
+            by=self.by,
+            interrupted=self.interrupted,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """The fields of a file's sidecar that are read back."""
+
+    file: str
+    bytes: _Whole
+    sha256: str
+    format: _Format
+    start_frame: _Whole
+    frames: _Positive
+    missing_before: _Whole
+    recovered: bool
+    tracks: Mapping[TrackName, _Track]
+    turn: _Turn | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _GapTotal:
+    count: _Positive
+    frames: _Positive
+
+
+@dataclass(frozen=True, slots=True)
+class _TrackTotals:
+    gaps: Mapping[_Reason, _GapTotal]
+
+
+@dataclass(frozen=True, slots=True)
+class _Session:
+    """The fields of a session's closing record that are read back."""
+
+    recovered: bool
+    frames: _Whole
+    files: Mapping[Literal["chunk", "user", "bot", "turn-user", "turn-bot"], _Whole]
+    losses: Mapping[Literal["disk", "crash"], _Positive]
+    tracks: Mapping[TrackName, _TrackTotals]
+
+
 def read_sidecar(path: Path) -> DescribedFile | DescribedSession:
     """Read a file that is named like a sidecar.
 
@@ -99,89 +186,76 @@ def read_sidecar(path: Path) -> DescribedFile | DescribedSession:
     key = parse_published(path.name.removesuffix(SIDECAR_SUFFIX))
     if key is None:
         raise SidecarError([f"{path.name} is not the name of a sidecar"])
-    fields = _load(path)
+    given = _load(path)
+    kind = kind_of(key.what)
     common = {
         "schema": SCHEMA,
-        "kind": kind_of(key.what),
+        "kind": kind,
         "session": key.session,
         "sequence": key.sequence,
     }
     problems = [
-        f"{name} is {_shown(fields.get(name))}, its name says {expected!r}"
+        f"{name} is {in_short(given.get(name))}, its name says {expected!r}"
         for name, expected in common.items()
-        if fields.get(name) != expected
+        if given.get(name) != expected
     ]
-    shape = _SHAPES[kind_of(key.what)]
-    for name, check in shape.items():
-        problems += [f"{name} {problem}" for problem in check(fields.get(name))]
-    if problems:
-        raise SidecarError(problems)
-    if key.what == "session":
+    if kind == "session":
+        record = _checked(_Session, given, problems)
         return DescribedSession(
             path=path,
             key=key,
-            frames=fields["frames"],
-            missing=sum(fields["losses"].values()),
-            files=fields["files"],
+            frames=record.frames,
+            missing=sum(record.losses.values()),
+            files=dict(record.files.items()),
             gaps={
-                track: {reason: total["frames"] for reason, total in held["gaps"].items()}
-                for track, held in fields["tracks"].items()
+                track: {reason: total.frames for reason, total in held.gaps.items()}
+                for track, held in record.tracks.items()
             },
-            recovered=fields["recovered"],
+            recovered=record.recovered,
         )
+    fields = _checked(_File, given, problems)
     return _described_file(path, key, fields)
 
 
-def _described_file(path: Path, key: FileKey, fields: Mapping[str, Any]) -> DescribedFile:
-    start, frames, form = fields["start_frame"], fields["frames"], fields["format"]
-    audio = path.with_suffix(_SUFFIXES[form["container"]])
-    problems = [] if fields["file"] == audio.name else [f"file is {_shown(fields['file'])}"]
+def _described_file(path: Path, key: FileKey, fields: _File) -> DescribedFile:
+    start, frames, form = fields.start_frame, fields.frames, fields.format
+    audio = path.with_suffix(_SUFFIXES[form.container])
+    problems = [] if fields.file == audio.name else [f"file is {in_short(fields.file)}"]
     gaps: dict[TrackName, dict[str, int]] = {}
-    for track, held in fields["tracks"].items():
+    for track, held in fields.tracks.items():
         position = start
         totals = gaps.setdefault(track, {})
-        for gap in held["gaps"]:
-            first, length = gap["start_frame"], gap["frames"]
+        for gap in held.gaps:
+            first, length = gap.start_frame, gap.frames
             if not position <= first <= first + length <= start + frames:
                 problems.append(f"{track}'s gap at frame {first} is out of order or outside")
             position = first + length
-            reason = gap["reason"]
-            totals[reason] = totals.get(reason, 0) + length
+            totals[gap.reason] = totals.get(gap.reason, 0) + length
     turn = None
     if kind_of(key.what) == "turn":
-        turn = _described_turn(fields["turn"])
+        if fields.turn is None:
+            raise SidecarError(["turn is missing"])
+        turn = fields.turn.facts()
         if TURN_OF[turn.speaker] != key.what:
             problems.append(f"turn is of the {turn.speaker}, its name says {key.what}")
-        if turn != turn.within(start, start + frames):
+        if turn != turn.within(TimelineFrame(start), TimelineFrame(start + frames)):
             problems.append("turn says that speech is outside the file")
     if problems:
         raise SidecarError(problems)
     return DescribedFile(
         path=audio,
         key=key,
-        bytes=fields["bytes"],
-        sha256=fields["sha256"],
-        container=form["container"],
-        sample_rate=form["sample_rate"],
-        num_channels=len(form["channels"]),
+        bytes=fields.bytes,
+        sha256=fields.sha256,
+        container=form.container,
+        sample_rate=form.sample_rate,
+        num_channels=len(form.channels),
         start=start,
         frames=frames,
-        missing_before=fields["missing_before"],
-        recovered=fields["recovered"],
+        missing_before=fields.missing_before,
+        recovered=fields.recovered,
         gaps=gaps,
         turn=turn,
-    )
-
-
-def _described_turn(fields: Mapping[str, Any]) -> TurnFacts:
-    return TurnFacts(
-        speaker=fields["speaker"],
-        number=fields["number"],
-        part=fields["part"],
-        speech_start=fields["speech_start_frame"],
-        speech_end=fields["speech_end_frame"],
-        by=fields["by"],
-        interrupted=fields["interrupted"],
     )
 
 
@@ -193,103 +267,12 @@ def _load(path: Path) -> dict[str, Any]:
         raise SidecarError([f"{what}: {error}"]) from error
 
 
-Check = Callable[[object], list[str]]
-"""Returns what is wrong with a value, as text to follow its name."""
-
-
-def _is(valid: Callable[[object], bool], expected: str) -> Check:
-    return lambda value: [] if valid(value) else [f"is {_shown(value)}, expected {expected}"]
-
-
-def _shown(value: object) -> str:
-    return f"{value!r:.80}"
-
-
-def _whole(low: int) -> Check:
-    return _is(
-        lambda v: isinstance(v, int) and not isinstance(v, bool) and low <= v < _TOO_LARGE,
-        f"a whole number from {low}",
-    )
-
-
-def _object(**shape: Check) -> Check:
-    """Return a check of an object that has at least these fields."""
-
-    def check(value: object) -> list[str]:
-        if not isinstance(value, dict):
-            return [f"is {_shown(value)}, expected an object"]
-        return [
-            f"{name} {problem}"
-            for name, inner in shape.items()
-            for problem in inner(value.get(name))
-        ]
-
-    return check
-
-
-def _each(inner: Check, *, keys: frozenset[str] | None = None) -> Check:
-    """Return a check of every value of an object, or with `keys` None of a list."""
-
-    def check(value: object) -> list[str]:
-        if keys is None:
-            if not isinstance(value, list):
-                return [f"is {_shown(value)}, expected a list"]
-            return [f"[{i}] {problem}" for i, item in enumerate(value) for problem in inner(item)]
-        if not isinstance(value, dict) or not value.keys() <= keys:
-            return [f"is {_shown(value)}, expected an object of {', '.join(sorted(keys))}"]
-        return [f"{name} {problem}" for name, item in value.items() for problem in inner(item)]
-
-    return check
-
-
-_TEXT: Final = _is(lambda v: isinstance(v, str), "a text")
-_SWITCH: Final = _is(lambda v: isinstance(v, bool), "true or false")
-_REASON: Final = _is(lambda v: isinstance(v, str) and v in REASONS, "a reason of a gap")
-_NAMES: Final = _is(
-    lambda v: isinstance(v, list) and bool(v) and all(isinstance(name, str) for name in v),
-    "a list of names",
-)
-_CONTAINER: Final = _is(lambda v: isinstance(v, str) and v in _SUFFIXES, "wav, flac or ogg")
-_TRACK_NAMES: Final = frozenset({"user", "bot"})
-_FILES: Final = frozenset({"chunk", "user", "bot", "turn-user", "turn-bot"})
-
-_TURN: Final = _object(
-    speaker=_is(lambda v: isinstance(v, str) and v in TURN_OF, "user or bot"),
-    number=_whole(1),
-    part=_whole(0),
-    speech_start_frame=_whole(0),
-    speech_end_frame=_whole(0),
-    by=_is(lambda v: isinstance(v, str) and v in ("vad", "mark"), "vad or mark"),
-    interrupted=_SWITCH,
-)
-
-_FILE_SHAPE: Final[Mapping[str, Check]] = {
-    "file": _TEXT,
-    "bytes": _whole(0),
-    "sha256": _TEXT,
-    "format": _object(container=_CONTAINER, sample_rate=_whole(1), channels=_NAMES),
-    "start_frame": _whole(0),
-    "frames": _whole(1),
-    "missing_before": _whole(0),
-    "recovered": _SWITCH,
-    "tracks": _each(
-        _object(gaps=_each(_object(start_frame=_whole(0), frames=_whole(1), reason=_REASON))),
-        keys=_TRACK_NAMES,
-    ),
-}
-_SESSION_SHAPE: Final[Mapping[str, Check]] = {
-    "recovered": _SWITCH,
-    "frames": _whole(0),
-    "files": _each(_whole(0), keys=_FILES),
-    "losses": _each(_whole(1), keys=frozenset({"disk", "crash"})),
-    "tracks": _each(
-        _object(gaps=_each(_object(count=_whole(1), frames=_whole(1)), keys=REASONS)),
-        keys=_TRACK_NAMES,
-    ),
-}
-_SHAPES: Final[Mapping[Kind, Mapping[str, Check]]] = {
-    "chunk": _FILE_SHAPE,
-    "track": _FILE_SHAPE,
-    "turn": {**_FILE_SHAPE, "turn": _TURN},
-    "session": _SESSION_SHAPE,
-}
+def _checked(kind: type[_T], given: Mapping[str, Any], problems: list[str]) -> _T:
+    """Return a sidecar's fields; a field that only a newer version knows is ignored."""
+    try:
+        fields = from_plain(kind, given)
+    except InvalidError as error:
+        raise SidecarError([*problems, *map(str, error.wrong)]) from error
+    if problems:
+        raise SidecarError(problems)
+    return fields

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Final
 
 from edgerec.clock import SECOND_NS
-from edgerec.store.bounded_json import JsonError, read_object
 from edgerec.store.disk import StoreError, disk_step
 from edgerec.store.records.naming import AUDIO_SUFFIXES, SIDECAR_SUFFIX, parse_published
 from edgerec.store.records.sidecar_reader import MAX_BYTES
 from edgerec.store.retention.plan import Stored
+from edgerec.validation.bounded_json import JsonError, read_object
 
 ACK_SUFFIX: Final = ".ack"
 """Suffix of the file that a sync job creates beside `X.wav` to acknowledge it."""

@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from edgerec.audio import TRACKS, GapReason, Stamp, TimelineFrame, TrackName, TrackReport
-from edgerec.store.bounded_json import parse_object, read_bounded
 from edgerec.store.disk import StoreError, create, disk_step, write_all
 from edgerec.store.records.gap_map import Change, Levels
 from edgerec.store.records.layout import Layout
 from edgerec.store.records.naming import JOURNAL_SUFFIX, FileKey, Format, Session, What, work_name
 from edgerec.store.records.sidecar import SOFTWARE, EndReason, TurnFacts
-from edgerec.store.typed_json import from_json
+from edgerec.validation.bounded_json import parse_object, read_bounded
+from edgerec.validation.typed import from_plain
 
 VERSION: Final = 1
 MAX_BYTES: Final = 4 << 20  # with as many changes of both tracks as a chunk may have, 1 MB
@@ -190,13 +190,13 @@ def _content(path: Path) -> JournalContent:
         if opening is None:
             if fields.get("edgerec_journal") != VERSION:
                 raise JournalError(f"{path} is not a journal of version {VERSION}")
-            opening = from_json(Opening, fields)
+            opening = from_plain(Opening, fields)
         elif "closing" in fields:
-            closing = from_json(Closing, fields["closing"])
+            closing = from_plain(Closing, fields["closing"])
         elif "durable_frames" in fields:
-            durable_frames = from_json(_Durable, fields).durable_frames
+            durable_frames = from_plain(_Durable, fields).durable_frames
         elif "track" in fields:
-            changes[fields["track"]].append(from_json(Change, fields))
+            changes[fields["track"]].append(from_plain(Change, fields))
     if opening is None:
         raise JournalError(f"{path} does not describe its chunk")
     content = JournalContent(opening, changes, closing, durable_frames)

@@ -19,7 +19,6 @@ from typing import Final
 
 from edgerec.audio import TRACKS, GapReason, Stamp, TimelineFrame, TrackName
 from edgerec.store import disk
-from edgerec.store.bounded_json import JsonError, read_json
 from edgerec.store.disk import NO_ROOM, StoreError, disk_step
 from edgerec.store.publish import Find, Published, publish, sidecar_path
 from edgerec.store.records.naming import FileKey, Session, What, partition
@@ -32,8 +31,9 @@ from edgerec.store.records.sidecar import (
     encode,
 )
 from edgerec.store.root import StorageRoot
-from edgerec.store.typed_json import from_json
 from edgerec.store.writing.quarantine import quarantine
+from edgerec.validation.bounded_json import JsonError, read_json
+from edgerec.validation.typed import from_plain
 
 PREFIX: Final = "open-session"
 MAX_BYTES: Final = 1 << 16  # the file has 2 KB
@@ -129,7 +129,7 @@ def recall(root: StorageRoot) -> list[Totals]:
             continue
         path = root.state / name
         try:
-            totals = read_json(path, partial(from_json, Totals), max_bytes=MAX_BYTES)
+            totals = read_json(path, partial(from_plain, Totals), max_bytes=MAX_BYTES)
         except JsonError as error:
             if error.errno in NO_ROOM:
                 raise StoreError("reading", path, str(error), error.errno) from error

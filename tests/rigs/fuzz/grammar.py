@@ -1,6 +1,6 @@
 """JSON values drawn from the types of a dataclass: each right by itself, and some of them odd.
 
-It draws what `store.typed_json` builds: a reader gets past the types, to what the values say.
+It draws what `validation.typed` builds: a reader gets past the types, to what the values say.
 """
 
 import random

@@ -21,7 +21,6 @@ from edgerec.health.echo_file import Remembered, read_echo
 from edgerec.store import publish
 from edgerec.store.archive.tree import find_files
 from edgerec.store.archive.verify import verify
-from edgerec.store.bounded_json import JsonError
 from edgerec.store.disk import StoreError
 from edgerec.store.mount import check_mounted
 from edgerec.store.records.gap_map import Change
@@ -35,6 +34,7 @@ from edgerec.store.writing.recover import recover
 from edgerec.store.writing.rotation import Cutting
 from edgerec.store.writing.session_summary import Totals
 from edgerec.store.writing.wav import HEADER_BYTES
+from edgerec.validation.bounded_json import JsonError
 from tests.rigs.damaged_files import ODD_VALUES, damage, damage_journal
 from tests.rigs.fuzz.grammar import Grammar
 from tests.rigs.leftovers import NEXT_BOOT, NOW, TRACKS_TOO, crash

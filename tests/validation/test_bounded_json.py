@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgerec.store.bounded_json import (
+from edgerec.validation.bounded_json import (
     MAX_DEPTH,
     MAX_NUMBER_CHARS,
     MAX_VALUES,

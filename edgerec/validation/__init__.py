@@ -1,0 +1,1 @@
+"""Input from outside, read within bounds and checked by annotations."""
