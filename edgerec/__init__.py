@@ -14,19 +14,19 @@ from edgerec.version import __version__ as __version__
 if TYPE_CHECKING:
     from edgerec.api.audio_data import AudioData, Gap, TrackAudioData, Turn
     from edgerec.api.dispatcher import HandlerCounts
-    from edgerec.api.events import (
+    from edgerec.api.handlers import HandlerError
+    from edgerec.api.held_file import AudioGoneError
+    from edgerec.api.recorder import Recorder, RecorderError
+    from edgerec.api.running import EventCounts
+    from edgerec.config import Config, ConfigError, load_config
+    from edgerec.feeds.connection import FeedError
+    from edgerec.session.events import (
         FilePublished,
         GapFound,
         RecordingStarted,
         RecordingStopped,
         StateChanged,
     )
-    from edgerec.api.held_file import AudioGoneError
-    from edgerec.api.recorder import Recorder, RecorderError
-    from edgerec.api.relay import HandlerError
-    from edgerec.api.running import EventCounts
-    from edgerec.config import Config, ConfigError, load_config
-    from edgerec.feeds.connection import FeedError
     from edgerec.store.disk import StoreError
 
 __all__ = [
@@ -55,7 +55,7 @@ __all__ = [
 _HOMES: Final = {
     "edgerec.api.audio_data": ("AudioData", "Gap", "TrackAudioData", "Turn"),
     "edgerec.api.dispatcher": ("HandlerCounts",),
-    "edgerec.api.events": (
+    "edgerec.session.events": (
         "FilePublished",
         "GapFound",
         "RecordingStarted",
@@ -64,7 +64,7 @@ _HOMES: Final = {
     ),
     "edgerec.api.held_file": ("AudioGoneError",),
     "edgerec.api.recorder": ("Recorder", "RecorderError"),
-    "edgerec.api.relay": ("HandlerError",),
+    "edgerec.api.handlers": ("HandlerError",),
     "edgerec.api.running": ("EventCounts",),
     "edgerec.feeds.connection": ("FeedError",),
     "edgerec.config": ("Config", "ConfigError", "load_config"),

@@ -14,7 +14,7 @@ from typing import Any, Literal, cast
 
 from edgerec.api.held_file import HeldFile
 from edgerec.audio import TRACKS, TrackName
-from edgerec.store.publish import Published
+from edgerec.store.publish import FilePublished
 from edgerec.store.records.sidecar import EndReason
 
 
@@ -50,7 +50,7 @@ class AudioData:
     if the file is one of the last 128 published.
     """
 
-    def __init__(self, published: Published, file: HeldFile) -> None:
+    def __init__(self, published: FilePublished, file: HeldFile) -> None:
         self._published = published
         self._file = file
 
@@ -76,7 +76,7 @@ class AudioData:
     @property
     def start_frame(self) -> int:
         """First frame of the file on the session's timeline."""
-        return self._published.start
+        return self._published.start_frame
 
     @property
     def frames(self) -> int:

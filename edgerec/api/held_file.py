@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from edgerec.store.publish import Published
+from edgerec.store.publish import FilePublished
 from edgerec.store.writing.wav import HEADER_BYTES, parse_wav_header
 
 MAX_HELD: Final = 128
@@ -111,7 +111,7 @@ class HeldFiles:
         self._open: deque[weakref.ref[HeldFile]] = deque()
         self._awaited: dict[Path, HeldFile] = {}
 
-    def hold(self, published: Published) -> None:
+    def hold(self, published: FilePublished) -> None:
         """Open a file that has just been published; a session's record has no audio."""
         if published.kind == "session":
             return
@@ -129,7 +129,7 @@ class HeldFiles:
             if oldest is not None:
                 oldest.close()
 
-    def release(self, published: Published) -> HeldFile:
+    def release(self, published: FilePublished) -> HeldFile:
         """Return a file, which stays open as long as the caller refers to it."""
         with self._lock:
             file = self._awaited.pop(published.path, None)

@@ -7,18 +7,23 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Literal, Self, TypeVar, overload
 
-from edgerec.api import events
 from edgerec.api.audio_data import AudioData, TrackAudioData
 from edgerec.api.dispatcher import HandlerCounts
-from edgerec.api.events import EventName
+from edgerec.api.handlers import Handlers
 from edgerec.api.held_file import HeldFiles
-from edgerec.api.relay import Handlers
 from edgerec.api.running import EventCounts, Running, open_devices
 from edgerec.audio import TrackName
 from edgerec.clock import Clock
 from edgerec.config import Config
 from edgerec.engine.engine import Engine
 from edgerec.feeds.connection import FeedError
+from edgerec.session.events import (
+    FilePublished,
+    GapFound,
+    RecordingStarted,
+    RecordingStopped,
+    StateChanged,
+)
 from edgerec.wire.messages import RefusedError
 
 if TYPE_CHECKING:
@@ -83,20 +88,18 @@ class Recorder:
     @overload
     def event_handler(
         self, name: Literal["on_recording_started"]
-    ) -> _Registration[events.RecordingStarted]: ...
+    ) -> _Registration[RecordingStarted]: ...
     @overload
     def event_handler(
         self, name: Literal["on_recording_stopped"]
-    ) -> _Registration[events.RecordingStopped]: ...
+    ) -> _Registration[RecordingStopped]: ...
     @overload
-    def event_handler(self, name: Literal["on_gap"]) -> _Registration[events.GapFound]: ...
+    def event_handler(self, name: Literal["on_gap"]) -> _Registration[GapFound]: ...
     @overload
-    def event_handler(
-        self, name: Literal["on_published"]
-    ) -> _Registration[events.FilePublished]: ...
+    def event_handler(self, name: Literal["on_published"]) -> _Registration[FilePublished]: ...
     @overload
-    def event_handler(self, name: Literal["on_state"]) -> _Registration[events.StateChanged]: ...
-    def event_handler(self, name: EventName) -> Callable[[Callable[..., object]], object]:
+    def event_handler(self, name: Literal["on_state"]) -> _Registration[StateChanged]: ...
+    def event_handler(self, name: str) -> Callable[[Callable[..., object]], object]:
         """Return a decorator that registers a handler, `def handler(recorder, event)`.
 
         Handlers may be `async`; they are awaited on a separate event loop, not on yours. They are

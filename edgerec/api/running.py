@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from edgerec.api.dispatcher import Dispatcher, HandlerCounts
 from edgerec.api.feeding import Feeding
+from edgerec.api.handlers import Handlers, Relay
 from edgerec.api.held_file import HeldFiles
-from edgerec.api.relay import Handlers, Relay
 from edgerec.audio import TrackName
 from edgerec.clock import Clock, SystemClock
 from edgerec.config import Config
@@ -85,8 +85,7 @@ def open_devices(
     clock = clock or SystemClock(trust_rtc=config.storage.trust_rtc)
     came = threading.Event()
     subscription = events.subscribe(notify=came.set)
-    stereo = config.recording.num_channels == 2
-    relay = Relay(recorder, handlers, subscription, held, stereo=stereo)
+    relay = Relay(recorder, handlers, subscription, held)
     dispatcher = Dispatcher(relay.next, handler_seconds, came)
     hooks = Hooks(config.hooks, clock, events, make_thread=threads.make)
     hooks.start()

@@ -24,7 +24,7 @@ from edgerec.config import (
 from edgerec.engine.engine import Engine
 from edgerec.engine.parts import Surroundings
 from edgerec.store.disk import StoreError
-from edgerec.store.publish import Published
+from edgerec.store.publish import FilePublished
 
 HELP = """The main job with no hardware: record a virtual kiosk, a user and a bot in conversation,
 in real time and through the same pipeline as `edgerec run`, and list what was written."""
@@ -62,9 +62,9 @@ def run(args: argparse.Namespace) -> int:
     config = demo_config(root)
     if args.config is not None:
         config = as_configured(load_config(args.config, records=False), config)
-    published: list[Published] = []
+    published: list[FilePublished] = []
 
-    def show(file: Published) -> None:
+    def show(file: FilePublished) -> None:
         published.append(file)
         note(f"published {file.path.name}")
 

@@ -12,7 +12,7 @@ from edgerec.cli.terminal import draw, say
 from edgerec.clock import raw_now_ns
 
 if TYPE_CHECKING:  # or `edgerec check` would load numpy
-    from edgerec.store.publish import Published
+    from edgerec.store.publish import FilePublished
 
 _REDRAW_NS: Final = 100_000_000
 
@@ -33,7 +33,7 @@ def os_failure(doing: str, error: OSError) -> str:
     return f"{what}: {error.strerror or error}"
 
 
-def print_published(published: Sequence[Published], root: Path) -> None:
+def print_published(published: Sequence[FilePublished], root: Path) -> None:
     """List published files as a table, below the folder they have in common."""
     say(f"{len(published)} files under {root}:")
     for file in published:
@@ -41,14 +41,14 @@ def print_published(published: Sequence[Published], root: Path) -> None:
         say(f"  {path}  {file.kind}, {file.frames} frames, ended by {file.end_reason}")
 
 
-def published_as_json(published: Sequence[Published]) -> list[dict[str, object]]:
+def published_as_json(published: Sequence[FilePublished]) -> list[dict[str, object]]:
     """Return published files as JSON values."""
     return [
         {
             "file": str(file.path),
             "sidecar": str(file.sidecar),
             "kind": file.kind,
-            "start_frame": file.start,
+            "start_frame": file.start_frame,
             "frames": file.frames,
             "end_reason": file.end_reason,
         }

@@ -21,7 +21,7 @@ from edgerec.cli.terminal import note
 from edgerec.config import load_config
 from edgerec.engine.replay import ReplayError, replay
 from edgerec.store.disk import StoreError
-from edgerec.store.publish import Published
+from edgerec.store.publish import FilePublished
 from edgerec.wire.trace import TraceError
 
 HELP = """Run the pipeline over recorded input, as fast as possible. FILE is a trace (see `edgerec
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     if not inputs:
         note("edgerec replay: give --user FILE, --bot FILE, or both")
         return Exit.USAGE
-    published: list[Published] = []
+    published: list[FilePublished] = []
     failure: str | None = None
     signals: list[int] = []  # not an Event, which a second signal would lock up
     Interruption().stops(signals.append)

@@ -28,7 +28,7 @@ from edgerec.service.watchdog import Supervisor, tell_systemd, watchdog_s
 from edgerec.session.events import EventBus
 from edgerec.session.threads import Threads
 from edgerec.store.disk import StoreError
-from edgerec.store.publish import Published
+from edgerec.store.publish import FilePublished
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +135,7 @@ def _wait(engine: Engine, interruption: Interruption) -> int:
     return Exit.DONE
 
 
-def _log_published(published: Published) -> None:
+def _log_published(published: FilePublished) -> None:
     log.info(
         "published kind=%s file=%s frames=%d end=%s",
         published.kind,

@@ -19,7 +19,7 @@ from edgerec.session.backlog import USUAL_LAG_S
 from edgerec.session.timeline import SessionTimeline
 from edgerec.simulation.kiosk import simulate_command
 from edgerec.stamps import stamp_now
-from edgerec.store.publish import Published
+from edgerec.store.publish import FilePublished
 from edgerec.store.records.layout import Layout
 from edgerec.store.records.naming import Format
 from edgerec.store.retention.cleanup import Cleanup
@@ -206,7 +206,7 @@ def open_recording(
     config: Config,
     root: StorageRoot,
     timeline: SessionTimeline,
-    on_published: Callable[[Published], None],
+    on_published: Callable[[FilePublished], None],
     *,
     utc_wait_s: float,
     publishes: bool,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgerec.audio import TRACKS, GapReason, Span, TimelineFrame
-from edgerec.session.events import Event, FramesLost, GapDeclared
+from edgerec.session.events import Event, GapFound
 
 MAX_TOLD: Final = 50
 """Maximum number of gap events per span and track. A device that loses frames every millisecond
@@ -44,7 +44,8 @@ class GapWatch:
     def _lost(self, stop: TimelineFrame) -> None:
         for index in range(len(TRACKS)):
             self._close(index, self._position, GapReason.QUIET)
-        self._publish(FramesLost(self._session, self._position, stop - self._position))
+        missing = stop - self._position
+        self._publish(GapFound(self._session, None, self._position, missing, "disk"))
         self._position = stop
 
     def _follow(self, index: int, start: int, reasons: NDArray[np.uint8]) -> None:
@@ -65,4 +66,4 @@ class GapWatch:
         self._open[index] = frame, next_reason
         if announced and reason not in (GapReason.QUIET, GapReason.OFF) and frame > start:
             why = GapReason(reason).label
-            self._publish(GapDeclared(self._session, TRACKS[index], start, frame - start, why))
+            self._publish(GapFound(self._session, TRACKS[index], start, frame - start, why))

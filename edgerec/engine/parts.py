@@ -30,12 +30,12 @@ from edgerec.health.monitor import Monitor
 from edgerec.health.reports import HookCounts
 from edgerec.health.signal_quality import SignalQuality
 from edgerec.health.status import LastPublished
-from edgerec.session.events import EventBus, FilePublished
+from edgerec.session.events import EventBus
 from edgerec.session.listener import Listener, LiveReaders
 from edgerec.session.requests import SessionRequests
 from edgerec.session.threads import Threads
 from edgerec.session.timeline import CurrentSession
-from edgerec.store.publish import Published
+from edgerec.store.publish import FilePublished
 from edgerec.store.retention.cleanup import Cleanup
 from edgerec.store.root import StorageRoot
 
@@ -51,7 +51,7 @@ class Surroundings:
     """Those who read live audio."""
     hook_counts: Callable[[], HookCounts] = HookCounts
     """What has become of hooks, for the status; for any thread."""
-    on_published: Callable[[Published], None] = lambda published: None
+    on_published: Callable[[FilePublished], None] = lambda published: None
     """Called with every file before its event; by one thread at a time."""
 
 
@@ -65,12 +65,12 @@ class Publications:
         self.last: LastPublished | None = None
         """The file that was published last."""
 
-    def report(self, published: Published) -> None:
+    def report(self, published: FilePublished) -> None:
         """Report a file; for the writer thread and that of recovery."""
         with self._reporting:
             self.last = LastPublished.of(published, self._clock.now_ns())
             self._around.on_published(published)
-            self._around.events.publish(FilePublished(published))
+            self._around.events.publish(published)
 
 
 @dataclass(slots=True)

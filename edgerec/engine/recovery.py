@@ -16,7 +16,7 @@ from edgerec.audio import Stamp
 from edgerec.clock import Clock
 from edgerec.health.reports import MAX_TOLD, RecoveryState
 from edgerec.stamps import stamp_now
-from edgerec.store.publish import Published
+from edgerec.store.publish import FilePublished
 from edgerec.store.records.naming import utc_text
 from edgerec.store.root import StorageRoot
 from edgerec.store.writing.recover import Recovery, recover, recover_each
@@ -37,7 +37,7 @@ class RecoveryLoop:
     """
 
     def __init__(
-        self, root: StorageRoot, clock: Clock, on_published: Callable[[Published], None]
+        self, root: StorageRoot, clock: Clock, on_published: Callable[[FilePublished], None]
     ) -> None:
         self._root = root
         self._clock = clock
@@ -114,7 +114,7 @@ class RecoveryLoop:
 
 
 def recover_and_tell(
-    root: StorageRoot, now: Stamp, on_published: Callable[[Published], None]
+    root: StorageRoot, now: Stamp, on_published: Callable[[FilePublished], None]
 ) -> None:
     """Recover what is in the work folder at once, and log what was lost.
 

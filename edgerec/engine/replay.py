@@ -25,7 +25,7 @@ from edgerec.engine.session_turns import SessionTurns
 from edgerec.engine.turn_build import build_session_turns
 from edgerec.session.timeline import SessionTimeline
 from edgerec.stamps import ReplayStamps, stamp_now
-from edgerec.store.publish import Published
+from edgerec.store.publish import FilePublished
 from edgerec.store.records.sidecar_reader import DescribedSession, read_sidecar
 from edgerec.store.root import StorageRoot
 from edgerec.store.writing.recording import Recording
@@ -51,7 +51,7 @@ def replay(
     config: Config,
     inputs: Mapping[TrackName, Path],
     *,
-    on_published: Callable[[Published], None],
+    on_published: Callable[[FilePublished], None],
     on_progress: Callable[[float], None] = lambda seconds: None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> None:
@@ -150,7 +150,7 @@ class _ReplayedSession:
     """One session over recorded input."""
 
     def __init__(
-        self, config: Config, root: StorageRoot, on_published: Callable[[Published], None]
+        self, config: Config, root: StorageRoot, on_published: Callable[[FilePublished], None]
     ) -> None:
         self._config = config
         self._root = root
@@ -231,7 +231,7 @@ class _ReplayedSession:
                 lost[track] = lost_s
         return lost
 
-    def _note(self, published: Published) -> None:
+    def _note(self, published: FilePublished) -> None:
         if published.kind == "session":
             record = read_sidecar(published.sidecar)
             assert isinstance(record, DescribedSession)

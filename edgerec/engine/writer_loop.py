@@ -24,7 +24,7 @@ from edgerec.engine.gap_events import GapWatch
 from edgerec.engine.retrying import Retrying
 from edgerec.health.reports import WritingState
 from edgerec.session.backlog import Backlog, WritingProgress, backlog_of
-from edgerec.session.events import Event, SessionStarted, SessionStopped, StateChanged
+from edgerec.session.events import Event, RecordingStarted, RecordingStopped, StateChanged
 from edgerec.session.listener import Listener
 from edgerec.session.timeline import SessionTimeline
 from edgerec.store.disk import StoreError
@@ -233,7 +233,7 @@ class WriterLoop(Listener):
         start = timeline.stamp_of(TimelineFrame(0))
         self._gaps = GapWatch(session.id, self._tell)
         self._tell(
-            SessionStarted(
+            RecordingStarted(
                 session.id, session.number, session.kiosk, timeline.rate, start.monotonic_ns
             )
         )
@@ -271,7 +271,7 @@ class WriterLoop(Listener):
         self._note_progress(recording, None)
         session = recording.session
         self._tell(
-            SessionStopped(session.id, session.number, recording.position, timeline.end_reason)
+            RecordingStopped(session.id, session.number, recording.position, timeline.end_reason)
         )
 
     def _note_span(self, span: Span) -> None:

@@ -20,7 +20,7 @@ from edgerec.health.usage import Usage
 from edgerec.health.verdict import Health, Reason, Writing, judge
 from edgerec.session.events import RecorderState
 from edgerec.session.timeline import SessionTimeline
-from edgerec.store.publish import Published
+from edgerec.store.publish import FilePublished
 from edgerec.store.retention.cleanup import Space
 from edgerec.version import __version__
 
@@ -39,7 +39,7 @@ class LastPublished:
     """Time of publishing on CLOCK_MONOTONIC_RAW."""
 
     @classmethod
-    def of(cls, published: Published, now_ns: int) -> LastPublished:
+    def of(cls, published: FilePublished, now_ns: int) -> LastPublished:
         """Return the record of a published file."""
         return cls(published.path.name, published.kind, now_ns)
 

@@ -24,7 +24,6 @@ from edgerec.service.hook_jobs import HookLimits, Job
 from edgerec.service.hook_process import HookProcess
 from edgerec.session.events import Event, EventBus, FilePublished, StateChanged
 from edgerec.session.threads import ThreadMaker
-from edgerec.store.publish import Published
 from edgerec.waker import Waker
 
 log = logging.getLogger(__name__)
@@ -83,12 +82,12 @@ class Hooks:
     def _take(self, event: Event, now_ns: int) -> None:
         """Have the hook of an event run."""
         match event:
-            case FilePublished(published):
-                self._take_file(published, now_ns)
+            case FilePublished():
+                self._take_file(event, now_ns)
             case StateChanged(of="recorder", state=state) if self._config.on_state:
                 self._submit(Job("on_state", self._config.on_state, {"state": state}), now_ns)
 
-    def _take_file(self, published: Published, now_ns: int) -> None:
+    def _take_file(self, published: FilePublished, now_ns: int) -> None:
         on_turn = published.kind == "turn"
         command = self._config.on_turn if on_turn else self._config.on_chunk
         if not command or published.kind == "session":

@@ -1,20 +1,26 @@
-"""The service's events, and their delivery to subscribers.
+"""Events of a recorder, a frozen value each, and their delivery to readers.
 
-The recorder, writer and recovery threads announce; readers (handlers, hooks, `subscribe`) have a
-bounded queue each. A reader that does not keep up loses events and learns how many; nothing waits
-for it.
+The recorder, writer and recovery threads publish; handlers, hooks and `subscribe` have a bounded
+queue each. A reader that does not keep up loses events and learns how many; nothing waits for it.
+Frames are counted at the recording's rate from the session's frame 0 on.
+
+To add an event: write its class here, add it to `Event` and `NAMES` (subscribers of the control
+socket need no more), and publish it where it happens. For handlers add its name to
+`api.handlers.HANDLED`, an overload to `Recorder.event_handler`, and the class to `edgerec`; for
+hooks a case to `service.hooks`. Describe it in docs/contract.md.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Final, Literal
 
 from edgerec.audio import TrackName
-from edgerec.store.publish import Published
+from edgerec.store.publish import FilePublished as FilePublished
 from edgerec.store.records.sidecar import EndReason
 
 QUEUE_EVENTS: Final = 1000
@@ -25,59 +31,47 @@ RecorderState = Literal["idle", "waiting", "recording", "paused", "ending"]
 
 
 @dataclass(frozen=True, slots=True)
-class SessionStarted:
-    """A session has its files; announced once, before anything else of it."""
+class RecordingStarted:
+    """A session has its files; the first event of each session."""
 
     session: str
-    number: int
+    """Id of the session, as in the names of its files."""
+    session_number: int
     kiosk: str
     sample_rate: int
-    """Sampling rate of the session's timeline, in Hz."""
+    """Sampling rate of everything written, in Hz."""
     monotonic_ns: int
-    """Instant of the session's frame 0 on CLOCK_MONOTONIC."""
+    """Instant of the session's frame 0 on CLOCK_MONOTONIC (`time.monotonic_ns`)."""
 
 
 @dataclass(frozen=True, slots=True)
-class SessionStopped:
-    """A session is complete: all its files are published, this was the last of it.
+class RecordingStopped:
+    """A session is complete: all its files are published; the last event of each session.
 
     If publishing fails and another session waits, they are left to recovery and come later.
     """
 
     session: str
-    number: int
+    session_number: int
     frames: int
-    """Length of the session, missing frames included."""
+    """Length of the session in frames, missing ones included."""
     end_reason: EndReason
 
 
 @dataclass(frozen=True, slots=True)
-class FilePublished:
-    """A chunk, track, turn or session record is under its final name."""
+class GapFound:
+    """Frames that are missing: silence in the files, or in no file at all.
 
-    published: Published
-
-
-@dataclass(frozen=True, slots=True)
-class GapDeclared:
-    """A gap has ended, or the session with it; its frames are silence in the files."""
+    Reported when the gap has ended, or the session with it.
+    """
 
     session: str
-    track: TrackName
-    start: int
-    """On the session's timeline."""
+    track: TrackName | None
+    """Track of the gap; None: both tracks, in no file (the disk did not take them in time)."""
+    start_frame: int
     frames: int
     reason: str
-    """Reason of the gap, as in the sidecars."""
-
-
-@dataclass(frozen=True, slots=True)
-class FramesLost:
-    """Frames that no file holds: the disk did not take them in time."""
-
-    session: str
-    start: int
-    frames: int
+    """Reason of the gap, as in the sidecars (`xrun`, `stall`, `absent`, ...), or `disk`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +80,10 @@ class StateChanged:
 
     of: Literal["recorder", "user", "bot", "disk", "signal"]
     state: str
-    """The new state: a `RecorderState`; of a track that of its `audio.SourceState`;
-    of the disk `ok` or `failing`; of the signal `ok` or `wrong`."""
+    """The new state. Of the recorder a `RecorderState`: `idle`, `waiting` (for the first device),
+    `recording`, `paused`, `ending`; of a track an `audio.SourceState`: `starting`, `running`,
+    `stalled`, `absent`, `idle`; of the disk: `ok`, `failing`; of the signal (muted, stuck, clipped,
+    identical tracks): `ok`, `wrong`."""
     detail: str = ""
 
 
@@ -96,23 +92,57 @@ class Level:
     """Level of a track at present; four times a second, while anyone subscribes to it."""
 
     track: TrackName
-    start: int
-    """On the session's timeline."""
+    start_frame: int
     frames: int
     peak_dbfs: float | None
     """Peak level in dBFS; None: digital silence."""
     rms_dbfs: float | None
 
 
-Event = (
-    SessionStarted
-    | SessionStopped
-    | FilePublished
-    | GapDeclared
-    | FramesLost
-    | StateChanged
-    | Level
-)
+Event = RecordingStarted | RecordingStopped | FilePublished | GapFound | StateChanged | Level
+
+NAMES: Final[Mapping[str, type[Event]]] = {
+    "chunk": FilePublished,
+    "track": FilePublished,
+    "turn": FilePublished,
+    "session": FilePublished,
+    "gap": GapFound,
+    "lost": GapFound,
+    "state": StateChanged,
+    "level": Level,
+    "started": RecordingStarted,
+    "stopped": RecordingStopped,
+}
+"""Events by their names in JSON; `name_of` tells those of a class apart."""
+ALL_BUT_LEVELS: Final = frozenset(NAMES.values()) - {Level}
+
+_JSON_FIELDS: Final = {"session_number": "number", "start_frame": "start", "path": "file"}
+
+
+def name_of(event: Event) -> str:
+    """Return the name that an event has in JSON."""
+    match event:
+        case FilePublished(kind=kind):
+            return kind
+        case GapFound(track=None):
+            return "lost"
+        case _:
+            return next(name for name, kind in NAMES.items() if kind is type(event))
+
+
+def as_json(event: Event) -> dict[str, object]:
+    """Return an event as JSON values, as docs/contract.md describes them; `event` is its name."""
+    told: dict[str, object] = {"event": name_of(event)}
+    for field in fields(event):
+        value = getattr(event, field.name)
+        name = _JSON_FIELDS.get(field.name, field.name)
+        told[name] = str(value) if isinstance(value, Path) else value
+    match event:
+        case FilePublished():
+            del told["kind"]  # it is its name
+        case GapFound(track=None):
+            del told["track"], told["reason"]
+    return told
 
 
 class Subscription:
@@ -198,8 +228,3 @@ class EventBus:
         """Queue an event for every reader that wants it."""
         for reader in self._readers:
             reader.put(event)
-
-
-ALL_BUT_LEVELS: Final = frozenset(
-    {SessionStarted, SessionStopped, FilePublished, GapDeclared, FramesLost, StateChanged}
-)

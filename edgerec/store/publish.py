@@ -34,18 +34,22 @@ Find = Callable[[FileKey], Path | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
-    """A file that has just been published."""
+class FilePublished:
+    """A file has its final name: a chunk, a track, a turn, or the record of a session.
 
-    path: Path
-    """The audio file; for a session, its record."""
-    sidecar: Path
+    It is also one of `session.events`.
+    """
+
     session: str
-    """The session's id."""
+    """Id of its session; a crash before this start may have left files of another one."""
+    path: Path
+    """Path of the file; for a session its record, which is a sidecar without audio."""
+    sidecar: Path
     kind: Kind
     what: What
+    """Content of the file, as in its name."""
     sequence: int
-    start: TimelineFrame
+    start_frame: TimelineFrame
     frames: int
     end_reason: EndReason
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from edgerec.audio import TRACKS, GapReason, Span, TimelineFrame
 from edgerec.engine.gap_events import MAX_TOLD, GapWatch
-from edgerec.session.events import FramesLost, GapDeclared
+from edgerec.session.events import GapFound
 
 SESSION = "5e550000"
 QUIET, XRUN, STALL, OFF = GapReason.QUIET, GapReason.XRUN, GapReason.STALL, GapReason.OFF
@@ -26,7 +26,7 @@ def watch(*spans, stop=None):
 
 
 def gap(track, start, frames, reason):
-    return GapDeclared(SESSION, track, start, frames, reason.label)
+    return GapFound(SESSION, track, start, frames, reason.label)
 
 
 def test_a_gap_is_told_when_it_is_over():
@@ -59,8 +59,8 @@ def test_frames_that_no_file_holds_are_told_and_end_what_is_known_of_a_gap():
     told = watch((0, [QUIET, STALL], [QUIET] * 2), (7, [QUIET], [QUIET]), stop=10)
     assert told == [
         gap("user", 1, 1, STALL),
-        FramesLost(SESSION, 2, 5),
-        FramesLost(SESSION, 8, 2),
+        GapFound(SESSION, None, 2, 5, "disk"),
+        GapFound(SESSION, None, 8, 2, "disk"),
     ]
 
 
@@ -83,6 +83,6 @@ def test_gaps_do_not_depend_on_how_they_are_cut(reasons, cuts):
     said = [QUIET] * len(reasons)
     for one in told:
         assert one.track == TRACKS[0]
-        for frame in range(one.start, one.start + one.frames):
+        for frame in range(one.start_frame, one.start_frame + one.frames):
             said[frame] = GapReason[one.reason.upper()]
     assert said == reasons

@@ -13,10 +13,10 @@ from edgerec.health import monitor
 from edgerec.service.taps import Taps
 from edgerec.session.events import (
     FilePublished,
-    GapDeclared,
+    GapFound,
     Level,
-    SessionStarted,
-    SessionStopped,
+    RecordingStarted,
+    RecordingStopped,
     StateChanged,
 )
 from edgerec.simulation.faults import Absence
@@ -73,7 +73,7 @@ def test_a_pause_ends_its_chunk_and_is_a_gap_in_the_next(running):
     for track in TRACKS:
         for one in (second, third):
             (gap,) = sidecar(one)["tracks"][track]["gaps"]
-            assert (gap["start_frame"], gap["reason"]) == (one.start, "pause")
+            assert (gap["start_frame"], gap["reason"]) == (one.start_frame, "pause")
             assert gap["frames"] == pytest.approx(2 * RATE, abs=0.2 * RATE)
     assert verify(rig.root).ok
 
@@ -85,7 +85,7 @@ def test_a_rotation_ends_the_chunk_and_the_next_follows_on_it(running):
     rig.let_pass(3.0)
     first, second = rig.finish()
     assert (first.end_reason, second.end_reason) == ("rotate", "stop")
-    assert second.start == first.frames
+    assert second.start_frame == first.frames
     assert verify(rig.root).ok
 
 
@@ -113,13 +113,13 @@ def test_what_happens_is_announced_in_order(running, sources):
     rig.finish()
     events = rig.events()
     started, *_, stopped = [e for e in events if not isinstance(e, StateChanged)]
-    assert isinstance(started, SessionStarted)
-    assert isinstance(stopped, SessionStopped)
-    files = [event.published for event in events if isinstance(event, FilePublished)]
+    assert isinstance(started, RecordingStarted)
+    assert isinstance(stopped, RecordingStopped)
+    files = [event for event in events if isinstance(event, FilePublished)]
     assert files == rig.published
     assert {file.session for file in files} == {started.session} == {stopped.session}
     assert stopped.frames == files[-1].frames
-    (gap,) = [event for event in events if isinstance(event, GapDeclared)]
+    (gap,) = [event for event in events if isinstance(event, GapFound)]
     assert (gap.track, gap.reason, gap.session) == ("bot", "absent", started.session)
     assert gap.frames == pytest.approx(2 * RATE, abs=0.2 * RATE)
     states = [e.state for e in events if isinstance(e, StateChanged) and e.of == "recorder"]

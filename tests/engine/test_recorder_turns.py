@@ -31,7 +31,7 @@ def test_marked_turns_of_a_running_session_are_files_with_the_samples_of_its_chu
     described = sidecar(turn)["turn"]
     assert (described["speech_start_frame"], described["by"]) == (start, "mark")
     whole = np.frombuffer(audio(chunk.path), "<i2").reshape(-1, 2)
-    span = slice(turn.start, turn.start + turn.frames)
+    span = slice(turn.start_frame, turn.start_frame + turn.frames)
     assert np.array_equal(np.frombuffer(audio(turn.path), "<i2"), whole[span, 0])
     assert verify(rig.root).findings == ()
 

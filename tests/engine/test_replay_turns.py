@@ -55,7 +55,7 @@ def test_turns_of_a_replayed_session_are_views_of_its_chunks(
         held, rate = soundfile.read(one.path, dtype="int16")
         track = ("turn-user", "turn-bot").index(one.what)
         assert rate == RATE
-        assert np.array_equal(held, whole[one.start : one.start + one.frames, track])
+        assert np.array_equal(held, whole[one.start_frame : one.start_frame + one.frames, track])
         assert sidecar(one)["turn"]["by"] == "vad"
         assert list((root_of(one.path) / ".work").iterdir()) == []
 
@@ -90,7 +90,7 @@ def test_of_a_live_microphone_speech_alone_is_kept_to_the_sample(
     spoken = np.zeros(whole.shape[1], bool)
     for one in all_of_it:
         if one.what == "turn-user":
-            spoken[one.start : one.start + one.frames] = True
+            spoken[one.start_frame : one.start_frame + one.frames] = True
     assert 0.1 < spoken.mean() < 0.9
     assert np.array_equal(held[0], whole[0] * spoken)
     assert np.array_equal(held[1], whole[1])
@@ -103,6 +103,6 @@ def test_of_a_live_microphone_speech_alone_is_kept_to_the_sample(
     turns = [one for one in published if one.what == "turn-user"]
     assert bool(turns) == enable_turn_audio
     for one in turns:
-        place = slice(one.start, one.start + one.frames)
+        place = slice(one.start_frame, one.start_frame + one.frames)
         assert np.array_equal(soundfile.read(one.path, dtype="int16")[0], held[0, place])
     assert verify(tmp_path / "speech").ok

@@ -47,7 +47,7 @@ def test_a_session_holds_the_users_turns_and_all_of_the_bot(root, step):
     published = rig.finish()
     wanted = np.zeros(pcm.shape[1], bool)
     for one in turn_files(published, "turn-user"):
-        place = slice(one.start, one.start + one.frames)
+        place = slice(one.start_frame, one.start_frame + one.frames)
         wanted[place] = True
         assert np.array_equal(np.frombuffer(audio(one.path), "<i2"), pcm[0, place])
     # Two letters before speech and three behind it; one `S` alone is no turn.
@@ -117,11 +117,11 @@ def test_what_a_detector_had_no_time_for_is_kept(root):
     [(start, stop)] = rig.timeline.gate._kept
     published = rig.finish()
     first = chunks(published)[0]
-    assert sidecar(first)["missing_before"] == first.start  # the disk was too late as well
-    assert start < first.start < stop < pcm.shape[1] - LETTER
+    assert sidecar(first)["missing_before"] == first.start_frame  # the disk was too late as well
+    assert start < first.start_frame < stop < pcm.shape[1] - LETTER
     held = recorded(published)[0]
-    unjudged = stop - first.start
-    assert np.array_equal(held[:unjudged], pcm[0, first.start : stop])
+    unjudged = stop - first.start_frame
+    assert np.array_equal(held[:unjudged], pcm[0, first.start_frame : stop])
     assert not held[unjudged:].any()
 
 
@@ -181,10 +181,10 @@ def test_marks_count_and_a_late_one_begins_where_nothing_is_written_yet(root):
     rig.write()
     published = rig.finish()
     (turn,) = turn_files(published, "turn-user")
-    assert turn.start == written == 17 * LETTER
+    assert turn.start_frame == written == 17 * LETTER
     held = recorded(published)
-    place = slice(turn.start, 28 * LETTER)
+    place = slice(turn.start_frame, 28 * LETTER)
     assert turn.frames == 11 * LETTER
     assert np.array_equal(held[0, place], pcm[0, place])
-    assert not held[0, : turn.start].any()
+    assert not held[0, : turn.start_frame].any()
     assert not held[0, 28 * LETTER :].any()

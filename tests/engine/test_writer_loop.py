@@ -103,8 +103,8 @@ def test_what_the_ring_no_longer_holds_is_declared_lost_to_the_disk(rig):
     before, after = chunks(rig.published)
     assert (before.end_reason, before.frames) == ("disk", 2 * RATE)
     assert sidecar(after)["missing_before"] == lost
-    assert after.start == 2 * RATE + lost
-    assert np.array_equal(samples(after), rig.recorded[:, after.start :])
+    assert after.start_frame == 2 * RATE + lost
+    assert np.array_equal(samples(after), rig.recorded[:, after.start_frame :])
     (closing,) = [one for one in rig.published if one.kind == "session"]
     assert json.loads(closing.path.read_text())["losses"] == {"disk": lost}
     assert verify(rig.root.path).ok

@@ -161,7 +161,7 @@ def test_levels_are_announced_while_somebody_wants_them():
         monitor.close()
     level = reader.take()
     assert (level.track, level.frames) == ("user", round(LEVEL_S * RATE))
-    assert level.start + level.frames == 2 * RATE
+    assert level.start_frame + level.frames == 2 * RATE
     assert level.peak_dbfs == pytest.approx(-30.3, abs=0.1)
 
 

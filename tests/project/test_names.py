@@ -7,10 +7,8 @@ from tests import CHECKOUT
 
 SEVERAL = {
     "HELP": "each command's",
-    "FilePublished": "an event of the engine, and what a program's handler gets of it",
     "Gap": "a gap on the timeline, and what a program's handler gets of it",
     "Samples": "arrays of numbers, each room's own type",
-    "StateChanged": "an event of the engine, and what a program's handler gets of it",
     "add_arguments": "each command's",
     "main": "each program's",
     "run": "each command's",

@@ -7,7 +7,6 @@ from edgerec.audio import TimelineFrame
 from edgerec.config import HooksConfig
 from edgerec.service.hooks import Hooks
 from edgerec.session.events import EventBus, FilePublished, StateChanged
-from edgerec.store.publish import Published
 from tests.rigs.fakes import FakeClock, S
 from tests.rigs.waiting import PATIENCE_S
 
@@ -27,7 +26,7 @@ class Service:
         self.hooks = Hooks(HooksConfig(**commands), self.clock, self.events, limits)
 
     def publish(self, file):
-        self.events.publish(FilePublished(file))
+        self.events.publish(file)
 
     def change_state(self, state):
         self.events.publish(StateChanged("recorder", state))
@@ -46,14 +45,14 @@ class Service:
 
 def published(path, kind="chunk", what="chunk"):
     path.touch()
-    return Published(
+    return FilePublished(
         path=path,
         sidecar=path.with_suffix(".json"),
         session="9f3a01c2",
         kind=kind,
         what=what,
         sequence=0,
-        start=TimelineFrame(0),
+        start_frame=TimelineFrame(0),
         frames=16_000,
         end_reason="full",
     )

@@ -210,7 +210,7 @@ def assert_views_of(published, pcm, *, exact=True):
     there = np.zeros(pcm.shape[1], bool)
     for one in published:
         if one.what == "chunk":
-            span = slice(one.start, one.start + one.frames)
+            span = slice(one.start_frame, one.start_frame + one.frames)
             chunks[:, span], there[span] = samples(one.path).T, True
     turns = turn_files(published)
     for turn in turns:
@@ -218,7 +218,7 @@ def assert_views_of(published, pcm, *, exact=True):
         track = ("turn-user", "turn-bot").index(turn.what)
         assert held.shape == (turn.frames, 1)
         if exact:
-            span = slice(turn.start, turn.start + turn.frames)
+            span = slice(turn.start_frame, turn.start_frame + turn.frames)
             assert np.array_equal(held[:, 0], pcm[track, span])
             assert np.array_equal(held[there[span], 0], chunks[track, span][there[span]])
     return turns

@@ -67,13 +67,13 @@ def user_track(published):
         if one.what not in ("chunk", "user"):
             continue
         if one.what == "chunk":
-            assert position in (None, one.start)
-            position = one.start + one.frames
+            assert position in (None, one.start_frame)
+            position = one.start_frame + one.frames
             gaps += told["tracks"]["user"]["gaps"]
         names = told["format"]["channels"]
-        if names[0] == "user" and (not pieces or pieces[-1][0] != one.start):
+        if names[0] == "user" and (not pieces or pieces[-1][0] != one.start_frame):
             pcm, _ = soundfile.read(one.path, dtype="int16", always_2d=True)
-            pieces.append((one.start, pcm[:, 0]))
+            pieces.append((one.start_frame, pcm[:, 0]))
     return np.concatenate([pcm for _, pcm in pieces]), gaps
 
 
@@ -85,7 +85,7 @@ def test_another_cutting_ends_the_chunk_with_reload_and_goes_on_at_the_next_fram
     rig.let_pass(5.0)
     first, second, *_ = rig.finish()
     assert first.end_reason == "reload"
-    assert (second.start, second.frames, second.end_reason) == (first.frames, RATE, "full")
+    assert (second.start_frame, second.frames, second.end_reason) == (first.frames, RATE, "full")
     assert verify(rig.root).ok
 
 
@@ -224,9 +224,9 @@ def test_other_turns_begin_another_session_in_which_a_turn_goes_on(running, monk
     before, after = [one for one in rig.published if one.what == "turn-bot"]  # it hears a tone
     record, *_ = [one for one in rig.published if one.kind == "session"]
     assert (before.session, before.end_reason) == (record.session, "stop")
-    assert before.start + before.frames == record.frames
+    assert before.start_frame + before.frames == record.frames
     assert after.session != record.session
-    assert after.start == 0
+    assert after.start_frame == 0
     assert all(
         track["gaps"] == []
         for one in chunks(rig.published)

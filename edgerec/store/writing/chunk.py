@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edgerec.audio import TRACKS, Stamp, TimelineFrame, TrackName, TrackReport
 from edgerec.stamps import retimed, settle
 from edgerec.store import disk
-from edgerec.store.publish import Published, fingerprint, publish, sidecar_path
+from edgerec.store.publish import FilePublished, fingerprint, publish, sidecar_path
 from edgerec.store.records.gap_map import Levels, TrackLedger, gaps_between
 from edgerec.store.records.naming import FORMS, WAV_SUFFIX, Format, What, partition, work_name
 from edgerec.store.records.sidecar import (
@@ -46,7 +46,7 @@ class FinishedChunk:
     """The files to be published, each with its format: all of the layout's, or after a crash what
     is left."""
 
-    def publish(self, root: StorageRoot) -> list[Published]:
+    def publish(self, root: StorageRoot) -> list[FilePublished]:
         """Publish its files, the chunk itself first; its journal stays."""
         folder = root.make_folders(*partition(self.facts.session.kiosk, self.facts.stamp.utc_ns))
         # Before each file is read to its end: an hour's would be, again and again.
@@ -62,7 +62,7 @@ class FinishedChunk:
             root.ready, facts.session.kiosk, facts.stamp.utc_ns, self.opening.key(what)
         )
 
-    def _publish(self, what: What, root: StorageRoot) -> Published:
+    def _publish(self, what: What, root: StorageRoot) -> FilePublished:
         facts = self.facts
         key = self.opening.key(what)
         form = FORMS[self.files[what]]
@@ -70,14 +70,14 @@ class FinishedChunk:
         self._tag(what, audio)
         final = self.sidecar(what, root).with_suffix(form.suffix)
         sidecar = describe_file(facts, what, FileFacts(final.name, form, *fingerprint(audio)))
-        return Published(
+        return FilePublished(
             path=final,
             sidecar=publish(audio, encode(sidecar), root.work, final.parent, final.stem),
             session=facts.session.id,
             kind=kind_of(what),
             what=what,
             sequence=facts.sequence,
-            start=facts.start,
+            start_frame=facts.start,
             frames=facts.frames,
             end_reason=facts.end_reason,
         )

@@ -17,7 +17,7 @@ import numpy as np
 from edgerec.audio import Stamp, TimelineFrame, TrackName
 from edgerec.store import disk
 from edgerec.store.disk import disk_step
-from edgerec.store.publish import Find, Published, fingerprint, place
+from edgerec.store.publish import FilePublished, Find, fingerprint, place
 from edgerec.store.records.gap_map import Levels, TrackLedger, gaps_between
 from edgerec.store.records.naming import FORMS, WAV_SUFFIX, Format, What, work_name
 from edgerec.store.records.sidecar import ChunkFacts, EndReason
@@ -173,7 +173,7 @@ class Settled:
     opening: Opening
     facts: ChunkFacts
     files: Mapping[What, Format]
-    published: tuple[Published, ...]
+    published: tuple[FilePublished, ...]
     """The files that were published now."""
     completed: Mapping[What, Path]
     """The files for which only the final name was missing."""

@@ -16,7 +16,7 @@ from typing import Final
 from edgerec.audio import TRACKS, Span, TimelineFrame, TrackName, TrackReport
 from edgerec.stamps import settle
 from edgerec.store.disk import StoreError
-from edgerec.store.publish import Published
+from edgerec.store.publish import FilePublished
 from edgerec.store.records.layout import Layout
 from edgerec.store.records.naming import Session
 from edgerec.store.records.sidecar import EndReason
@@ -68,7 +68,7 @@ class Recording:
         layout: Layout,
         cutting: Cutting,
         stamp_of: StampOf,
-        on_published: Callable[[Published], None],
+        on_published: Callable[[FilePublished], None],
         *,
         utc_wait_s: float = 0.0,
         turn_audio: bool = False,

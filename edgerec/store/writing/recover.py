@@ -24,7 +24,7 @@ from edgerec.audio import Stamp
 from edgerec.clock import SECOND_NS
 from edgerec.stamps import retimed
 from edgerec.store.disk import StoreError, disk_step
-from edgerec.store.publish import Published, PublishedNames
+from edgerec.store.publish import FilePublished, PublishedNames
 from edgerec.store.records.naming import (
     AUDIO_SUFFIXES,
     JOURNAL_SUFFIX,
@@ -74,7 +74,7 @@ class CutShort:
 class Recovery:
     """The result of a recovery."""
 
-    published: list[Published] = field(default_factory=list)
+    published: list[FilePublished] = field(default_factory=list)
     """Published chunks, tracks, and the records that close their sessions."""
     completed: list[Path] = field(default_factory=list)
     """Files that were whole; only their final name was missing."""

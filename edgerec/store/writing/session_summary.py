@@ -20,7 +20,7 @@ from typing import Final
 from edgerec.audio import TRACKS, GapReason, Stamp, TimelineFrame, TrackName
 from edgerec.store import disk
 from edgerec.store.disk import NO_ROOM, StoreError, disk_step
-from edgerec.store.publish import Find, Published, publish, sidecar_path
+from edgerec.store.publish import FilePublished, Find, publish, sidecar_path
 from edgerec.store.records.naming import FileKey, Session, What, partition
 from edgerec.store.records.sidecar import (
     ChunkFacts,
@@ -169,7 +169,7 @@ def close_session(
     *,
     recovered: bool = False,
     find: Find = lambda key: None,
-) -> Published:
+) -> FilePublished:
     """Publish the record that closes a session of `frames` frames, and forget its totals.
 
     May be interrupted anywhere and called again.
@@ -216,7 +216,7 @@ def find_record(
     return None if start.utc_trusted else find(_key(session))
 
 
-def _publish_record(root: StorageRoot, facts: SessionFacts, find: Find) -> Published:
+def _publish_record(root: StorageRoot, facts: SessionFacts, find: Find) -> FilePublished:
     session, start = facts.session, facts.start
     record = find_record(root, session, start, find)
     if record is None:
@@ -224,14 +224,14 @@ def _publish_record(root: StorageRoot, facts: SessionFacts, find: Find) -> Publi
         _delete(root.work / record.name)  # a draft, left by one that was interrupted
         folder = root.make_folders(*partition(session.kiosk, start.utc_ns))
         publish(None, encode(describe_session(facts)), root.work, folder, record.stem)
-    return Published(
+    return FilePublished(
         path=record,
         sidecar=record,
         session=session.id,
         kind="session",
         what="session",
         sequence=0,
-        start=TimelineFrame(0),
+        start_frame=TimelineFrame(0),
         frames=facts.frames,
         end_reason=facts.end_reason,
     )

@@ -117,7 +117,7 @@ def test_rotating_ends_the_chunk_and_the_next_begins_on_the_very_next_frame(root
     session.rotate("pause")  # nothing is in progress: nothing to end
     session.write(quiet_span(130, 100), REPORTS)
     session.finish("stop")
-    assert [(one.start, one.frames, one.end_reason) for one in chunks(published)] == [
+    assert [(one.start_frame, one.frames, one.end_reason) for one in chunks(published)] == [
         (0, 100, "full"),
         (100, 30, "reload"),
         (130, 100, "full"),

@@ -111,7 +111,7 @@ def test_a_turn_is_written_while_it_goes_on_and_published_when_the_session_stops
     (file,) = root.work.glob("*_turn-user.wav")
     assert file.stat().st_size > 8 * LETTER * 2
     (turn,) = turn_files(rig.finish())
-    assert (turn.start, turn.frames, turn.end_reason) == (LETTER, 12 * LETTER, "stop")
+    assert (turn.start_frame, turn.frames, turn.end_reason) == (LETTER, 12 * LETTER, "stop")
     assert sidecar(turn)["turn"]["speech_end_frame"] == 13 * LETTER
     assert verify(root.path).findings == ()
 
@@ -122,7 +122,7 @@ def test_a_long_turn_is_several_files_of_one_turn(root):
     rig = TurnRig(root, rules=rules)
     rig.run(pcm)
     turns = assert_views_of(rig.finish(), pcm)
-    assert [(one.start, one.frames, one.end_reason) for one in turns] == [
+    assert [(one.start_frame, one.frames, one.end_reason) for one in turns] == [
         (0, 10 * LETTER, "full"),
         (10 * LETTER, 10 * LETTER, "full"),
         (20 * LETTER, 7 * LETTER, "turn"),

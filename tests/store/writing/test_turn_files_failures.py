@@ -47,9 +47,9 @@ def test_after_a_kill_a_turn_is_published_as_far_as_it_was_written(root, form):
     last = [one for one in turns if one.what == "turn-user"][-1]
     described = sidecar(last)
     assert (described["recovered"], described["end_reason"]) == (True, "crash")
-    assert described["turn"]["speech_end_frame"] == last.start + last.frames
-    assert last.start == 22 * LETTER
-    assert last.start + last.frames >= 28 * LETTER
+    assert described["turn"]["speech_end_frame"] == last.start_frame + last.frames
+    assert last.start_frame == 22 * LETTER
+    assert last.start_frame + last.frames >= 28 * LETTER
     assert verify(root.path).ok
     assert list(root.work.iterdir()) == list(root.quarantine.iterdir()) == []
     assert recover(root, NOW).published == []
@@ -60,7 +60,7 @@ def test_after_a_power_cut_a_turn_is_published_as_far_as_it_was_synced(root):
     done = recover(root, NEXT_BOOT)
     turns = assert_views_of(published + done.published, conversation(USER, BOT))
     assert [one.what for one in done.published].count("turn-user") == 1
-    assert turns[-1].start + turns[-1].frames <= 30 * LETTER
+    assert turns[-1].start_frame + turns[-1].frames <= 30 * LETTER
     assert verify(root.path).ok
 
 
@@ -78,7 +78,7 @@ def test_a_turn_whose_beginning_is_no_longer_in_memory_says_so(root):
     assert (before.end_reason, sidecar(before)["turn"]["part"]) == ("disk", 0)
     described = sidecar(after)
     assert described["turn"]["part"] == 1
-    assert described["missing_before"] == after.start - before.start - before.frames > 0
+    assert described["missing_before"] == after.start_frame - before.start_frame - before.frames > 0
     assert verify(root.path).ok
 
 
@@ -111,7 +111,7 @@ def files_in(root):
             kind=kind_of(one.key.what),
             what=one.key.what,
             sequence=one.key.sequence,
-            start=one.start,
+            start_frame=one.start,
             frames=one.frames,
         )
         for one in map(read_sidecar, root.ready.rglob("*.json"))

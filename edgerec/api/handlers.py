@@ -1,0 +1,136 @@
+"""The handlers that a program has registered, and the calls of them that an event needs."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Final
+
+from edgerec.api.audio_data import AudioData, TrackAudioData
+from edgerec.api.dispatcher import Call, Handler
+from edgerec.api.held_file import HeldFiles
+from edgerec.audio import TrackName
+from edgerec.config import RecordingConfig
+from edgerec.session.events import (
+    Event,
+    FilePublished,
+    GapFound,
+    RecordingStarted,
+    RecordingStopped,
+    StateChanged,
+    Subscription,
+)
+
+HANDLED: Final[Mapping[type[Event], str]] = {
+    RecordingStarted: "on_recording_started",
+    RecordingStopped: "on_recording_stopped",
+    GapFound: "on_gap",
+    FilePublished: "on_published",
+    StateChanged: "on_state",
+}
+"""Events that handlers receive as they are, with the names to register for."""
+_TURNS: Final = {
+    "turn-user": "on_user_turn_audio_data",
+    "turn-bot": "on_bot_turn_audio_data",
+}
+_NAMES: Final = ("on_audio_data", "on_track_audio_data", *_TURNS.values(), *HANDLED.values())
+
+
+class HandlerError(Exception):
+    """A handler that would never be called; the message says what to do about it."""
+
+
+class Handlers:
+    """The functions that a program has registered, by event; for any thread."""
+
+    def __init__(self, recording: RecordingConfig) -> None:
+        self.recording = recording
+        self._by_name: dict[str, tuple[tuple[Handler, Callable[..., object]], ...]] = {}
+
+    def check(self, name: str) -> None:
+        """Make sure that an event exists with this configuration.
+
+        Raises
+        ------
+        HandlerError
+            It does not.
+        """
+        hint = None
+        if name not in _NAMES:
+            close = difflib.get_close_matches(name, _NAMES, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(_NAMES)}"
+        elif name == "on_track_audio_data":
+            if self.recording.num_channels != 2 and not self.recording.separate_tracks:
+                hint = "needs recording.num_channels: 2, or separate_tracks: true"
+        elif name in _TURNS.values() and not self.recording.enable_turn_audio:
+            hint = "needs recording.enable_turn_audio: true"
+        if hint is not None:
+            raise HandlerError(f"event {name!r}: {hint}")
+
+    def add(self, name: str, function: Callable[..., object]) -> None:
+        """Register a function to call for an event, after those registered before."""
+        handler = Handler(f"{name}:{getattr(function, '__qualname__', repr(function))}")
+        self._by_name[name] = (*self._by_name.get(name, ()), (handler, function))
+
+    def calls(self, name: str, *arguments: object) -> list[Call]:
+        """Return what is to be called for an event."""
+        return [
+            Call(handler, partial(function, *arguments))
+            for handler, function in self._by_name.get(name, ())
+        ]
+
+
+class Relay:
+    """Events in, calls of handlers out; for the dispatcher's thread.
+
+    Parameters
+    ----------
+    recorder
+        The first argument of every handler.
+    """
+
+    def __init__(
+        self, recorder: object, handlers: Handlers, subscription: Subscription, held: HeldFiles
+    ) -> None:
+        self._recorder = recorder
+        self._handlers = handlers
+        self._subscription = subscription
+        self._held = held
+        self._tracks: dict[TrackName, AudioData] = {}  # one track of a chunk, without the other yet
+
+    def next(self) -> Sequence[Call] | None:
+        """Return the calls for the next event; None if there is none."""
+        event = self._subscription.take()
+        if event is None:
+            return None
+        told: list[tuple[str, object]] = []
+        if isinstance(event, RecordingStopped):
+            self._tracks.clear()
+        if isinstance(event, FilePublished):
+            told += self._audio(event)
+        if type(event) in HANDLED:
+            told.append((HANDLED[type(event)], event))
+        return [
+            call for name, one in told for call in self._handlers.calls(name, self._recorder, one)
+        ]
+
+    def _audio(self, published: FilePublished) -> Iterator[tuple[str, object]]:
+        """Yield what handlers of audio receive, before those of `on_published`."""
+        if published.kind == "session":
+            return
+        data = AudioData(published, self._held.release(published))
+        stereo = self._handlers.recording.num_channels == 2
+        if published.kind == "turn":
+            yield _TURNS[published.what], data
+        elif published.kind == "chunk":
+            yield "on_audio_data", data
+            if stereo:
+                yield "on_track_audio_data", TrackAudioData(data, data)
+        elif not stereo and (published.what == "user" or published.what == "bot"):
+            self._tracks[published.what] = data
+            if {one.sequence for one in self._tracks.values()} != {data.sequence}:
+                self._tracks = {published.what: data}  # the other one's event was dropped
+            if len(self._tracks) == 2:
+                yield "on_track_audio_data", TrackAudioData(**self._tracks)
+                self._tracks = {}
