@@ -20,8 +20,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 
+from edgerec.cli.output import escaped, note, say
 from edgerec.cli.process import Exit, open_missing
-from edgerec.cli.terminal import escaped, note, say
 from edgerec.version import __version__
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ COMMANDS: Final = {
 """Every command in the order of the help text, with the line it has there."""
 
 
-_SESSION_COMMANDS: Final = frozenset({"start", "stop", "pause", "resume", "rotate"})
+_REQUESTS: Final = frozenset({"start", "stop", "pause", "resume", "rotate", "reload", "mark"})
 
 
 class CliCommand(Protocol):
@@ -158,10 +158,10 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
 
 def command_named(name: str) -> CliCommand:
     """Import a command of `COMMANDS`, and nothing of the others."""
-    if name in _SESSION_COMMANDS:
-        from edgerec.cli.session import SESSION_COMMANDS
+    if name in _REQUESTS:
+        from edgerec.cli.requests import REQUEST_COMMANDS
 
-        return SESSION_COMMANDS[name]
+        return REQUEST_COMMANDS[name]
     module: CliCommand = importlib.import_module(f"edgerec.cli.{name}")
     return module
 

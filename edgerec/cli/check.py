@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from edgerec.cli.options import add_config, add_json
-from edgerec.cli.output import print_json
+from edgerec.cli.output import note, print_json, say
 from edgerec.cli.process import Exit
-from edgerec.cli.terminal import note, say
 from edgerec.config import (
     ConfigError,
     Problem,

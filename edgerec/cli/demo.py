@@ -9,9 +9,8 @@ from typing import Final
 
 from edgerec.cli.logs import log_to_stderr
 from edgerec.cli.options import add_json, add_named_config, parse_seconds
-from edgerec.cli.output import print_json, print_published, published_as_json
+from edgerec.cli.output import note, print_json, print_published, published_as_json, say
 from edgerec.cli.process import Exit, Interruption
-from edgerec.cli.terminal import note, say
 from edgerec.config import (
     Config,
     RecordingConfig,

@@ -15,9 +15,8 @@ from edgerec.capture.devices.catalog import (
     why_not_served,
 )
 from edgerec.cli.options import add_json, add_named_config
-from edgerec.cli.output import print_json
+from edgerec.cli.output import note, print_json, say
 from edgerec.cli.process import Exit
-from edgerec.cli.terminal import note, say
 from edgerec.config import Config, TrackConfig, load_config
 
 HELP = """List the inputs that can be recorded here. The id in the first column is what

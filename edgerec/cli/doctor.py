@@ -10,9 +10,8 @@ from typing import Any, Final
 
 from edgerec.capture.devices.catalog import list_devices
 from edgerec.cli.options import add_config, add_json, add_socket
-from edgerec.cli.output import print_json
+from edgerec.cli.output import print_json, say
 from edgerec.cli.process import Exit
-from edgerec.cli.terminal import say
 from edgerec.clock import SystemClock
 from edgerec.config import (
     Config,

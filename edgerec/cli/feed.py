@@ -11,9 +11,8 @@ from typing import BinaryIO, Final
 
 from edgerec.audio import TRACKS
 from edgerec.cli.options import add_config, add_socket, socket_paths
-from edgerec.cli.output import os_failure
+from edgerec.cli.output import note, os_failure
 from edgerec.cli.process import Exit
-from edgerec.cli.terminal import note
 from edgerec.service.control.client import ServiceConnection, ServiceError
 from edgerec.wire.blocks import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ
 from edgerec.wire.pcm_reader import PcmInputError, block_stream

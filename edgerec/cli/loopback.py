@@ -13,9 +13,8 @@ import yaml
 
 from edgerec import kernel
 from edgerec.cli.options import add_json, add_named_config
-from edgerec.cli.output import os_failure, print_json
+from edgerec.cli.output import note, os_failure, print_json, say
 from edgerec.cli.process import Exit
-from edgerec.cli.terminal import note, say
 from edgerec.config import Config, TrackConfig, TracksConfig, load_config
 from edgerec.doctor.checkup import Finding
 from edgerec.doctor.loopback import Recipe, look, recipe, yaml_lines

@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from edgerec.audio import TRACKS
 from edgerec.cli.options import add_config, add_json, add_socket, parse_seconds, socket_paths
+from edgerec.cli.output import draw, escaped, note, say
 from edgerec.cli.process import Exit, Interruption
 from edgerec.cli.status_text import level
-from edgerec.cli.terminal import draw, escaped, note, say
 from edgerec.clock import raw_now_ns
 from edgerec.service.control.client import ServiceConnection, ServiceError
 

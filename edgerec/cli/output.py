@@ -1,4 +1,9 @@
-"""Prints the commands' results, as text or as JSON."""
+"""Prints all text to the terminal: lines without control characters, and results as text or JSON.
+
+File names, device names and a service's answers come from elsewhere. Printed as they are, they
+could move the cursor, change colours, hide or forge lines: whatever is not printable is shown as a
+Python escape sequence instead, also the bytes of a name that is not UTF-8.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +11,35 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
-
-from edgerec.cli.terminal import draw, say
-from edgerec.clock import raw_now_ns
+from typing import TYPE_CHECKING, Final, Self, TextIO
 
 if TYPE_CHECKING:  # or `edgerec check` would load numpy
     from edgerec.store.publish import FilePublished
+
+
+def escaped(text: str) -> str:
+    r"""Return text that a terminal shows as it is: `\n`, `\x1b`, `\u202e` for what is not one."""
+    if text.isprintable():
+        return text
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text
+    )
+
+
+def say(line: object, *, flush: bool = False) -> None:
+    """Print a line on stdout."""
+    print(escaped(str(line)), flush=flush)
+
+
+def note(line: object) -> None:
+    """Print a line on stderr."""
+    print(escaped(str(line)), file=sys.stderr)
+
+
+def draw(text: str, file: TextIO) -> None:
+    """Print text of our own with the control characters that it has, at once."""
+    print(text, end="", file=file, flush=True)
+
 
 _REDRAW_NS: Final = 100_000_000
 
@@ -69,6 +96,8 @@ class ProgressLine:
 
     def seconds(self, done: float) -> None:
         """Say how many seconds of audio are done."""
+        from edgerec.clock import raw_now_ns  # not above: it imports ctypes, see `main`
+
         if self._shown and raw_now_ns() - self._drawn_ns >= _REDRAW_NS:
             self._drawn_ns = raw_now_ns()
             minutes, seconds = divmod(int(done), 60)

@@ -6,9 +6,8 @@ import argparse
 from pathlib import Path
 
 from edgerec.cli.options import add_config, add_json
-from edgerec.cli.output import print_json, print_published, published_as_json
+from edgerec.cli.output import note, print_json, print_published, published_as_json, say
 from edgerec.cli.process import Exit
-from edgerec.cli.terminal import note, say
 from edgerec.clock import SystemClock
 from edgerec.config import load_config
 from edgerec.stamps import stamp_now

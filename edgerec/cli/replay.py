@@ -11,13 +11,13 @@ from edgerec.cli.logs import log_to_stderr
 from edgerec.cli.options import add_config, add_json
 from edgerec.cli.output import (
     ProgressLine,
+    note,
     os_failure,
     print_json,
     print_published,
     published_as_json,
 )
 from edgerec.cli.process import Exit, Interruption
-from edgerec.cli.terminal import note
 from edgerec.config import load_config
 from edgerec.engine.replay import ReplayError, replay
 from edgerec.store.disk import StoreError

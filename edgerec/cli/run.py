@@ -10,8 +10,8 @@ from contextlib import ExitStack
 
 from edgerec.cli.logs import log_to_journal
 from edgerec.cli.options import add_config
+from edgerec.cli.output import note
 from edgerec.cli.process import Exit, Interruption
-from edgerec.cli.terminal import note
 from edgerec.clock import SystemClock
 from edgerec.config import Config, file_to_record_by, load_config, shared_root
 from edgerec.engine.engine import Engine

@@ -7,9 +7,8 @@ from typing import Final
 
 from edgerec.cli import status_text
 from edgerec.cli.options import add_config, add_json, add_socket, socket_paths
-from edgerec.cli.output import print_json
+from edgerec.cli.output import note, print_json, say
 from edgerec.cli.process import Exit
-from edgerec.cli.terminal import note, say
 from edgerec.service.control.client import ServiceConnection, ServiceError
 
 HELP = """Show the state of the running service, what is wrong first. Exit status: 0 all is well, 3

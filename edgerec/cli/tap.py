@@ -12,8 +12,8 @@ from typing import BinaryIO
 
 from edgerec.audio import STREAMS, Block, StreamHeader
 from edgerec.cli.options import add_config, add_socket, parse_seconds, socket_paths
+from edgerec.cli.output import note
 from edgerec.cli.process import Exit
-from edgerec.cli.terminal import note
 from edgerec.service.control.client import ServiceConnection, ServiceError, result_of
 from edgerec.wire.blocks import Decoder, WireError
 from edgerec.wire.pcm_writer import PcmOutput, PcmOutputError

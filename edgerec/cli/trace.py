@@ -13,9 +13,8 @@ from typing import Final
 from edgerec.audio import Block, StreamEnded, StreamHeader, TrackName
 from edgerec.capture.child import ChildSource
 from edgerec.cli.options import add_config, add_json, parse_seconds
-from edgerec.cli.output import ProgressLine, os_failure, print_json
+from edgerec.cli.output import ProgressLine, note, os_failure, print_json, say
 from edgerec.cli.process import Exit, Interruption
-from edgerec.cli.terminal import note, say
 from edgerec.clock import raw_now_ns
 from edgerec.config import load_config
 from edgerec.engine.build import build_children

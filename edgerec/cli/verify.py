@@ -7,9 +7,8 @@ import sys
 from pathlib import Path
 
 from edgerec.cli.options import add_config, add_json, add_tree, tree_path
-from edgerec.cli.output import print_json
+from edgerec.cli.output import draw, note, print_json, say
 from edgerec.cli.process import Exit
-from edgerec.cli.terminal import draw, note, say
 from edgerec.store.archive.continuity import Issue
 from edgerec.store.archive.verify import Report, verify
 from edgerec.store.disk import StoreError

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from edgerec.cli.journal import JournalHandler, journal_fields, stderr_is_the_journal
+from edgerec.cli.logs import JournalHandler, journal_fields, stderr_is_the_journal
 from tests.rigs.waiting import PATIENCE_S
 
 

@@ -4,8 +4,7 @@ import queue
 import subprocess
 import sys
 
-from edgerec.cli.log_limit import LINES_AT_ONCE, LINES_PER_S, MAX_KINDS, LogLimit
-from edgerec.cli.logs import DroppingHandler
+from edgerec.cli.logs import LINES_AT_ONCE, LINES_PER_S, MAX_KINDS, DroppingHandler, LogLimit
 from tests.rigs.waiting import PATIENCE_S
 
 

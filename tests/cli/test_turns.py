@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgerec import cli
-from edgerec.cli.turn_picture import COLUMNS, GUTTER, LANE
+from edgerec.cli.turns import COLUMNS, GUTTER, LANE
 from edgerec.store.records.layout import Layout
 from edgerec.store.root import StorageRoot
 from tests.rigs.turn_rig import LETTER, RATE, TurnRig, conversation

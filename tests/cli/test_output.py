@@ -11,8 +11,7 @@ import pytest
 import edgerec
 from edgerec import cli
 from edgerec.cli.logs import FORMAT, line_formatter
-from edgerec.cli.output import print_json
-from edgerec.cli.terminal import escaped, note, say
+from edgerec.cli.output import escaped, note, print_json, say
 from tests.rigs.made_recordings import quiet_span, record
 
 HOSTILE = [
@@ -93,4 +92,4 @@ def test_nothing_else_prints():
         if isinstance(node, ast.Call) and ast.unparse(node.func) in PRINTING
     }
     # What a capture child or a hook's keeper prints is read by its parent, who logs it.
-    assert prints == {"cli/terminal.py", "capture/portaudio.py", "service/hook_keeper.py"}
+    assert prints == {"cli/output.py", "capture/portaudio.py", "service/hook_keeper.py"}
