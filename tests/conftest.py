@@ -13,7 +13,7 @@ from edgerec.audio import TRACKS
 from edgerec.capture.devices import sound_server
 from edgerec.cli import process
 from edgerec.config import ConfigError, load_config
-from edgerec.engine import build
+from edgerec.engine import sources as engine_sources
 from edgerec.service.control import client
 from edgerec.store.root import StorageRoot
 from tests.rigs import deaths
@@ -126,7 +126,7 @@ def child(tmp_path):
 def sources(monkeypatch):
     """The sources of a recorder, whatever its configuration says; a test may put in others."""
     sources = {track: EagerSource(device(track)) for track in TRACKS}
-    monkeypatch.setattr(build, "build_children", lambda config, now_ns: sources)
+    monkeypatch.setattr(engine_sources, "open_child", lambda track, plan, now_ns: sources[track])
     return sources
 
 

@@ -12,8 +12,8 @@ from edgerec.api.held_file import HeldFiles
 from edgerec.audio import TrackName
 from edgerec.clock import Clock, SystemClock
 from edgerec.config import Config
+from edgerec.engine.build import Surroundings
 from edgerec.engine.engine import Engine
-from edgerec.engine.parts import Surroundings
 from edgerec.service.hooks import Hooks
 from edgerec.session.events import EventBus, Subscription
 from edgerec.session.threads import Threads

@@ -20,8 +20,8 @@ from edgerec.config import (
     TracksConfig,
     load_config,
 )
+from edgerec.engine.build import Surroundings
 from edgerec.engine.engine import Engine
-from edgerec.engine.parts import Surroundings
 from edgerec.store.disk import StoreError
 from edgerec.store.publish import FilePublished
 

@@ -14,8 +14,8 @@ from edgerec.cli.output import note
 from edgerec.cli.process import Exit, Interruption
 from edgerec.clock import SystemClock
 from edgerec.config import Config, file_to_record_by, load_config, shared_root
+from edgerec.engine.build import Surroundings
 from edgerec.engine.engine import Engine
-from edgerec.engine.parts import Surroundings
 from edgerec.service.control.commands import commands_of
 from edgerec.service.control.place import socket_to_make
 from edgerec.service.control.server import Control

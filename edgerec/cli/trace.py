@@ -17,7 +17,8 @@ from edgerec.cli.output import ProgressLine, note, os_failure, print_json, say
 from edgerec.cli.process import Exit, Interruption
 from edgerec.clock import raw_now_ns
 from edgerec.config import load_config
-from edgerec.engine.build import build_children
+from edgerec.engine.plan import Plan
+from edgerec.engine.sources import open_child
 from edgerec.wire.trace import TraceWriter
 
 HELP = """Record what the configured devices deliver, before anything is made of it, for `edgerec
@@ -76,7 +77,8 @@ def run(args: argparse.Namespace) -> int:
     config = load_config(args.config)
     named: dict[TrackName, Path | None] = {"user": args.user, "bot": args.bot}
     paths = {name: path for name, path in named.items() if path is not None}
-    sources = build_children(config, raw_now_ns())
+    now_ns, plans = raw_now_ns(), Plan.of(config).sources
+    sources = {n: open_child(n, plan, now_ns) for n, plan in plans.items() if not plan.is_feed}
     if not paths:
         note("edgerec trace: give --user FILE, --bot FILE, or both")
         return Exit.USAGE

@@ -6,7 +6,6 @@ its `constraints`), `contradictions` (settings that don't go together).
 """
 
 from edgerec.config.absences import absences
-from edgerec.config.changes import Changes, changes_between
 from edgerec.config.load import (
     DEFAULT_FILE,
     FILE_VARIABLE,
@@ -34,7 +33,6 @@ from edgerec.config.shared_root import shared_root
 __all__ = [
     "DEFAULT_FILE",
     "FILE_VARIABLE",
-    "Changes",
     "Config",
     "ConfigError",
     "ControlConfig",
@@ -50,7 +48,6 @@ __all__ = [
     "TracksConfig",
     "TurnsConfig",
     "absences",
-    "changes_between",
     "default_file",
     "file_to_record_by",
     "load_config",

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from edgerec.capture.portaudio import SERVER_BLOCK_MS
+from edgerec.audio import TrackName
 from edgerec.config.constraints import (
     AbsolutePath,
     ChannelChoice,
@@ -128,6 +128,12 @@ class TracksConfig:
     user: TrackConfig = TrackConfig()
     bot: TrackConfig = TrackConfig(channels=2)  # a loudspeaker's loopback is stereo as a rule
 
+    @property
+    def used(self) -> dict[TrackName, TrackConfig]:
+        """The tracks that have a source."""
+        tracks: dict[TrackName, TrackConfig] = {"user": self.user, "bot": self.bot}
+        return {name: track for name, track in tracks.items() if track.source != "none"}
+
 
 @dataclass(frozen=True, slots=True)
 class DetectorConfig:
@@ -214,23 +220,6 @@ class Config:
     control: ControlConfig = ControlConfig()
     metrics: MetricsConfig = MetricsConfig()
     hooks: HooksConfig = HooksConfig()
-
-    @property
-    def speech_only(self) -> bool:
-        """Whether the user track is always live, and only its speech is recorded."""
-        user = self.tracks.user.source
-        return not self.recording.user_continuous_stream and user not in ("feed", "none")
-
-    @property
-    def finds_turns(self) -> bool:
-        """Whether turns are detected: to write them to files, or to record only speech."""
-        return self.recording.enable_turn_audio or self.speech_only
-
-    @property
-    def short_blocks(self) -> bool:
-        """Whether a sound server's device must deliver soon, so that short blocks are used."""
-        late_ms = self.recording.late_seconds * 1000
-        return self.finds_turns or late_ms < SERVER_BLOCK_MS + BLOCK_MARGIN_MS
 
     @property
     def kiosk(self) -> str:

@@ -13,7 +13,6 @@ from edgerec.audio import TRACKS, TrackName
 from edgerec.config import Config
 from edgerec.doctor.checkup import Finding
 from edgerec.doctor.sweep import RATE_HZ, Delay, HeardSweep, delay
-from edgerec.engine.build import track_configs
 
 LEAST_HEARD: Final = 2  # sweeps, of a microphone that hears the loudspeaker
 SAME: Final = 0.98  # of a microphone, that no room allows
@@ -104,7 +103,7 @@ def judge_offset(config: Config, found: Delay | None, played: int, apart_ms: flo
 def _to_set(config: Config, found: Delay) -> str:
     """Return which keys make up for a delay, and their values."""
     late: TrackName = "user" if found.ms > 0 else "bot"
-    now_ms = track_configs(config)[late].offset_ms
+    now_ms = config.tracks.used[late].offset_ms
     offset_ms = round(now_ms + abs(found.ms), 1)
     return (
         f"set tracks.{late}.offset_ms to {offset_ms:g} (it is {now_ms:g}), and its "

@@ -18,7 +18,7 @@ from typing import Any, Final, Literal
 from edgerec import kernel
 from edgerec.clock import SystemClock, kernel_clock_state, rtc_trouble
 from edgerec.config import Config
-from edgerec.engine.build import track_configs
+from edgerec.engine.plan import Plan
 from edgerec.store.disk import StoreError, check_movable
 from edgerec.store.mount import Medium, check_mounted, medium_of
 from edgerec.turns.silero import is_installed as silero_is_installed
@@ -57,7 +57,7 @@ class Finding:
 
 def check_permissions(config: Config) -> Iterator[Finding]:
     """Check that this user may do what the service has to do."""
-    uses_alsa = any(t.source == "portaudio" for t in track_configs(config).values())
+    uses_alsa = any(t.source == "portaudio" for t in config.tracks.used.values())
     files = sorted(SOUND_FOLDER.glob("pcm*")) if uses_alsa else []
     closed = [file.name for file in files if not os.access(file, os.R_OK | os.W_OK)]
     if closed:
@@ -192,7 +192,8 @@ def check_turns(
 ) -> Iterator[Finding]:
     """Check that the configured detector of the user's turns is installed."""
     wanted = config.turns.detector.user
-    if not config.finds_turns or wanted not in ("auto", "silero"):
+    turns = Plan.of(config).turns
+    if not turns.wanted or wanted not in ("auto", "silero"):
         return
     fix = "install it: scripts/install --vad, or elsewhere the Python extra edgerec[vad]"
     if installed():
@@ -202,7 +203,7 @@ def check_turns(
         yield Finding("turns", "note", told, fix)
     else:
         told = "silero is not installed: no turns will be found"
-        if config.speech_only:
+        if turns.speech_only:
             told += ", and all of the microphone will be recorded"
         yield Finding("turns", "warning", told, f"{fix}; or set turns.detector.user to auto")
 

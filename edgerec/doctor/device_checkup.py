@@ -20,7 +20,6 @@ from edgerec.capture.devices.server_stream import REFUSAL_HINT, is_monitor, refu
 from edgerec.capture.devices.sound_server import read_server
 from edgerec.config import Config, TrackConfig
 from edgerec.doctor.checkup import Finding
-from edgerec.engine.build import track_configs
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +57,7 @@ def check_devices(
     config: Config, list_devices: Callable[[], Sequence[DeviceInfo]]
 ) -> Iterator[Finding]:
     """Check the configured devices; nothing is opened but what listing opens."""
-    wanted = {n: t for n, t in track_configs(config).items() if t.source == "portaudio"}
+    wanted = {n: t for n, t in config.tracks.used.items() if t.source == "portaudio"}
     if not wanted:
         return
     try:

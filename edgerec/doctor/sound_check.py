@@ -42,7 +42,6 @@ from edgerec.doctor.sweep import (
     played_dbfs,
     write_sweeps,
 )
-from edgerec.engine.build import track_configs
 from edgerec.engine.engine import Engine
 from edgerec.health.chirp_log import FILE, Chirp, add_chirp, read_chirps
 from edgerec.store.disk import StoreError, is_folder
@@ -200,7 +199,7 @@ def _recorded(root: Path) -> _Recorded:
 def judge_sound(config: Config, check: SoundCheck) -> Iterator[Finding]:
     """Report what the sweeps have shown about the chain, and what to set."""
     yield from _judge_hearing(config, check)
-    if len(track_configs(config)) == len(TRACKS):
+    if len(config.tracks.used) == len(TRACKS):
         yield from judge_delay(config, check.heard["user"], check.heard["bot"])
 
 
@@ -213,7 +212,7 @@ def judge_alignment(config: Config, check: SoundCheck) -> Iterator[Finding]:
 
 def _judge_hearing(config: Config, check: SoundCheck) -> Iterator[Finding]:
     """Say which track hears the loudspeaker, and how loud."""
-    tracks = track_configs(config)
+    tracks = config.tracks.used
     bot, user = check.heard["bot"], check.heard["user"]
     if "bot" in tracks:
         yield _judge_loopback(bot, check.played)

@@ -8,58 +8,21 @@ from __future__ import annotations
 import logging
 import select
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Final, Literal, Protocol
+from typing import Final, Literal
 
-from edgerec.audio import Delivery, GapReason, SourceState, StreamEnded, StreamHeader, TrackName
-from edgerec.clock import Clock
+from edgerec.audio import Delivery, GapReason, StreamEnded, StreamHeader, TrackName
+from edgerec.engine.plan import PACE_MS
 from edgerec.engine.sessions import Sessions
+from edgerec.engine.sources import Source
 from edgerec.session.events import Event, RecorderState, StateChanged
-from edgerec.session.listener import Listener
-from edgerec.session.requests import SessionRequests
-from edgerec.sync.synchronizer import Synchronizer, TrackPlan
+from edgerec.sync.synchronizer import TrackPlan
 from edgerec.waker import Waker
 
 log = logging.getLogger(__name__)
 
-PACE_MS: Final = 900
-"""Time between polls of stamped sources while nobody listens live. A poll costs three times its
-work, because the code has left the CPU's caches by then, and only the file waits for it."""
-TURNS_PACE_MS: Final = 200
-"""The same where turns are recorded, because programs wait for their events."""
 TICK_MS: Final = 250  # longest time between polls of a source that can't wait, or is in trouble
-
-
-class Source(Protocol):
-    """A source that delivers one track; see `capture.child.ChildSource`."""
-
-    @property
-    def unhurried(self) -> bool:
-        """Whether what it holds can wait for `PACE_MS`: it is stamped, has room, and runs."""
-        ...
-
-    @property
-    def held_since_ns(self) -> int | None:
-        """Arrival of the oldest block that is held back for now; None while none is."""
-        ...
-
-    def fileno(self) -> int | None:
-        """Return what to select on; None while there is nothing."""
-        ...
-
-    def deliver(self, now_ns: int) -> list[Delivery]:
-        """Return what there is, in order, without waiting."""
-        ...
-
-    def close(self) -> None:
-        """Release the device."""
-        ...
-
-    @property
-    def state(self) -> SourceState:
-        """Current state of the source; replaced as a whole."""
-        ...
 
 
 class CaptureLoop:
@@ -69,40 +32,32 @@ class CaptureLoop:
 
     Parameters
     ----------
-    requests
-        Requests to `sessions`; locked while audio is placed.
-    listeners
-        Called with what each device delivers, in a pause too, and with the session's timeline when
-        it may have grown, or have ended.
+    sessions
+        Whose listeners hear what each device delivers, in a pause too, and of the session's
+        timeline when it may have grown, or have ended.
     publish
         Called with an event when a source or the recording changes its state.
-    ends_with_session
-        Whether the loop ends with the session; otherwise only `stop` ends it.
+    pace_ms
+        Time between polls of stamped sources while nobody listens live.
     """
 
     def __init__(
         self,
         sources: Mapping[TrackName, Source],
-        synchronizer: Synchronizer,
         sessions: Sessions,
-        requests: SessionRequests,
-        clock: Clock,
-        listeners: Sequence[Listener] = (),
         *,
         publish: Callable[[Event], None] = lambda event: None,
-        ends_with_session: bool = False,
         pace_ms: int = PACE_MS,
     ) -> None:
         self._sources = dict(sources)
         self._changes: deque[Callable[[], None]] = deque()
-        self._synchronizer = synchronizer
         self._sessions = sessions
-        self._requests = requests
-        self._clock = clock
+        self._synchronizer = sessions.synchronizer
+        self._requests = sessions.requests
+        self._listeners = sessions.listeners
+        self._clock = sessions.clock
         self._rounds = 0
         self._publish = publish
-        self._ends_with_session = ends_with_session
-        self._listeners = tuple(listeners)
         self._pace_ms = pace_ms
         self._end_ns: int | None = None
         self._told: dict[TrackName, StreamHeader] = {}  # the log, of what each track delivers
@@ -164,8 +119,7 @@ class CaptureLoop:
             ending = self._sessions.timeline
             self._sessions.advance(now_ns)
             state = self._sessions.state
-        over = self._ends_with_session and self._sessions.ended > 0
-        self._ended = state == "idle" and (end_ns is not None or over)
+        self._ended = state == "idle" and (end_ns is not None or self._sessions.is_last_over)
         self._publish_states(state)
         timeline = self._sessions.timeline or ending
         if timeline is not None:

@@ -1,6 +1,6 @@
 """A running recorder: what can be asked of it, how it is, and its life from start to end.
 
-`parts.build_parts` makes what it consists of. A thread that fails ends the recorder, and `wait`
+`build.build_parts` makes what it consists of. A thread that fails ends the recorder, and `wait`
 raises what it has failed of.
 """
 
@@ -10,14 +10,14 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Final, Self
 
 from edgerec.audio import TimelineFrame, TrackName
 from edgerec.clock import Clock, SystemClock
-from edgerec.config import Changes, Config
-from edgerec.engine import build
-from edgerec.engine.parts import Surroundings, build_parts
+from edgerec.config import Config
+from edgerec.engine.build import Surroundings, build_parts
+from edgerec.engine.changes import Changes
+from edgerec.engine.plan import Plan
 from edgerec.feeds.source import FeedSource
 from edgerec.health.reports import Vitals
 from edgerec.health.status import Facts, status_as_json
@@ -76,7 +76,9 @@ class Engine:
         self._root = StorageRoot(config.storage.root, require_mount=config.storage.require_mount)
         self._root.acquire()
         try:
-            self._parts = build_parts(config, self._root, self._clock, around, length_s=length_s)
+            self._parts = build_parts(
+                Plan.of(config), self._root, self._clock, around, length_s=length_s
+            )
         except BaseException:
             self._root.release()  # an engine that can't be built must not keep the next one out
             raise
@@ -152,16 +154,21 @@ class Engine:
 
     @property
     def config(self) -> Config:
-        """The configuration that is recorded by; replaced as a whole by `apply`."""
-        return self._parts.current.config
+        """The configuration that is recorded by."""
+        return self.plan.config
 
-    def apply(self, config: Config, changes: Changes) -> None:
-        """Apply another configuration; a track that does not change loses nothing.
+    @property
+    def plan(self) -> Plan:
+        """The plan that is recorded by; replaced as a whole by `apply`."""
+        return self._parts.current.plan
+
+    def apply(self, plan: Plan, changes: Changes) -> None:
+        """Record by another plan; a track that does not change loses nothing.
 
         Parameters
         ----------
         changes
-            Changes from the present configuration to this one; none of them is refused.
+            Changes from the present plan to this one; none of them is refused.
 
         Raises
         ------
@@ -173,17 +180,14 @@ class Engine:
             parts.requests.check_open()
             if changes.new_session:
                 parts.requests.restart()
-            parts.current.config = config
-            plans = {name: build.track_plan(config, name) for name in build.track_configs(config)}
+            parts.current.plan = plan
             for name in changes.sources:
-                parts.capture.replace(name, parts.sources.renew(config, name), plans.get(name))
-            parts.capture.adjust(plans, build.late_s(config))
-            parts.devices.watch(build.watched_devices(config, parts.sources.children))
-        parts.cleanup.adjust(build.quota_of(config), bytes_per_s=build.bytes_per_s(config))
-        parts.quality.expect(build.continuous_tracks(config))
-        parts.writer.change(
-            partial(build.reshape_recording, config), sync_s=config.storage.sync_seconds
-        )
+                source = parts.sources.renew(plan, name)
+                parts.capture.replace(name, source, plan.tracks.get(name))
+            parts.capture.adjust(plan.tracks, plan.late_s)
+            parts.devices.watch(parts.sources.watched(plan))
+        parts.cleanup.adjust(plan.quota, bytes_per_s=plan.bytes_per_s)
+        parts.quality.expect(plan.continuous)
 
     def stop(self) -> None:
         """End it all now; returns at once. For any thread, and for signal handlers."""
@@ -211,7 +215,7 @@ class Engine:
                 timeline=parts.sessions.timeline,
                 sources=parts.sources.states(),
                 heard=parts.monitor.heard(),
-                writing=Writing(parts.writer.state, self.backlog(), build.usual_lag_s(self.config)),
+                writing=Writing(parts.writer.state, self.backlog(), self.plan.usual_lag_s),
                 space=parts.cleanup.space,
                 last_published=parts.publications.last,
                 clock=self._clock.read(),
@@ -264,7 +268,7 @@ class Engine:
             thread.join()
         if not self._closed:
             self._closed = True
-            self._parts.close(self._clock.now_ns())
+            self._parts.close()
             self._root.release()
         if self._around.threads.failure is not None:
             raise self._around.threads.failure

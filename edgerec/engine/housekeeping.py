@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -26,29 +28,39 @@ WORTH_SAVING_PPM: Final = 0.5  # a tenth of what the next run allows for
 COLLECT_NS: Final = 600 * SECOND_NS
 
 
+@dataclass(frozen=True, slots=True)
+class Chore:
+    """Something to be done again and again."""
+
+    name: str
+    do: Callable[[int], object]
+    """Called with the time on CLOCK_MONOTONIC_RAW."""
+    every_ns: int = 0
+    """Time from one step to the next, and from the start to the first; 0: at every look."""
+
+
+SPARE_MEMORY: Final = Chore("giving memory back", lambda now_ns: gc.collect(), COLLECT_NS)
+"""Returns what no reference count ever frees."""
+
+
 class Housekeeping:
-    """Runs chores in order; for one thread, except for `reasons`.
+    """Does chores in order, each when it is due; for one thread, except for `reasons`."""
 
-    Parameters
-    ----------
-    chores
-        Chores by name; called with the time on CLOCK_MONOTONIC_RAW.
-    """
-
-    def __init__(self, chores: Mapping[str, Callable[[int], None]]) -> None:
-        self._chores = chores
-        self._retry_ns: dict[str, int] = {}
+    def __init__(self, chores: Sequence[Chore]) -> None:
+        self._chores = tuple(chores)
+        self._due_ns: dict[str, int] = {}
         self._trouble: Mapping[str, str] = {}  # replaced as a whole
 
     def step(self, now_ns: int) -> None:
-        """Run each chore, unless it has just failed."""
-        for name, chore in self._chores.items():
-            if now_ns >= self._retry_ns.get(name, now_ns):
-                self._attempt(name, chore, now_ns)
+        """Do the chores that are due, or have failed a minute ago."""
+        for chore in self._chores:
+            if now_ns >= self._due_ns.setdefault(chore.name, now_ns + chore.every_ns):
+                worked = self._attempt(chore.name, partial(chore.do, now_ns))
+                self._due_ns[chore.name] = now_ns + (chore.every_ns if worked else RETRY_NS)
 
-    def finish(self, name: str, save: Callable[[], None], now_ns: int) -> None:
-        """Run a chore's last step."""
-        self._attempt(name, lambda _: save(), now_ns)
+    def finish(self, name: str, save: Callable[[], None]) -> None:
+        """Do the last step of a chore."""
+        self._attempt(name, save)
 
     def reasons(self) -> tuple[Reason, ...]:
         """Return why the service is not as it should be; for any thread."""
@@ -62,19 +74,17 @@ class Housekeeping:
             for name, why in self._trouble.items()
         )
 
-    def _attempt(self, name: str, chore: Callable[[int], None], now_ns: int) -> None:
+    def _attempt(self, name: str, do: Callable[[], object]) -> bool:
         others = {one: why for one, why in self._trouble.items() if one != name}
         try:
-            chore(now_ns)
+            do()
         except Exception as error:
             if name not in self._trouble:
                 log.exception("a chore has failed, recording continues chore=%s", name)
             self._trouble = {**others, name: str(error) or type(error).__name__}
-            self._retry_ns[name] = now_ns + RETRY_NS
-        else:
-            if name in self._trouble:
-                self._trouble = others
-            self._retry_ns.pop(name, None)
+            return False
+        self._trouble = others
+        return True
 
 
 class DriftMemory:
@@ -91,15 +101,6 @@ class DriftMemory:
         """Drift by device: written by the recorder thread, saved by the writer thread."""
         self._path = path
         self._saved = dict(self.drift_ppm)
-        self._looked_ns: int | None = None
-
-    def save_now_and_then(self, now_ns: int) -> None:
-        """Save every ten minutes, if there is something new."""
-        if self._looked_ns is None:
-            self._looked_ns = now_ns
-        if now_ns - self._looked_ns >= SAVE_NS:
-            self._looked_ns = now_ns
-            self.save()
 
     def save(self) -> None:
         """Save what has changed; a failing disk is logged and has no other effect."""
@@ -139,18 +140,3 @@ def _drift(value: object) -> float:
     ):
         raise ValueError(f"{value!r} is not a drift in ppm")
     return float(value)
-
-
-class SpareMemory:
-    """Returns unused memory every ten minutes, in whichever thread calls `step`."""
-
-    def __init__(self) -> None:
-        self._collected_ns: int | None = None
-
-    def step(self, now_ns: int) -> None:
-        """Return unused memory, if that was not done recently."""
-        if self._collected_ns is None:
-            self._collected_ns = now_ns
-        elif now_ns - self._collected_ns >= COLLECT_NS:
-            self._collected_ns = now_ns
-            gc.collect()

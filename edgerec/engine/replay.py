@@ -17,18 +17,19 @@ from typing import Final
 from edgerec.audio import Block, Delivery, GapReason, StreamEnded, StreamHeader, TrackName
 from edgerec.clock import SECOND_NS, SystemClock
 from edgerec.config import Config, TrackConfig
-from edgerec.engine import build
 from edgerec.engine.copying import write_committed, write_turns
-from edgerec.engine.housekeeping import SpareMemory
+from edgerec.engine.housekeeping import SPARE_MEMORY, Housekeeping
+from edgerec.engine.plan import Plan
 from edgerec.engine.recovery import recover_and_tell
-from edgerec.engine.session_turns import SessionTurns
-from edgerec.engine.turn_build import build_session_turns
+from edgerec.engine.session_turns import SessionTurns, build_session_turns
 from edgerec.session.timeline import SessionTimeline
 from edgerec.stamps import ReplayStamps, stamp_now
 from edgerec.store.publish import FilePublished
 from edgerec.store.records.sidecar_reader import DescribedSession, read_sidecar
 from edgerec.store.root import StorageRoot
 from edgerec.store.writing.recording import Recording
+from edgerec.sync.history import History
+from edgerec.sync.synchronizer import Synchronizer, history_frames
 from edgerec.wire.trace import TraceError, open_input
 
 log = logging.getLogger(__name__)
@@ -152,12 +153,12 @@ class _ReplayedSession:
     def __init__(
         self, config: Config, root: StorageRoot, on_published: Callable[[FilePublished], None]
     ) -> None:
-        self._config = config
+        self._plan = plan = Plan.of(config)
         self._root = root
         self._on_published = on_published
         self._record: DescribedSession | None = None  # once it is published
         self._delivered_s: dict[TrackName, float] = defaultdict(float)
-        self._synchronizer = build.build_synchronizer(config, drift_memory={})
+        self._synchronizer = Synchronizer(plan.tracks, late_s=plan.late_s, drift_memory={})
         self._first: dict[TrackName, tuple[StreamHeader, int]] = {}
         self._timeline: SessionTimeline | None = None
         self._recording: Recording | None = None
@@ -165,7 +166,7 @@ class _ReplayedSession:
         self._held: list[tuple[TrackName, StreamEnded]] = []  # ends before the session began
         self._settled_ns: int | None = None
         self._step_ns = 0
-        self._spare_memory = SpareMemory()
+        self._house = Housekeeping([SPARE_MEMORY])
 
     @property
     def seconds(self) -> float:
@@ -204,7 +205,7 @@ class _ReplayedSession:
         if at_ns >= self._step_ns:
             self._step_ns = at_ns + STEP_NS
             self._advance(at_ns)
-            self._spare_memory.step(at_ns)
+            self._house.step(at_ns)
 
     def finish(self) -> None:
         """Publish everything."""
@@ -251,8 +252,8 @@ class _ReplayedSession:
         if not instants:
             raise ReplayError("the inputs have no audio: nothing to replay")
         epoch_ns = math.floor(min(instants.values()))
-        rate = build.recording_rate(self._config, {n: h for n, (h, _) in self._first.items()})
-        history = build.build_history(self._config, rate)
+        rate = self._plan.session.rate({n: h for n, (h, _) in self._first.items()})
+        history = History(history_frames(rate, self._plan.session.history_s))
         header, first_ns = next(
             (first for first in self._first.values() if first[0].utc_ns),
             next(iter(self._first.values())),
@@ -262,16 +263,16 @@ class _ReplayedSession:
         self._synchronizer.begin(epoch_ns, rate, history)
         self._timeline = SessionTimeline(rate, history, stamps, self._synchronizer.report())
         recover_and_tell(self._root, stamp_now(clock), self._note)
-        self._recording = build.open_recording(
-            self._config,
+        self._recording = Recording(
             self._root,
-            self._timeline,
+            self._root.open_session(self._plan.config.kiosk),
+            # A trace's clock will not be known any better.
+            replace(self._plan.form(rate), utc_wait_s=0),
+            stamps,
             self._note,
-            utc_wait_s=0,  # a trace's clock will not be known any better
-            publishes=True,
         )
-        if self._config.finds_turns:
-            self._turns = turns = build_session_turns(self._config, self._timeline)
+        if self._plan.turns.wanted:
+            self._turns = turns = build_session_turns(self._plan.turns, self._timeline)
             self._timeline.turns, self._timeline.gate = turns.board, turns.gate
         for track, end in self._held:
             self._synchronizer.deliver(track, end)

@@ -8,6 +8,8 @@ from edgerec.clock import SECOND_NS
 from edgerec.store.disk import StoreError
 
 FIRST_RETRY_S: Final = 0.5
+LAST_RETRY_S: Final = 5.0
+"""Of writing: a sixth of the usual history, which then still holds what was not written."""
 
 
 class Retrying:

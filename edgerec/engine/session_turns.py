@@ -6,22 +6,28 @@ import logging
 import queue
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from edgerec.audio import TimelineFrame, TrackName, TurnPart
 from edgerec.clock import SECOND_NS
+from edgerec.engine.plan import TurnsPlan
 from edgerec.session.speech_gate import SpeechGate
 from edgerec.session.timeline import SessionTimeline
 from edgerec.session.turn_board import TurnBoard
 from edgerec.sync.history import OverrunError
 from edgerec.sync.synchronizer import history_frames
 from edgerec.turns.activity import Judged, VoiceActivity
+from edgerec.turns.detectors import Detectors
 from edgerec.turns.marks import MAX_PENDING, TooManyMarksError
 from edgerec.turns.tracker import TurnTracker
 from edgerec.wire.messages import RefusedError
 
 log = logging.getLogger(__name__)
 
+YIELDS_S: Final = 1.0
+"""Time within which an interrupted bot falls silent: the assistant's reaction, and the audio that
+is on its way to the loudspeaker by then."""
 PIECE_S: Final = 1.0  # processed at once; bounds the thread's own memory
 CATCH_UP_S: Final = 5.0  # skipped beyond what is lost: a thread that was lapped lacks time
 MAX_AHEAD_NS: Final = 10 * SECOND_NS  # of a mark; one further in the future is on a wrong clock
@@ -179,3 +185,16 @@ class SessionTurns:
         )
         self._position = TimelineFrame(self._position + skipped)
         return activity.skip_to(self._position)
+
+
+def build_session_turns(plan: TurnsPlan, timeline: SessionTimeline) -> SessionTurns:
+    """Return the component that finds a session's turns."""
+    rate, gate = timeline.rate, None
+    if plan.speech_only:
+        gate = SpeechGate(round(plan.patience_s * rate), reach=timeline.history.capacity)
+    return SessionTurns(
+        timeline,
+        partial(Detectors, rate, plan.settings.detector.user),
+        TurnTracker(plan.rules(rate), yields=round(YIELDS_S * rate)),
+        gate,
+    )

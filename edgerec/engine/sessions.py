@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
-from edgerec.audio import StreamHeader, TimelineFrame, TrackName
+from edgerec.audio import TimelineFrame, TrackName
 from edgerec.clock import SECOND_NS, Clock
+from edgerec.engine.plan import Current
 from edgerec.session.events import RecorderState
 from edgerec.session.listener import Listener
 from edgerec.session.requests import SessionRequest, SessionRequests
-from edgerec.session.timeline import CurrentSession, SessionTimeline
+from edgerec.session.timeline import SessionTimeline
 from edgerec.stamps import LiveStamps
 from edgerec.store.records.sidecar import EndReason
 from edgerec.sync.history import History
-from edgerec.sync.synchronizer import Synchronizer
+from edgerec.sync.synchronizer import Synchronizer, history_frames
 from edgerec.wire.messages import RefusedError
 
 log = logging.getLogger(__name__)
@@ -37,14 +38,13 @@ class Sessions:
 
     Parameters
     ----------
-    length_s
-        A session ends by itself after this long; None: only a stop ends it.
-    choose_rate, build_history
-        Return the timeline's rate, once the devices have reported theirs, and the ring for it.
     listeners
         Called with each session when it begins; none begins until all of them have room.
     current
-        Set to the session in progress.
+        Has the plan that a session begins by, and is given the session in progress.
+    length_s
+        The first session ends by itself after this long, and nothing more is captured; None: only a
+        stop ends it.
     """
 
     def __init__(
@@ -52,21 +52,20 @@ class Sessions:
         synchronizer: Synchronizer,
         requests: SessionRequests,
         clock: Clock,
-        listeners: Sequence[Listener] = (),
+        listeners: Sequence[Listener],
+        current: Current,
         *,
-        length_s: float | None,
-        choose_rate: Callable[[Mapping[TrackName, StreamHeader]], int],
-        build_history: Callable[[int], History],
-        current: CurrentSession | None = None,
+        length_s: float | None = None,
     ) -> None:
-        self._synchronizer = synchronizer
-        self._requests = requests
-        self._clock = clock
+        self.synchronizer = synchronizer
+        """Places what the devices deliver."""
+        self.requests = requests
+        """Requests to begin, end and change sessions."""
+        self.clock = clock
+        self.listeners = tuple(listeners)
+        """Whatever hears the recording."""
+        self._current = current
         self._length_s = length_s
-        self._choose_rate = choose_rate
-        self._build_history = build_history
-        self._listeners = tuple(listeners)
-        self._current = current or CurrentSession()
         self._started_ns: int | None = None  # None: no session is wanted
         self._settled_ns: int | None = None  # when the first track could have begun
         self._stop_ns: int | None = None
@@ -90,6 +89,11 @@ class Sessions:
         return self._current.timeline
 
     @property
+    def is_last_over(self) -> bool:
+        """Whether a session of a given length has ended, and no other follows."""
+        return self._length_s is not None and self.ended > 0
+
+    @property
     def progress(self) -> int:
         """Counter over all sessions; changes with every frame committed and every session ended.
 
@@ -110,7 +114,7 @@ class Sessions:
         """State of the recorder. For any thread."""
         if self._started_ns is None:
             return "idle"
-        if self._stop_ns is not None and self._stop_ns <= self._clock.now_ns():
+        if self._stop_ns is not None and self._stop_ns <= self.clock.now_ns():
             return "ending"
         if self._current.timeline is None:
             return "waiting"
@@ -125,10 +129,10 @@ class Sessions:
             When the recorder ends: a session is stopped by then, and no other begins; None: it
             does not.
         """
-        while (request := self._requests.next()) is not None and self._take(request):
-            self._requests.fulfilled()
+        while (request := self.requests.next()) is not None and self._take(request):
+            self.requests.fulfilled()
         if end_ns is not None:
-            self._requests.drop()
+            self.requests.drop()
             self._stop_ns = min(end_ns, self._stop_ns or end_ns)
 
     def notice_suspension(self, now_ns: int) -> None:
@@ -137,11 +141,11 @@ class Sessions:
         Call it before `heed`. The timeline's clock stops during suspension: audio from before and
         after would be adjacent, though hours lie between.
         """
-        slept_ns = self._clock.read().slept_ns - self._slept_ns
+        slept_ns = self.clock.read().slept_ns - self._slept_ns
         if slept_ns >= SLEPT_NS:
             if self._current.timeline is not None:
                 try:
-                    self._requests.restart("suspend", self._awake_ns)
+                    self.requests.restart("suspend", self._awake_ns)
                 except RefusedError:
                     return  # too many requests at present; the next call finds it again
             self._woken_ns = now_ns
@@ -159,8 +163,8 @@ class Sessions:
                 self._started_ns = None
             return
         # No further than the stop: the silence of an overdue track would run past it.
-        self.behind = self._synchronizer.advance(min(now_ns, self._stop_ns or now_ns))
-        timeline.reports = self._synchronizer.report()
+        self.behind = self.synchronizer.advance(min(now_ns, self._stop_ns or now_ns))
+        timeline.reports = self.synchronizer.report()
         self._end(timeline, now_ns)
 
     def _take(self, request: SessionRequest) -> bool:
@@ -189,7 +193,7 @@ class Sessions:
         self._paused = True
         if self._current.timeline is not None:
             going_on = at_ns < self._resumed_ns
-            start = self._synchronizer.pause(at_ns)
+            start = self.synchronizer.pause(at_ns)
             if not going_on:
                 self._current.timeline.cut(start, "pause")
                 self._paused_ns = at_ns
@@ -202,11 +206,11 @@ class Sessions:
             self._started_ns = at_ns  # what was sampled before may be from the pause
             return
         self._resumed_ns = max(at_ns, self._paused_ns + MIN_PAUSE_NS)
-        self._synchronizer.resume(self._resumed_ns)
+        self.synchronizer.resume(self._resumed_ns)
 
     def _rotate(self, at_ns: int) -> None:
         if self._current.timeline is not None and at_ns - self._rotated_ns >= MIN_CHUNK_NS:
-            at = self._synchronizer.frame_at(at_ns)
+            at = self.synchronizer.frame_at(at_ns)
             self._current.timeline.cut(max(at, self._current.timeline.history.committed), "rotate")
             self._rotated_ns = at_ns
 
@@ -222,34 +226,35 @@ class Sessions:
         instants = self._instants(now_ns)
         if instants is None:
             return None
-        headers = {n: self._synchronizer.header(n) for n in self._synchronizer.tracks}
-        rate = self._choose_rate({name: header for name, header in headers.items() if header})
+        headers = {n: self.synchronizer.header(n) for n in self.synchronizer.tracks}
+        plan = self._current.plan.session
+        rate = plan.rate({name: header for name, header in headers.items() if header})
         first_ns = max(self._started_ns, self._woken_ns)
         epoch_ns = math.ceil(max(first_ns, max(instants.values(), default=now_ns)))
-        history = self._build_history(rate)
-        self._synchronizer.begin(epoch_ns, rate, history)
+        history = History(history_frames(rate, plan.history_s))
+        self.synchronizer.begin(epoch_ns, rate, history)
         self._current.timeline = timeline = SessionTimeline(
-            rate, history, LiveStamps(self._clock, epoch_ns, rate), self._synchronizer.report()
+            rate, history, LiveStamps(self.clock, epoch_ns, rate), self.synchronizer.report()
         )
         if self._paused:
-            self._synchronizer.pause(epoch_ns)
+            self.synchronizer.pause(epoch_ns)
         if self._length_s is not None and self._stop_ns is None:
             self._stop_ns = epoch_ns + round(self._length_s * SECOND_NS)
         log.info("session begins rate=%d", rate)
-        for listener in self._listeners:
+        for listener in self.listeners:
             listener.begun(timeline)
         return timeline
 
     def _has_room(self) -> bool:
-        return all(listener.has_room for listener in self._listeners)
+        return all(listener.has_room for listener in self.listeners)
 
     def _instants(self, now_ns: int) -> dict[TrackName, float] | None:
         """Return the first instant of each track that has one; None while others may come."""
         stopped = self._stop_ns is not None
-        awaited = self._synchronizer.continuous
-        settled = self._synchronizer.first_instants_ns(settled=True)
+        awaited = self.synchronizer.continuous
+        settled = self.synchronizer.first_instants_ns(settled=True)
         instants = {name: settled[name] for name in awaited if name in settled}
-        if not instants and (len(awaited) == len(self._synchronizer.tracks) or stopped):
+        if not instants and (len(awaited) == len(self.synchronizer.tracks) or stopped):
             return None
         if self._settled_ns is None:
             self._settled_ns = now_ns
@@ -262,15 +267,15 @@ class Sessions:
         """End the session where it was stopped, once all of its audio has come or is overdue."""
         if self._stop_ns is None or now_ns < self._stop_ns or self.behind:
             return
-        stop = max(self._synchronizer.frame_at(self._stop_ns), timeline.history.committed)
-        overdue_ns = self._stop_ns + self._synchronizer.longest_offset_ns + TAIL_NS
-        if self._synchronizer.received(stop) or now_ns > overdue_ns:
-            stop = self._synchronizer.finish(TimelineFrame(stop))
-            timeline.reports = self._synchronizer.report()
+        stop = max(self.synchronizer.frame_at(self._stop_ns), timeline.history.committed)
+        overdue_ns = self._stop_ns + self.synchronizer.longest_offset_ns + TAIL_NS
+        if self.synchronizer.received(stop) or now_ns > overdue_ns:
+            stop = self.synchronizer.finish(TimelineFrame(stop))
+            timeline.reports = self.synchronizer.report()
             timeline.end_reason = self._end_reason
             timeline.stop = stop  # last: the writer looks for it
             log.info("session ends frames=%d reason=%s", stop, self._end_reason)
-            self._synchronizer.leave(stop)
+            self.synchronizer.leave(stop)
             self._current.timeline = None
             self._started_ns = None
             self._committed_before += timeline.history.committed

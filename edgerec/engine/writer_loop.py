@@ -15,13 +15,15 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Final
+from typing import Final, Protocol
 
 from edgerec.audio import Span, TimelineFrame
 from edgerec.clock import SECOND_NS, Clock
 from edgerec.engine.copying import write_committed, write_turns
 from edgerec.engine.gap_events import GapWatch
-from edgerec.engine.retrying import Retrying
+from edgerec.engine.housekeeping import Housekeeping
+from edgerec.engine.plan import Current, Plan
+from edgerec.engine.retrying import LAST_RETRY_S, Retrying
 from edgerec.health.reports import WritingState
 from edgerec.session.backlog import Backlog, WritingProgress, backlog_of
 from edgerec.session.events import Event, RecordingStarted, RecordingStopped, StateChanged
@@ -35,49 +37,55 @@ log = logging.getLogger(__name__)
 WRITE_S: Final = 0.25  # of audio is worth a step: what is not written yet dies with the process
 IDLE_S: Final = 1.5  # between two steps, when nothing is committed
 MAX_UNWRITTEN: Final = 2  # sessions with a history each: one ends while the next one begins
-LAST_RETRY_S: Final = 5.0  # a sixth of the ring, which then still holds what was not written
 LAST_PUBLISH_RETRY_S: Final = 8.0  # a failure is reported for at most this long after its end
+
+
+class Files(Protocol):
+    """Where a session's files come from, and what becomes of those that can't be published."""
+
+    def open(self, plan: Plan, timeline: SessionTimeline) -> Recording:
+        """Open the files of a session under the next number; waits for the disk."""
+        ...
+
+    def recover(self) -> None:
+        """Take note that recovery can do more than before.
+
+        A session is left to it, which has ended and can't be published, or the disk works again,
+        which may be what kept leftovers waiting.
+        """
+        ...
 
 
 class WriterLoop(Listener):
     """Sessions' timelines in, one after the other, their files out.
 
-    `run` belongs to the writer thread.
+    `run` belongs to the writer thread. A plan that takes another's place while a session is written
+    applies to its files from the next step on.
 
     Parameters
     ----------
-    open_recording
-        Called in the writer thread: it waits for the disk.
-    sync_s
-        How often what was written is made durable.
-    housekeeping
-        Called with the time before every step, for other work that waits for the disk.
+    house
+        Other work that waits for the disk, done before every step.
     publish
         Called with the events of each session's begin and end, its gaps, and disk failures.
-    wake_recovery
-        Called when recovery can do more than before: a session is left to it, which has ended and
-        can't be published, or the disk works again, which may be what kept leftovers waiting.
     """
 
     def __init__(
         self,
+        current: Current,
+        files: Files,
         clock: Clock,
-        *,
-        open_recording: Callable[[SessionTimeline], Recording],
-        sync_s: float,
-        housekeeping: Callable[[int], None] = lambda now_ns: None,
-        publish: Callable[[Event], None] = lambda event: None,
-        wake_recovery: Callable[[], None] = lambda: None,
+        house: Housekeeping,
+        publish: Callable[[Event], None],
     ) -> None:
+        self._current = current
+        self._files = files
         self._clock = clock
-        self._open_recording = open_recording
-        self._sync_ns = round(sync_s * SECOND_NS)
-        self._change: Callable[[Recording, SessionTimeline], None] | None = None
-        self._housekeeping = housekeeping
+        self._house = house
         self._tell = publish
-        self._wake_recovery = wake_recovery
         self._timelines: deque[SessionTimeline] = deque()  # the first is being written
         self._recording: Recording | None = None
+        self._plan = current.plan  # of that recording
         self._gaps: GapWatch | None = None  # of that recording
         self._synced_ns = 0
         self._stepped_ns = 0  # the last time
@@ -125,19 +133,6 @@ class WriterLoop(Listener):
         if begins_or_ends or ahead >= WRITE_S * timeline.rate:
             self._awake.set()
 
-    def change(
-        self, change: Callable[[Recording, SessionTimeline], None], *, sync_s: float
-    ) -> None:
-        """Change how the session is written; for any thread.
-
-        Parameters
-        ----------
-        change
-            Called in the writer thread with the recording; called again if the disk fails.
-        """
-        self._sync_ns = round(sync_s * SECOND_NS)
-        self._change = change
-
     def over(self) -> None:
         """Write what is committed by now and end; for any thread."""
         self._closing = True
@@ -168,7 +163,7 @@ class WriterLoop(Listener):
         """Write what is committed; publish what is complete. Try again what has failed."""
         self._rounds += 1
         now_ns = self._clock.now_ns()
-        self._housekeeping(now_ns)  # first, and in trouble too: it may be what makes room
+        self._house.step(now_ns)  # first, and in trouble too: it may be what makes room
         if self._writing.is_due(now_ns):
             try:
                 self._advance(now_ns)
@@ -199,11 +194,7 @@ class WriterLoop(Listener):
         write_committed(recording, timeline, self._note_span, last=last or stop is not None)
         if timeline.turns is not None:
             write_turns(recording, timeline, timeline.turns, last=stop is not None)
-        change = self._change
-        if change is not None:
-            change(recording, timeline)
-            if self._change is change:  # else there is a newer one already
-                self._change = None
+        self._follow_plan(recording, timeline)
         self._note_progress(recording, timeline)
         if stop is not None:
             recording.end(timeline.end_reason)
@@ -211,10 +202,19 @@ class WriterLoop(Listener):
             return
         to_the_next_ns = now_ns - self._stepped_ns  # as long as from the last one to this
         self._stepped_ns = now_ns
-        if now_ns + to_the_next_ns / 2 - self._synced_ns >= self._sync_ns:
+        sync_ns = round(self._current.plan.session.sync_s * SECOND_NS)
+        if now_ns + to_the_next_ns / 2 - self._synced_ns >= sync_ns:
             recording.sync()
             self._synced_ns = now_ns
             self._note_progress(recording, timeline)
+
+    def _follow_plan(self, recording: Recording, timeline: SessionTimeline) -> None:
+        """Continue the session's files as another plan says."""
+        plan = self._current.plan
+        if plan is not self._plan and plan.session.sample_rate in (None, timeline.rate):
+            # At another rate it is about to end, and the next session will be as planned.
+            recording.reshape(plan.form(timeline.rate))
+            self._plan = plan
 
     def _note_progress(self, recording: Recording, timeline: SessionTimeline | None) -> None:
         progress = WritingProgress(
@@ -228,7 +228,9 @@ class WriterLoop(Listener):
         )
 
     def _open(self, timeline: SessionTimeline) -> Recording:
-        recording = self._open_recording(timeline)
+        plan = self._current.plan
+        recording = self._files.open(plan, timeline)
+        self._plan = plan
         session = recording.session
         start = timeline.stamp_of(TimelineFrame(0))
         self._gaps = GapWatch(session.id, self._tell)
@@ -263,7 +265,7 @@ class WriterLoop(Listener):
             if len(self._timelines) == 1:
                 return
             recording.leave()
-            self._wake_recovery()
+            self._files.recover()
         if self._gaps is not None:
             self._gaps.finish(recording.position)
         self._recording = self._gaps = None
@@ -300,7 +302,7 @@ class WriterLoop(Listener):
         )
         self._state = replace(self._state, trouble=None, since_ns=now_ns)
         self._tell(StateChanged("disk", "ok", ""))
-        self._wake_recovery()
+        self._files.recover()
 
     def _note_unpublishable(self, error: StoreError, now_ns: int) -> None:
         self._publishing.failed(error, now_ns)
@@ -315,4 +317,4 @@ class WriterLoop(Listener):
         if self._state.unpublishable is not None:
             log.warning("files can be published again")
             self._state = replace(self._state, unpublishable=None)
-            self._wake_recovery()
+            self._files.recover()

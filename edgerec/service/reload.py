@@ -15,7 +15,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Protocol, Self
 
-from edgerec.config import Changes, Config, ConfigError, absences, changes_between, load_config
+from edgerec.config import Config, ConfigError, absences, load_config
+from edgerec.engine.changes import Changes, changes_between
+from edgerec.engine.plan import Plan
 from edgerec.health.verdict import Reason
 from edgerec.session.threads import ThreadMaker
 from edgerec.wire.messages import RefusedError
@@ -30,15 +32,15 @@ _NEVER: Final = (0, 0, 0, 0)
 
 
 class Reloadable(Protocol):
-    """An object that a configuration applies to; see `engine.engine.Engine`."""
+    """An object that records by a plan; see `engine.engine.Engine`."""
 
     @property
-    def config(self) -> Config:
-        """The current configuration."""
+    def plan(self) -> Plan:
+        """The current plan."""
         ...
 
-    def apply(self, config: Config, changes: Changes) -> None:
-        """Apply another configuration."""
+    def apply(self, plan: Plan, changes: Changes) -> None:
+        """Record by another plan."""
         ...
 
 
@@ -113,8 +115,8 @@ class Reloader:
         with self._lock:
             try:
                 self._seen = _state_of(self._file)  # before it is read: a later change is seen
-                config, changes = self._read()
-                self._recorder.apply(config, changes)
+                plan, changes = self._read()
+                self._recorder.apply(plan, changes)
             except ConfigError as error:
                 log.error("configuration refused, the previous one stays in effect: %s", error)  # noqa: TRY400
                 self._trouble = _trouble(error)
@@ -127,7 +129,7 @@ class Reloader:
             )
             self._trouble = None
             for apply in self._then:
-                self._tell(apply, config)
+                self._tell(apply, plan.config)
             return changes
 
     def look(self) -> None:
@@ -139,17 +141,17 @@ class Reloader:
                 self._look_into()
         self._absent = tuple(
             Reason(one.path.partition(".")[0], None, f"{one.path}: {one.problem}", one.hint)
-            for one in absences(self._recorder.config)
+            for one in absences(self._recorder.plan.config)
         )
 
     def _look_into(self) -> None:
         try:
-            config = self._load(self._file)
+            plan = Plan.of(self._load(self._file))
         except ConfigError as error:
             log.warning("the changed configuration would be refused at a restart: %s", error)
             self._trouble = _trouble(error)
             return
-        waits = changes_between(self._recorder.config, config).refused
+        waits = changes_between(self._recorder.plan, plan).refused
         if self._trouble is not None and not waits:
             log.info("the configuration is right again")
             self._trouble = None
@@ -170,12 +172,12 @@ class Reloader:
                 self.reload()
             self.look()
 
-    def _read(self) -> tuple[Config, Changes]:
-        config = self._load(self._file)
-        changes = changes_between(self._recorder.config, config)
+    def _read(self) -> tuple[Plan, Changes]:
+        plan = Plan.of(self._load(self._file))
+        changes = changes_between(self._recorder.plan, plan)
         if changes.refused:
             raise ConfigError(self._file, changes.refused)
-        return config, changes
+        return plan, changes
 
     @staticmethod
     def _tell(apply: Callable[[Config], None], config: Config) -> None:

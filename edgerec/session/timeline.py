@@ -25,14 +25,6 @@ class Cut:
 
 
 @dataclass(slots=True)
-class CurrentSession:
-    """The session that is being recorded; written by the recorder thread, read by any."""
-
-    timeline: SessionTimeline | None = None
-    """None: no session is being recorded."""
-
-
-@dataclass(slots=True)
 class SessionTimeline:
     """One session, from the recorder thread that fills it to the writer thread that reads it.
 

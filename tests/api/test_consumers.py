@@ -14,8 +14,8 @@ import pytest
 from edgerec import FeedError, Recorder
 from edgerec.api import running
 from edgerec.config import HooksConfig
-from edgerec.engine import build
-from edgerec.engine.parts import Surroundings
+from edgerec.engine import sources
+from edgerec.engine.build import Surroundings
 from edgerec.service.tap_connection import MAX_WAITING_BYTES
 from edgerec.service.taps import Taps
 from edgerec.store.archive.verify import verify
@@ -41,10 +41,10 @@ class EndingClock(PacedClock):
 def kiosk(tmp_path, monkeypatch):
     """A recorder whose user has a device, and whose bot is fed; time is the test's."""
 
-    def devices(config, now_ns):
-        return {"user": EagerSource(device("user", world=hum, start_ns=now_ns))}
+    def open_child(track, plan, now_ns):
+        return EagerSource(device(track, world=hum, start_ns=now_ns))
 
-    monkeypatch.setattr(build, "build_children", devices)
+    monkeypatch.setattr(sources, "open_child", open_child)
     hang = (sys.executable, "-S", "-c", "import time; time.sleep(3600)")
     settings = replace(
         config(tmp_path / "root", bot="feed", chunk_seconds=1.0),

@@ -15,7 +15,7 @@ import pytest
 import edgerec
 from edgerec import RecorderError
 from edgerec.audio import TRACKS
-from edgerec.engine import build
+from edgerec.engine.build import RootFiles
 from edgerec.simulation.faults import Absence
 from edgerec.store.archive.verify import verify
 from tests.rigs.fakes import S
@@ -214,7 +214,7 @@ def test_a_root_that_can_not_be_used_is_told_at_once_and_leaves_no_thread(progra
 
 def test_what_ends_the_recording_is_raised_by_stopping_it(program, monkeypatch):
     it = program()
-    monkeypatch.setattr(build, "open_recording", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(RootFiles, "open", lambda *_, **__: 1 / 0)
     it.recorder.start_recording()
     it.clock.until_ns += 10 * S
     assert it.recorder.wait(PATIENCE_S)

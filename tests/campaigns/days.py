@@ -13,6 +13,9 @@ import numpy as np
 import pytest
 
 from edgerec.audio import Stamp, TimelineFrame, TrackReport
+from edgerec.config import Config, StorageConfig
+from edgerec.engine.housekeeping import Chore, Housekeeping
+from edgerec.engine.plan import Current, Plan
 from edgerec.engine.writer_loop import WriterLoop
 from edgerec.session.timeline import SessionTimeline
 from edgerec.store.archive.verify import verify
@@ -20,7 +23,7 @@ from edgerec.store.records.layout import Layout
 from edgerec.store.retention.cleanup import Cleanup
 from edgerec.store.retention.plan import Quota
 from edgerec.store.root import StorageRoot
-from edgerec.store.writing.recording import Recording
+from edgerec.store.writing.recording import Recording, RecordingForm
 from edgerec.store.writing.rotation import Cutting
 from edgerec.sync.history import History
 from tests.rigs.fakes import FakeClock, S
@@ -59,7 +62,9 @@ class _Days:
         clock = FakeClock()
         history = History(60 * RATE)
         cleanup = self._cleanup()
-        loop = WriterLoop(clock, open_recording=self._open, sync_s=60.0, housekeeping=cleanup.step)
+        plan = Plan.of(Config(storage=StorageConfig(sync_seconds=60.0)))
+        house = Housekeeping([Chore("retention", cleanup.step)])
+        loop = WriterLoop(Current(plan), self, clock, house, lambda event: None)
         reports = {"user": TrackReport("mic"), "bot": TrackReport("loopback")}
         timeline = SessionTimeline(RATE, history, _stamp, reports)
         loop.begun(timeline)
@@ -93,11 +98,10 @@ class _Days:
         errors = [f for f in verify(self._root.path).findings if f.severity == "error"]
         assert all("counts" in finding.problem for finding in errors)  # the others are deleted
 
-    def _open(self, timeline):
-        layout, cutting = Layout(RATE, 2), Cutting(self._chunk_s * RATE, 10**9)
+    def open(self, plan, timeline):
+        form = RecordingForm(Layout(RATE, 2), Cutting(self._chunk_s * RATE, 10**9))
         session = self._root.open_session("k1")
-        stamps = timeline.stamp_of
-        return Recording(self._root, session, layout, cutting, stamps, lambda published: None)
+        return Recording(self._root, session, form, timeline.stamp_of, lambda published: None)
 
     def _cleanup(self):
         quota = Quota(

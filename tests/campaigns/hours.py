@@ -20,10 +20,9 @@ import numpy as np
 
 from edgerec import Recorder
 from edgerec.api import running
-from edgerec.audio import TRACKS
 from edgerec.config import HooksConfig
-from edgerec.engine import build, writer_loop
-from edgerec.engine.parts import Surroundings
+from edgerec.engine import sources, writer_loop
+from edgerec.engine.build import Surroundings
 from edgerec.service.taps import Taps
 from tests.rigs.fakes import START_NS, FakeClock, S, config, device, hum
 from tests.rigs.long_runs import PAGE_BYTES, medians, resident_bytes, result_of
@@ -139,18 +138,15 @@ class Account:
 def record(root, hours):
     """Record with every consumer attached, and print the account as JSON."""
     writer_loop.WRITE_S = 0.002
-    build.build_children = lambda config, now_ns: {
-        track: EagerSource(
-            device(
-                track,
-                world=hum,
-                seconds=hours.seconds + 60,
-                sample_rate=RATE,
-                block_ms=1e3 * BLOCK_S,
-            )
+    sources.open_child = lambda track, plan, now_ns: EagerSource(
+        device(
+            track,
+            world=hum,
+            seconds=hours.seconds + 60,
+            sample_rate=RATE,
+            block_ms=1e3 * BLOCK_S,
         )
-        for track in TRACKS
-    }
+    )
     clock = GatedClock()
     account = Account(clock)
     settings = config(root, sample_rate=RATE, chunk_seconds=hours.chunk_s)

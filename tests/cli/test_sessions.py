@@ -8,7 +8,8 @@ import pytest
 
 from edgerec import cli
 from edgerec.cli.process import Exit
-from edgerec.config import Changes, ConfigError, Problem
+from edgerec.config import ConfigError, Problem
+from edgerec.engine.changes import Changes
 from edgerec.service.control.commands import reload_command, session_command
 from edgerec.service.control.server import Control
 from edgerec.service.control.socket import ControlSocket

@@ -19,20 +19,17 @@ def test_what_one_run_measured_the_next_one_knows(tmp_path):
     assert stat.S_IMODE(path.stat().st_mode) & 0o007 == 0
 
 
-def test_it_is_saved_every_ten_minutes_and_only_if_something_is_new(tmp_path):
+def test_it_is_saved_only_if_something_is_new(tmp_path):
     path = tmp_path / "drift.json"
     memory = DriftMemory(path)
     memory.drift_ppm["mic"] = 10.0
-    memory.save_now_and_then(0)
-    memory.save_now_and_then(SAVE_NS - 1)
-    assert not path.exists()
-    memory.save_now_and_then(SAVE_NS)
+    memory.save()
     written = path.stat().st_ino
     memory.drift_ppm["mic"] = 10.0 + WORTH_SAVING_PPM / 2
-    memory.save_now_and_then(2 * SAVE_NS)
+    memory.save()
     assert path.stat().st_ino == written
     memory.drift_ppm["mic"] = 10.0 + WORTH_SAVING_PPM * 2
-    memory.save_now_and_then(3 * SAVE_NS)
+    memory.save()
     assert DriftMemory(path).drift_ppm["mic"] == 10.0 + WORTH_SAVING_PPM * 2
 
 

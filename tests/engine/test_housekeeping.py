@@ -3,14 +3,14 @@
 import pytest
 
 from edgerec.engine.engine import Engine
-from edgerec.engine.housekeeping import RETRY_NS, Housekeeping
+from edgerec.engine.housekeeping import RETRY_NS, Chore, Housekeeping
 from edgerec.store.archive.verify import verify
 from edgerec.store.retention.cleanup import Cleanup
 from tests.rigs.fakes import config
 from tests.rigs.recorder_rig import RunningClock, wait_for_end
 
 
-class Chore:
+class Work:
     def __init__(self, error=None):
         self.error = error
         self.calls = []
@@ -23,8 +23,8 @@ class Chore:
 
 @pytest.mark.parametrize("error", [OSError("EIO"), RecursionError(), MemoryError(), KeyError("a")])
 def test_a_chore_that_fails_is_told_once_and_tried_again_and_costs_no_other(error, caplog):
-    bad, good = Chore(error), Chore()
-    house = Housekeeping({"retention": bad, "memory": good})
+    bad, good = Work(error), Work()
+    house = Housekeeping([Chore("retention", bad), Chore("memory", good)])
     for now_ns in (0, 1, RETRY_NS, 2 * RETRY_NS):
         house.step(now_ns)
     assert bad.calls == [0, RETRY_NS, 2 * RETRY_NS]
@@ -37,9 +37,21 @@ def test_a_chore_that_fails_is_told_once_and_tried_again_and_costs_no_other(erro
     assert house.reasons() == ()
 
 
+def test_a_chore_with_an_interval_is_first_done_after_it_and_sooner_when_it_has_failed():
+    rare = Work()
+    house = Housekeeping([Chore("drift", rare, 10 * RETRY_NS)])
+    for now_ns in range(0, 25 * RETRY_NS, RETRY_NS):
+        house.step(now_ns)
+    assert rare.calls == [10 * RETRY_NS, 20 * RETRY_NS]
+    rare.error = OSError("EIO")
+    for now_ns in range(29 * RETRY_NS, 32 * RETRY_NS, RETRY_NS):
+        house.step(now_ns)
+    assert rare.calls[2:] == [30 * RETRY_NS, 31 * RETRY_NS]
+
+
 def test_the_last_of_a_chore_may_fail_too():
-    house = Housekeeping({})
-    house.finish("echo", lambda: 1 / 0, 0)
+    house = Housekeeping([])
+    house.finish("echo", lambda: 1 / 0)
     assert "division" in house.reasons()[0].why
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from edgerec import clock
 from edgerec.audio import TRACKS, GapReason, StreamEnded
+from edgerec.engine.build import Surroundings
 from edgerec.engine.engine import Engine
-from edgerec.engine.parts import Surroundings
 from edgerec.simulation.device import Handover
 from edgerec.simulation.faults import Absence
 from edgerec.store.archive.verify import verify

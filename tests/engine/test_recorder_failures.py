@@ -7,9 +7,9 @@ import pytest
 
 from edgerec.audio import TRACKS
 from edgerec.capture.devices.watch import DeviceWatch
-from edgerec.engine import build, copying
+from edgerec.engine import copying
+from edgerec.engine.build import RootFiles, Surroundings
 from edgerec.engine.engine import Engine
-from edgerec.engine.parts import Surroundings
 from edgerec.engine.turn_loop import TurnLoop
 from edgerec.health.monitor import Monitor
 from edgerec.service.hooks import Hooks
@@ -64,7 +64,7 @@ def test_a_failure_of_the_writer_thread_ends_the_recorder_and_is_raised(
     def bug(*arguments, **options):
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(build, "open_recording", bug)
+    monkeypatch.setattr(RootFiles, "open", bug)
     recorder = Engine(config(tmp_path / "root"), clock=RunningClock())
     with pytest.raises(RuntimeError, match="a bug"):
         wait_for_end(recorder)
@@ -75,7 +75,7 @@ def test_a_disk_that_takes_nothing_to_the_end_is_told_then(tmp_path, sources, mo
     def full(*arguments, **options):
         raise StoreError("creating", tmp_path, "No space left on device")
 
-    monkeypatch.setattr(build, "open_recording", full)
+    monkeypatch.setattr(RootFiles, "open", full)
     recorder = Engine(config(tmp_path / "root"), clock=RunningClock(), length_s=2.0)
     with pytest.raises(StoreError, match="No space left"):
         wait_for_end(recorder)
@@ -88,7 +88,7 @@ def test_who_waits_for_the_stop_is_told_when_the_last_files_can_not_be_written(
     def full(*arguments, **options):
         raise StoreError("creating", tmp_path, "No space left on device")
 
-    monkeypatch.setattr(build, "open_recording", full)
+    monkeypatch.setattr(RootFiles, "open", full)
     told = threading.Event()
 
     def wait():
@@ -166,7 +166,7 @@ def test_a_failure_that_follows_from_another_does_not_hide_it(tmp_path, sources,
                 thread.join(PATIENCE_S)
         raise StoreError("creating", tmp_path, "Input/output error")
 
-    monkeypatch.setattr(build, "open_recording", fail)
+    monkeypatch.setattr(RootFiles, "open", fail)
     recorder = Engine(config(tmp_path / "root"), clock=RunningClock())
     with pytest.raises(RuntimeError, match="a bug"):
         wait_for_end(recorder)
@@ -175,7 +175,7 @@ def test_a_failure_that_follows_from_another_does_not_hide_it(tmp_path, sources,
 def test_leaving_a_recorder_that_was_waited_for_tells_its_failure_no_second_time(
     tmp_path, sources, monkeypatch
 ):
-    monkeypatch.setattr(build, "open_recording", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(RootFiles, "open", lambda *_, **__: 1 / 0)
     with Engine(config(tmp_path / "root"), clock=RunningClock()) as recorder:  # noqa: SIM117
         with pytest.raises(ZeroDivisionError):
             wait_for_end(recorder)

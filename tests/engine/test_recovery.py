@@ -7,8 +7,8 @@ import threading
 import pytest
 
 from edgerec.engine import recovery
+from edgerec.engine.build import Surroundings
 from edgerec.engine.engine import Engine
-from edgerec.engine.parts import Surroundings
 from edgerec.engine.recovery import RecoveryLoop
 from edgerec.health.status import leftover_reasons
 from edgerec.store.archive.verify import verify

@@ -14,9 +14,8 @@ from edgerec.session.events import StateChanged
 from edgerec.session.listener import Listener
 from edgerec.session.requests import SessionRequests
 from edgerec.simulation.conversation import tone
-from edgerec.sync.history import History
-from edgerec.sync.synchronizer import Synchronizer, TrackPlan, history_frames
-from tests.rigs.capture_rig import NO_REASON, RATE, epoch_s
+from edgerec.sync.synchronizer import Synchronizer, TrackPlan
+from tests.rigs.capture_rig import NO_REASON, RATE, epoch_s, keeping
 from tests.rigs.fakes import START_NS, FakeClock, FakeSource, S, device
 
 STEP_NS = S // 20
@@ -52,18 +51,9 @@ class Rig:
             self.requests,
             self.clock,
             [self.files],
-            length_s=None,
-            choose_rate=lambda headers: RATE,
-            build_history=lambda rate: History(history_frames(rate, 60.0)),
+            keeping(60.0),
         )
-        self.loop = CaptureLoop(
-            self.sources,
-            synchronizer,
-            self.sessions,
-            self.requests,
-            self.clock,
-            publish=self.events.append,
-        )
+        self.loop = CaptureLoop(self.sources, self.sessions, publish=self.events.append)
 
     def ask_at(self, seconds, verb):
         """Let time pass until then, and ask."""

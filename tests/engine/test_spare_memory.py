@@ -1,7 +1,7 @@
 import gc
 import weakref
 
-from edgerec.engine.housekeeping import COLLECT_NS, SpareMemory
+from edgerec.engine.housekeeping import COLLECT_NS, SPARE_MEMORY, Housekeeping
 from tests.rigs.fakes import S
 from tests.rigs.recorder_rig import begun
 from tests.rigs.waiting import wait_for
@@ -15,7 +15,7 @@ class Ring:
 
 
 def test_what_refers_to_itself_is_given_back_every_ten_minutes():
-    spare = SpareMemory()
+    spare = Housekeeping([SPARE_MEMORY])
     gc.disable()  # by itself it would come sooner or later
     try:
         spare.step(0)

@@ -3,6 +3,7 @@
 import json
 import math
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from edgerec.audio import GapReason, TimelineFrame, TrackReport
 from edgerec.engine import writer_loop
 from edgerec.engine.copying import CATCH_UP_S
-from edgerec.engine.writer_loop import WRITE_S, WriterLoop
+from edgerec.engine.writer_loop import WRITE_S
 from edgerec.store.archive.verify import verify
 from edgerec.store.records.naming import Session
 from tests.rigs.fakes import S
@@ -159,7 +160,7 @@ class CountingRecording:
 @pytest.mark.parametrize("step_ms", [250, 300, 500, 750, 1000, 1500])
 def test_what_was_written_is_made_durable_at_the_steps_nearest_to_what_is_asked(rig, step_ms):
     recording = CountingRecording()
-    loop = WriterLoop(rig.clock, open_recording=lambda timeline: recording, sync_s=SYNC_S)
+    loop = rig.writer_loop(files=SimpleNamespace(open=lambda plan, timeline: recording))
     loop.begun(rig.timeline)
     steps = 40
     for _ in range(steps):

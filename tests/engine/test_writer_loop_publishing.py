@@ -18,7 +18,7 @@ from edgerec.store.disk import StoreError
 from edgerec.store.records.layout import Layout
 from edgerec.store.writing import chunk
 from edgerec.store.writing.file_sequence import MAX_TRIES
-from edgerec.store.writing.recording import PUBLISHED_AT_ONCE, Recording
+from edgerec.store.writing.recording import PUBLISHED_AT_ONCE, Recording, RecordingForm
 from edgerec.store.writing.recover import recover
 from edgerec.store.writing.rotation import Cutting
 from edgerec.sync.history import History
@@ -32,13 +32,15 @@ from tests.rigs.writer_rig import Rig, samples
 class PublishingRig(Rig):
     """A rig with chunks of two seconds, which are published beside the writing."""
 
-    def open(self, timeline):
+    def open(self, plan, timeline):
         self.opened += 1
         self.recording = Recording(
             self.root,
             self.root.open_session("k1"),
-            Layout(RATE, num_channels=2),
-            Cutting(chunk_frames=2 * RATE, max_file_frames=FOREVER),
+            RecordingForm(
+                Layout(RATE, num_channels=2),
+                Cutting(chunk_frames=2 * RATE, max_file_frames=FOREVER),
+            ),
             timeline.stamp_of,
             self.published.append,
             publishes=False,
@@ -154,7 +156,7 @@ def test_publishing_is_tried_less_and_less_often(rig, root, monkeypatch):
 def test_recovery_is_woken_when_the_disk_works_again(rig, root, monkeypatch, what):
     """What crashes left may have waited for the same, and would be tried in ten minutes only."""
     woken = []
-    rig.loop._wake_recovery = lambda: woken.append(rig.clock.raw_ns)
+    rig.recover = lambda: woken.append(rig.clock.raw_ns)
     rig.run(3)
     with monkeypatch.context() as patch:
         if what == "publishing":
@@ -260,7 +262,7 @@ def test_what_is_not_a_chunk_s_own_fault_never_quarantines_it(rig, root, monkeyp
 
 def test_a_session_that_can_not_be_published_makes_way_for_the_next(rig, root, monkeypatch):
     left = []
-    rig.loop._wake_recovery = lambda: left.append(rig.recording.session)
+    rig.recover = lambda: left.append(rig.recording.session)
     rig.run(5)
     shutil.rmtree(root.ready)
     root.ready.touch()

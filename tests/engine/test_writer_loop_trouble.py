@@ -7,15 +7,16 @@ import numpy as np
 import pytest
 
 from edgerec.engine.copying import CATCH_UP_S
+from edgerec.engine.housekeeping import Chore
 from edgerec.engine.retrying import FIRST_RETRY_S
-from edgerec.engine.writer_loop import LAST_RETRY_S, WriterLoop
+from edgerec.engine.writer_loop import LAST_RETRY_S
 from edgerec.store.archive.verify import verify
 from edgerec.store.disk import StoreError
 from edgerec.store.root import StorageRoot
 from tests.rigs.fakes import START_NS, S
 from tests.rigs.made_recordings import chunks, sidecar
 from tests.rigs.turn_rig import RATE
-from tests.rigs.writer_rig import SYNC_S, Rig, samples
+from tests.rigs.writer_rig import Rig, samples
 
 STALL_S = 30
 
@@ -139,7 +140,7 @@ def test_housekeeping_goes_on_while_the_disk_is_in_trouble(rig, monkeypatch):
     disk = Unreliable(monkeypatch)
     disk.works = False
     seen = []
-    loop = WriterLoop(rig.clock, open_recording=rig.open, sync_s=SYNC_S, housekeeping=seen.append)
+    loop = rig.writer_loop(Chore("making room", seen.append))
     loop.begun(rig.timeline)
     for _ in range(3):
         loop.step()

@@ -412,7 +412,7 @@ def test_there_is_nothing_to_observe_without_an_echo_a_session_or_one_of_the_dev
 def test_a_running_recorder_remembers_the_echo_and_its_status_has_it(running, monkeypatch):
     seen = iter(range(10_000))
     monkeypatch.setattr(
-        "edgerec.engine.parts.observe",
+        "edgerec.engine.build.observe",
         lambda *_: Observation(EchoReport(60.0, -20.0 - next(seen) % 2), CARDS, 0, True, True),
     )
     monkeypatch.setattr(echo_history, "SAVE_NS", SAMPLE_NS)

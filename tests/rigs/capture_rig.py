@@ -1,14 +1,16 @@
 """A recorder thread's loop that a test steps through, in simulated time."""
 
 import itertools
+from dataclasses import replace
 
 from edgerec.audio import TRACKS
+from edgerec.config import Config, RecordingConfig
 from edgerec.engine.capture_loop import CaptureLoop
+from edgerec.engine.plan import Current, Plan
 from edgerec.engine.sessions import Sessions
 from edgerec.session.listener import Listener
 from edgerec.session.requests import SessionRequests
-from edgerec.sync.history import History
-from edgerec.sync.synchronizer import Synchronizer, TrackPlan, history_frames
+from edgerec.sync.synchronizer import Synchronizer, TrackPlan
 from tests.rigs.fakes import START_NS, FakeClock, FakeSource, S
 
 RATE = 16_000
@@ -23,24 +25,15 @@ def recording_loop(
     requests = SessionRequests(clock, started=True)
     synchronizer = Synchronizer(plans, late_s=late_s, drift_memory={})
     sessions = Sessions(
-        synchronizer,
-        requests,
-        clock,
-        listeners,
-        length_s=length_s,
-        choose_rate=lambda headers: RATE,
-        build_history=lambda rate: History(history_frames(rate, keep_s)),
+        synchronizer, requests, clock, listeners, keeping(keep_s), length_s=length_s
     )
-    return CaptureLoop(
-        sources,
-        synchronizer,
-        sessions,
-        requests,
-        clock,
-        listeners,
-        ends_with_session=length_s is not None,
-        **told,
-    )
+    return CaptureLoop(sources, sessions, **told)
+
+
+def keeping(keep_s):
+    """What is recorded, at `RATE`, by a plan with a history of this length."""
+    plan = Plan.of(Config(recording=RecordingConfig(sample_rate=RATE)))
+    return Current(replace(plan, session=replace(plan.session, history_s=keep_s)))
 
 
 class Sessioned(Listener):

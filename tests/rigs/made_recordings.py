@@ -10,7 +10,7 @@ from edgerec.audio import EchoReport, GapReason, Span, Stamp, TimelineFrame, Tra
 from edgerec.store.records.layout import Layout
 from edgerec.store.records.naming import Session
 from edgerec.store.root import StorageRoot
-from edgerec.store.writing.recording import Recording
+from edgerec.store.writing.recording import Recording, RecordingForm
 from edgerec.store.writing.rotation import Cutting
 from edgerec.store.writing.wav import HEADER_BYTES
 
@@ -69,11 +69,13 @@ def recording(
     return Recording(
         root,
         session,
-        layout or Layout(RATE, num_channels=2),
-        cutting or Cutting(chunk_frames=None, max_file_frames=FOREVER),
+        RecordingForm(
+            layout or Layout(RATE, num_channels=2),
+            cutting or Cutting(chunk_frames=None, max_file_frames=FOREVER),
+            utc_wait_s,
+        ),
         stamps,
         published.append,
-        utc_wait_s=utc_wait_s,
     )
 
 

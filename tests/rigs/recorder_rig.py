@@ -6,9 +6,10 @@ import time
 from contextlib import contextmanager
 from dataclasses import replace
 
-from edgerec.config import changes_between
+from edgerec.engine.build import Surroundings
+from edgerec.engine.changes import changes_between
 from edgerec.engine.engine import Engine
-from edgerec.engine.parts import Surroundings
+from edgerec.engine.plan import Plan
 from edgerec.service.hooks import Hooks
 from edgerec.service.taps import Taps
 from edgerec.session.events import EventBus
@@ -132,8 +133,8 @@ def reload(rig, **changed):
     """Apply a change of the recording section, or of whole sections."""
     now = rig.recorder.config
     sections = {name: changed.pop(name) for name in SECTIONS if name in changed}
-    new = replace(now, recording=replace(now.recording, **changed), **sections)
-    changes = changes_between(now, new)
+    new = Plan.of(replace(now, recording=replace(now.recording, **changed), **sections))
+    changes = changes_between(rig.recorder.plan, new)
     assert changes.refused == ()
     rig.recorder.apply(new, changes)
     return changes

@@ -3,7 +3,7 @@
 import numpy as np
 
 from edgerec import Recorder
-from edgerec.engine import build
+from edgerec.engine import sources
 from tests.rigs.fakes import S, config, device, hum
 from tests.rigs.recorder_rig import EagerSource, PacedClock
 
@@ -18,22 +18,12 @@ class Program:
         self.config = config(root, bot=bot, **recording)
         self.recorder = Recorder(self.config, handler_seconds=seconds, clock=self.clock)
         self.told = []
-        monkeypatch.setattr(build, "build_children", self._devices)
+        monkeypatch.setattr(sources, "open_child", self._device)
         self._events = events
 
-    def _devices(self, config, now_ns):
-        return {
-            track: EagerSource(
-                device(
-                    track,
-                    world=hum,
-                    start_ns=now_ns,
-                    events=self._events if track == "bot" else (),
-                )
-            )
-            for track in build.track_configs(config)
-            if build.track_configs(config)[track].source != "feed"
-        }
+    def _device(self, track, plan, now_ns):
+        events = self._events if track == "bot" else ()
+        return EagerSource(device(track, world=hum, start_ns=now_ns, events=events))
 
     def hear(self, *names):
         for name in names:

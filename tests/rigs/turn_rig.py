@@ -11,7 +11,7 @@ from edgerec.session.timeline import SessionTimeline
 from edgerec.store.disk import StoreError
 from edgerec.store.records.layout import Layout
 from edgerec.store.records.naming import Session
-from edgerec.store.writing.recording import Recording
+from edgerec.store.writing.recording import Recording, RecordingForm
 from edgerec.store.writing.rotation import Cutting
 from edgerec.sync.history import History
 from edgerec.sync.synchronizer import history_frames
@@ -117,11 +117,13 @@ class TurnRig:
         self.recording = Recording(
             root,
             SESSION,
-            layout or Layout(RATE, num_channels=2),
-            cutting or Cutting(chunk_frames=7 * LETTER, max_file_frames=10**9),
+            RecordingForm(
+                layout or Layout(RATE, num_channels=2),
+                cutting or Cutting(chunk_frames=7 * LETTER, max_file_frames=10**9),
+                turn_audio=turn_audio,
+            ),
             stamp_of,
             self.published.append,
-            turn_audio=turn_audio,
         )
 
     def commit(self, pcm, reasons=None):

@@ -3,10 +3,13 @@
 import numpy as np
 
 from edgerec.audio import TrackReport
+from edgerec.config import Config, StorageConfig
+from edgerec.engine.housekeeping import Housekeeping
+from edgerec.engine.plan import Current, Plan
 from edgerec.engine.writer_loop import WriterLoop
 from edgerec.session.timeline import SessionTimeline
 from edgerec.store.records.layout import Layout
-from edgerec.store.writing.recording import Recording
+from edgerec.store.writing.recording import Recording, RecordingForm
 from edgerec.store.writing.rotation import Cutting
 from edgerec.sync.history import History
 from tests.rigs.fakes import FakeClock
@@ -28,18 +31,28 @@ class Rig:
         self.history = History(round(ring_s * RATE))
         reports = {"user": TrackReport("mic"), "bot": TrackReport("loopback")}
         self.timeline = SessionTimeline(RATE, self.history, stamp_of, reports)
-        self.loop = WriterLoop(self.clock, open_recording=self.open, sync_s=SYNC_S)
+        self.loop = self.writer_loop()
         self.recorded = np.zeros((2, 0), np.int16)
 
-    def open(self, timeline):
+    def writer_loop(self, *chores, files=None):
+        """A writer loop whose files the rig opens, or others."""
+        plan = Plan.of(Config(storage=StorageConfig(sync_seconds=SYNC_S)))
+        house = Housekeeping(chores)
+        return WriterLoop(Current(plan), files or self, self.clock, house, lambda event: None)
+
+    def open(self, plan, timeline):
         self.opened += 1
-        layout = Layout(RATE, num_channels=2)
-        cutting = Cutting(chunk_frames=None, max_file_frames=FOREVER)
+        form = RecordingForm(
+            Layout(RATE, num_channels=2), Cutting(chunk_frames=None, max_file_frames=FOREVER)
+        )
         session = self.root.open_session("k1")
         self.recording = Recording(
-            self.root, session, layout, cutting, timeline.stamp_of, self.published.append
+            self.root, session, form, timeline.stamp_of, self.published.append
         )
         return self.recording
+
+    def recover(self):
+        """Recovery can do more than before."""
 
     def record(self, seconds):
         """Let the recorder thread commit so much, in the steps that it takes."""

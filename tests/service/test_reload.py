@@ -10,7 +10,8 @@ import soundfile
 
 from edgerec.audio import TRACKS
 from edgerec.config import Config, HooksConfig
-from edgerec.engine import build, turn_build
+from edgerec.engine import session_turns
+from edgerec.engine import sources as engine_sources
 from edgerec.service.hooks import Hooks
 from edgerec.simulation.conversation import tone
 from edgerec.store.archive.verify import verify
@@ -30,11 +31,11 @@ def opened(monkeypatch):
     """Which sources were opened, by track, in order."""
     sources = {track: [] for track in TRACKS}
 
-    def build_child(config, name, now_ns):
+    def open_child(name, plan, now_ns):
         sources[name].append(EagerSource(device(name, world=WORLD, start_ns=now_ns)))
         return sources[name][-1]
 
-    monkeypatch.setattr(build, "build_child", build_child)
+    monkeypatch.setattr(engine_sources, "open_child", open_child)
     return sources
 
 
@@ -213,7 +214,7 @@ def test_another_rate_begins_another_session_that_misses_nothing(running):
 
 
 def test_other_turns_begin_another_session_in_which_a_turn_goes_on(running, monkeypatch):
-    monkeypatch.setattr(turn_build, "Detectors", lambda rate, user: LoudActivity())
+    monkeypatch.setattr(session_turns, "Detectors", lambda rate, user: LoudActivity())
     rig = running(enable_turn_audio=True)
     begun(rig)
     turns = rig.recorder.config.turns

@@ -9,7 +9,7 @@ from edgerec.capture.devices import watch
 from edgerec.capture.devices.device_events import CardWatch
 from edgerec.capture.devices.device_verdict import Findings
 from edgerec.config import RetentionConfig, TrackConfig
-from edgerec.engine import build
+from edgerec.engine import sources as engine_sources
 from edgerec.health.signal_quality import PATIENCE
 from edgerec.store.retention.cleanup import SWEEP_NS
 from tests.rigs.fakes import S, device
@@ -28,14 +28,14 @@ class WatchedSource(EagerSource):
 
 @pytest.fixture
 def renewed(monkeypatch):
-    """The sources that a reload has opened."""
+    """The sources that are opened; those of a reload last."""
     opened = []
 
-    def build_child(config, name, now_ns):
+    def open_child(name, plan, now_ns):
         opened.append(WatchedSource(name, now_ns))
         return opened[-1]
 
-    monkeypatch.setattr(build, "build_child", build_child)
+    monkeypatch.setattr(engine_sources, "open_child", open_child)
     return opened
 
 
@@ -77,7 +77,7 @@ def test_a_card_that_comes_is_told_to_a_device_that_is_configured_meanwhile(
     rig = running()
     tracks = rig.recorder.config.tracks
     reload(rig, tracks=replace(tracks, user=TrackConfig(device="alsa:Mic,0")))
-    (mic,) = renewed
+    mic = renewed[-1]
 
     def is_told():
         card.chmod(0o600)  # again and again: at first nobody may look

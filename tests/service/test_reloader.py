@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from edgerec.config import Config, ConfigError, HooksConfig, MetricsConfig, Problem, load_config
+from edgerec.engine.plan import Plan
 from edgerec.service.reload import Reloader
 from tests.rigs.waiting import PATIENCE_S, wait_for
 
@@ -15,11 +16,19 @@ class Service:
     """Something to be configured."""
 
     def __init__(self):
-        self.config = Config()
+        self.plan = Plan.of(Config())
         self.applied = threading.Event()
 
-    def apply(self, config, changes):
-        self.config = config
+    @property
+    def config(self):
+        return self.plan.config
+
+    @config.setter
+    def config(self, config):
+        self.plan = Plan.of(config)
+
+    def apply(self, plan, changes):
+        self.plan = plan
         self.applied.set()
 
 

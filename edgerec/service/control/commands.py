@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from edgerec.audio import STREAMS, TRACKS, TimelineFrame, TrackName
-from edgerec.config import Changes, ConfigError
+from edgerec.config import ConfigError
+from edgerec.engine.changes import Changes
 from edgerec.engine.engine import Engine
 from edgerec.feeds.source import FeedSource
 from edgerec.service.control.protocol import (

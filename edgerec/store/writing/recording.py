@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from edgerec.audio import TRACKS, Span, TimelineFrame, TrackName, TrackReport
@@ -34,6 +34,30 @@ log = logging.getLogger(__name__)
 PUBLISHED_AT_ONCE: Final = 4  # of those that have waited: audio is written in between
 
 
+@dataclass(frozen=True, slots=True)
+class RecordingForm:
+    """What a session is written as."""
+
+    layout: Layout
+    cutting: Cutting
+    utc_wait_s: float = 0.0
+    """How long from the session's start finished files wait for a wall clock that can be
+    trusted."""
+    turn_audio: bool = False
+    """Whether turns are written to files, too; from the session's begin to its end."""
+
+    @property
+    def utc_wait_frames(self) -> int:
+        """The wait for a wall clock in frames."""
+        return round(self.utc_wait_s * self.layout.sample_rate)
+
+    def below_ceiling(self) -> RecordingForm:
+        """Return the same with files that a WAV header can still describe."""
+        widest = max(len(self.layout.channels(what)) for what in self.layout.files)
+        ceiling = min(self.cutting.max_file_frames, max_wav_frames(widest))
+        return replace(self, cutting=replace(self.cutting, max_file_frames=ceiling))
+
+
 class Recording:
     """The files of one session; for one thread, which may wait for the disk.
 
@@ -45,11 +69,6 @@ class Recording:
         Returns the time of a frame by the clocks as known when it is called.
     on_published
         Called with each file as soon as it is published.
-    utc_wait_s
-        How long from the session's start finished files wait for a wall clock that can be
-        trusted.
-    turn_audio
-        Whether turns are written to files, too.
     publishes
         Whether a chunk is published when it ends. False: that is left to `publish_due`, so that
         publishing can fail without keeping audio from being written.
@@ -65,27 +84,23 @@ class Recording:
         self,
         root: StorageRoot,
         session: Session,
-        layout: Layout,
-        cutting: Cutting,
+        form: RecordingForm,
         stamp_of: StampOf,
         on_published: Callable[[FilePublished], None],
         *,
-        utc_wait_s: float = 0.0,
-        turn_audio: bool = False,
         publishes: bool = True,
     ) -> None:
         self._root = root
         self._session = session
-        self._layout = layout
-        self._cutting = _below_ceiling(cutting, layout)
+        self._form = form.below_ceiling()
+        layout = form.layout
         self._stamp_of = stamp_of
         self._on_published = on_published
         self._publishes = publishes
-        self._utc_wait_frames = round(utc_wait_s * layout.sample_rate)
         self._chunks = FileSeries(root, session, layout, stamp_of)
         self.turns: Mapping[TrackName, TurnFiles] = {
             speaker: TurnFiles(FileSeries(root, session, layout.of_turns(speaker), stamp_of))
-            for speaker in (TRACKS if turn_audio else ())
+            for speaker in (TRACKS if form.turn_audio else ())
         }
         """The turns of each speaker; empty without `turn_audio`."""
         self._series = (self._chunks, *(files.series for files in self.turns.values()))
@@ -149,9 +164,8 @@ class Recording:
         written = 0
         while written < span.frames:
             chunk = self._chunks.current or self._open_chunk()
-            stop = chunk_stop(
-                self._cutting, self._layout.sample_rate, chunk.start, self._position, self._stamp_of
-            )
+            rate = self._form.layout.sample_rate
+            stop = chunk_stop(self._form.cutting, rate, chunk.start, self._position, self._stamp_of)
             room = min(stop - self._position, span.frames - written)
             piece = slice(written, written + room)
             fitting = chunk.fits(span.reasons[:, piece])
@@ -176,17 +190,16 @@ class Recording:
         if self._chunks.current is not None:
             self._end_chunk(reason)
 
-    def reshape(self, layout: Layout, cutting: Cutting, *, utc_wait_s: float) -> None:
-        """Continue with another layout of the same rate; if anything changes, the chunk ends here.
+    def reshape(self, form: RecordingForm) -> None:
+        """Continue in another form at the same rate; where files change by it, the chunk ends here.
 
         Turns, those in progress and later ones, keep their layout.
         """
-        cutting = _below_ceiling(cutting, layout)
-        if (layout, cutting) != (self._layout, self._cutting):
+        form, before = form.below_ceiling(), self._form
+        if (form.layout, form.cutting) != (before.layout, before.cutting):
             self.rotate("reload")
-        self._layout = self._chunks.layout = layout
-        self._cutting = cutting
-        self._utc_wait_frames = round(utc_wait_s * layout.sample_rate)
+        self._form = form
+        self._chunks.layout = form.layout
 
     def skip_to(self, frame: TimelineFrame) -> None:
         """Leave out the frames from `position` up to `frame`: they could not be written.
@@ -275,7 +288,8 @@ class Recording:
             self.publish_due()
 
     def _utc_known(self) -> bool:
-        return self._position >= self._utc_wait_frames or self._stamp_of(self._position).utc_trusted
+        waited = self._position >= self._form.utc_wait_frames
+        return waited or self._stamp_of(self._position).utc_trusted
 
     def _count(self, settled: Settled) -> None:
         for published in settled.published:
@@ -289,10 +303,3 @@ class Recording:
     def _remember(self) -> None:
         remember(self._root, self._totals)
         self._remembered = True
-
-
-def _below_ceiling(cutting: Cutting, layout: Layout) -> Cutting:
-    """Return how to cut files that a WAV header can still describe."""
-    widest = max(len(layout.channels(what)) for what in layout.files)
-    ceiling = min(cutting.max_file_frames, max_wav_frames(widest))
-    return replace(cutting, max_file_frames=ceiling)

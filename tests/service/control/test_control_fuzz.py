@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from edgerec.audio import TRACKS
-from edgerec.engine import build
+from edgerec.engine import sources as engine_sources
 from edgerec.service.control.commands import commands_of
 from edgerec.service.control.connection import MAX_LINE_BYTES
 from edgerec.service.control.server import Control
@@ -41,7 +41,7 @@ def rig(tmp_path, monkeypatch):
     """A recorder whose two devices always deliver."""
     world = tone(440)
     sources = {track: EagerSource(device(track, world=world)) for track in TRACKS}
-    monkeypatch.setattr(build, "build_children", lambda config, now_ns: sources)
+    monkeypatch.setattr(engine_sources, "open_child", lambda track, plan, now_ns: sources[track])
     with Running(tmp_path / "root", chunk_seconds=5.0) as rig:
         yield rig
 

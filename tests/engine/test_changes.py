@@ -1,15 +1,23 @@
+"""Two plans are compared: what a reload reopens, begins anew, or has to refuse."""
+
 from dataclasses import replace
 
 import pytest
 
-from edgerec.config import Config, changes_between
+from edgerec.config import Config
 from edgerec.config.build import build
+from edgerec.engine import changes
+from edgerec.engine.plan import Plan
 
 
 def config(**sections):
     built, problems = build(Config(), sections)
     assert problems == []
     return built
+
+
+def changes_between(old, new):
+    return changes.changes_between(Plan.of(old), Plan.of(new))
 
 
 @pytest.mark.parametrize(
@@ -37,6 +45,7 @@ def test_most_settings_apply_at_once_and_touch_no_source(sections, path):
     [
         {"kiosk_id": "lobby"},
         {"recording": {"sample_rate": 48_000}},
+        {"recording": {"separate_tracks": True}},
         {"storage": {"sync_seconds": 5}},
         {"turns": {"hangover_s": 2}},
     ],

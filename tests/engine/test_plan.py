@@ -5,33 +5,38 @@ from pathlib import Path
 
 import pytest
 
-from edgerec.capture.child import ChildLimits
+from edgerec.capture.child import ChildLimits, ChildSource
 from edgerec.capture.portaudio import DEFAULT_BLOCK_MS, SERVER_BLOCK_MS
 from edgerec.config.schema import BLOCK_MARGIN_MS
-from edgerec.engine import build
-from edgerec.engine.turn_build import build_turn_loop, gate_patience_s
+from edgerec.engine import sources
+from edgerec.engine.plan import Plan
+from edgerec.engine.sources import SIMULATED_START_NS, capture_command, open_child, open_sources
+from edgerec.feeds.source import FeedSource
 from tests.rigs.fakes import START_NS, FakeClock, config
 
 ROOT = Path("/nowhere")
 
 
+def plan(**settings):
+    return Plan.of(config(ROOT, **settings))
+
+
 def test_a_feed_is_no_capture_child_and_a_device_is_no_feed():
     mixed = config(ROOT, user="simulated", bot="feed")
-    assert list(build.build_children(mixed, START_NS)) == ["user"]
-    feeds = build.build_feeds(mixed, FakeClock())
-    assert list(feeds) == ["bot"]
-    for feed in feeds.values():
-        feed.close()
+    opened = open_sources(Plan.of(mixed).sources, FakeClock())
+    assert isinstance(opened["user"], ChildSource)
+    assert isinstance(opened["bot"], FeedSource)
+    opened["bot"].close()
 
 
 def test_a_simulated_device_may_think_for_longer_than_a_real_one(monkeypatch):
-    monkeypatch.setattr(build, "simulate_command", lambda *_, **__: ["sleep", "600"])
-    child = build.build_child(config(ROOT, user="simulated"), "user", START_NS)
+    monkeypatch.setattr(sources, "simulate_command", lambda *_, **__: ["sleep", "600"])
+    child = open_child("user", plan(user="simulated").sources["user"], START_NS)
     child.deliver(START_NS)
-    assert child.deliver(START_NS + build.SIMULATED_START_NS) == []
-    assert len(child.deliver(START_NS + build.SIMULATED_START_NS + 1)) == 1
+    assert child.deliver(START_NS + SIMULATED_START_NS) == []
+    assert len(child.deliver(START_NS + SIMULATED_START_NS + 1)) == 1
     child.close()
-    assert ChildLimits().start_ns < build.SIMULATED_START_NS
+    assert ChildLimits().start_ns < SIMULATED_START_NS
 
 
 @pytest.mark.parametrize(
@@ -46,8 +51,7 @@ def test_a_simulated_device_may_think_for_longer_than_a_real_one(monkeypatch):
     ],
 )
 def test_pauses_are_gaps_only_of_what_delivers_all_the_time(settings, continuous):
-    synchronizer = build.build_synchronizer(config(ROOT, **settings), {})
-    assert synchronizer.continuous == continuous
+    assert plan(**settings).continuous == continuous
 
 
 @pytest.mark.parametrize(
@@ -55,10 +59,9 @@ def test_pauses_are_gaps_only_of_what_delivers_all_the_time(settings, continuous
     [("portaudio", True), ("simulated", True), ("feed", False), ("none", False)],
 )
 def test_speech_is_looked_for_on_a_microphone_that_is_live_all_the_time(user, speech_only):
-    settings = config(ROOT, user=user, user_continuous_stream=False)
-    assert settings.speech_only == speech_only
-    assert (build_turn_loop(lambda: settings, FakeClock()) is not None) == speech_only
-    assert not config(ROOT, user=user).speech_only
+    turns = plan(user=user, user_continuous_stream=False).turns
+    assert (turns.speech_only, turns.wanted) == (speech_only, speech_only)
+    assert not plan(user=user).turns.wanted
 
 
 @pytest.mark.parametrize(
@@ -75,15 +78,15 @@ def test_an_offset_is_a_latency_that_somebody_knows_unless_nobody_has_set_it(
 ):
     settings = config(ROOT)
     bot = replace(settings.tracks.bot, **track)
-    layout = build.layout_of(replace(settings, tracks=replace(settings.tracks, bot=bot)), 16_000)
+    settings = replace(settings, tracks=replace(settings.tracks, bot=bot))
+    layout = Plan.of(settings).form(16_000).layout
     assert (layout.latency_ms, layout.latency_source) == (latency_ms, source)
 
 
 def test_the_history_is_longer_by_how_long_a_decision_is_waited_for():
-    settings = config(ROOT, user_continuous_stream=False)
-    more = build.build_history(settings, 1_000).capacity
-    more -= build.build_history(config(ROOT), 1_000).capacity
-    assert more == pytest.approx(1_000 * gate_patience_s(settings), abs=1)
+    decided, other = plan(user_continuous_stream=False), plan()
+    more_s = decided.session.history_s - other.session.history_s
+    assert more_s == pytest.approx(decided.turns.patience_s)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +94,7 @@ def test_the_history_is_longer_by_how_long_a_decision_is_waited_for():
 )
 def test_where_turns_are_waited_for_blocks_are_short_and_looked_at_often(settings):
     waited, other = config(ROOT, user="portaudio", **settings), config(ROOT, user="portaudio")
-    assert build.pace_ms(waited) < build.pace_ms(other)
+    assert Plan.of(waited).pace_ms < Plan.of(other).pace_ms
     assert block_ms(waited) == str(DEFAULT_BLOCK_MS)
     assert block_ms(other) is None
 
@@ -124,7 +127,8 @@ def test_blocks_are_short_where_a_track_is_not_waited_for_long():
 
 def block_ms(settings):
     """What the user's capture child is told; None: nothing."""
-    told = [word for word in build.capture_command(settings, "user", 0) if "block-ms" in word]
+    command = capture_command("user", Plan.of(settings).sources["user"], 0)
+    told = [word for word in command if "block-ms" in word]
     return told[0].split("=")[1] if told else None
 
 
@@ -136,11 +140,11 @@ def test_a_quiet_track_is_waited_for_longer_where_one_is_late_all_the_time(user_
     settings = config(ROOT, late_seconds=0.8, **({"bot": "none"} if bot_ms is None else {}))
     tracks = settings.tracks
     user, bot = replace(tracks.user, offset_ms=user_ms), replace(tracks.bot, offset_ms=bot_ms or 0)
-    assert build.late_s(replace(settings, tracks=replace(tracks, user=user, bot=bot))) == late_s
+    assert Plan.of(replace(settings, tracks=replace(tracks, user=user, bot=bot))).late_s == late_s
 
 
 def is_patient(**device):
     settings = config(ROOT, user="portaudio")
     user = replace(settings.tracks.user, **device)
     settings = replace(settings, tracks=replace(settings.tracks, user=user))
-    return build.build_child(settings, "user", START_NS)._patient
+    return Plan.of(settings).sources["user"].patient
