@@ -17,6 +17,7 @@ from edgerec.clock import Clock
 from edgerec.config import Config
 from edgerec.engine.engine import Engine
 from edgerec.feeds.connection import FeedError
+from edgerec.health.status import to_json
 from edgerec.session.events import (
     FilePublished,
     GapFound,
@@ -264,7 +265,7 @@ class Recorder:
     def status(self) -> dict[str, object]:
         """Return the status, as `edgerec status --json` prints it; empty when closed."""
         running = self._running
-        return {} if running is None else running.engine.status()
+        return {} if running is None else to_json(running.engine.status())
 
     @property
     def counts(self) -> EventCounts:

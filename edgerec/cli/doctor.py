@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from edgerec.capture.devices.catalog import list_devices
 from edgerec.cli.options import add_config, add_json, add_socket
@@ -31,6 +31,7 @@ from edgerec.doctor.checkup import (
     check_turns,
 )
 from edgerec.doctor.device_checkup import check_devices
+from edgerec.health.status import Status
 from edgerec.service.control.client import ServiceConnection, ServiceError
 from edgerec.service.control.place import sockets_to_try
 from edgerec.store.disk import StoreError
@@ -144,9 +145,9 @@ def _play(file: Path | None, output: str | None, *, is_alignment: bool) -> list[
         return [Finding("chirp", "failure", str(error), fix)]
 
 
-def _ask(sockets: Sequence[Path]) -> tuple[dict[str, Any] | None, str]:
+def _ask(sockets: Sequence[Path]) -> tuple[Status | None, str]:
     try:
         with ServiceConnection(sockets) as service:
-            return dict(service.request("status", {})), ""
+            return service.status(), ""
     except ServiceError as error:
         return None, str(error)

@@ -8,14 +8,15 @@ import json
 import queue
 import sys
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
-from edgerec.audio import TRACKS
+from edgerec.audio import TrackName
 from edgerec.cli.options import add_config, add_json, add_socket, parse_seconds, socket_paths
 from edgerec.cli.output import draw, escaped, note, say
 from edgerec.cli.process import Exit, Interruption
 from edgerec.cli.status_text import level
 from edgerec.clock import raw_now_ns
+from edgerec.health.status import TrackStatus
 from edgerec.service.control.client import ServiceConnection, ServiceError
 
 HELP = """Show the levels of both tracks as they are recorded, with the states of their devices and
@@ -53,8 +54,10 @@ def run(args: argparse.Namespace) -> int:
         with ServiceConnection(paths) as service:
             first = True
             while True:
-                status = service.request("status", {})
-                _show(status, json_lines=args.json, drawn=drawn, first=first)
+                if args.json:
+                    say(json.dumps(service.request("status", {})["tracks"]), flush=True)
+                else:
+                    _show(service.status().tracks, drawn=drawn, first=first)
                 first = False
                 if until_ns is not None and raw_now_ns() >= until_ns:
                     break
@@ -67,38 +70,34 @@ def run(args: argparse.Namespace) -> int:
     return Exit.DONE
 
 
-def _show(status: Mapping[str, Any], *, json_lines: bool, drawn: bool, first: bool) -> None:
-    tracks = status["tracks"]
-    if json_lines:
-        say(json.dumps(tracks), flush=True)
-        return
-    rows = [f"{name:4} {bar(tracks[name])} {words(tracks[name])}" for name in TRACKS]
+def _show(tracks: Mapping[TrackName, TrackStatus], *, drawn: bool, first: bool) -> None:
+    rows = [f"{name:4} {bar(track)} {words(track)}" for name, track in tracks.items()]
     if drawn:
         up = "" if first else _UP.format(len(rows))
         draw(up + "".join(f"{escaped(row)}{_WIPE}\n" for row in rows), sys.stdout)
     else:
-        say("  ".join(f"{name}: {words(tracks[name])}" for name in TRACKS), flush=True)
+        say("  ".join(f"{name}: {words(track)}" for name, track in tracks.items()), flush=True)
 
 
-def bar(track: Mapping[str, Any]) -> str:
+def bar(track: TrackStatus) -> str:
     """Return a track's level as a bar of `WIDTH` characters, its peak as a mark in it."""
-    filled = _place(track.get("rms_dbfs"))
+    filled = _place(track.rms_dbfs)
     cells = ["#" if nth < filled else "-" for nth in range(WIDTH)]
-    peak = _place(track.get("peak_dbfs"))
+    peak = _place(track.peak_dbfs)
     if peak:
         cells[peak - 1] = "|"
     return "[" + "".join(cells) + "]"
 
 
-def words(track: Mapping[str, Any]) -> str:
+def words(track: TrackStatus) -> str:
     """Return what there is to say of a track beside its bar."""
-    if track["state"] == "off":
+    if track.state == "off":
         return "off"
-    told = [f"{level(track['peak_dbfs']):>11}", track["state"]]
-    if track["clipped"]:
+    told = [f"{level(track.peak_dbfs):>11}", track.state]
+    if track.clipped:
         told.append("CLIPPED")
-    if track.get("turn") is not None:
-        told.append(f"speaks (turn {track['turn']})")
+    if track.turn is not None:
+        told.append(f"speaks (turn {track.turn})")
     return " ".join(told)
 
 

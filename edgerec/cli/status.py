@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from typing import Final
 
 from edgerec.cli import status_text
 from edgerec.cli.options import add_config, add_json, add_socket, socket_paths
@@ -13,8 +12,6 @@ from edgerec.service.control.client import ServiceConnection, ServiceError
 
 HELP = """Show the state of the running service, what is wrong first. Exit status: 0 all is well, 3
 something is wrong (it says what, and what to do), 1 the service can't be asked."""
-
-_EXITS: Final = {"ok": Exit.DONE}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,13 +25,16 @@ def run(args: argparse.Namespace) -> int:
     """Ask the service."""
     try:
         with ServiceConnection(socket_paths(args)) as service:
-            status = service.request("status", {})
+            if args.json:
+                told = service.request("status", {})
+                print_json(told)
+                state = told["state"]
+            else:
+                status = service.status()
+                for line in status_text.status_lines(status):
+                    say(line)
+                state = status.state
     except ServiceError as error:
         note(f"edgerec status: {error}")
         return Exit.FAILED
-    if args.json:
-        print_json(status)
-    else:
-        for line in status_text.status_lines(status):
-            say(line)
-    return _EXITS.get(str(status["state"]), Exit.DEGRADED)
+    return Exit.DONE if state == "ok" else Exit.DEGRADED

@@ -10,15 +10,16 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from edgerec import kernel
 from edgerec.clock import SystemClock, kernel_clock_state, rtc_trouble
 from edgerec.config import Config
 from edgerec.engine.plan import Plan
+from edgerec.health.status import Status
 from edgerec.store.disk import StoreError, check_movable
 from edgerec.store.mount import Medium, check_mounted, medium_of
 from edgerec.turns.silero import is_installed as silero_is_installed
@@ -240,20 +241,20 @@ def read_throttled() -> int | None:
         return None
 
 
-def check_service(status: Mapping[str, Any] | None, why_not: str = "") -> Iterator[Finding]:
+def check_service(status: Status | None, why_not: str = "") -> Iterator[Finding]:
     """Report the running service's status; None: it does not answer, `why_not` says why."""
     if status is None:
         yield Finding(
             "service", "note", f"not running: {why_not}", "start it: systemctl start edgerec"
         )
         return
-    for reason in status["reasons"]:
-        severity: Severity = "failure" if status["state"] == "failed" else "warning"
-        yield Finding("service", severity, reason["why"], reason["hint"])
-    if not status["reasons"]:
-        yield Finding("service", "ok", f"it runs, and is {status['state']}")
-    for name, track in status["tracks"].items():
-        if track["state"] == "running":
-            peak = track["peak_dbfs"]
+    for reason in status.reasons:
+        severity: Severity = "failure" if status.state == "failed" else "warning"
+        yield Finding("service", severity, reason.why, reason.hint)
+    if not status.reasons:
+        yield Finding("service", "ok", f"it runs, and is {status.state}")
+    for name, track in status.tracks.items():
+        if track.state == "running":
+            peak = track.peak_dbfs
             heard = "digital silence" if peak is None else f"a peak of {peak:.0f} dBFS"
             yield Finding("level", "ok", f"{name}: {heard} in the last second")

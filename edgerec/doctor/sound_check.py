@@ -43,7 +43,8 @@ from edgerec.doctor.sweep import (
     write_sweeps,
 )
 from edgerec.engine.engine import Engine
-from edgerec.health.chirp_log import FILE, Chirp, add_chirp, read_chirps
+from edgerec.health.chirp_log import FILE, add_chirp, read_chirps
+from edgerec.health.status import Chirp
 from edgerec.store.disk import StoreError, is_folder
 from edgerec.store.records.sidecar_reader import MAX_BYTES
 from edgerec.store.root import STATE

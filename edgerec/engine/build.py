@@ -26,9 +26,9 @@ from edgerec.engine.turn_loop import TurnLoop
 from edgerec.engine.writer_loop import WriterLoop
 from edgerec.health.echo_history import EchoHistory, observe
 from edgerec.health.monitor import Monitor
-from edgerec.health.reports import HookCounts
+from edgerec.health.reports import LastPublished
 from edgerec.health.signal_quality import SignalQuality
-from edgerec.health.status import LastPublished
+from edgerec.health.status import HookCounts
 from edgerec.session.events import EventBus
 from edgerec.session.listener import Listener, LiveReaders
 from edgerec.session.requests import SessionRequests

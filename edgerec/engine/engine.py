@@ -19,10 +19,10 @@ from edgerec.engine.build import Surroundings, build_parts
 from edgerec.engine.changes import Changes
 from edgerec.engine.plan import Plan
 from edgerec.feeds.source import FeedSource
-from edgerec.health.reports import Vitals
-from edgerec.health.status import Facts, status_as_json
+from edgerec.health.reports import Facts, Vitals, Writing
+from edgerec.health.snapshot import status_of
+from edgerec.health.status import Reason, Status
 from edgerec.health.usage import RecentUsage
-from edgerec.health.verdict import Reason, Writing
 from edgerec.session.backlog import Backlog
 from edgerec.session.requests import Verb
 from edgerec.store.root import StorageRoot
@@ -204,10 +204,10 @@ class Engine:
         """
         self._included.append(reasons)
 
-    def status(self) -> dict[str, object]:
-        """Return how the recording is, as JSON values. For any thread."""
+    def status(self) -> Status:
+        """Return how the recording is. For any thread."""
         parts, around = self._parts, self._around
-        return status_as_json(
+        return status_of(
             Facts(
                 kiosk=self.config.kiosk,
                 activity=parts.sessions.state,

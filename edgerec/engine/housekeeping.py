@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from edgerec.clock import SECOND_NS
-from edgerec.health.verdict import Reason
+from edgerec.health.status import Reason
 from edgerec.store import disk
 from edgerec.store.disk import StoreError
 from edgerec.sync.device_clock import MAX_DRIFT_PPM

@@ -9,10 +9,11 @@ import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
+from edgerec.health.status import Chirp
 from edgerec.store import disk
 from edgerec.validation.bounded_json import JsonError, read_json
 
@@ -22,20 +23,6 @@ FILE: Final = "chirps.json"
 MAX_CHIRPS: Final = 100  # a year of one each four days
 MAX_BYTES: Final = 1 << 16
 MAX_UTC: Final = 20  # characters
-
-
-@dataclass(frozen=True, slots=True)
-class Chirp:
-    """One measurement; None: not heard."""
-
-    utc: str
-    """Time of the measurement, such as `2026-11-22T10:15:00Z`."""
-    utc_trusted: bool
-    delay_ms: float | None
-    """Delay between the devices, as if no `offset_ms` were set."""
-    user_dbfs: float | None
-    """Level of the sweeps in the microphone's track."""
-    bot_dbfs: float | None
 
 
 def read_chirps(path: Path) -> tuple[Chirp, ...]:

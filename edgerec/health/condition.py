@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from edgerec.audio import TrackName
-from edgerec.health.verdict import Reason
+from edgerec.health.status import Reason
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final, Self
 
-from edgerec.health.verdict import Reason
+from edgerec.health.status import Reason, Spread
 
 USUAL_DAYS: Final = 14
 """Number of days whose median is the usual value: a lasting change is usual after a week."""
@@ -40,20 +40,6 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
-    """Low, median and high of one day's values."""
-
-    low: float
-    median: float
-    high: float
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Self:
-        """Return the spread of one or more values."""
-        return cls(min(values), round(median(values), 1), max(values))
-
-
-@dataclass(frozen=True, slots=True)
 class Day:
     """The samples of one day."""
 
@@ -78,8 +64,8 @@ class Day:
             setup,
             era,
             len(samples),
-            Spread.of([sample.delay_ms for sample in samples]),
-            Spread.of([sample.level_db for sample in samples]),
+            _spread([sample.delay_ms for sample in samples]),
+            _spread([sample.level_db for sample in samples]),
             round(median(sample.delay_ms for sample in samples if sample.era == era), 1),
         )
 
@@ -92,6 +78,10 @@ class Usual:
     level_db: float | None = None
     days: int = 0
     """Number of days that the level is the median of."""
+
+
+def _spread(values: Sequence[float]) -> Spread:
+    return Spread(min(values), round(median(values), 1), max(values))
 
 
 def usual_of(days: Sequence[Day], today: Sequence[Sample], setup: str, era: int) -> Usual:

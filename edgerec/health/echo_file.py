@@ -9,7 +9,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
-from edgerec.health.echo_days import Day, Sample, Spread
+from edgerec.health.echo_days import Day, Sample
+from edgerec.health.status import Spread
 from edgerec.store import disk
 from edgerec.validation.bounded_json import read_json
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -18,8 +18,8 @@ from edgerec.audio import TRACKS, EchoReport, SourceState, TrackName
 from edgerec.clock import Clock
 from edgerec.config import Config
 from edgerec.health.chirp_log import FILE as CHIRP_FILE
-from edgerec.health.chirp_log import Chirp, read_chirps
-from edgerec.health.echo_days import RECENT, Day, Sample, Usual, unusual, usual_of
+from edgerec.health.chirp_log import read_chirps
+from edgerec.health.echo_days import RECENT, Day, Sample, unusual, usual_of
 from edgerec.health.echo_file import (
     MAX_DAYS,
     MAX_ERA,
@@ -29,7 +29,7 @@ from edgerec.health.echo_file import (
     read_echo,
     write_echo,
 )
-from edgerec.health.verdict import Reason
+from edgerec.health.status import Chirp, EchoDay, EchoStatus, Reason
 from edgerec.session.timeline import SessionTimeline
 from edgerec.store.disk import StoreError, look_at
 from edgerec.validation.bounded_json import JsonError
@@ -60,32 +60,10 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class EchoKnown:
-    """The echo's history as shown in the status; replaced as a whole."""
+    """The echo's history and what is unusual about it; replaced as a whole."""
 
-    usual: Usual = field(default_factory=Usual)
-    recent: Sample | None = None
-    days: tuple[Day, ...] = ()
-    """The last days, today last."""
-    kept_days: int = 0
-    chirp: Chirp | None = None
-    """The last sample."""
+    status: EchoStatus = field(default_factory=EchoStatus)
     reasons: tuple[Reason, ...] = ()
-    trouble: str | None = None
-    """Reason why the history was started again; None: it was not."""
-
-    def describe(self) -> dict[str, object]:
-        """Return it as JSON values."""
-        recent = self.recent
-        return {
-            "delay_ms": recent.delay_ms if recent else None,
-            "level_db": recent.level_db if recent else None,
-            "usual_delay_ms": self.usual.delay_ms,
-            "usual_level_db": self.usual.level_db,
-            "kept_days": self.kept_days,
-            "days": [_shown(day) for day in self.days],
-            "chirp": asdict(self.chirp) if self.chirp else None,
-            "trouble": self.trouble,
-        }
 
 
 def observe(
@@ -223,15 +201,21 @@ class EchoHistory:
                 log.warning("the echo is unusual code=%s", code)
         today = [Day.of(self._date, self._setup, self._today)] if self._today else []
         days = [*self._days, *today]
-        self.known = EchoKnown(
-            usual,
-            self._recent[-1] if self._recent else None,
-            tuple(days[-SHOWN_DAYS:]),
-            len(days),
-            self._last_chirp(),
-            reasons,
-            self._trouble,
+        recent = self._recent[-1] if self._recent else None
+        status = EchoStatus(
+            delay_ms=recent.delay_ms if recent else None,
+            level_db=recent.level_db if recent else None,
+            usual_delay_ms=usual.delay_ms,
+            usual_level_db=usual.level_db,
+            kept_days=len(days),
+            days=tuple(
+                EchoDay(day.date, day.count, day.delay_ms, day.level_db)
+                for day in days[-SHOWN_DAYS:]
+            ),
+            chirp=self._last_chirp(),
+            trouble=self._trouble,
         )
+        self.known = EchoKnown(status, reasons)
 
     def _last_chirp(self) -> Chirp | None:
         """Return what the doctor measured last; its file is read when it has changed."""
@@ -260,13 +244,6 @@ def _read(path: Path) -> tuple[Remembered, str | None]:
             return Remembered(), None
         log.warning("echo history is started again path=%s why=%r", path, str(error))
         return Remembered(), f"the history of the echo was started again: {path}: {error}"
-
-
-def _shown(day: Day) -> dict[str, object]:
-    shown = asdict(day)
-    for inner in ("setup", "era", "settled_ms"):
-        del shown[inner]
-    return shown
 
 
 def _date(utc_ns: int) -> str:

@@ -15,7 +15,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from edgerec.audio import TRACKS, GapReason, Span, TimelineFrame, TrackName, TrackReport
-from edgerec.health.verdict import Reason
+from edgerec.health.status import Reason
 from edgerec.session.events import EventBus, Level, StateChanged
 from edgerec.session.listener import Listener
 from edgerec.session.threads import ThreadMaker

@@ -7,7 +7,16 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from edgerec.audio import SourceState, TrackName
-from edgerec.session.backlog import WritingProgress
+from edgerec.clock import ClockReading
+from edgerec.health.echo_history import EchoKnown
+from edgerec.health.monitor import Heard
+from edgerec.health.status import HookCounts, Reason
+from edgerec.health.usage import Usage
+from edgerec.session.backlog import Backlog, WritingProgress
+from edgerec.session.events import RecorderState
+from edgerec.session.timeline import SessionTimeline
+from edgerec.store.publish import FilePublished
+from edgerec.store.retention.cleanup import Space
 
 MAX_TOLD: Final = 10  # leftovers, by name
 
@@ -31,6 +40,28 @@ class WritingState:
 
 
 @dataclass(frozen=True, slots=True)
+class Writing:
+    """State of writing audio to the disk."""
+
+    state: WritingState
+    """Trouble as reported by the writer thread."""
+    backlog: Backlog
+    """Backlog according to frame counts."""
+    usual_lag_s: float
+    """Largest `Backlog.lag_s` that is usual."""
+
+    @property
+    def trouble(self) -> str | None:
+        """Why audio does not reach the disk; None: it does."""
+        if self.state.trouble is not None:
+            return self.state.trouble
+        lag_s = self.backlog.lag_s
+        if lag_s <= self.usual_lag_s and not self.backlog.losing:
+            return None
+        return f"the disk does not answer, {lag_s:.0f} s of audio are not on it"
+
+
+@dataclass(frozen=True, slots=True)
 class RecoveryState:
     """What has become of leftovers since the service started."""
 
@@ -39,28 +70,55 @@ class RecoveryState:
     quarantined: tuple[str, ...] = ()
     """The latest names in `quarantine/`."""
 
-    def describe(self, quarantined_too: tuple[str, ...] = ()) -> dict[str, object]:
-        """Return it as JSON values, with what the session itself had to quarantine."""
-        return {
-            "waiting": len(self.left),
-            "files": [{"file": name, "why": why} for name, why in self.left[:MAX_TOLD]],
-            "quarantined": [*self.quarantined, *quarantined_too],
-        }
+
+@dataclass(frozen=True, slots=True)
+class LastPublished:
+    """The file that was published last."""
+
+    name: str
+    kind: str
+    at_ns: int
+    """Time of publishing on CLOCK_MONOTONIC_RAW."""
+
+    @classmethod
+    def of(cls, published: FilePublished, now_ns: int) -> LastPublished:
+        """Return the record of a published file."""
+        return cls(published.path.name, published.kind, now_ns)
 
 
 @dataclass(frozen=True, slots=True)
-class HookCounts:
-    """Counts of hook runs so far, by outcome."""
+class Facts:
+    """Everything that the status is made of, as it is now."""
 
-    succeeded: int = 0
-    failed: int = 0
-    """Number of runs that ended with a nonzero exit status, took too long, or could not begin."""
-    dropped: int = 0
-    """Number of runs that never began, or were not repeated, for lack of room or time."""
-    waiting: int = 0
-    running: int = 0
-    trouble: str | None = None
-    """Hooks that failed at their last run, and why; None: none."""
+    kiosk: str
+    activity: RecorderState
+    started_ns: int
+    """Instant of the service's start; all times are on CLOCK_MONOTONIC_RAW."""
+    timeline: SessionTimeline | None
+    """Timeline of the session; None while there is none."""
+    sources: Mapping[TrackName, SourceState]
+    heard: Heard
+    writing: Writing
+    space: Space | None
+    last_published: LastPublished | None
+    clock: ClockReading
+    usage: Usage
+    hooks: HookCounts = field(default_factory=HookCounts)
+    taps: int = 0
+    """Number of open taps."""
+    taps_lost_blocks: int = 0
+    echo: EchoKnown = field(default_factory=EchoKnown)
+    """The echo's history over weeks."""
+    more: tuple[Reason, ...] = ()
+    """Reasons from outside the recorder: its configuration file, hooks, metrics."""
+    turns_trouble: str | None = None
+    """Reason why turns are no longer found."""
+    recovery: RecoveryState = field(default_factory=RecoveryState)
+    """Results of recovery."""
+    chores: tuple[Reason, ...] = ()
+    """Reasons from chores that fail."""
+    retention_trouble: str | None = None
+    """What retention has to skip, and why."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from edgerec.audio import TRACKS, Span, TrackName, TrackReport
 from edgerec.health.condition import PATIENCE, Condition
-from edgerec.health.verdict import Reason
+from edgerec.health.status import Reason
 from edgerec.store.records.gap_map import AUDIO
 
 CORRELATE_EVERY: Final = 15  # windows of a second

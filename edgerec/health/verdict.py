@@ -7,53 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import Final
 
 from edgerec.audio import SourceState, TrackName
 from edgerec.clock import SECOND_NS
-from edgerec.health.reports import WritingState
-from edgerec.session.backlog import Backlog
+from edgerec.health.reports import Facts, RecoveryState, Writing
+from edgerec.health.status import HealthName, Reason
 from edgerec.store.retention.cleanup import Space
-
-HealthName = Literal["ok", "degraded", "failed"]
-HEALTH_NAMES: Final[tuple[HealthName, ...]] = get_args(HealthName)
 
 STARTS_NS: Final = 15 * SECOND_NS
 """Time until a device that has not delivered is missing: a child may take 10 s to open one."""
 LEAST_HOURS_LEFT: Final = 24.0  # somebody has a working day to come and look
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """One reason why the service is not ok."""
-
-    code: str
-    """Code of the reason, for programs."""
-    track: TrackName | None
-    why: str
-    hint: str
-
-
-@dataclass(frozen=True, slots=True)
-class Writing:
-    """State of writing audio to the disk."""
-
-    state: WritingState
-    """Trouble as reported by the writer thread."""
-    backlog: Backlog
-    """Backlog according to frame counts."""
-    usual_lag_s: float
-    """Largest `Backlog.lag_s` that is usual."""
-
-    @property
-    def trouble(self) -> str | None:
-        """Why audio does not reach the disk; None: it does."""
-        if self.state.trouble is not None:
-            return self.state.trouble
-        lag_s = self.backlog.lag_s
-        if lag_s <= self.usual_lag_s and not self.backlog.losing:
-            return None
-        return f"the disk does not answer, {lag_s:.0f} s of audio are not on it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,40 +30,22 @@ class Health:
     reasons: tuple[Reason, ...]
 
 
-def judge(
-    sources: Mapping[TrackName, SourceState],
-    writing: Writing,
-    space: Space | None,
-    warnings: tuple[Reason, ...],
-    now_ns: int,
-    *,
-    turns_trouble: str | None = None,
-    retention_trouble: str | None = None,
-    hook_trouble: str | None = None,
-) -> Health:
-    """Return the service's health.
-
-    Parameters
-    ----------
-    sources
-        State of each track's source.
-    warnings
-        Warnings about the audio itself, and about what surrounds the recorder.
-    turns_trouble
-        Reason why turns are no longer found; None: they are, or detection is off.
-    retention_trouble
-        What retention has to skip under `ready/`, and why; None: nothing.
-    hook_trouble
-        Hooks that failed at their last run, and why; None: none.
-    """
-    silent = list(_silent_tracks(sources, now_ns))
+def judge(facts: Facts) -> Health:
+    """Return the service's health."""
+    writing, sources = facts.writing, facts.sources
+    silent = list(_silent_tracks(sources, facts.clock.raw_ns))
     reasons = (
         *silent,
-        *_storage(writing, space),
-        *_retention(retention_trouble),
-        *warnings,
-        *_turns(turns_trouble),
-        *_hooks(hook_trouble),
+        *_storage(writing, facts.space),
+        *_retention(facts.retention_trouble),
+        *_unpublishable(writing.state.unpublishable),
+        *leftover_reasons(facts.recovery),
+        *facts.chores,
+        *facts.heard.warnings,
+        *facts.echo.reasons,
+        *facts.more,
+        *_turns(facts.turns_trouble),
+        *_hooks(facts.hooks.trouble),
     )
     nothing_comes = bool(sources) and len(silent) == len(sources)
     if nothing_comes or writing.backlog.losing:
@@ -158,6 +104,31 @@ def _retention(trouble: str | None) -> Iterator[Reason]:
             f"retention can't handle entries under ready/: {trouble}",
             "move what is not edgerec's elsewhere, and give the rest to the service's user "
             "(chown); a link to another disk is not followed",
+        )
+
+
+def _unpublishable(trouble: str | None) -> Iterator[Reason]:
+    if trouble is not None:
+        yield Reason(
+            "publish",
+            None,
+            f"nothing can be published: {trouble}",
+            "recording continues, files wait in .work; `ready` and all in it must belong to the "
+            "service's user, on the same file system",
+        )
+
+
+def leftover_reasons(recovery: RecoveryState) -> Iterator[Reason]:
+    """Yield why leftovers of crashes can not be published yet."""
+    if recovery.left:
+        name, why = recovery.left[0]
+        more = f" (and {len(recovery.left) - 1} more)" if len(recovery.left) > 1 else ""
+        yield Reason(
+            "recovery",
+            None,
+            f"files left by a crash can't be published yet: {name}: {why}{more}",
+            "it is retried and nothing is lost; the service's user must own all of "
+            "storage.root, and `ready` must be a folder on the same file system",
         )
 
 

@@ -19,7 +19,7 @@ from typing import Final, Self
 
 from edgerec.clock import Clock
 from edgerec.config import HooksConfig
-from edgerec.health.reports import HookCounts
+from edgerec.health.status import HookCounts
 from edgerec.service.hook_jobs import HookLimits, Job
 from edgerec.service.hook_process import HookProcess
 from edgerec.session.events import Event, EventBus, FilePublished, StateChanged

@@ -1,185 +1,107 @@
-"""Converts the status document to Prometheus' text format."""
+"""Converts the status to Prometheus' text format."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from edgerec.audio import TRACKS
-from edgerec.health.verdict import HEALTH_NAMES
-from edgerec.wire.messages import StatusDocument
+from edgerec.health.status import HEALTH_NAMES, Status, TrackStatus
 
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """One metric, with a sample for each set of labels."""
-
-    name: str
-    kind: Literal["gauge", "counter"]
-    help: str
-    samples: tuple[tuple[Mapping[str, str], float | None], ...]
-    """Labels and values; None: the value is unknown and gives no sample."""
+LabelledValue = tuple[Mapping[str, str], float | None]
+"""Labels and a value; None: it is unknown, and gives no sample."""
+Metric = tuple[str, str, float | Sequence[LabelledValue] | None]
+"""A name without `edgerec_`, a help text, and one value without labels or samples."""
 
 
-def exposition(status: StatusDocument) -> str:
-    """Return a status document in Prometheus' text format, version 0.0.4."""
+def exposition(status: Status) -> str:
+    """Return a status in Prometheus' text format, version 0.0.4."""
     lines = []
-    for family in (*_service(status), *_tracks(status), *_storage(status)):
-        samples = [(labels, value) for labels, value in family.samples if value is not None]
+    for name, told, found in (*_service(status), *_tracks(status), *_storage(status)):
+        all_samples = found if isinstance(found, Sequence) else [({}, _float(found))]
+        samples = [(labels, value) for labels, value in all_samples if value is not None]
         if samples:
-            lines += [f"# HELP {family.name} {family.help}", f"# TYPE {family.name} {family.kind}"]
-            lines += [f"{family.name}{_labels(labels)} {value!r}" for labels, value in samples]
+            kind = "counter" if name.endswith("_total") else "gauge"
+            lines += [f"# HELP edgerec_{name} {told}", f"# TYPE edgerec_{name} {kind}"]
+            lines += [f"edgerec_{name}{_labels(labels)} {value!r}" for labels, value in samples]
     return "\n".join(lines) + "\n"
 
 
-def _service(status: StatusDocument) -> Iterator[Family]:
-    labels = {"version": str(status["version"]), "kiosk": str(status["kiosk"])}
-    yield _gauge("edgerec_info", "Which edgerec runs here.", (labels, 1))
-    states = [({"state": name}, int(status["state"] == name)) for name in HEALTH_NAMES]
-    yield _gauge("edgerec_state", "1 for the state that the service is in.", *states)
-    problems: dict[tuple[str, str], int] = {}
-    for reason in status["reasons"]:
-        key = (reason["code"], reason["track"] or "")
-        problems[key] = problems.get(key, 0) + 1
-    yield _gauge(
-        "edgerec_problems",
-        "What is wrong, by code and track.",
-        *(({"code": code, "track": track}, count) for (code, track), count in problems.items()),
-    )
-    yield _gauge("edgerec_recording", "1 while a session is recorded.", _bare(status["recording"]))
-    yield _gauge("edgerec_uptime_seconds", "Since the start.", _bare(status["uptime_seconds"]))
-    yield _gauge(
-        "edgerec_clock_trusted", "1 if the wall clock is set.", _bare(status["clock"]["trusted"])
-    )
-    memory = status["memory"]
-    yield _gauge("edgerec_memory_pss_bytes", "Of all its processes.", _bare(memory["pss_bytes"]))
-    yield _gauge("edgerec_memory_rss_bytes", "Of all its processes.", _bare(memory["rss_bytes"]))
-    yield Family(
-        "edgerec_cpu_seconds_total",
-        "counter",
-        "CPU time of all its processes.",
-        (_bare(status["cpu_seconds"]),),
-    )
-    yield _gauge("edgerec_processes", "The service and what it runs.", _bare(status["processes"]))
+def _service(s: Status) -> Iterator[Metric]:
+    info = [({"version": s.version, "kiosk": s.kiosk}, 1)]
+    states = [({"state": name}, int(s.state == name)) for name in HEALTH_NAMES]
+    counts = Counter((reason.code, reason.track or "") for reason in s.reasons)
+    problems = [({"code": code, "track": track}, n) for (code, track), n in counts.items()]
+    yield "info", "Which edgerec runs here.", info
+    yield "state", "1 for the state that the service is in.", states
+    yield "problems", "What is wrong, by code and track.", problems
+    yield "recording", "1 while a session is recorded.", s.recording
+    yield "uptime_seconds", "Since the start.", s.uptime_seconds
+    yield "clock_trusted", "1 if the wall clock is set.", s.clock.trusted
+    yield "memory_pss_bytes", "Of all its processes.", s.memory.pss_bytes
+    yield "memory_rss_bytes", "Of all its processes.", s.memory.rss_bytes
+    yield "cpu_seconds_total", "CPU time of all its processes.", s.cpu_seconds
+    yield "processes", "The service and what it runs.", s.processes
 
 
-def _tracks(status: StatusDocument) -> Iterator[Family]:
-    tracks: dict[str, StatusDocument] = {
-        n: status["tracks"][n] for n in TRACKS if status["tracks"][n]["state"] != "off"
-    }
-    rate = status["sample_rate"]
+def _tracks(s: Status) -> Iterator[Metric]:
+    tracks = [({"track": name}, track) for name, track in s.tracks.items() if track.state != "off"]
 
-    def each(field: str, factor: float = 1.0) -> list[tuple[dict[str, str], float | None]]:
-        return [({"track": n}, _scaled(track[field], factor)) for n, track in tracks.items()]
+    def each(
+        read: Callable[[TrackStatus], float | None], factor: float = 1.0
+    ) -> list[LabelledValue]:
+        return [(labels, _float(read(track), factor)) for labels, track in tracks]
 
-    up = [({"track": n}, int(t["state"] in ("running", "idle"))) for n, t in tracks.items()]
-    yield _gauge("edgerec_track_up", "1 while the track's source is as it should be.", *up)
-    yield _gauge("edgerec_track_state_seconds", "Since its state changed.", *each("for_seconds"))
-    yield _gauge("edgerec_track_drift_ppm", "Rate error of the device.", *each("drift_ppm"))
-    yield _gauge(
-        "edgerec_track_residual_seconds",
-        "Bound on the placement error.",
-        *each("residual_us", 1e-6),
-    )
-    yield _gauge(
-        "edgerec_track_echo_delay_seconds",
-        "How late the microphone hears the bot.",
-        *each("echo_delay_ms", 1e-3),
-    )
-    yield _gauge(
-        "edgerec_track_echo_return_db",
-        "The bot's echo in the microphone against the bot's track.",
-        *each("echo_return_db"),
-    )
-    yield _gauge("edgerec_track_peak_dbfs", "Peak of the last second.", *each("peak_dbfs"))
-    yield _gauge("edgerec_track_rms_dbfs", "Loudness of the last second.", *each("rms_dbfs"))
-    yield Family(
-        "edgerec_track_restarts_total",
-        "counter",
-        "Times that the track's device was reopened.",
-        tuple(each("restarts")),
-    )
-    if rate:
-        yield from _losses(tracks, rate)
+    up = [(labels, int(track.state in ("running", "idle"))) for labels, track in tracks]
+    yield "track_up", "1 while the track's source is as it should be.", up
+    yield "track_state_seconds", "Since its state changed.", each(lambda t: t.for_seconds)
+    yield "track_drift_ppm", "Rate error of the device.", each(lambda t: t.drift_ppm)
+    residual = each(lambda t: t.residual_us, 1e-6)
+    yield "track_residual_seconds", "Bound on the placement error.", residual
+    delay = each(lambda t: t.echo_delay_ms, 1e-3)
+    yield "track_echo_delay_seconds", "How late the microphone hears the bot.", delay
+    told = "The bot's echo in the microphone against the bot's track."
+    yield "track_echo_return_db", told, each(lambda t: t.echo_return_db)
+    yield "track_peak_dbfs", "Peak of the last second.", each(lambda t: t.peak_dbfs)
+    yield "track_rms_dbfs", "Loudness of the last second.", each(lambda t: t.rms_dbfs)
+    restarts = each(lambda t: t.restarts)
+    yield "track_restarts_total", "Times that the track's device was reopened.", restarts
+    if rate := s.sample_rate:
+        gaps = [
+            ({**labels, "reason": reason}, gap)
+            for labels, track in tracks
+            for reason, gap in track.gaps.items()
+        ]
+        counts = [(labels, gap.count) for labels, gap in gaps]
+        yield "track_gaps_total", "Gaps of the session, by reason.", counts
+        seconds = [(labels, gap.frames / rate) for labels, gap in gaps]
+        yield "track_gap_seconds_total", "Seconds of the session that are gaps.", seconds
+        told = "Seconds that came too late to be recorded."
+        yield "track_late_seconds_total", told, each(lambda t: t.late_frames / rate)
 
 
-def _losses(tracks: Mapping[str, StatusDocument], rate: int) -> Iterator[Family]:
-    gaps = [
-        ({"track": name, "reason": reason}, gap)
-        for name, track in tracks.items()
-        for reason, gap in track["gaps"].items()
-    ]
-    yield Family(
-        "edgerec_track_gaps_total",
-        "counter",
-        "Gaps of the session, by reason.",
-        tuple((labels, gap["count"]) for labels, gap in gaps),
-    )
-    yield Family(
-        "edgerec_track_gap_seconds_total",
-        "counter",
-        "Seconds of the session that are gaps.",
-        tuple((labels, gap["frames"] / rate) for labels, gap in gaps),
-    )
-    late = [({"track": n}, t["late_frames"] / rate) for n, t in tracks.items()]
-    yield Family(
-        "edgerec_track_late_seconds_total",
-        "counter",
-        "Seconds that came too late to be recorded.",
-        tuple(late),
-    )
+def _storage(s: Status) -> Iterator[Metric]:
+    disk, last = s.storage, s.last_published
+    yield "storage_free_bytes", "Of the storage root.", disk.free_bytes
+    yield "storage_stored_bytes", "Of the storage root.", disk.stored_bytes
+    yield "storage_unacknowledged_bytes", "Of the storage root.", disk.unacknowledged_bytes
+    told = "Of recording, until unfetched files are in the way."
+    yield "storage_left_seconds", told, _float(disk.hours_left, 3600.0)
+    yield "disk_failing", "1: nothing can be written.", bool(disk.trouble)
+    yield "unpublished_chunks", "That wait.", disk.unpublished
+    told = "Of captured audio that is not durable."
+    yield "writer_lag_seconds", told, disk.writer_lag_seconds
+    told = "Since the newest audio was captured."
+    yield "captured_age_seconds", told, disk.captured_age_seconds
+    told = "Since the oldest audio was captured that is not durable."
+    yield "durable_age_seconds", told, disk.durable_age_seconds
+    if s.sample_rate:
+        told = "Of the session, that the disk did not take, as soon as it is certain."
+        yield "lost_seconds_total", told, disk.lost_frames / s.sample_rate
+    ago = None if last is None else last.ago_seconds
+    yield "last_published_age_seconds", "Of the newest file.", ago
 
 
-def _storage(status: StatusDocument) -> Iterator[Family]:
-    storage, last, rate = status["storage"], status["last_published"], status["sample_rate"]
-    for field in ("free", "stored", "unacknowledged"):
-        value = storage[f"{field}_bytes"]
-        yield _gauge(f"edgerec_storage_{field}_bytes", "Of the storage root.", _bare(value))
-    yield _gauge(
-        "edgerec_storage_left_seconds",
-        "Of recording, until unfetched files are in the way.",
-        _bare(_scaled(storage["hours_left"], 3600.0)),
-    )
-    yield _gauge(
-        "edgerec_disk_failing", "1: nothing can be written.", _bare(bool(storage["trouble"]))
-    )
-    yield _gauge("edgerec_unpublished_chunks", "That wait.", _bare(storage["unpublished"]))
-    yield _gauge(
-        "edgerec_writer_lag_seconds",
-        "Of captured audio that is not durable.",
-        _bare(storage["writer_lag_seconds"]),
-    )
-    yield _gauge(
-        "edgerec_captured_age_seconds",
-        "Since the newest audio was captured.",
-        _bare(storage["captured_age_seconds"]),
-    )
-    yield _gauge(
-        "edgerec_durable_age_seconds",
-        "Since the oldest audio was captured that is not durable.",
-        _bare(storage["durable_age_seconds"]),
-    )
-    if rate:
-        yield Family(
-            "edgerec_lost_seconds_total",
-            "counter",
-            "Of the session, that the disk did not take, as soon as it is certain.",
-            (_bare(storage["lost_frames"] / rate),),
-        )
-    ago = None if last is None else last["ago_seconds"]
-    yield _gauge("edgerec_last_published_age_seconds", "Of the newest file.", _bare(ago))
-
-
-def _gauge(name: str, told: str, *samples: tuple[Mapping[str, str], float | None]) -> Family:
-    return Family(name, "gauge", told, samples)
-
-
-def _bare(value: float | None) -> tuple[Mapping[str, str], float | None]:
-    return {}, None if value is None else float(value)
-
-
-def _scaled(value: float | None, factor: float) -> float | None:
+def _float(value: float | None, factor: float = 1.0) -> float | None:
     return None if value is None else float(value) * factor
 
 

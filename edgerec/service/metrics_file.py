@@ -13,9 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Self
 
+from edgerec.health.status import Status
 from edgerec.service.metrics import exposition
 from edgerec.session.threads import ThreadMaker
-from edgerec.wire.messages import StatusDocument
 
 log = logging.getLogger(__name__)
 
@@ -33,13 +33,13 @@ class MetricsFile:
     path
         Must end in `.prom` for node_exporter to read it; its folder must exist.
     status
-        Returns the document; for any thread.
+        Returns the status; for any thread.
     """
 
     def __init__(
         self,
         path: Path,
-        status: Callable[[], StatusDocument],
+        status: Callable[[], Status],
         *,
         make_thread: ThreadMaker = threading.Thread,
     ) -> None:
@@ -99,7 +99,7 @@ class ConfiguredMetrics:
     """The textfile that is configured at present, if any; a context manager that ends it."""
 
     def __init__(
-        self, status: Callable[[], StatusDocument], *, make_thread: ThreadMaker = threading.Thread
+        self, status: Callable[[], Status], *, make_thread: ThreadMaker = threading.Thread
     ) -> None:
         self._status = status
         self._make_thread = make_thread

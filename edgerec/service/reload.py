@@ -18,7 +18,7 @@ from typing import Final, Protocol, Self
 from edgerec.config import Config, ConfigError, absences, load_config
 from edgerec.engine.changes import Changes, changes_between
 from edgerec.engine.plan import Plan
-from edgerec.health.verdict import Reason
+from edgerec.health.status import Reason
 from edgerec.session.threads import ThreadMaker
 from edgerec.wire.messages import RefusedError
 

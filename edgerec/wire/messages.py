@@ -7,10 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
-
-StatusDocument = Mapping[str, Any]
-"""The service's answer to `status`, or a part of it; see `docs/contract.md`."""
 
 
 class RefusedError(Exception):

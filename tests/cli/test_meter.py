@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from edgerec.cli.meter import WIDTH, bar, words
+from edgerec.health.status import TrackStatus
 from tests.rigs.made_statuses import WELL, serving
 from tests.rigs.waiting import PATIENCE_S
 
@@ -72,9 +73,9 @@ def test_a_service_that_is_not_there_is_a_failure(tmp_path):
     ],
 )
 def test_the_bar_goes_from_a_quiet_room_to_full_scale(rms, peak, drawn):
-    assert bar({"rms_dbfs": rms, "peak_dbfs": peak}) == f"[{drawn}]"
+    assert bar(TrackStatus(rms_dbfs=rms, peak_dbfs=peak)) == f"[{drawn}]"
 
 
 def test_clipping_and_turns_are_said_beside_it():
-    track = {"state": "running", "peak_dbfs": 0.0, "clipped": 3, "turn": 7}
+    track = TrackStatus(state="running", peak_dbfs=0.0, clipped=3, turn=7)
     assert words(track) == "   0.0 dBFS running CLIPPED speaks (turn 7)"

@@ -9,12 +9,14 @@ import pytest
 from edgerec import cli
 from edgerec.cli.status_text import duration, status_lines
 from edgerec.config import load
-from edgerec.health.chirp_log import Chirp
-from edgerec.health.echo_days import Sample, Usual
 from edgerec.health.echo_history import EchoKnown
-from edgerec.health.status import status_as_json
-from edgerec.health.verdict import Reason
+from edgerec.health.snapshot import status_of
+from edgerec.health.status import Chirp, EchoStatus, Reason, Status
 from edgerec.service.control import client, place
+from edgerec.service.control.server import Control
+from edgerec.service.control.socket import ControlSocket
+from edgerec.validation.typed import from_plain
+from tests.rigs.fakes import FakeClock
 from tests.rigs.made_statuses import FACTS, WELL, serving
 
 
@@ -100,14 +102,14 @@ def test_one_that_listens_and_never_accepts_is_given_up(tmp_path, capsys, monkey
 
 
 def test_people_read_what_is_wrong_first_and_what_to_do():
-    shown = list(status_lines(status_as_json(FACTS)))
+    shown = list(status_lines(status_of(FACTS)))
     assert shown[0] == "k1: failed, not recording"
     assert shown[1] == "  ! the user track is stalled: no frame for 1.2 s"
     assert shown[2].startswith("    -> plug the device in")
 
 
 def test_people_read_devices_levels_gaps_and_room():
-    assert list(status_lines(status_as_json(WELL)))[:6] == [
+    assert list(status_lines(status_of(WELL)))[:6] == [
         "k1: ok, recording for 5 s",
         "user running for 1 min 30 s, pulse:mic",
         "     peak -3.0 dBFS, rms -24.0 dBFS, drift +31.2 ppm, within 18 us",
@@ -117,24 +119,42 @@ def test_people_read_devices_levels_gaps_and_room():
     ]
 
 
+def test_a_status_that_lacks_what_an_older_service_does_not_report_is_shown():
+    track = {"state": "running", "drift_ppm": 1.5, "echo_delay_ms": 60.0}
+    older = {"kiosk": "k1", "state": "ok", "recording": True, "tracks": {"user": track}}
+    shown = list(status_lines(from_plain(Status, older)))
+    assert shown[0].startswith("k1: ok, ")
+    assert "drift +1.5 ppm, within ? us" in shown[2]
+
+
+def test_an_answer_that_is_no_status_is_a_failure_and_printed_as_it_is(tmp_path, capsys):
+    path = tmp_path / "control.sock"
+    commands = {"status": lambda _: {"state": "ok", "kiosk": 7}}
+    with ControlSocket(path) as listening, Control(listening, commands, FakeClock()):
+        assert cli.main(["status", "--socket", str(path)]) == 1
+        assert "kiosk is 7, expected a text" in capsys.readouterr().err
+        assert cli.main(["status", "--socket", str(path), "--json"]) == 0
+        assert json.loads(capsys.readouterr().out) == {"state": "ok", "kiosk": 7}
+
+
 def test_people_read_the_echo_of_weeks_and_the_last_chirp():
     chirp = Chirp("2026-11-22T10:15:00Z", True, 61.5, -20.0, -9.0)
-    echo = EchoKnown(Usual(60.0, -20.5, 14), Sample(61.0, -33.0, 3), (), 34, chirp)
-    shown = list(status_lines(status_as_json(replace(WELL, echo=echo))))
+    echo = EchoKnown(EchoStatus(61.0, -33.0, 60.0, -20.5, 34, (), chirp))
+    shown = list(status_lines(status_of(replace(WELL, echo=echo))))
     assert shown[5:7] == [
         "echo 61 ms late at -33.0 dB, usually 60 ms late at -20.5 dB; 34 days kept",
         "last chirp 2026-11-22T10:15:00Z: 61.5 ms late, -20 dBFS",
     ]
-    little = EchoKnown(recent=Sample(61.0, -33.0, 3), kept_days=1, trouble="started again")
-    shown = list(status_lines(status_as_json(replace(WELL, echo=little))))
+    little = EchoKnown(EchoStatus(61.0, -33.0, kept_days=1, trouble="started again"))
+    shown = list(status_lines(status_of(replace(WELL, echo=little))))
     assert shown[5].endswith("usually ? ms late at ? dB; 1 days kept")
     assert shown[6] == "echo: started again"
 
 
 def test_an_unusual_echo_is_degraded(tmp_path):
     echo = EchoKnown(reasons=(Reason("echo_faint", "user", "12 dB fainter", "clean it"),))
-    told = status_as_json(replace(WELL, echo=echo))
-    assert (told["state"], told["reasons"][0]["code"]) == ("degraded", "echo_faint")
+    told = status_of(replace(WELL, echo=echo))
+    assert (told.state, told.reasons[0].code) == ("degraded", "echo_faint")
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from edgerec.doctor.checkup import (
     check_turns,
     read_throttled,
 )
-from edgerec.health.status import status_as_json
+from edgerec.health.snapshot import status_of
 from edgerec.store import disk
 from tests.rigs.made_statuses import FACTS, WELL
 
@@ -199,10 +199,10 @@ def test_a_detector_that_is_always_there_or_not_used_is_nothing_to_tell():
 
 def test_what_the_service_says_of_itself_is_passed_on():
     assert found(check_service(None, "no service at /x"))[0][0] == "note"
-    assert found(check_service(status_as_json(WELL))) == [
+    assert found(check_service(status_of(WELL))) == [
         ("ok", "it runs, and is ok"),
         ("ok", "user: a peak of -3 dBFS in the last second"),
     ]
-    ((severity, told),) = found(check_service(status_as_json(FACTS)))
+    ((severity, told),) = found(check_service(status_of(FACTS)))
     assert severity == "failure"
     assert "no frame for 1.2 s" in told

@@ -59,5 +59,5 @@ def test_a_bug_in_retention_ends_no_recording(tmp_path, sources, monkeypatch):
     monkeypatch.setattr(Cleanup, "step", lambda cleanup, now_ns: 1 / 0)
     recorder = Engine(config(tmp_path / "root"), clock=RunningClock(), length_s=5.0)
     wait_for_end(recorder)
-    assert [reason["code"] for reason in recorder.status()["reasons"]].count("housekeeping") == 1
+    assert [reason.code for reason in recorder.status().reasons].count("housekeeping") == 1
     assert verify(tmp_path / "root").ok

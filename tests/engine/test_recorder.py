@@ -109,4 +109,4 @@ def test_an_unsynchronised_clock_is_trusted_where_the_configuration_says_so(
     asked = config(tmp_path / "root", auto_start=False)
     storage = replace(asked.storage, trust_rtc=trust_rtc)
     with Engine(replace(asked, storage=storage)) as recorder:
-        assert recorder.status()["clock"]["trusted"] is trust_rtc
+        assert recorder.status().clock.trusted is trust_rtc

@@ -33,12 +33,12 @@ RATE = 16_000
 def test_sessions_are_recorded_one_after_the_other_each_closed_when_it_is_stopped(running):
     rig = running(auto_start=False)
     rig.let_pass(2.0)
-    assert rig.recorder.status()["recording"] is False
+    assert rig.recorder.status().recording is False
     for number in (1, 2, 3):
         assert rig.recorder.start_recording()
         assert not rig.recorder.start_recording()
         rig.let_pass(3.0)
-        assert rig.recorder.status()["recording"] is True
+        assert rig.recorder.status().recording is True
         rig.finish()
         assert not rig.recorder.stop_recording()
         assert [one.kind for one in rig.published] == ["chunk", "session"] * number
@@ -54,7 +54,7 @@ def test_a_recorder_that_is_not_to_start_by_itself_records_nothing(running):
     rig = running(auto_start=False)
     rig.let_pass(20.0)
     assert rig.recorder.wait_until_stopped(PATIENCE_S)
-    assert rig.recorder.status()["activity"] == "idle"
+    assert rig.recorder.status().activity == "idle"
     assert list((rig.root / "ready").iterdir()) == []
 
 
@@ -65,7 +65,7 @@ def test_a_pause_ends_its_chunk_and_is_a_gap_in_the_next(running):
         assert rig.recorder.pause()
         assert not rig.recorder.pause()
         rig.let_pass(2.0)
-        assert rig.recorder.status()["activity"] == "paused"
+        assert rig.recorder.status().activity == "paused"
         assert rig.recorder.resume()
         rig.let_pass(2.0)
     first, second, third = rig.finish()
@@ -156,7 +156,7 @@ def test_a_session_that_finds_no_room_is_a_failure_for_nothing_of_it_is_recorded
         assert rig.recorder.start_recording()
         rig.let_pass(2.0)
         told = rig.recorder.status()
-        assert told["state"] == "failed"
-        assert "audio is being lost" in told["reasons"][0]["why"]
+        assert told.state == "failed"
+        assert "audio is being lost" in told.reasons[0].why
     rig.let_pass(2.0)
-    assert rig.recorder.status()["state"] == "ok"
+    assert rig.recorder.status().state == "ok"

@@ -10,7 +10,7 @@ from edgerec.engine import recovery
 from edgerec.engine.build import Surroundings
 from edgerec.engine.engine import Engine
 from edgerec.engine.recovery import RecoveryLoop
-from edgerec.health.status import leftover_reasons
+from edgerec.health.verdict import leftover_reasons
 from edgerec.store.archive.verify import verify
 from edgerec.store.disk import StoreError
 from edgerec.store.root import StorageRoot
@@ -59,7 +59,7 @@ def test_what_is_left_is_named_once_and_published_when_it_can_be(root, loop, cap
 def test_what_is_quarantined_is_named_in_the_status(root, loop):
     (root.work / "stranger").touch()
     loop.step()
-    assert loop.state.describe() == {"waiting": 0, "files": [], "quarantined": ["stranger"]}
+    assert (loop.state.left, loop.state.quarantined) == ((), ("stranger",))
     assert tuple(leftover_reasons(loop.state)) == ()
 
 
@@ -111,12 +111,12 @@ def test_a_recorder_records_beside_leftovers_that_can_not_be_recovered(
         (root.state / "session.json").write_bytes(b"[" * 200_000)
         (root.work / ("x" * 250)).touch()
     recorder = Engine(config(tmp_path / "root"), clock=RunningClock(), length_s=5.0)
-    wait_for(lambda: recorder.status()["storage"]["leftovers"]["waiting"] == 1)
+    wait_for(lambda: recorder.status().storage.leftovers.waiting == 1)
     wait_for_end(recorder)
     status = recorder.status()
-    assert [one["code"] for one in status["reasons"]].count("recovery") == 1
-    (told,) = status["storage"]["leftovers"]["files"]
-    assert told["file"] == ".work/9f3a01c2_000000_chunk.journal"
+    assert [one.code for one in status.reasons].count("recovery") == 1
+    (told,) = status.storage.leftovers.files
+    assert told.file == ".work/9f3a01c2_000000_chunk.journal"
     assert len(left_in(tmp_path / "root" / ".work")) == 2
     (session,) = (tmp_path / "root" / "ready").rglob("*_session.json")
     assert "9f3a01c2" not in session.name

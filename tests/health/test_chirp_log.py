@@ -1,7 +1,6 @@
 """What the doctor's sweeps have measured is kept, and shown by the service."""
 
 import errno
-import json
 import os
 import stat
 from dataclasses import replace
@@ -11,8 +10,9 @@ import pytest
 from edgerec.config import Config, StorageConfig, TrackConfig, TracksConfig
 from edgerec.doctor.sound_check import SoundCheck, log_chirp
 from edgerec.doctor.sweep import HeardSweep
-from edgerec.health.chirp_log import FILE, MAX_BYTES, MAX_CHIRPS, Chirp, add_chirp, read_chirps
+from edgerec.health.chirp_log import FILE, MAX_BYTES, MAX_CHIRPS, add_chirp, read_chirps
 from edgerec.health.echo_history import SAMPLE_NS, EchoHistory
+from edgerec.health.status import Chirp
 from tests.rigs.failing_disk import failing_call
 from tests.rigs.fakes import FakeClock
 
@@ -105,15 +105,15 @@ def test_a_pipe_in_its_place_is_not_waited_for(tmp_path):
 def test_the_service_shows_the_last_one_and_reads_it_once(tmp_path, caplog):
     clock = FakeClock()
     history = EchoHistory(tmp_path, clock)
-    assert history.known.describe()["chirp"] is None
+    assert history.known.status.chirp is None
 
     def five_minutes_later():
         clock.raw_ns += SAMPLE_NS
         history.step(clock.raw_ns, lambda: None)
-        return history.known.describe()["chirp"]
+        return history.known.status.chirp
 
     add_chirp(tmp_path / FILE, CHIRP)
-    assert json.loads(json.dumps(five_minutes_later()))["delay_ms"] == 61.5
+    assert five_minutes_later() == CHIRP
     (tmp_path / FILE).write_text("{")
     for _ in range(3):
         assert five_minutes_later() is None

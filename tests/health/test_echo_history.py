@@ -10,7 +10,7 @@ import pytest
 from edgerec.audio import EchoReport, SourceState, TrackReport
 from edgerec.config import Config, TrackConfig, TracksConfig
 from edgerec.health import echo_history
-from edgerec.health.echo_days import RECENT, STEP_MS, USUAL_DAYS, Day, Sample, Spread
+from edgerec.health.echo_days import RECENT, STEP_MS, USUAL_DAYS, Day, Sample
 from edgerec.health.echo_file import (
     MAX_BYTES,
     MAX_DAYS,
@@ -30,6 +30,7 @@ from edgerec.health.echo_history import (
     Observation,
     observe,
 )
+from edgerec.health.status import Spread
 from tests.rigs.failing_disk import failing_looks
 from tests.rigs.fakes import START_NS, FakeClock, S
 from tests.rigs.made_statuses import session
@@ -87,7 +88,7 @@ class Kiosk:
 
     @property
     def shown(self):
-        return self.history.known.describe()
+        return self.history.known.status
 
     def remembered(self):
         self.history.save()
@@ -104,14 +105,14 @@ def test_days_are_remembered_with_their_spread_and_outlive_the_service(kiosk):
     kiosk.history.save()
     kiosk.start()
     kiosk.hears(1)
-    assert kiosk.shown["kept_days"] == 6
-    first = kiosk.shown["days"][0]
-    assert first["delay_ms"] == {"low": 59.8, "median": 60.0, "high": 60.2}
-    assert first["level_db"] == {"low": -20.2, "median": -20.0, "high": -19.8}
-    assert first["count"] == A_DAY
-    dates = [day["date"] for day in kiosk.shown["days"]]
+    assert kiosk.shown.kept_days == 6
+    first = kiosk.shown.days[0]
+    assert first.delay_ms == Spread(59.8, 60.0, 60.2)
+    assert first.level_db == Spread(-20.2, -20.0, -19.8)
+    assert first.count == A_DAY
+    dates = [day.date for day in kiosk.shown.days]
     assert dates == sorted(set(dates))
-    assert (kiosk.shown["usual_delay_ms"], kiosk.shown["usual_level_db"]) == (60.0, -20.0)
+    assert (kiosk.shown.usual_delay_ms, kiosk.shown.usual_level_db) == (60.0, -20.0)
     assert stat.S_IMODE((kiosk.folder / FILE).stat().st_mode) & 0o007 == 0
 
 
@@ -120,15 +121,15 @@ def test_a_service_that_is_started_again_goes_on_with_the_same_day(kiosk):
     kiosk.history.save()
     kiosk.start()
     kiosk.hears(5)
-    (day,) = kiosk.shown["days"]
-    assert day["count"] == 10
+    (day,) = kiosk.shown.days
+    assert day.count == 10
 
 
 def test_a_silent_bot_is_no_sample(kiosk):
     kiosk.hears(4)
     kiosk.is_silent(7_200)
-    (day,) = kiosk.shown["days"]
-    assert day["count"] == 4
+    (day,) = kiosk.shown.days
+    assert day.count == 4
 
 
 @pytest.mark.parametrize(("fallen_db", "codes"), [(8, []), (12, ["echo_faint"])])
@@ -235,12 +236,12 @@ def test_another_microphone_has_nothing_to_do_with_the_one_before(kiosk):
 @pytest.mark.parametrize("back_s", [3_600, 86_400, 30 * 86_400])
 def test_a_wall_clock_that_is_set_back_makes_no_days(kiosk, back_s):
     kiosk.days(3)
-    before = kiosk.shown["kept_days"]
+    before = kiosk.shown.kept_days
     kiosk.clock.utc_offset_ns -= back_s * S
     kiosk.hears(10)
-    assert kiosk.shown["kept_days"] - before <= 1  # it is another day than the last one: no more
+    assert kiosk.shown.kept_days - before <= 1  # it is another day than the last one: no more
     kiosk.hears(10)
-    assert kiosk.shown["kept_days"] - before <= 1
+    assert kiosk.shown.kept_days - before <= 1
 
 
 def test_days_go_on_behind_a_clock_that_was_years_ahead(kiosk):
@@ -248,7 +249,7 @@ def test_days_go_on_behind_a_clock_that_was_years_ahead(kiosk):
     kiosk.days(1)
     kiosk.clock.utc_offset_ns -= 3_000 * DAY_NS
     kiosk.days(3)
-    dates = [day["date"][:4] for day in kiosk.shown["days"]]
+    dates = [day.date[:4] for day in kiosk.shown.days]
     assert len(dates) == 4
     assert dates[0] > dates[1]
     assert len(set(dates[1:])) == 1
@@ -257,7 +258,7 @@ def test_days_go_on_behind_a_clock_that_was_years_ahead(kiosk):
 def test_a_clock_that_is_never_trusted_makes_a_day_of_each_24_hours_without_a_date(kiosk):
     kiosk.clock.trusted = False
     kiosk.days(4)
-    assert [day["date"] for day in kiosk.shown["days"]] == [None] * 4
+    assert [day.date for day in kiosk.shown.days] == [None] * 4
     kiosk.level_db -= 12
     assert kiosk.hears() == ["echo_faint"]
 
@@ -265,20 +266,20 @@ def test_a_clock_that_is_never_trusted_makes_a_day_of_each_24_hours_without_a_da
 def test_a_day_that_began_untrusted_gets_the_date_when_it_is_known(kiosk):
     kiosk.clock.trusted = False
     kiosk.hears(3)
-    assert kiosk.shown["days"][0]["date"] is None
+    assert kiosk.shown.days[0].date is None
     kiosk.clock.trusted = True
     kiosk.hears(3)
-    (day,) = kiosk.shown["days"]
-    assert day["date"] is not None
-    assert day["count"] == 6
+    (day,) = kiosk.shown.days
+    assert day.date is not None
+    assert day.count == 6
 
 
 def test_a_clock_that_never_moves_to_another_date_fills_days_of_a_fixed_size(kiosk):
     for _ in range(3 * MAX_SAMPLES):
         kiosk.clock.utc_offset_ns -= SAMPLE_NS  # it stands still
         kiosk.hears(1)
-    assert kiosk.shown["kept_days"] == 3
-    assert max(day["count"] for day in kiosk.shown["days"]) <= MAX_SAMPLES
+    assert kiosk.shown.kept_days == 3
+    assert max(day.count for day in kiosk.shown.days) <= MAX_SAMPLES
 
 
 def test_a_kiosk_that_is_switched_off_each_night_and_has_no_clock_fills_days_too(kiosk):
@@ -287,7 +288,7 @@ def test_a_kiosk_that_is_switched_off_each_night_and_has_no_clock_fills_days_too
         kiosk.hears(100)
         kiosk.history.save()
         kiosk.start()
-    assert [day["count"] for day in kiosk.shown["days"]] == [MAX_SAMPLES, 400 - MAX_SAMPLES]
+    assert [day.count for day in kiosk.shown.days] == [MAX_SAMPLES, 400 - MAX_SAMPLES]
 
 
 # The file
@@ -320,7 +321,7 @@ def test_the_oldest_day_goes_when_a_year_is_kept(kiosk):
     kept = kiosk.remembered()
     assert len(json.loads((kiosk.folder / FILE).read_text())["days"]) == MAX_DAYS
     assert kept.days[-1].count == 1
-    assert len(kiosk.shown["days"]) == SHOWN_DAYS
+    assert len(kiosk.shown.days) == SHOWN_DAYS
 
 
 @pytest.mark.parametrize(
@@ -353,21 +354,21 @@ def test_foreign_content_is_started_again_and_said(tmp_path, caplog, content):
     (tmp_path / FILE).write_bytes(content)
     kiosk = Kiosk(tmp_path)
     assert "started again" in caplog.text
-    assert str(tmp_path / FILE) in kiosk.shown["trouble"]
+    assert str(tmp_path / FILE) in kiosk.shown.trouble
     kiosk.hears(2)
     assert len(kiosk.remembered().today) == 2
 
 
 def test_a_pipe_in_its_place_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / FILE)
-    assert Kiosk(tmp_path).shown["trouble"]
+    assert Kiosk(tmp_path).shown.trouble
 
 
 def test_a_disk_that_does_not_take_it_is_told_of_and_costs_nothing_else(tmp_path, caplog):
     kiosk = Kiosk(tmp_path / "missing")
     kiosk.hears(15)  # an hour, and a quarter
     assert "echo history can't be saved" in caplog.text
-    assert kiosk.shown["kept_days"] == 1
+    assert kiosk.shown.kept_days == 1
     (tmp_path / "missing").mkdir()
     assert len(kiosk.remembered().today) == 15
 
@@ -421,12 +422,12 @@ def test_a_running_recorder_remembers_the_echo_and_its_status_has_it(running, mo
     rig.let_pass(2 * SAMPLE_NS / S)
     wait_for((rig.root / ".state" / FILE).exists)
     assert replace(read_echo(rig.root / ".state" / FILE).today[0], level_db=0) == Sample(60, 0, 1)
-    assert rig.recorder.status()["echo"]["delay_ms"] == 60.0
+    assert rig.recorder.status().echo.delay_ms == 60.0
 
 
 @pytest.mark.parametrize("kind", ["stat", "lstat"])
 def test_a_folder_that_can_not_be_looked_at_ends_no_start(tmp_path, caplog, kind):
     with failing_looks(kind, tmp_path):
         known = EchoHistory(tmp_path, FakeClock()).known
-    assert known.chirp is None
+    assert known.status.chirp is None
     assert ("whether there is a new chirp is not known" in caplog.text) is (kind == "stat")

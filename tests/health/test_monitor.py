@@ -5,7 +5,7 @@ import pytest
 
 from edgerec.audio import TRACKS, GapReason, TimelineFrame, TrackReport
 from edgerec.health.monitor import LEVEL_S, SILENT, Monitor
-from edgerec.health.verdict import Reason
+from edgerec.health.status import Reason
 from edgerec.session.events import EventBus, Level, StateChanged
 from edgerec.session.timeline import SessionTimeline
 from edgerec.sync.history import History

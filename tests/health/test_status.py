@@ -1,22 +1,52 @@
 import json
 from dataclasses import replace
 
+import pytest
+
 from edgerec import __version__
 from edgerec.audio import EchoReport, GapReason, TimelineFrame, TrackReport, TurnPart
 from edgerec.health.monitor import Heard
-from edgerec.health.reports import RecoveryState
-from edgerec.health.status import LastPublished, status_as_json
-from edgerec.health.verdict import Reason
+from edgerec.health.reports import LastPublished, RecoveryState
+from edgerec.health.snapshot import status_of
+from edgerec.health.status import Reason, Status, TrackStatus, to_json
 from edgerec.session.turn_board import TurnBoard
 from edgerec.store.records.gap_map import Levels
 from edgerec.store.records.sidecar import GapTotal
 from edgerec.store.retention.cleanup import Space
+from edgerec.validation.typed import from_plain
+from tests import CHECKOUT
 from tests.rigs.fakes import START_NS, S
-from tests.rigs.made_statuses import FACTS, MONOTONIC_NS, WELL, session, writing
+from tests.rigs.made_statuses import FACTS, FULL, MONOTONIC_NS, WELL, session, writing
+
+
+def test_the_document_is_what_it_always_was():
+    """Every byte of it: names, order and values. Programs that others wrote read it."""
+    status = replace(status_of(FULL), version="VERSION")
+    told = json.dumps(to_json(status), indent=1) + "\n"
+    assert told == (CHECKOUT / "tests" / "health" / "full_status.json").read_text()
+
+
+@pytest.mark.parametrize("facts", [FULL, WELL, FACTS])
+def test_the_document_is_read_back_as_the_same_status(facts):
+    status = status_of(facts)
+    assert from_plain(Status, json.loads(json.dumps(to_json(status)))) == status
+
+
+def test_a_document_of_another_version_is_read_as_far_as_it_is_understood():
+    assert from_plain(Status, {}) == Status()
+    later = {
+        **to_json(status_of(FULL)),
+        "state": "splendid",
+        "mood": {"of": ["the", "operator"]},
+        "tracks": {"user": {"state": "dreaming", "peak_dbfs": -3, "of": "sheep"}},
+    }
+    read = from_plain(Status, later)
+    assert (read.state, read.storage) == ("splendid", status_of(FULL).storage)
+    assert read.tracks == {"user": TrackStatus(state="dreaming", peak_dbfs=-3)}
 
 
 def test_status_tells_how_the_service_is_and_why():
-    told = status_as_json(FACTS)
+    told = to_json(status_of(FACTS))
     assert (told["version"], told["kiosk"]) == (__version__, "k1")
     assert told["state"] == "failed"
     (reason,) = told["reasons"]
@@ -31,7 +61,7 @@ def test_status_tells_how_the_service_is_and_why():
 
 def test_what_is_wrong_around_the_recorder_is_a_reason_too():
     facts = replace(FACTS, sources={}, more=(Reason("config", None, "it is cut short", "fix it"),))
-    told = status_as_json(facts)
+    told = to_json(status_of(facts))
     assert told["state"] == "degraded"
     assert [one["code"] for one in told["reasons"]] == ["config"]
 
@@ -50,7 +80,7 @@ def test_status_tells_of_every_track_since_when_and_what_it_holds():
             },
         ),
     )
-    assert status_as_json(facts)["tracks"] == {
+    assert to_json(status_of(facts))["tracks"] == {
         "user": {
             "state": "stalled",
             "since": "2026-11-22T10:15:00Z",
@@ -76,7 +106,7 @@ def test_status_tells_of_every_track_since_when_and_what_it_holds():
 
 def test_status_tells_whether_a_session_is_being_recorded():
     def recording(timeline):
-        told = status_as_json(replace(FACTS, timeline=timeline))
+        told = to_json(status_of(replace(FACTS, timeline=timeline)))
         return told["recording"], told["session_seconds"]
 
     assert recording(None) == (False, None)
@@ -99,7 +129,7 @@ def test_status_tells_how_writing_goes_and_how_long_it_can():
         space=Space(10**9, 5 * 10**8, 10**8, 99.96),
         last_published=LastPublished("a.wav", "chunk", START_NS + 30 * S),
     )
-    told = status_as_json(facts)
+    told = to_json(status_of(facts))
     assert told["storage"] == {
         "free_bytes": 10**9,
         "stored_bytes": 5 * 10**8,
@@ -125,7 +155,7 @@ def test_what_can_not_be_published_is_a_reason_and_no_failure():
         recovery=RecoveryState((("a.journal", "File exists"), ("b", "EIO")), ("c",)),
         chores=(Reason("housekeeping", None, "retention failed", "report it"),),
     )
-    told = status_as_json(facts)
+    told = to_json(status_of(facts))
     assert told["state"] == "degraded"
     reasons = {reason["code"]: reason["why"] for reason in told["reasons"]}
     assert list(reasons) == ["publish", "recovery", "housekeeping"]
@@ -141,13 +171,13 @@ def test_what_can_not_be_published_is_a_reason_and_no_failure():
 
 def test_status_tells_since_when_a_disk_does_not_answer_that_has_not_failed():
     waits = writing(lag_s=24.0, waits_since_ns=MONOTONIC_NS - 26 * S)
-    told = status_as_json(replace(FACTS, timeline=session(8), writing=waits))["storage"]
+    told = to_json(status_of(replace(FACTS, timeline=session(8), writing=waits)))["storage"]
     assert "24 s" in told["trouble"]
     assert told["trouble_for_seconds"] == 26.0
 
 
 def test_the_status_of_a_service_that_has_just_started_is_json():
-    assert json.loads(json.dumps(status_as_json(FACTS)))["storage"]["free_bytes"] is None
+    assert json.loads(json.dumps(to_json(status_of(FACTS))))["storage"]["free_bytes"] is None
 
 
 def test_status_tells_whose_turn_it_is():
@@ -155,7 +185,7 @@ def test_status_tells_whose_turn_it_is():
     timeline = replace(session(5), turns=board)
 
     def turn():
-        return status_as_json(replace(FACTS, timeline=timeline))["tracks"]["user"]["turn"]
+        return to_json(status_of(replace(FACTS, timeline=timeline)))["tracks"]["user"]["turn"]
 
     part = TurnPart("user", 7, 0, TimelineFrame(0), TimelineFrame(9), 2, 8, "vad")
     assert turn() is None

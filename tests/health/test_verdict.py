@@ -1,10 +1,14 @@
+from dataclasses import replace
+
 import pytest
 
 from edgerec.audio import SourceState
-from edgerec.health.verdict import LEAST_HOURS_LEFT, STARTS_NS, Reason, judge
+from edgerec.health.monitor import Heard
+from edgerec.health.status import Reason
+from edgerec.health.verdict import LEAST_HOURS_LEFT, STARTS_NS, judge
 from edgerec.store.retention.cleanup import Space
 from tests.rigs.fakes import START_NS, S
-from tests.rigs.made_statuses import writing
+from tests.rigs.made_statuses import FACTS, writing
 
 NOW_NS = START_NS + 60 * S
 GOOD = writing()
@@ -19,8 +23,14 @@ def both(user, bot="running"):
     return {"user": source(user), "bot": source(bot)}
 
 
+def health_of(sources, disk=GOOD, space=ROOM, **facts):
+    clock = replace(FACTS.clock, raw_ns=NOW_NS)
+    facts = replace(FACTS, sources=sources, writing=disk, space=space, clock=clock, **facts)
+    return judge(facts)
+
+
 def judged(sources, disk=GOOD, space=ROOM, warnings=()):
-    health = judge(sources, disk, space, warnings, NOW_NS)
+    health = health_of(sources, disk, space, heard=Heard(warnings=warnings))
     return health.state, [(reason.code, reason.track) for reason in health.reasons]
 
 
@@ -56,7 +66,7 @@ def test_a_disk_that_does_not_answer_is_told_though_no_call_has_failed():
     assert judged(both("running"), writing(lag_s=usual_s)) == ("ok", [])
     assert judged(both("running"), writing(lag_s=usual_s + 1)) == ("degraded", [("disk", None)])
     losing = writing(lag_s=36.0, lost_frames=160, losing=True)
-    health = judge(both("running"), losing, ROOM, (), NOW_NS)
+    health = health_of(both("running"), losing)
     assert health.state == "failed"
     assert "36 s" in health.reasons[0].why
     assert "160 frames" in health.reasons[0].why
@@ -73,7 +83,7 @@ def test_a_disk_that_runs_out_of_inodes_is_told():
 
 
 def test_what_retention_leaves_alone_is_told():
-    health = judge(both("running"), GOOD, ROOM, (), NOW_NS, retention_trouble="'/x': a link")
+    health = health_of(both("running"), retention_trouble="'/x': a link")
     assert health.state == "degraded"
     (reason,) = health.reasons
     assert reason.code == "retention"
@@ -86,7 +96,7 @@ def test_a_warning_of_the_audio_degrades():
 
 
 def test_a_detector_that_failed_degrades():
-    health = judge(both("running"), GOOD, ROOM, (), NOW_NS, turns_trouble="ImportError: no silero")
+    health = health_of(both("running"), turns_trouble="ImportError: no silero")
     assert health.state == "degraded"
     (reason,) = health.reasons
     assert reason.code == "turns"
@@ -95,7 +105,7 @@ def test_a_detector_that_failed_degrades():
 
 def test_every_reason_says_why_and_what_to_do():
     trouble = writing("Input/output error", START_NS)
-    reasons = judge(both("absent"), trouble, Space(0, 0, 0, 0.0), (), NOW_NS).reasons
+    reasons = health_of(both("absent"), trouble, Space(0, 0, 0, 0.0)).reasons
     assert len(reasons) == 3
     assert "why absent" in reasons[0].why
     assert "Input/output error" in reasons[1].why

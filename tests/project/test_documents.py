@@ -3,6 +3,7 @@
 import argparse
 import configparser
 import importlib
+import json
 import os
 import re
 import shlex
@@ -20,8 +21,10 @@ from edgerec.cli import COMMANDS, command_named, demo
 from edgerec.cli.process import Exit
 from edgerec.config import Config, load_config
 from edgerec.config.build import build, leaves
+from edgerec.health.status import Status, to_json
 from edgerec.service.control.place import SYSTEM_FOLDER
 from edgerec.store.records.sidecar import EndReason, Kind
+from edgerec.validation.typed import from_plain
 from tests import CHECKOUT
 
 ROOT = CHECKOUT
@@ -225,6 +228,39 @@ def test_contract_lists_the_commands_there_are_and_no_others():
     text = (ROOT / "docs" / "contract.md").read_text()
     rows = re.findall(r"^\| (`[a-z].*?) \| ", text.partition("## Configuration")[0], re.MULTILINE)
     assert {word for row in rows for word in re.findall(r"`([a-z]+)", row)} == set(COMMANDS)
+
+
+def status_in_contract():
+    """Return the part of the contract on the status, and the status that is printed there."""
+    text = (ROOT / "docs" / "contract.md").read_text()
+    part = text[text.index("\n## Status\n") : text.index("\n## Metrics\n")]
+    (document,) = re.findall(r"```json\n(.*?)```", part, re.DOTALL)
+    return part, json.loads(document)
+
+
+def test_contract_s_status_has_every_field_in_order_and_no_other():
+    """A field that only one of the two has is lost, or has its default, on the way."""
+    _, document = status_in_contract()
+    assert json.dumps(to_json(from_plain(Status, document))) == json.dumps(document)
+
+
+def test_contract_s_table_of_the_status_explains_its_fields_and_reasons():
+    part, document = status_in_contract()
+    (reasons,) = re.findall(r"^\| `reasons` \|.*$", part, re.MULTILINE)
+    known = set(names_in(document)) | set(re.findall(r"`(\w+)`", reasons))
+    rows = re.findall(r"^\| (`.*?) \|", part, re.MULTILINE)
+    words = [word for row in rows for word in re.findall(r"`(?:\w+\.\*\.)?(\w+)`", row)]
+    assert len(words) > 30
+    assert set(words) <= known
+
+
+def names_in(value):
+    """Yield every name of a field in a JSON value."""
+    for name, inner in value.items() if isinstance(value, dict) else ():
+        yield name
+        yield from names_in(inner)
+    for inner in value if isinstance(value, list) else ():
+        yield from names_in(inner)
 
 
 def test_contract_names_every_reason_and_kind_that_sidecars_have():

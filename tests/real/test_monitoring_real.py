@@ -5,10 +5,10 @@ import subprocess
 
 import pytest
 
-from edgerec.health.status import status_as_json
+from edgerec.health.snapshot import status_of
 from edgerec.service.metrics import exposition
 from tests import CHECKOUT
-from tests.rigs.made_statuses import FACTS, WELL
+from tests.rigs.made_statuses import FACTS, FULL, WELL
 
 pytestmark = pytest.mark.real
 
@@ -27,9 +27,9 @@ def promtool(*arguments, given=""):
     return done.returncode, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("facts", [WELL, FACTS])
+@pytest.mark.parametrize("facts", [WELL, FACTS, FULL])
 def test_promtool_has_nothing_to_say_against_the_metrics(facts):
-    assert promtool("check", "metrics", given=exposition(status_as_json(facts))) == (0, "")
+    assert promtool("check", "metrics", given=exposition(status_of(facts))) == (0, "")
 
 
 def test_promtool_finds_the_alert_rules_in_order():

@@ -26,7 +26,7 @@ TOLD = {
 
 def told_by(rig):
     """Return the reasons of the status that are of the look, and what they say."""
-    reasons = {one["code"]: one["why"] for one in rig.recorder.status()["reasons"]}
+    reasons = {one.code: one.why for one in rig.recorder.status().reasons}
     return {code: why for code, why in reasons.items() if "Input/output error" in why}
 
 

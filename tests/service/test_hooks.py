@@ -13,6 +13,7 @@ import pytest
 from edgerec.clock import SystemClock
 from edgerec.config import HooksConfig
 from edgerec.engine.engine import Engine
+from edgerec.health.status import TapCounts
 from edgerec.service import hooks
 from edgerec.service.hook_jobs import HookLimits
 from tests.rigs.fakes import S, config
@@ -227,9 +228,9 @@ def test_the_status_tells_what_has_become_of_hooks_and_who_listens(tmp_path):
     with surrounded(settings, clock) as around, Engine(settings, around=around) as recorder:
         ours, theirs = socket.socketpair()
         around.live.offer("user", theirs, b"")
-        wait_for(lambda: recorder.status()["hooks"]["failed"] > 0)
-        assert "hooks" in [reason["code"] for reason in recorder.status()["reasons"]]
-        assert recorder.status()["taps"] == {"open": 1, "lost_blocks": 0}
+        wait_for(lambda: recorder.status().hooks.failed > 0)
+        assert "hooks" in [reason.code for reason in recorder.status().reasons]
+        assert recorder.status().taps == TapCounts(open=1, lost_blocks=0)
         ours.close()
 
 

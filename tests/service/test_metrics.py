@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from edgerec.health.status import status_as_json
+from edgerec.health.snapshot import status_of
 from edgerec.service import metrics_file
 from edgerec.service.metrics import exposition
 from edgerec.service.metrics_file import MetricsFile
 from tests import CHECKOUT
-from tests.rigs.made_statuses import FACTS, WELL, writing
+from tests.rigs.made_statuses import FACTS, FULL, WELL, writing
 from tests.rigs.waiting import PATIENCE_S, wait_for
 
 MONITORING = CHECKOUT / "systemd" / "monitoring"
@@ -19,7 +19,7 @@ MONITORING = CHECKOUT / "systemd" / "monitoring"
 
 def samples(facts):
     """The text format read back: value by name and labels."""
-    lines = exposition(status_as_json(facts)).splitlines()
+    lines = exposition(status_of(facts)).splitlines()
     return dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
 
 
@@ -34,6 +34,12 @@ def test_numbers_are_in_base_units_with_their_labels():
     assert told['edgerec_track_gap_seconds_total{track="user",reason="stall"}'] == "2.5"
     assert told["edgerec_storage_left_seconds"] == "900000.0"
     assert told["edgerec_cpu_seconds_total"] == "1.25"
+
+
+def test_the_text_is_what_it_always_was():
+    """Every byte of it: alert rules and dashboards that others wrote read it."""
+    told = exposition(replace(status_of(FULL), version="VERSION"))
+    assert told == (CHECKOUT / "tests" / "service" / "full_metrics.prom").read_text()
 
 
 def test_what_is_not_known_or_off_has_no_sample():
@@ -52,7 +58,7 @@ def test_what_is_wrong_is_counted_by_code_and_track():
 
 
 def test_a_kiosk_may_have_any_name():
-    told = exposition({**status_as_json(FACTS), "kiosk": 'a"b\\c\nd'})
+    told = exposition(status_of(replace(FACTS, kiosk='a"b\\c\nd')))
     assert 'kiosk="a\\"b\\\\c\\nd"' in told
 
 
@@ -64,20 +70,20 @@ def test_the_file_is_there_at_once_replaced_and_gone_at_the_end(tmp_path, monkey
         asked.append(path.read_text() if path.exists() else None)
         if len(asked) == 3:
             enough.set()
-        return status_as_json(WELL)
+        return status_of(WELL)
 
     with MetricsFile(path, status):
         assert enough.wait(PATIENCE_S)
         assert path.stat().st_mode & 0o777 == 0o644
     assert asked[0] is None
-    assert asked[2] == exposition(status_as_json(WELL))  # whole whenever somebody looks
+    assert asked[2] == exposition(status_of(WELL))  # whole whenever somebody looks
     # The end is waited for as long as a period is, which is short here.
     wait_for(lambda: list(tmp_path.iterdir()) == [])
 
 
 def test_a_file_that_can_not_be_written_is_told_once_until_it_can(tmp_path, caplog):
     folder = tmp_path / "absent"
-    file = MetricsFile(folder / "edgerec.prom", lambda: status_as_json(WELL))
+    file = MetricsFile(folder / "edgerec.prom", lambda: status_of(WELL))
     file.write()
     file.write()
     assert len(caplog.messages) == 1
@@ -89,9 +95,9 @@ def test_a_file_that_can_not_be_written_is_told_once_until_it_can(tmp_path, capl
 
 
 def test_rules_and_dashboard_speak_of_metrics_that_there_are():
-    known = set(re.findall(r"edgerec_\w+", exposition(status_as_json(WELL))))
+    known = set(re.findall(r"edgerec_\w+", exposition(status_of(WELL))))
     facts = replace(FACTS, writing=writing("full"))
-    known |= set(re.findall(r"edgerec_\w+", exposition(status_as_json(facts))))
+    known |= set(re.findall(r"edgerec_\w+", exposition(status_of(facts))))
     rules = yaml.safe_load((MONITORING / "edgerec-alerts.yaml").read_text())
     dashboard = json.loads((MONITORING / "edgerec-dashboard.json").read_text())
     expressions = [rule["expr"] for group in rules["groups"] for rule in group["rules"]]

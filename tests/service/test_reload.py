@@ -56,7 +56,7 @@ def other_device(rig, track):
 
 def written(rig):
     """Wait until the writer is not far behind: nothing here is about a slow disk."""
-    wait_for(lambda: rig.recorder.status()["storage"]["writer_lag_seconds"] < 10)
+    wait_for(lambda: rig.recorder.status().storage.writer_lag_seconds < 10)
 
 
 def user_track(published):
@@ -154,7 +154,7 @@ def test_a_track_may_be_switched_off_and_on_again(running):
     tracks = rig.recorder.config.tracks
     reload(rig, tracks=replace(tracks, bot=replace(tracks.bot, source="none")))
     rig.let_pass(3.0)
-    assert rig.recorder.status()["tracks"]["bot"] == {"state": "off"}
+    assert rig.recorder.status().tracks["bot"].state == "off"
     reload(rig, tracks=tracks)
     rig.let_pass(3.0)
     (only,) = rig.finish()
@@ -242,7 +242,7 @@ def test_a_paused_session_is_followed_by_one_that_is_paused_from_its_first_frame
     rig.let_pass(1.0)
     reload(rig, sample_rate=8_000)
     rig.let_pass(4.0)
-    assert rig.recorder.status()["activity"] == "paused"
+    assert rig.recorder.status().activity == "paused"
     *_, last = rig.finish()
     (gap,) = sidecar(last)["tracks"]["user"]["gaps"]
     assert (gap["start_frame"], gap["frames"], gap["reason"]) == (0, last.frames, "pause")

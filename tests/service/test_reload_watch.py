@@ -58,7 +58,7 @@ def test_a_mute_device_in_the_place_of_a_feed_is_a_fault(running, sources, renew
     reload(rig, tracks=replace(tracks, user=TrackConfig(source="simulated")))
 
     def faults():
-        return [one["code"] for one in rig.recorder.status()["reasons"] if one["track"] == "user"]
+        return [one.code for one in rig.recorder.status().reasons if one.track == "user"]
 
     patience_s = PATIENCE["silent"]["user"].raise_s
     for _ in range(round(patience_s / 5.0) - 1):

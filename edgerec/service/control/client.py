@@ -9,6 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, Self
 
+from edgerec.health.status import Status
+from edgerec.validation.typed import from_plain
+
 PATIENCE_S: Final = 10.0  # for an answer; the service gives them in milliseconds
 _READ_BYTES: Final = 1 << 16
 _TIMEVAL: Final = struct.Struct("@ll")  # of socket(7): seconds and microseconds, 0: no limit
@@ -81,6 +84,20 @@ class ServiceConnection:
         line = json.dumps({"id": 1, "command": command, "args": args}).encode() + b"\n"
         self.send(line)
         return self.answer(PATIENCE_S)
+
+    def status(self) -> Status:
+        """Return the service's status, as far as this version understands it.
+
+        Raises
+        ------
+        ServiceError
+            The service does not answer, or with what is not a status.
+        """
+        try:
+            return from_plain(Status, self.request("status", {}))
+        except ValueError as error:
+            hint = "is the service of another version? `edgerec status --json` prints what it says"
+            raise ServiceError(f"the answer is not understood: {error}; {hint}") from error
 
     def send(self, data: bytes) -> None:
         """Send data, as fast as the service takes it.

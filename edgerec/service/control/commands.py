@@ -11,6 +11,7 @@ from edgerec.config import ConfigError
 from edgerec.engine.changes import Changes
 from edgerec.engine.engine import Engine
 from edgerec.feeds.source import FeedSource
+from edgerec.health.status import Status, to_json
 from edgerec.service.control.protocol import (
     Command,
     Result,
@@ -143,12 +144,12 @@ def reload_command(reload: Callable[[], Changes]) -> Command:
     return read_again
 
 
-def status_command(describe: Callable[[], Result]) -> Command:
+def status_command(status_of: Callable[[], Status]) -> Command:
     """Return the command that reports the service's status."""
 
     def status(args: Mapping[str, object]) -> Result:
         refuse_unknown(args, ())
-        return describe()
+        return to_json(status_of())
 
     return status
 

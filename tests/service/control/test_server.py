@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgerec.feeds.source import FeedSource
+from edgerec.health.status import Status
 from edgerec.service.control.commands import feed_command, status_command
 from edgerec.service.control.protocol import answer
 from edgerec.service.control.server import Control
@@ -107,7 +108,7 @@ def test_a_connection_is_handed_over_with_what_was_read_and_the_answer_to_send(s
 )
 def test_every_line_has_a_well_formed_answer(line):
     feeds = {"bot": FeedSource("bot", FakeClock())}
-    commands = {"feed": feed_command(feeds), "status": status_command(dict)}
+    commands = {"feed": feed_command(feeds), "status": status_command(Status)}
     answered = answer(line, commands)
     told = json.loads(answered.line)
     assert told["ok"] or told["error"].keys() == {"code", "message", "hint"}
