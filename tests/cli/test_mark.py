@@ -81,3 +81,15 @@ def test_malformed_marks_are_answered_and_change_nothing(args):
     told = json.loads(answer(line, {"mark": mark_command(mark)}).line)
     assert told["error"]["code"] == "bad_args"
     assert mark.marks == []
+
+
+def test_everything_wrong_with_a_request_is_said_at_once_with_what_to_use():
+    args = {"track": "mix", "at": 0, "at_ns": 1.5}
+    line = json.dumps({"id": 1, "command": "mark", "args": args}).encode()
+    error = json.loads(answer(line, {"mark": mark_command(Marked())}).line)["error"]
+    assert error == {
+        "code": "bad_args",
+        "message": "no field 'at'; track is 'mix'; state is missing; at_ns is 1.5",
+        "hint": "there are: track, state, at_ns; use user or bot; use start or stop; "
+        "use a whole number from 0 to 9223372036854775807 ns on CLOCK_MONOTONIC, 0 for now",
+    }

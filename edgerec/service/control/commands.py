@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Annotated, Literal, Protocol
 
-from edgerec.audio import STREAMS, TRACKS, TimelineFrame, TrackName
+from edgerec.audio import StreamName, TimelineFrame, TrackName
 from edgerec.config import ConfigError
 from edgerec.engine.changes import Changes
 from edgerec.engine.engine import Engine
@@ -16,12 +17,12 @@ from edgerec.service.control.protocol import (
     Command,
     Result,
     Takeover,
-    cut_short,
-    refuse_unknown,
+    arguments,
 )
 from edgerec.service.control.subscriptions import subscribe_command
 from edgerec.service.reload import Reloader
 from edgerec.service.taps import Taps
+from edgerec.validation.constraints import Between
 from edgerec.wire.messages import RefusedError
 
 
@@ -42,6 +43,34 @@ def commands_of(engine: Engine, reloader: Reloader, taps: Taps) -> dict[str, Com
     }
 
 
+@dataclass(frozen=True, slots=True)
+class NoArguments:
+    """A command without arguments."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeedArguments:
+    """The track to feed."""
+
+    track: TrackName
+
+
+@dataclass(frozen=True, slots=True)
+class TapArguments:
+    """The stream to tap."""
+
+    track: StreamName
+
+
+@dataclass(frozen=True, slots=True)
+class MarkArguments:
+    """The turn that begins or ends."""
+
+    track: TrackName
+    state: Literal["start", "stop"]
+    at_ns: Annotated[int, Between(0, (1 << 63) - 1, "ns on CLOCK_MONOTONIC, 0 for now")] = 0
+
+
 class MarkRequest(Protocol):
     """See `Recorder.mark`."""
 
@@ -60,8 +89,7 @@ def feed_command(feeds: Mapping[TrackName, FeedSource]) -> Command:
     """
 
     def feed(args: Mapping[str, object]) -> Takeover:
-        refuse_unknown(args, ("track",))
-        track = _track(args)
+        track = arguments(FeedArguments, args).track
         source = feeds.get(track)
         if source is None:
             raise RefusedError(
@@ -78,11 +106,7 @@ def tap_command(taps: Taps) -> Command:
     """Return the command that turns its connection into a block stream of live audio."""
 
     def tap(args: Mapping[str, object]) -> Takeover:
-        refuse_unknown(args, ("track",))
-        chosen = next((stream for stream in STREAMS if args.get("track") == stream), None)
-        if chosen is None:
-            told = f"track is {cut_short(args.get('track'))}"
-            raise RefusedError("bad_args", told, f"use {', '.join(STREAMS)}")
+        chosen = arguments(TapArguments, args).track
 
         def take(connection: socket.socket, _received: bytes, reply: bytes) -> None:
             taps.offer(chosen, connection, reply)
@@ -102,7 +126,7 @@ def session_command(ask: Callable[[], bool]) -> Command:
     """
 
     def session(args: Mapping[str, object]) -> Result:
-        refuse_unknown(args, ())
+        arguments(NoArguments, args)
         return {"changed": ask()}
 
     return session
@@ -112,15 +136,8 @@ def mark_command(mark: MarkRequest) -> Command:
     """Return the command that marks where a turn begins or ends."""
 
     def marked(args: Mapping[str, object]) -> Result:
-        refuse_unknown(args, ("track", "state", "at_ns"))
-        track = _track(args)
-        state, at_ns = args.get("state"), args.get("at_ns", 0)
-        if state not in ("start", "stop"):
-            raise RefusedError("bad_args", f"state is {cut_short(state)}", "use start or stop")
-        if isinstance(at_ns, bool) or not isinstance(at_ns, int) or not 0 <= at_ns < 1 << 63:
-            hint = "give nanoseconds on CLOCK_MONOTONIC, or 0 for now"
-            raise RefusedError("bad_args", f"at_ns is {cut_short(at_ns)}", hint)
-        return {"frame": mark(track, at_ns, speaking=state == "start")}
+        wanted = arguments(MarkArguments, args)
+        return {"frame": mark(wanted.track, wanted.at_ns, speaking=wanted.state == "start")}
 
     return marked
 
@@ -129,7 +146,7 @@ def reload_command(reload: Callable[[], Changes]) -> Command:
     """Return the command that has the configuration read again."""
 
     def read_again(args: Mapping[str, object]) -> Result:
-        refuse_unknown(args, ())
+        arguments(NoArguments, args)
         try:
             changes = reload()
         except ConfigError as error:
@@ -148,15 +165,7 @@ def status_command(status_of: Callable[[], Status]) -> Command:
     """Return the command that reports the service's status."""
 
     def status(args: Mapping[str, object]) -> Result:
-        refuse_unknown(args, ())
+        arguments(NoArguments, args)
         return to_json(status_of())
 
     return status
-
-
-def _track(args: Mapping[str, object]) -> TrackName:
-    for track in TRACKS:
-        if args.get("track") == track:
-            return track
-    told = f"track is {cut_short(args.get('track'))}"
-    raise RefusedError("bad_args", told, f"use {' or '.join(TRACKS)}")

@@ -7,18 +7,20 @@ the control thread, and never waits.
 from __future__ import annotations
 
 import difflib
-import json
 import logging
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Final, Protocol
+from dataclasses import MISSING, dataclass
+from typing import Final, Protocol, TypeVar
 
+from edgerec.validation.bounded_json import JsonError, parse_object
+from edgerec.validation.typed import InvalidError, Wrong, from_plain, in_short
 from edgerec.wire.messages import RefusedError, error_line, result_line
 
 log = logging.getLogger(__name__)
 
-REQUEST_FIELDS: Final = ("id", "command", "args")
+_T = TypeVar("_T")
+_FIELDS: Final = ("id", "command", "args")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +102,9 @@ def answer(line: bytes, commands: Mapping[str, Command]) -> Answer:
 def _parse(line: bytes) -> dict[str, object]:
     hint = 'send one JSON object per line, such as {"id": 1, "command": "status"}'
     try:
-        request = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise RefusedError("malformed", f"the request is not JSON: {error}", hint) from None
-    if not isinstance(request, dict):
-        raise RefusedError("malformed", "the request is not a JSON object", hint)
-    return request
+        return parse_object(line)
+    except JsonError as error:
+        raise RefusedError("malformed", f"the request can't be read: {error}", hint) from None
 
 
 def _valid_id(request: Mapping[str, object]) -> object:
@@ -118,26 +117,40 @@ def _valid_id(request: Mapping[str, object]) -> object:
 def _chosen(
     request: Mapping[str, object], commands: Mapping[str, Command]
 ) -> tuple[Command, Mapping[str, object]]:
-    refuse_unknown(request, REQUEST_FIELDS)
+    unknown = [name for name in request if name not in _FIELDS]
+    if unknown:
+        hint = f"there are: {', '.join(_FIELDS)}"
+        raise RefusedError("bad_args", f"no field {in_short(unknown[0])}", hint)
     name = request.get("command")
     if not isinstance(name, str) or name not in commands:
         close = difflib.get_close_matches(name, commands, n=1) if isinstance(name, str) else []
         hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(commands)}"
-        raise RefusedError("unknown_command", f"no command {cut_short(name)}", hint)
+        raise RefusedError("unknown_command", f"no command {in_short(name)}", hint)
     args = request.get("args", {})
     if not isinstance(args, dict):
         raise RefusedError("bad_args", "args is not a JSON object", 'such as {"track": "bot"}')
     return commands[name], args
 
 
-def refuse_unknown(given: Mapping[str, object], known: tuple[str, ...]) -> None:
-    """Refuse a request or arguments with fields that are not known."""
-    for name in given:
-        if name not in known:
-            hint = f"there are: {', '.join(known)}" if known else "there are none"
-            raise RefusedError("bad_args", f"no field {cut_short(name)}", hint)
+def arguments(kind: type[_T], given: Mapping[str, object]) -> _T:
+    """Return a command's arguments as the dataclass that has them as fields.
+
+    Raises
+    ------
+    RefusedError
+        One is unknown or missing, or has a value that its annotation does not allow.
+    """
+    try:
+        return from_plain(kind, given, strict=True)
+    except InvalidError as error:
+        problems, hints = zip(*map(_refusal, error.wrong), strict=True)
+        raise RefusedError("bad_args", "; ".join(problems), "; ".join(hints)) from error
 
 
-def cut_short(value: object) -> str:
-    """Return what a client sent, cut to what fits into a message."""
-    return repr(value)[:80]
+def _refusal(wrong: Wrong) -> tuple[str, str]:
+    """Return what is wrong, and what to do about it."""
+    if wrong.shape is None:
+        hint = f"there are: {', '.join(wrong.known)}" if wrong.known else "there are none"
+        return f"no field {in_short(wrong.given)}", hint
+    given = "missing" if wrong.given is MISSING else in_short(wrong.given)
+    return f"{wrong.path} is {given}", f"use {wrong.shape.expected}"

@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Final
+from dataclasses import dataclass
+from typing import Annotated, Final
 
-from edgerec.service.control.protocol import Command, EventStream
+from edgerec.service.control.protocol import Command, EventStream, arguments
 from edgerec.session.events import NAMES, EventBus, as_json, name_of
-from edgerec.wire.messages import RefusedError
+from edgerec.validation.constraints import Matches
 
 BUT_LEVELS: Final = tuple(name for name in NAMES if name != "level")
+_Name = Annotated[str, Matches("|".join(NAMES), f"that is one of: {', '.join(NAMES)}")]
+
+
+@dataclass(frozen=True, slots=True)
+class SubscribeArguments:
+    """The events to send."""
+
+    events: tuple[_Name, ...] = BUT_LEVELS
 
 
 def subscribe_command(bus: EventBus) -> Command:
     """Return the command after which a connection receives a line for each event."""
 
     def subscribe(args: Mapping[str, object]) -> EventStream:
-        names = _names(args)
+        names = frozenset(arguments(SubscribeArguments, args).events)
         return EventStream(lambda notify: Subscribed(bus, names, notify))
 
     return subscribe
@@ -46,16 +55,3 @@ class Subscribed:
     def close(self) -> None:
         """Stop taking in events."""
         self._events.unsubscribe(self._reader)
-
-
-def _names(args: Mapping[str, object]) -> frozenset[str]:
-    unknown = [name for name in args if name != "events"]
-    if unknown:
-        raise RefusedError("bad_args", f"no field {unknown[0]!r:.80}", "there are: events")
-    names = args.get("events", BUT_LEVELS)
-    if not isinstance(names, list | tuple) or not all(
-        isinstance(name, str) and name in NAMES for name in names
-    ):
-        told = f"events is {names!r:.80}"
-        raise RefusedError("bad_args", told, f"a list of: {', '.join(NAMES)}")
-    return frozenset(names)

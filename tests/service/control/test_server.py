@@ -47,6 +47,8 @@ WRONG = [
     (b'{"id": [1], "command": "echo"}', "malformed"),
     (b'{"id": true, "command": "echo"}', "malformed"),
     (b'{"id": NaN, "command": "echo"}', "malformed"),
+    (b'{"id": 1' + b"0" * 400 + b', "command": "echo"}', "malformed"),
+    (b'{"command": "echo", "args": {"n": ' + b"[" * 20 + b"]" * 20 + b"}}", "malformed"),
     (b'{"command": "ecko"}', "unknown_command"),
     (b'{"command": 7}', "unknown_command"),
     (b'{"command": ["echo"]}', "unknown_command"),
