@@ -11,9 +11,13 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterator
-from typing import Final, cast, get_args
+from dataclasses import dataclass
+from typing import Annotated, Final, Literal
 
-from edgerec.audio import STREAMS, Block, ClockName, DeviceFrame, StreamHeader, StreamName
+from edgerec.audio import Block, ClockName, DeviceFrame, StreamHeader, StreamName
+from edgerec.validation.bounded_json import JsonError, parse_object
+from edgerec.validation.constraints import Between
+from edgerec.validation.typed import InvalidError, from_plain
 
 VERSION: Final = 1
 MAGIC: Final = 0x42524345  # "ECRB" as bytes: never the "{" that opens a header line
@@ -180,38 +184,24 @@ class Decoder:
         self._offset += size
 
 
-def _parse_stream_header(line: bytes, offset: int) -> StreamHeader:
+def _parse_stream_header(data: bytes, offset: int) -> StreamHeader:
     try:
-        fields = json.loads(line)
-    except ValueError as error:
+        line = from_plain(_HeaderLine, parse_object(data))
+    except JsonError as error:
         raise WireError(offset, f"header line is not JSON: {error}") from None
-    except RecursionError:
-        raise WireError(offset, "header line is nested too deeply") from None
-    if not isinstance(fields, dict):
-        raise WireError(offset, "header line is not a JSON object")
-    problems = [
-        f"{name} is {fields.get(name)!r}, expected {expected}"
-        for name, valid, expected in _HEADER_FIELDS
-        if not valid(fields.get(name))
-    ]
-    if problems:
-        raise WireError(offset, "; ".join(problems))
+    except InvalidError as error:
+        raise WireError(offset, str(error)) from None
     return StreamHeader(
-        sample_rate=fields["sample_rate"],
-        channels=fields["channels"],
-        track=cast(StreamName, fields["track"]),
-        device=fields["device"],
-        clock=cast(ClockName, fields["clock"]),
-        utc_ns=fields.get("utc_ns") or 0,
-        boot_id=fields.get("boot_id") or "",
-        dated=fields.get("dated") or False,
-        live=fields.get("live") or False,
-        source=fields.get("source"),
+        sample_rate=line.sample_rate,
+        channels=line.channels,
+        track=line.track,
+        device=line.device,
+        clock=line.clock,
+        utc_ns=line.utc_ns or 0,
+        boot_id=line.boot_id or "",
+        dated=line.dated or False,
+        source=line.source,
     )
-
-
-def _whole(value: object, low: int, high: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 
 def device_name(name: str) -> str:
@@ -219,26 +209,29 @@ def device_name(name: str) -> str:
     return "".join(one if one.isprintable() else "?" for one in name)[:MAX_NAME_CHARACTERS]
 
 
-def _is_name(value: object) -> bool:
-    """Whether a name is printable, as logs and sidecars need: a lone surrogate can't be encoded."""
-    return isinstance(value, str) and len(value) <= MAX_NAME_CHARACTERS and value.isprintable()
+@dataclass(frozen=True, slots=True)
+class _Name:
+    """A name that logs and sidecars can hold: a lone surrogate can't be encoded."""
+
+    expected: str = f"of up to {MAX_NAME_CHARACTERS} printable characters"
+
+    def allows(self, value: object) -> bool:
+        """Tell whether it is one."""
+        return isinstance(value, str) and len(value) <= MAX_NAME_CHARACTERS and value.isprintable()
 
 
-_HEADER_FIELDS: Final = (
-    ("edgerec_stream", lambda v: _whole(v, VERSION, VERSION), f"{VERSION}"),
-    (
-        "sample_rate",
-        lambda v: _whole(v, MIN_RATE_HZ, MAX_RATE_HZ),
-        f"{MIN_RATE_HZ} to {MAX_RATE_HZ} Hz",
-    ),
-    ("channels", lambda v: _whole(v, 1, MAX_CHANNELS), f"1 to {MAX_CHANNELS}"),
-    ("dtype", lambda v: v == "s16le", "s16le"),
-    ("track", lambda v: v in STREAMS, " or ".join(STREAMS)),
-    ("device", lambda v: _is_name(v), f"a name of up to {MAX_NAME_CHARACTERS} characters"),
-    ("clock", lambda v: v in get_args(ClockName), " or ".join(get_args(ClockName))),
-    ("utc_ns", lambda v: v is None or _whole(v, 0, 2**63 - 1), "nanoseconds since 1970"),
-    ("boot_id", lambda v: v is None or _is_name(v), "a boot's id"),
-    ("dated", lambda v: v is None or isinstance(v, bool), "true or false"),
-    ("live", lambda v: v is None or isinstance(v, bool), "true or false"),
-    ("source", lambda v: v is None or _is_name(v), "a source of a sound server"),
-)
+@dataclass(frozen=True, slots=True)
+class _HeaderLine:
+    """The fields of a header line."""
+
+    edgerec_stream: Literal[1]
+    sample_rate: Annotated[int, Between(MIN_RATE_HZ, MAX_RATE_HZ, "Hz")]
+    channels: Annotated[int, Between(1, MAX_CHANNELS)]
+    dtype: Literal["s16le"]
+    track: StreamName
+    device: Annotated[str, _Name()]
+    clock: ClockName
+    utc_ns: Annotated[int, Between(0, 2**63 - 1, "ns since 1970")] | None = None
+    boot_id: Annotated[str, _Name()] | None = None
+    dated: bool | None = None
+    source: Annotated[str, _Name()] | None = None

@@ -104,7 +104,7 @@ def _parse(line: bytes) -> dict[str, object]:
     try:
         return parse_object(line)
     except JsonError as error:
-        raise RefusedError("malformed", f"the request can't be read: {error}", hint) from None
+        raise RefusedError("malformed", f"the request is not JSON: {error}", hint) from None
 
 
 def _valid_id(request: Mapping[str, object]) -> object:
