@@ -78,13 +78,14 @@ class Dispatcher:
     def __init__(self, source: EventSource, limit_s: float, came: threading.Event) -> None:
         self._source = source
         self._limit_s = limit_s
-        self._worker: _Worker | None = None
+        # Made now: at the end of a program no thread can be started.
+        self._worker: _Worker | None = _Worker(limit_s)
         self._came = came
         self._drains: queue.SimpleQueue[threading.Event] = queue.SimpleQueue()
         self._finish_s: float | None = None  # on time.monotonic: when the last call ends
         self.counts = HandlerCounts()
         """Counts so far; replaced as a whole."""
-        self._thread = threading.Thread(target=self._run, name="events")
+        self._thread = threading.Thread(target=self._run, name="events", daemon=True)
         self._thread.start()
 
     def drain(self) -> bool:

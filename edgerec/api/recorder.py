@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
+import logging
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -30,6 +33,8 @@ from edgerec.wire.messages import RefusedError
 if TYPE_CHECKING:
     from typing_extensions import Buffer  # collections.abc has it from Python 3.12 on
 
+log = logging.getLogger(__name__)
+
 HANDLER_SECONDS: Final = 30.0
 STOP_S: Final = 60.0  # for the last files; only a disk that fails needs longer
 
@@ -37,6 +42,10 @@ _Event = TypeVar("_Event")
 _Answer = TypeVar("_Answer")
 _Handler = Callable[["Recorder", _Event], object]
 _Registration = Callable[[_Handler[_Event]], _Handler[_Event]]
+
+
+_open: Final[set[Recorder]] = set()
+"""The recorders of this process that have devices open."""
 
 
 class RecorderError(Exception):
@@ -72,7 +81,8 @@ class Recorder:
         self._clock = clock
         self._handlers = Handlers(config.recording)
         self._held = HeldFiles()
-        self._opening = threading.Lock()  # held while the devices are opened, never by handlers
+        self._opening = threading.RLock()  # held while the devices are opened or released
+        self._process = os.getpid()
         self._running: Running | None = None
         self._stays_open = False
         self._counts = EventCounts(HandlerCounts(), 0)
@@ -285,14 +295,19 @@ class Recorder:
 
     def close(self) -> None:
         """End the session and release the devices; as `stop_recording`."""
-        with self._opening:
-            running, self._running = self._running, None
-        if running is None:
-            return
+        running = None
         try:
-            running.close()
+            with (
+                self._opening
+            ):  # who starts again meanwhile waits for the devices, not for handlers
+                running, self._running = self._running, None
+                _open.discard(self)
+                if running is not None:
+                    running.release()
         finally:
-            self._counts = running.counts
+            if running is not None:
+                running.finish()
+                self._counts = running.counts
 
     def __enter__(self) -> Self:
         """Open the devices, and begin to record unless `recording.auto_start` is false."""
@@ -308,9 +323,12 @@ class Recorder:
         self.close()
 
     def _open(self, config: Config) -> Running:
-        return open_devices(
+        running = open_devices(
             self, config, self._handlers, self._held, self._handler_seconds, self._clock
         )
+        self._process = os.getpid()
+        _open.add(self)
+        return running
 
     def _asked(self, what: str, ask: Callable[[Engine], _Answer]) -> _Answer:
         running = self._running
@@ -320,3 +338,19 @@ class Recorder:
         except RefusedError as error:
             raise RecorderError(f"{what}: {error}; {error.hint}") from error
         raise RecorderError(f"{what}: nothing is recorded; call start_recording first")
+
+    def _is_of_this_process(self) -> bool:
+        """Tell whether the threads are here; a forked process has none of them."""
+        return self._process == os.getpid()
+
+
+def _close_all() -> None:
+    """End what a program leaves open that ends, in whatever way, with everything published."""
+    for recorder in [one for one in _open if one._is_of_this_process()]:
+        try:
+            recorder.close()
+        except Exception:
+            log.exception("the recording could not be ended with the program")
+
+
+atexit.register(_close_all)

@@ -43,22 +43,23 @@ class Running:
         """Counts of events so far, by outcome."""
         return EventCounts(self.dispatcher.counts, self.subscription.dropped)
 
-    def close(self) -> None:
-        """End the session, release the devices, and call every handler.
+    def release(self) -> None:
+        """End the session, publish everything, and release the devices.
 
         Raises
         ------
         Exception
             The failure that ended the recording.
         """
-        try:
-            self.engine.stop()
-            self.engine.wait()
-        finally:
-            self.hooks.close()
-            for feeding in self.feedings.values():
-                feeding.close()
-            self.dispatcher.finish()
+        self.engine.stop()
+        self.engine.wait()
+
+    def finish(self) -> None:
+        """Call every handler and run the hooks, once the devices are released."""
+        self.hooks.close()
+        for feeding in self.feedings.values():
+            feeding.close()
+        self.dispatcher.finish()
 
 
 def open_devices(

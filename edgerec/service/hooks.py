@@ -61,7 +61,7 @@ class Hooks:
         self._ready.register(self._waker, selectors.EVENT_READ)
         self._events = events
         self._reported = events.subscribe({FilePublished, StateChanged}, notify=self._waker.set)
-        self._thread = make_thread(target=self._run, name="hooks", daemon=True)
+        self._thread = make_thread(target=self._run, name="hooks")
 
     @property
     def counts(self) -> HookCounts:

@@ -47,8 +47,7 @@ class MetricsFile:
         self._status = status
         self._failing = False
         self._closing = threading.Event()
-        # A daemon: a file system that never answers must not keep the service from ending.
-        self._thread = make_thread(target=self._run, name="metrics", daemon=True)
+        self._thread = make_thread(target=self._run, name="metrics")
 
     def __enter__(self) -> Self:
         """Start writing."""

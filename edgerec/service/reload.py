@@ -76,7 +76,7 @@ class Reloader:
         self._then = then
         self._lock = threading.Lock()
         self._asked: queue.SimpleQueue[bool] = queue.SimpleQueue()
-        self._thread = make_thread(target=self._run, name="reloader", daemon=True)
+        self._thread = make_thread(target=self._run, name="reloader")
         self._seen: FileState = _NEVER
         self._trouble: Reason | None = None
         self._absent: tuple[Reason, ...] = ()

@@ -70,7 +70,7 @@ class Taps(LiveReaders):
         self._woken = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._ready = select.epoll()
         self._ready.register(self._woken, select.EPOLLIN)
-        self._thread = make_thread(target=self._run, name="taps", daemon=True)
+        self._thread = make_thread(target=self._run, name="taps")
 
     @property
     def is_live(self) -> bool:

@@ -131,7 +131,7 @@ class Supervisor:
         self._fed_ns = self._clock.now_ns()
         self._ready = False
         self._leaving = threading.Event()
-        self._thread = make_thread(target=self._run, name="supervisor", daemon=True)
+        self._thread = make_thread(target=self._run, name="supervisor")
 
     def look(self) -> None:
         """Check once: feed the watchdog if the recording is alive, and update the status line."""

@@ -14,7 +14,7 @@ from collections.abc import Callable
 log = logging.getLogger(__name__)
 
 ThreadMaker = Callable[..., threading.Thread]
-"""`threading.Thread` or `Threads.make`; called with `target`, `name` and perhaps `daemon`."""
+"""`threading.Thread` or `Threads.make`; called with `target` and `name`."""
 
 
 class Threads:
@@ -25,11 +25,13 @@ class Threads:
         self.failure: BaseException | None = None
         """Exception of the first thread that failed; None: none has."""
 
-    def make(
-        self, *, target: Callable[[], object], name: str, daemon: bool = False
-    ) -> threading.Thread:
-        """Return a thread that is not started yet; for any thread."""
-        return threading.Thread(target=self._run, args=(target, name), name=name, daemon=daemon)
+    def make(self, *, target: Callable[[], object], name: str) -> threading.Thread:
+        """Return a thread that is not started yet; for any thread.
+
+        It does not keep the process from ending: who starts an engine ends it, also at the end of a
+        program (`api.recorder`).
+        """
+        return threading.Thread(target=self._run, args=(target, name), name=name, daemon=True)
 
     def end_with(self, stop: Callable[[], None]) -> None:
         """Have whatever depends on these threads stopped when one of them fails.

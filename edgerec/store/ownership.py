@@ -26,6 +26,10 @@ _MAX_PID_CHARS: Final = 20  # 64 bits in decimal
 _LOCK_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
+_held: Final[set[int]] = set()
+"""Descriptors of the locks of this process."""
+
+
 class RootHeldError(StoreError):
     """Another process records or recovers here.
 
@@ -44,7 +48,9 @@ class RootHeldError(StoreError):
 
 
 def take_lock(path: Path) -> int:
-    """Return a descriptor that holds the lock until it is closed.
+    """Return a descriptor that holds the lock until `release_lock`, or the end of this process.
+
+    A process forked from this one does not hold it.
 
     Raises
     ------
@@ -63,7 +69,22 @@ def take_lock(path: Path) -> int:
     except StoreError:
         os.close(fd)  # or this process would keep itself out
         raise
+    _held.add(fd)
     return fd
+
+
+def release_lock(fd: int) -> None:
+    """Let the next process in."""
+    _held.discard(fd)
+    os.close(fd)
+
+
+def _release_in_child() -> None:
+    while _held:
+        os.close(_held.pop())
+
+
+os.register_at_fork(after_in_child=_release_in_child)
 
 
 def _take(fd: int, path: Path) -> None:

@@ -15,7 +15,7 @@ from edgerec.store import disk
 from edgerec.store.disk import StoreError, disk_step
 from edgerec.store.mount import check_mounted
 from edgerec.store.ownership import RootHeldError as RootHeldError
-from edgerec.store.ownership import check_company, check_owner, take_lock
+from edgerec.store.ownership import check_company, check_owner, release_lock, take_lock
 from edgerec.store.records.naming import Session
 from edgerec.validation.bounded_json import JsonError, read_bounded, read_json
 
@@ -181,7 +181,7 @@ class StorageRoot:
                 "using", self.path, "it is not the folder it was; is its disk still mounted?"
             )
         anew = take_lock(path)
-        os.close(self._lock)
+        release_lock(self._lock)
         self._lock = anew
 
     def _read_id(self) -> bytes:
@@ -198,7 +198,7 @@ class StorageRoot:
     def release(self) -> None:
         """Let the next process in; the lock also ends with the process."""
         if self._lock is not None:
-            os.close(self._lock)
+            release_lock(self._lock)
             self._lock = None
 
     def leave_session(self, session: Session) -> None:
