@@ -59,15 +59,33 @@ class Surroundings:
     """Opens the tracks' sources, at first and after a reload."""
 
 
-class Publications:
-    """Reports every published file, whichever thread has published it, and remembers the last."""
+class RootFiles:
+    """The files of a storage root: opened for sessions, recovered, and reported when published."""
 
-    def __init__(self, clock: Clock, around: Surroundings) -> None:
+    def __init__(self, root: StorageRoot, clock: Clock, around: Surroundings) -> None:
+        self._root = root
         self._clock = clock
         self._around = around
         self._reporting = threading.Lock()  # two threads publish, and files are reported one by one
+        self.recovery = RecoveryLoop(root, clock, self.report)
+        """Publishes what crashes have left, and sessions that are left to it."""
         self.last: LastPublished | None = None
         """The file that was published last."""
+
+    def open(self, plan: Plan, timeline: SessionTimeline) -> Recording:
+        """Open the files of a session under the next number; waits for the disk."""
+        return Recording(
+            self._root,
+            self._root.open_session(plan.config.kiosk),
+            plan.form(timeline.rate),
+            timeline.stamp_of,
+            self.report,
+            publishes=False,
+        )
+
+    def recover(self) -> None:
+        """Have recovery try again: it can do more than before."""
+        self.recovery.wake()
 
     def report(self, published: FilePublished) -> None:
         """Report a file; for the writer thread and that of recovery."""
@@ -78,45 +96,19 @@ class Publications:
 
 
 @dataclass(frozen=True, slots=True)
-class RootFiles:
-    """The files of sessions in a storage root; see `writer_loop.Files`."""
-
-    root: StorageRoot
-    publications: Publications
-    recovery: RecoveryLoop
-
-    def open(self, plan: Plan, timeline: SessionTimeline) -> Recording:
-        """Open the files of a session under the next number."""
-        return Recording(
-            self.root,
-            self.root.open_session(plan.config.kiosk),
-            plan.form(timeline.rate),
-            timeline.stamp_of,
-            self.publications.report,
-            publishes=False,
-        )
-
-    def recover(self) -> None:
-        """Have recovery try again."""
-        self.recovery.wake()
-
-
-@dataclass(frozen=True, slots=True)
 class Parts:
     """Everything that is built once for an engine; `build_parts` says what it is for."""
 
     current: Current
-    publications: Publications
     requests: SessionRequests
     sources: Sources
     devices: DeviceWatch
-    drift: DriftMemory
     turns: TurnLoop | None
     """None: nobody wants turns."""
     echo: EchoHistory
     cleanup: Cleanup
     house: Housekeeping
-    recovery: RecoveryLoop
+    files: RootFiles
     writer: WriterLoop
     quality: SignalQuality
     monitor: Monitor
@@ -124,12 +116,11 @@ class Parts:
     capture: CaptureLoop
 
     def close(self) -> None:
-        """End what serves others, and remember drift and echo; once nothing more is recorded."""
+        """End what serves others, and do the last chores; once nothing more is recorded."""
         self.capture.close()
         self.devices.close()
         self.monitor.close()
-        self.house.finish("remembering drift", self.drift.save)
-        self.house.finish("remembering echo", self.echo.save)
+        self.house.finish()
 
 
 def build_parts(
@@ -150,7 +141,6 @@ def build_parts(
         The first session ends by itself after this long, and the capture loop with it.
     """
     current = Current(plan)
-    publications = Publications(clock, around)
     make_thread, publish = around.threads.make, around.events.publish
 
     # Where audio comes from.
@@ -175,14 +165,13 @@ def build_parts(
 
     house = Housekeeping(
         [
-            Chore("remembering drift", lambda now_ns: drift.save(), SAVE_NS),
-            Chore("remembering echo", remember_echo),
+            Chore("remembering drift", lambda now_ns: drift.save(), SAVE_NS, drift.save),
+            Chore("remembering echo", remember_echo, last=echo.save),
             Chore("retention", cleanup.step),
             SPARE_MEMORY,
         ]
     )
-    recovery = RecoveryLoop(root, clock, publications.report)
-    files = RootFiles(root, publications, recovery)
+    files = RootFiles(root, clock, around)
     writer = WriterLoop(current, files, clock, house, publish)
     quality = SignalQuality(plan.continuous)
     monitor = Monitor(lambda: current.timeline, quality, around.events, make_thread=make_thread)
@@ -195,16 +184,14 @@ def build_parts(
     capture = CaptureLoop(sources.by_track, sessions, publish=publish, pace_ms=plan.pace_ms)
     return Parts(
         current,
-        publications,
         requests,
         sources,
         devices,
-        drift,
         turns,
         echo,
         cleanup,
         house,
-        recovery,
+        files,
         writer,
         quality,
         monitor,

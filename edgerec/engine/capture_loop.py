@@ -13,7 +13,7 @@ from functools import partial
 from typing import Final, Literal
 
 from edgerec.audio import Delivery, GapReason, StreamEnded, StreamHeader, TrackName
-from edgerec.engine.plan import PACE_MS
+from edgerec.engine.plan import PACE_MS, Plan
 from edgerec.engine.sessions import Sessions
 from edgerec.engine.sources import Source
 from edgerec.session.events import Event, RecorderState, StateChanged
@@ -126,15 +126,21 @@ class CaptureLoop:
             for listener in self._listeners:  # last: a notified thread would wait for our GIL
                 listener.committed(timeline)
 
-    def replace(self, track: TrackName, source: Source | None, plan: TrackPlan | None) -> None:
-        """Replace a track's source by another one, or by none; for any thread."""
-        self._changes.append(partial(self._replace, track, source, plan))
+    def follow(self, plan: Plan, sources: Mapping[TrackName, Source | None]) -> None:
+        """Place and wait for the tracks as another plan says; for any thread.
+
+        Parameters
+        ----------
+        sources
+            Take the place of these tracks' sources; None: the track has none any more.
+        """
+        self._changes.append(partial(self._follow, plan, sources))
         self.wake()
 
-    def adjust(self, plans: Mapping[TrackName, TrackPlan], late_s: float) -> None:
-        """Place and wait for the tracks as these plans say; for any thread."""
-        self._changes.append(partial(self._synchronizer.adjust, plans, late_s))
-        self.wake()
+    def _follow(self, plan: Plan, sources: Mapping[TrackName, Source | None]) -> None:
+        for track, source in sources.items():
+            self._replace(track, source, plan.tracks.get(track))
+        self._synchronizer.adjust(plan.tracks, plan.late_s)
 
     def _replace(self, track: TrackName, source: Source | None, plan: TrackPlan | None) -> None:
         before = self._sources.pop(track, None)

@@ -83,20 +83,20 @@ class Engine:
             self._root.release()  # an engine that can't be built must not keep the next one out
             raise
         parts, make = self._parts, around.threads.make
-        self._capturing = make(target=parts.capture.run, name="recorder")
-        self._recording = [
-            self._capturing,
-            make(target=self._write, name="writer"),
-            make(target=parts.recovery.run, name="recovery"),
-        ]
+        loops: dict[str, Callable[[], None]] = {
+            "recorder": parts.capture.run,
+            "writer": self._write,
+            "recovery": parts.files.recovery.run,
+        }
         if parts.turns is not None:
-            self._recording.append(make(target=parts.turns.run, name="turns"))
+            loops["turns"] = parts.turns.run
+        self._threads = {name: make(target=run, name=name) for name, run in loops.items()}
         self.feeds: Mapping[TrackName, FeedSource] = parts.sources.feeds
         """The feeds of tracks that applications push into."""
         around.threads.end_with(self.stop)
         parts.monitor.start()
         parts.devices.start()
-        for thread in self._recording:
+        for thread in self._threads.values():
             thread.start()
 
     def start_recording(self) -> bool:
@@ -181,10 +181,7 @@ class Engine:
             if changes.new_session:
                 parts.requests.restart()
             parts.current.plan = plan
-            for name in changes.sources:
-                source = parts.sources.renew(plan, name)
-                parts.capture.replace(name, source, plan.tracks.get(name))
-            parts.capture.adjust(plan.tracks, plan.late_s)
+            parts.capture.follow(plan, parts.sources.renew(plan, changes.sources))
             parts.devices.watch(parts.sources.watched(plan))
         parts.cleanup.adjust(plan.quota, bytes_per_s=plan.bytes_per_s)
         parts.quality.expect(plan.continuous)
@@ -217,7 +214,7 @@ class Engine:
                 heard=parts.monitor.heard(),
                 writing=Writing(parts.writer.state, self.backlog(), self.plan.usual_lag_s),
                 space=parts.cleanup.space,
-                last_published=parts.publications.last,
+                last_published=parts.files.last,
                 clock=self._clock.read(),
                 usage=self._usage.at(self._clock.now_ns()),
                 hooks=around.hook_counts(),
@@ -227,7 +224,7 @@ class Engine:
                 more=tuple(one for reasons in self._included for one in reasons()),
                 retention_trouble=parts.cleanup.trouble,
                 turns_trouble=parts.turns.trouble if parts.turns is not None else None,
-                recovery=parts.recovery.state,
+                recovery=parts.files.recovery.state,
                 chores=parts.house.reasons(),
             )
         )
@@ -248,7 +245,7 @@ class Engine:
             committed=parts.sessions.progress,
             rounds=parts.capture.rounds,
             durable=parts.writer.state.progress.durable,
-            captured=not self._capturing.is_alive(),
+            captured=not self._threads["recorder"].is_alive(),
             written=parts.writer.progress,
             trouble=parts.writer.state.trouble,
             sources=parts.sources.states(),
@@ -264,7 +261,7 @@ class Engine:
         """
         while not self._ended.wait(HANDLERS_S):
             continue  # a signal that came just before the wait has its handler run now
-        for thread in self._recording:
+        for thread in self._threads.values():
             thread.join()
         if not self._closed:
             self._closed = True
@@ -287,7 +284,7 @@ class Engine:
         try:
             self._parts.writer.run()
         finally:
-            self._parts.recovery.close()
+            self._parts.files.recovery.close()
             self._parts.requests.close()  # before the loop that they wake is closed
             self._ended.set()
 

@@ -37,6 +37,8 @@ class Chore:
     """Called with the time on CLOCK_MONOTONIC_RAW."""
     every_ns: int = 0
     """Time from one step to the next, and from the start to the first; 0: at every look."""
+    last: Callable[[], object] | None = None
+    """Called once nothing more is recorded."""
 
 
 SPARE_MEMORY: Final = Chore("giving memory back", lambda now_ns: gc.collect(), COLLECT_NS)
@@ -58,9 +60,11 @@ class Housekeeping:
                 worked = self._attempt(chore.name, partial(chore.do, now_ns))
                 self._due_ns[chore.name] = now_ns + (chore.every_ns if worked else RETRY_NS)
 
-    def finish(self, name: str, save: Callable[[], None]) -> None:
-        """Do the last step of a chore."""
-        self._attempt(name, save)
+    def finish(self) -> None:
+        """Do the last step of each chore."""
+        for chore in self._chores:
+            if chore.last is not None:
+                self._attempt(chore.name, chore.last)
 
     def reasons(self) -> tuple[Reason, ...]:
         """Return why the service is not as it should be; for any thread."""

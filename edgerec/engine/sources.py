@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final, Protocol, runtime_checkable
 
 from edgerec.audio import Delivery, SourceState, TrackName
@@ -124,14 +124,17 @@ class Sources:
         """Return the state of each source."""
         return {name: source.state for name, source in self.by_track.items()}
 
-    def renew(self, plan: Plan, name: TrackName) -> Source | None:
-        """Return a track's source as it is planned now, to take the place of the one before."""
-        planned = {name: plan.sources[name]} if name in plan.sources else {}
+    def renew(self, plan: Plan, tracks: Collection[TrackName]) -> Mapping[TrackName, Source | None]:
+        """Return these tracks' sources as they are planned now, to take the place of those before.
+
+        None: the track has none any more.
+        """
+        planned = {name: source for name, source in plan.sources.items() if name in tracks}
         opened = self._open(planned, self._clock)
-        others = {other: source for other, source in self.by_track.items() if other != name}
+        others = {name: source for name, source in self.by_track.items() if name not in tracks}
         self.by_track = {**others, **opened}
         self._note_feeds()
-        return opened.get(name)
+        return {name: opened.get(name) for name in tracks}
 
     def watched(self, plan: Plan) -> dict[TrackName, Watched]:
         """Return the tracks whose device may be swapped for another, or come late."""

@@ -17,16 +17,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, Protocol
 
-from edgerec.audio import Span, TimelineFrame
+from edgerec.audio import Span
 from edgerec.clock import SECOND_NS, Clock
 from edgerec.engine.copying import write_committed, write_turns
-from edgerec.engine.gap_events import GapWatch
 from edgerec.engine.housekeeping import Housekeeping
 from edgerec.engine.plan import Current, Plan
+from edgerec.engine.recording_events import RecordingEvents
 from edgerec.engine.retrying import LAST_RETRY_S, Retrying
 from edgerec.health.reports import WritingState
 from edgerec.session.backlog import Backlog, WritingProgress, backlog_of
-from edgerec.session.events import Event, RecordingStarted, RecordingStopped, StateChanged
+from edgerec.session.events import Event, StateChanged
 from edgerec.session.listener import Listener
 from edgerec.session.timeline import SessionTimeline
 from edgerec.store.disk import StoreError
@@ -86,20 +86,16 @@ class WriterLoop(Listener):
         self._timelines: deque[SessionTimeline] = deque()  # the first is being written
         self._recording: Recording | None = None
         self._plan = current.plan  # of that recording
-        self._gaps: GapWatch | None = None  # of that recording
+        self._events: RecordingEvents | None = None  # of that recording
         self._synced_ns = 0
         self._stepped_ns = 0  # the last time
         self._writing = Retrying(LAST_RETRY_S)
         self._publishing = Retrying(LAST_PUBLISH_RETRY_S)
-        self._state = WritingState()
+        self.state = WritingState()
+        """State of writing; replaced as a whole, for any thread."""
         self._rounds = 0
         self._awake = threading.Event()
         self._closing = False
-
-    @property
-    def state(self) -> WritingState:
-        """State of writing; for any thread."""
-        return self._state
 
     @property
     def progress(self) -> int:
@@ -109,7 +105,7 @@ class WriterLoop(Listener):
 
     def backlog(self) -> Backlog:
         """Return what is captured and not durable; for any thread, and while the disk hangs."""
-        progress = self._state.progress  # first, see `backlog_of`
+        progress = self.state.progress  # first, see `backlog_of`
         return backlog_of(tuple(self._timelines), progress)
 
     @property
@@ -128,7 +124,7 @@ class WriterLoop(Listener):
 
     def committed(self, timeline: SessionTimeline) -> None:
         """Note that a session's timeline has grown, or has ended; for the recorder thread."""
-        ahead = timeline.history.committed - self._state.progress.written
+        ahead = timeline.history.committed - self.state.progress.written
         begins_or_ends = self._recording is None or timeline.stop is not None
         if begins_or_ends or ahead >= WRITE_S * timeline.rate:
             self._awake.set()
@@ -220,25 +216,17 @@ class WriterLoop(Listener):
         progress = WritingProgress(
             timeline, recording.resumes_at, recording.durable, recording.missing_frames
         )
-        self._state = replace(
-            self._state,
+        self.state = replace(
+            self.state,
             progress=progress,
             unpublished=recording.unpublished,
             quarantined=recording.quarantined,
         )
 
     def _open(self, timeline: SessionTimeline) -> Recording:
-        plan = self._current.plan
-        recording = self._files.open(plan, timeline)
-        self._plan = plan
-        session = recording.session
-        start = timeline.stamp_of(TimelineFrame(0))
-        self._gaps = GapWatch(session.id, self._tell)
-        self._tell(
-            RecordingStarted(
-                session.id, session.number, session.kiosk, timeline.rate, start.monotonic_ns
-            )
-        )
+        self._plan = self._current.plan
+        recording = self._files.open(self._plan, timeline)
+        self._events = RecordingEvents(recording.session, timeline, self._tell)
         return recording
 
     def _publish(self) -> None:
@@ -266,26 +254,22 @@ class WriterLoop(Listener):
                 return
             recording.leave()
             self._files.recover()
-        if self._gaps is not None:
-            self._gaps.finish(recording.position)
-        self._recording = self._gaps = None
-        timeline = self._timelines.popleft()
+        events, timeline = self._events, self._timelines.popleft()
+        self._recording = self._events = None
         self._note_progress(recording, None)
-        session = recording.session
-        self._tell(
-            RecordingStopped(session.id, session.number, recording.position, timeline.end_reason)
-        )
+        if events is not None:
+            events.finish(recording.position, timeline.end_reason)
 
     def _note_span(self, span: Span) -> None:
         if self._recording is not None:  # after each piece: catching up takes a while
             self._note_progress(self._recording, self._timelines[0])
-        if self._gaps is not None:
-            self._gaps.watch(span)
+        if self._events is not None:
+            self._events.watch(span)
 
     def _note_failure(self, error: StoreError, now_ns: int) -> None:
         if self._writing.failed(error, now_ns):
             log.error("disk error; buffering in memory why=%r", str(error))
-            self._state = replace(self._state, trouble=str(error), since_ns=now_ns)
+            self.state = replace(self.state, trouble=str(error), since_ns=now_ns)
             self._tell(StateChanged("disk", "failing", str(error)))
         if self._recording is not None:
             self._note_progress(self._recording, self._timelines[0])
@@ -298,9 +282,9 @@ class WriterLoop(Listener):
         log.warning(
             "the disk works again after_s=%.1f lost_frames=%d",
             seconds,
-            self._state.progress.lost_frames,
+            self.state.progress.lost_frames,
         )
-        self._state = replace(self._state, trouble=None, since_ns=now_ns)
+        self.state = replace(self.state, trouble=None, since_ns=now_ns)
         self._tell(StateChanged("disk", "ok", ""))
         self._files.recover()
 
@@ -308,13 +292,13 @@ class WriterLoop(Listener):
         self._publishing.failed(error, now_ns)
         if self._writing.failure is not None:
             return  # the disk itself fails, which is reported already
-        if self._state.unpublishable is None:
+        if self.state.unpublishable is None:
             log.error("nothing can be published, files wait in .work why=%r", str(error))
-        self._state = replace(self._state, unpublishable=str(error))
+        self.state = replace(self.state, unpublishable=str(error))
 
     def _note_publishable(self) -> None:
         self._publishing.worked()
-        if self._state.unpublishable is not None:
+        if self.state.unpublishable is not None:
             log.warning("files can be published again")
-            self._state = replace(self._state, unpublishable=None)
+            self.state = replace(self.state, unpublishable=None)
             self._files.recover()

@@ -79,6 +79,13 @@ def test_a_device_that_changes_has_its_own_source_opened_anew():
     assert changes.sources == ("bot",)
 
 
+def test_a_track_that_is_off_before_and_after_has_nothing_opened_anew():
+    off = {"source": "none"}
+    before, after = config(tracks={"bot": off}), config(tracks={"bot": off | {"device": "other"}})
+    changes = changes_between(before, after)
+    assert (changes.paths, changes.sources) == (("tracks.bot.device",), ())
+
+
 def test_devices_whose_blocks_would_be_late_from_now_on_are_opened_anew():
     short = {"late_seconds": 0.2}  # a sound server's have blocks of 250 ms
     assert changes_between(Config(), config(recording=short)).sources == ("user", "bot")

@@ -50,8 +50,8 @@ def test_a_chore_with_an_interval_is_first_done_after_it_and_sooner_when_it_has_
 
 
 def test_the_last_of_a_chore_may_fail_too():
-    house = Housekeeping([])
-    house.finish("echo", lambda: 1 / 0)
+    house = Housekeeping([Chore("echo", lambda now_ns: None, last=lambda: 1 / 0)])
+    house.finish()
     assert "division" in house.reasons()[0].why
 
 

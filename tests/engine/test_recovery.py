@@ -166,7 +166,7 @@ def test_no_two_files_are_told_of_at_a_time(tmp_path, sources):
     def note(published):
         wait_for(lambda: recorders)
         told.append(
-            (threading.current_thread().name, recorders[0]._parts.publications._reporting.locked())
+            (threading.current_thread().name, recorders[0]._parts.files._reporting.locked())
         )
 
     recorders.append(

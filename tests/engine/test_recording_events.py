@@ -5,8 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgerec.audio import TRACKS, GapReason, Span, TimelineFrame
-from edgerec.engine.gap_events import MAX_TOLD, GapWatch
-from edgerec.session.events import GapFound
+from edgerec.engine.recording_events import MAX_TOLD, RecordingEvents
+from edgerec.session.events import GapFound, RecordingStarted, RecordingStopped
+from edgerec.session.timeline import SessionTimeline
+from edgerec.store.records.naming import Session
+from edgerec.sync.history import History
+from tests.rigs.turn_rig import RATE, stamp_of
 
 SESSION = "5e550000"
 QUIET, XRUN, STALL, OFF = GapReason.QUIET, GapReason.XRUN, GapReason.STALL, GapReason.OFF
@@ -15,14 +19,19 @@ QUIET, XRUN, STALL, OFF = GapReason.QUIET, GapReason.XRUN, GapReason.STALL, GapR
 def watch(*spans, stop=None):
     """What is told of spans, each (start, user's reasons, bot's reasons)."""
     told = []
-    gaps = GapWatch(SESSION, told.append)
+    timeline = SessionTimeline(RATE, History(1), stamp_of, {})
+    gaps = RecordingEvents(Session(SESSION, 1, None, "k1"), timeline, told.append)
     end = 0
     for start, user, bot in spans:
         reasons = np.array([user, bot], np.uint8)
         gaps.watch(Span(TimelineFrame(start), np.zeros(reasons.shape, np.int16), reasons))
         end = start + len(user)
-    gaps.finish(TimelineFrame(end if stop is None else stop))
-    return told
+    stop = TimelineFrame(end if stop is None else stop)
+    gaps.finish(stop, "stop")
+    first, *between, last = told
+    assert first == RecordingStarted(SESSION, 1, "k1", RATE, stamp_of(0).monotonic_ns)
+    assert last == RecordingStopped(SESSION, 1, stop, "stop")
+    return between
 
 
 def gap(track, start, frames, reason):
