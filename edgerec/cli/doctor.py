@@ -120,6 +120,7 @@ def _examine(named: Path | None, socket: Path | None) -> Iterator[Finding]:
 
 
 def _play(file: Path | None, output: str | None, *, is_alignment: bool) -> list[Finding]:
+    from edgerec.doctor.alignment import ALIGNMENT_SWEEPS, SWEEPS
     from edgerec.doctor.sound_check import (  # late: it loads the whole recorder
         SoundCheckError,
         judge_alignment,
@@ -128,7 +129,6 @@ def _play(file: Path | None, output: str | None, *, is_alignment: bool) -> list[
         play_and_record,
         player_command,
     )
-    from edgerec.doctor.sweep import ALIGNMENT_SWEEPS, SWEEPS
 
     try:
         config = load_config(file)

@@ -1,18 +1,148 @@
-"""Judges how far apart the tracks hear the same sound: its meaning, its error, what to set.
+"""Sweeps: their sound, where recorded tracks hold them, and what that says of the tracks' offset.
 
-Pure; `sweep` finds the sound, `sound_check` plays and records it.
+Pure; `sound_check` plays and records them. Judgements say what a delay means, its error, and what
+to set.
 """
 
 from __future__ import annotations
 
 import math
+import wave
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgerec.audio import TRACKS, TrackName
 from edgerec.config import Config
 from edgerec.doctor.checkup import Finding
-from edgerec.doctor.sweep import RATE_HZ, Delay, HeardSweep, delay
+
+RATE_HZ: Final = 48_000
+SWEEP_S: Final = 1.0
+SWEEPS: Final = 3
+ALIGNMENT_SWEEPS: Final = 7  # 15 s from the first to the last
+PERIOD_S: Final = 2.5  # from one sweep to the next: a room has fallen silent by then
+LEAD_S: Final = 2.0  # of silence before the first one: a sleeping sink takes 1.5 s to wake up
+BAND_HZ: Final = (300.0, 6_000.0)  # what every microphone and small loudspeaker has
+LEVEL: Final = 0.25  # of full scale: -12 dBFS
+FADE_S: Final = 0.02  # a click would be louder than the sweep
+LEAST_CLARITY: Final = 0.08
+"""Least clarity of a sweep that was heard: a second of noise has at most 0.045."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeardSweep:
+    """One sweep, found in a recording."""
+
+    at_s: float
+    """Time of the sweep's first sample since the recording's first, in seconds."""
+    clarity: float
+    """Share of the sweep in the sound: 1 is all of it, 0.7 half of the energy."""
+    rms_dbfs: float
+    """Level of the sweep alone."""
+
+
+def sweep(rate: int = RATE_HZ) -> NDArray[np.float64]:
+    """Return one sweep, full scale 1."""
+    t = np.arange(round(SWEEP_S * rate)) / rate
+    low, high = BAND_HZ
+    octaves = math.log(high / low)
+    phase = 2 * math.pi * low * SWEEP_S / octaves * (np.exp(t / SWEEP_S * octaves) - 1)
+    fade = np.minimum(1.0, np.minimum(t, SWEEP_S - t) / FADE_S)
+    return LEVEL * fade * np.sin(phase)
+
+
+def played_dbfs() -> float:
+    """Return the level at which the sweeps are played, as `HeardSweep.rms_dbfs` counts it."""
+    return 20 * math.log10(float(np.sqrt(np.mean(sweep() ** 2))))
+
+
+def length_s(sweeps: int) -> float:
+    """Return how long that many sweeps take, with the silence before and after them."""
+    return LEAD_S + sweeps * PERIOD_S
+
+
+def write_sweeps(path: Path, sweeps: int = SWEEPS) -> None:
+    """Write the sweeps to be played as a mono WAV file, with silence before and after them."""
+    sound = np.zeros(round(length_s(sweeps) * RATE_HZ))
+    one = sweep()
+    for nth in range(sweeps):
+        first = round((LEAD_S + nth * PERIOD_S) * RATE_HZ)
+        sound[first : first + len(one)] = one
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, RATE_HZ, 0, "NONE", ""))
+        file.writeframes(np.rint(sound * 32_767).astype("<i2").tobytes())
+
+
+def find_sweeps(samples: NDArray[np.int16], rate: int, sweeps: int = SWEEPS) -> list[HeardSweep]:
+    """Return the sweeps in one track (int16, shape (frames,)), in order; at most those played."""
+    played = sweep(rate)
+    if len(samples) < len(played):
+        return []
+    heard = samples / 32_768
+    size = 1 << (len(heard) + len(played) - 1).bit_length()
+    product = np.fft.rfft(heard, size) * np.fft.rfft(played, size).conj()
+    fit = np.fft.irfft(product, size)[: len(heard) - len(played) + 1]
+    energy = np.concatenate(([0.0], np.cumsum(heard**2)))
+    there = energy[len(played) :] - energy[: -len(played)]
+    norm = float(np.sqrt(played @ played))
+    clarity = np.abs(fit) / (norm * np.sqrt(there) + 1e-6)  # of digital silence: 0
+    found = []
+    apart = round(PERIOD_S / 2 * rate)
+    for _ in range(sweeps):
+        at = int(clarity.argmax())
+        if clarity[at] < LEAST_CLARITY:
+            break
+        amplitude = abs(float(fit[at])) / norm / math.sqrt(len(played))
+        level = 20 * math.log10(max(amplitude, 1e-9))
+        found.append(HeardSweep(at / rate, float(clarity[at]), round(level, 1)))
+        clarity[max(0, at - apart) : at + apart] = 0
+    return sorted(found, key=lambda one: one.at_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Delay:
+    """Delay of the loudspeaker's sound in the user track relative to the bot track."""
+
+    ms: float
+    """Median of the sweeps."""
+    spread_ms: float
+    """Largest difference between the sweeps."""
+    drift_ppm: float
+    """Drift between the tracks; for a synchronised recording, the measurement's own error."""
+    sweeps: int
+    """Number of sweeps that both tracks have."""
+    over_s: float
+    """Time from the first of them to the last."""
+    step_ms: float
+    """Largest change from one sweep to the next."""
+    step_at_s: float
+    """Start of the sweep after that change, relative to the first sweep."""
+
+
+def delay(user: Sequence[HeardSweep], bot: Sequence[HeardSweep]) -> Delay | None:
+    """Return the delay between two tracks; None where they do not have the same sweeps."""
+    pairs = [(u.at_s - b.at_s, b.at_s) for b in bot for u in user if abs(u.at_s - b.at_s) < 1.0]
+    if len(pairs) < 2:
+        return None
+    delays = np.array([d for d, _ in pairs])
+    times = np.array([at for _, at in pairs])
+    slope = float(np.polyfit(times, delays, 1)[0])
+    steps = np.diff(delays)
+    step = int(np.argmax(np.abs(steps)))
+    return Delay(
+        ms=round(float(np.median(delays)) * 1e3, 2),
+        spread_ms=round(float(delays.max() - delays.min()) * 1e3, 2),
+        drift_ppm=round(slope * 1e6, 1),
+        sweeps=len(pairs),
+        over_s=float(times[-1] - times[0]),
+        step_ms=round(float(steps[step]) * 1e3, 2),
+        step_at_s=round(float(times[step + 1] - times[0]), 1),
+    )
+
 
 LEAST_HEARD: Final = 2  # sweeps, of a microphone that hears the loudspeaker
 SAME: Final = 0.98  # of a microphone, that no room allows

@@ -29,19 +29,21 @@ from edgerec.capture.devices.alsa_cards import PORT_MARK
 from edgerec.capture.devices.catalog import PULSE_PREFIX, DeviceError, find_device
 from edgerec.clock import ClockReading
 from edgerec.config import Config, RecordingConfig, StorageConfig
-from edgerec.doctor.alignment import LEAST_HEARD, judge_delay, judge_offset
-from edgerec.doctor.checkup import Finding
-from edgerec.doctor.sweep import (
+from edgerec.doctor.alignment import (
+    LEAST_HEARD,
     RATE_HZ,
     SWEEP_S,
     SWEEPS,
     HeardSweep,
     delay,
     find_sweeps,
+    judge_delay,
+    judge_offset,
     length_s,
     played_dbfs,
     write_sweeps,
 )
+from edgerec.doctor.checkup import Finding
 from edgerec.engine.engine import Engine
 from edgerec.health.chirp_log import FILE, add_chirp, read_chirps
 from edgerec.health.status import Chirp

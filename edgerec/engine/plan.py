@@ -24,7 +24,7 @@ from edgerec.store.writing.recording import RecordingForm
 from edgerec.store.writing.rotation import Cutting
 from edgerec.store.writing.wav import SAMPLE_BYTES
 from edgerec.sync.synchronizer import TrackPlan
-from edgerec.turns.open_turn import TurnRules
+from edgerec.turns.segmenter import TurnRules
 from edgerec.wire.pipe import PIPE_BYTES
 
 MAX_RECORDING_RATE_HZ: Final = 192_000

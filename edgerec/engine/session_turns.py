@@ -17,9 +17,9 @@ from edgerec.session.timeline import SessionTimeline
 from edgerec.session.turn_board import TurnBoard
 from edgerec.sync.history import OverrunError
 from edgerec.sync.synchronizer import history_frames
-from edgerec.turns.activity import Judged, VoiceActivity
 from edgerec.turns.detectors import Detectors
 from edgerec.turns.marks import MAX_PENDING, TooManyMarksError
+from edgerec.turns.segmenter import Judged, VoiceActivity
 from edgerec.turns.tracker import TurnTracker
 from edgerec.wire.messages import RefusedError
 

@@ -20,8 +20,7 @@ from typing import BinaryIO
 from edgerec.audio import TRACKS, Block, Delivery, StreamEnded, StreamHeader, TrackName
 from edgerec.clock import SystemClock, boot_id, raw_now_ns
 from edgerec.simulation.conversation import World, conversation
-from edgerec.simulation.device import DeviceModel, Handover, VirtualDevice
-from edgerec.simulation.faults import Faults
+from edgerec.simulation.device import DeviceModel, Faults, Handover, VirtualDevice
 from edgerec.wire.blocks import encode_block, encode_stream_header
 from edgerec.wire.pipe import be_killed_first, die_with_parent, make_room
 

@@ -12,9 +12,9 @@ import soxr
 from numpy.typing import NDArray
 
 from edgerec.audio import TRACKS, EchoReport, Span, TimelineFrame, TrackName
-from edgerec.turns.activity import Judged
 from edgerec.turns.bands import FRAME, RATE_HZ, BandMeter, NoiseFloor, Samples
 from edgerec.turns.earshot import Earshot
+from edgerec.turns.segmenter import Judged
 from edgerec.turns.silero import Silero, is_installed
 from edgerec.turns.user import AnyLoudness, SpeechClassifier, UserDetector
 

@@ -15,8 +15,7 @@ from earshot import Detector
 from numpy.typing import NDArray
 
 from edgerec.turns.bands import FRAME, RATE_HZ, Samples
-from edgerec.turns.energy_gate import EXCESS_DB
-from edgerec.turns.user import Thresholds
+from edgerec.turns.user import EXCESS_DB, Thresholds
 
 _PIECE: Final = 256  # samples at 16 kHz that the network takes at once: half a frame
 _GAIN: Final = 2.0  # 6 dB: faint voices are found sooner, and loud ones may be clipped

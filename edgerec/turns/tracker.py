@@ -13,10 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from edgerec.audio import TRACKS, TimelineFrame, TrackName, TurnPart
-from edgerec.turns.activity import Judged
 from edgerec.turns.marks import Mark, MarkedTurns
-from edgerec.turns.open_turn import TurnRules
-from edgerec.turns.segmenter import Segmenter
+from edgerec.turns.segmenter import Judged, Segmenter, TurnRules
 
 REMEMBERED: Final = 32  # beginnings of user turns; a bot can be interrupted by the last few only
 

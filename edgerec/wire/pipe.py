@@ -6,11 +6,16 @@ What a full pipe can't take is dropped in whole blocks and counted, so that the 
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import os
+import signal
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from edgerec import kernel
 from edgerec.audio import BlockFlags, StreamHeader
 from edgerec.clock import Clock, boot_id
 from edgerec.wire.blocks import encode_block_header, encode_stream_header
@@ -18,17 +23,8 @@ from edgerec.wire.blocks import encode_block_header, encode_stream_header
 if TYPE_CHECKING:
     from typing_extensions import Buffer  # collections.abc has it from Python 3.12 on
 
-
-import ctypes
-import signal
-from contextlib import suppress
-from pathlib import Path
-
-from edgerec import kernel
-
 PIPE_BYTES: Final = 1 << 20
 """Size of the pipe: 10 s of one 48 kHz channel, the most that Linux gives without privilege."""
-
 
 _NO_FLAGS: Final = BlockFlags(0)
 

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from edgerec import AudioGoneError, HandlerError
-from edgerec.simulation.faults import Absence
+from edgerec.simulation.device import Absence
 from edgerec.store.archive.verify import verify
 from tests.rigs.fakes import S
 from tests.rigs.made_recordings import audio

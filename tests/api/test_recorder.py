@@ -16,7 +16,7 @@ import edgerec
 from edgerec import RecorderError
 from edgerec.audio import TRACKS
 from edgerec.engine.build import RootFiles
-from edgerec.simulation.faults import Absence
+from edgerec.simulation.device import Absence
 from edgerec.store.archive.verify import verify
 from tests.rigs.fakes import S
 from tests.rigs.made_recordings import audio

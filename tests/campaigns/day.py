@@ -16,8 +16,7 @@ import numpy as np
 
 from edgerec.audio import TRACKS, Block, StreamEnded
 from edgerec.engine import replay as replay_module
-from edgerec.simulation.device import DeviceModel
-from edgerec.simulation.faults import Absence, Faults, Loss, Stall
+from edgerec.simulation.device import Absence, DeviceModel, Faults, Loss, Stall
 from edgerec.simulation.kiosk import VirtualKiosk
 from tests.rigs.fakes import config, hum
 from tests.rigs.long_runs import medians, resident_bytes, result_of

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 
 from edgerec.audio import TRACKS, StreamHeader, TrackName
 from edgerec.simulation.conversation import silence, tone
-from edgerec.simulation.device import DeviceModel
-from edgerec.simulation.faults import Faults, Loss
+from edgerec.simulation.device import DeviceModel, Faults, Loss
 from edgerec.simulation.kiosk import VirtualKiosk
 from tests.rigs.virtual_kiosk import RATE, START_NS, steps
 

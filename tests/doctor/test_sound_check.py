@@ -10,6 +10,7 @@ import pytest
 from edgerec.capture.devices.catalog import DeviceError, DeviceInfo
 from edgerec.config import Config, StorageConfig, TrackConfig, TracksConfig
 from edgerec.doctor import sound_check
+from edgerec.doctor.alignment import RATE_HZ, HeardSweep, find_sweeps, write_sweeps
 from edgerec.doctor.sound_check import (
     SoundCheck,
     SoundCheckError,
@@ -17,7 +18,6 @@ from edgerec.doctor.sound_check import (
     play_and_record,
     player_command,
 )
-from edgerec.doctor.sweep import RATE_HZ, HeardSweep, find_sweeps, write_sweeps
 from tests.rigs.waiting import PATIENCE_S
 
 

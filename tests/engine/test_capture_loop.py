@@ -11,7 +11,7 @@ from edgerec.audio import TRACKS, GapReason, StreamEnded
 from edgerec.engine import capture_loop
 from edgerec.engine.sessions import TAIL_NS, Sessions
 from edgerec.session.listener import Listener
-from edgerec.simulation.faults import Absence
+from edgerec.simulation.device import Absence
 from tests.rigs.capture_rig import RATE, Rig, epoch_s
 from tests.rigs.fakes import FakeSource, device
 from tests.rigs.waiting import PATIENCE_S

@@ -9,8 +9,7 @@ from edgerec import clock
 from edgerec.audio import TRACKS, GapReason, StreamEnded
 from edgerec.engine.build import Surroundings
 from edgerec.engine.engine import Engine
-from edgerec.simulation.device import Handover
-from edgerec.simulation.faults import Absence
+from edgerec.simulation.device import Absence, Handover
 from edgerec.store.archive.verify import verify
 from edgerec.store.root import RootHeldError, StorageRoot
 from tests.rigs.fakes import LATENCY_NS, START_NS, S, config, device

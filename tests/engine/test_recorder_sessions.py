@@ -19,7 +19,7 @@ from edgerec.session.events import (
     RecordingStopped,
     StateChanged,
 )
-from edgerec.simulation.faults import Absence
+from edgerec.simulation.device import Absence
 from edgerec.store.archive.verify import verify
 from edgerec.wire.messages import RefusedError
 from tests.rigs.fakes import config, device

@@ -9,8 +9,7 @@ import soundfile
 from edgerec.audio import TRACKS, Block, GapReason, StreamHeader
 from edgerec.engine.replay import in_order, replay
 from edgerec.simulation.conversation import silence
-from edgerec.simulation.device import DeviceModel
-from edgerec.simulation.faults import Absence, Faults, Loss, Stall
+from edgerec.simulation.device import Absence, DeviceModel, Faults, Loss, Stall
 from edgerec.simulation.kiosk import VirtualKiosk
 from tests.rigs.alignment import find, noise
 from tests.rigs.fakes import S, config, write_traces

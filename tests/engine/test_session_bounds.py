@@ -6,7 +6,7 @@ import pytest
 from edgerec.audio import TRACKS, GapReason
 from edgerec.engine.sessions import OTHER_TRACK_NS, TAIL_NS
 from edgerec.simulation.conversation import tone
-from edgerec.simulation.faults import Stall
+from edgerec.simulation.device import Stall
 from tests.rigs.capture_rig import NO_REASON, RATE, STEP_NS, Rig, epoch_s, runs
 from tests.rigs.fakes import LATENCY_NS, S, device
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from edgerec.config import Config, StorageConfig, TrackConfig, TracksConfig
+from edgerec.doctor.alignment import HeardSweep
 from edgerec.doctor.sound_check import SoundCheck, log_chirp
-from edgerec.doctor.sweep import HeardSweep
 from edgerec.health.chirp_log import FILE, MAX_BYTES, MAX_CHIRPS, add_chirp, read_chirps
 from edgerec.health.echo_history import SAMPLE_NS, EchoHistory
 from edgerec.health.status import Chirp

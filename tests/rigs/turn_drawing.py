@@ -1,6 +1,6 @@
 """Judgements and turns as strings: a letter is `STEP` frames, `S` speech, `.` none."""
 
-from edgerec.turns.activity import Judged
+from edgerec.turns.segmenter import Judged
 
 STEP = 100
 

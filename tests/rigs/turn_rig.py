@@ -15,8 +15,7 @@ from edgerec.store.writing.recording import Recording, RecordingForm
 from edgerec.store.writing.rotation import Cutting
 from edgerec.sync.history import History
 from edgerec.sync.synchronizer import history_frames
-from edgerec.turns.activity import Judged
-from edgerec.turns.open_turn import TurnRules
+from edgerec.turns.segmenter import Judged, TurnRules
 from edgerec.turns.tracker import TurnTracker
 from tests.rigs.fakes import S
 

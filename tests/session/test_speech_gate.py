@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from edgerec.audio import Span, TimelineFrame
 from edgerec.session.speech_gate import MAX_KEPT
-from edgerec.turns.activity import Judged
-from edgerec.turns.open_turn import TurnRules
+from edgerec.turns.segmenter import Judged, TurnRules
 from edgerec.turns.tracker import TurnTracker
 from tests.rigs.turn_rig import gate_of
 

@@ -13,8 +13,7 @@ from edgerec.clock import boot_id, raw_now_ns
 from edgerec.engine.capture_loop import PACE_MS
 from edgerec.simulation import kiosk as simulate
 from edgerec.simulation.conversation import conversation, silence
-from edgerec.simulation.device import DeviceModel
-from edgerec.simulation.faults import Absence, Faults, Loss, Stall
+from edgerec.simulation.device import Absence, DeviceModel, Faults, Loss, Stall
 from edgerec.simulation.kiosk import VirtualKiosk, simulate_command, stream
 from edgerec.wire.blocks import Decoder
 from tests.rigs.waiting import PATIENCE_S, wait_for

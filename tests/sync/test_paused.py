@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from edgerec.audio import TRACKS, GapReason, TimelineFrame
 from edgerec.simulation.conversation import tone
-from edgerec.simulation.device import DeviceModel
-from edgerec.simulation.faults import Absence
+from edgerec.simulation.device import Absence, DeviceModel
 from edgerec.simulation.kiosk import VirtualKiosk
 from edgerec.sync.history import History
 from edgerec.sync.placement import ENDLESS, Pauses

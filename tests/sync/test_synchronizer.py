@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from edgerec.audio import TRACKS, Gap, GapReason, TimelineFrame, TrackName, TrackReport
 from edgerec.simulation.conversation import tone
-from edgerec.simulation.device import DeviceModel
-from edgerec.simulation.faults import Absence, Fault, Loss, Stall
+from edgerec.simulation.device import Absence, DeviceModel, Fault, Loss, Stall
 from edgerec.simulation.kiosk import VirtualKiosk
 from edgerec.sync.history import History
 from edgerec.sync.resampled_run import BATCH_S

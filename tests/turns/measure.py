@@ -18,8 +18,7 @@ import numpy as np
 from edgerec.audio import Span, TimelineFrame
 from edgerec.config import Config
 from edgerec.turns.detectors import Detectors, UserDetectorName
-from edgerec.turns.open_turn import TurnRules
-from edgerec.turns.segmenter import Segmenter
+from edgerec.turns.segmenter import Segmenter, TurnRules
 from tests.turns.material import NOISES, RATE_HZ, Speech
 from tests.turns.mixtures import Scene, echoing, noisy, only
 from tests.turns.recordings import use_recordings

@@ -6,7 +6,7 @@ import soxr
 
 from edgerec.turns.bands import FRAME, RATE_HZ
 from edgerec.turns.earshot import Earshot, Tonality
-from edgerec.turns.energy_gate import EXCESS_DB
+from edgerec.turns.user import EXCESS_DB
 from tests.turns.material import Speech, clatter, music, quiet
 from tests.turns.measure import CLIPS
 

@@ -5,9 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgerec.turns.activity import Judged
-from edgerec.turns.open_turn import TurnRules
-from edgerec.turns.segmenter import Segmenter
+from edgerec.turns.segmenter import Judged, Segmenter, TurnRules
 from tests.rigs.turn_drawing import STEP, judgements, latest, picture
 
 RULES = TurnRules(pre_roll=2 * STEP, hangover=3 * STEP, min_speech=2 * STEP, max_turn=10**9)

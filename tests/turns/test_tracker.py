@@ -5,9 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgerec.turns.activity import Judged
 from edgerec.turns.marks import MAX_PENDING, TooManyMarksError
-from edgerec.turns.open_turn import TurnRules
+from edgerec.turns.segmenter import Judged, TurnRules
 from edgerec.turns.tracker import TurnTracker
 from tests.rigs.turn_drawing import STEP, judgements, latest, picture
 

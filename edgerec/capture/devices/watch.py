@@ -19,8 +19,13 @@ from typing import Final
 from edgerec.audio import TrackName
 from edgerec.capture.devices.alsa_cards import ALSA_PREFIX
 from edgerec.capture.devices.device_events import CardWatch, ServerEvents
-from edgerec.capture.devices.device_verdict import Findings, OpenDevice
-from edgerec.capture.devices.right_source import RightSource, Unwatched, is_known
+from edgerec.capture.devices.device_verdict import (
+    Findings,
+    OpenDevice,
+    RightSource,
+    Unwatched,
+    is_known,
+)
 from edgerec.capture.devices.server_reach import why_no_answer
 from edgerec.capture.devices.sound_server import (
     RecordingStream,

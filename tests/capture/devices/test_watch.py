@@ -5,8 +5,7 @@ import os
 import pytest
 
 from edgerec.capture.devices import device_events
-from edgerec.capture.devices.device_verdict import Findings, OpenDevice
-from edgerec.capture.devices.right_source import MISSING_NS
+from edgerec.capture.devices.device_verdict import MISSING_NS, Findings, OpenDevice
 from edgerec.capture.devices.sound_server import RecordingStream, ServerState, SoundServerError
 from edgerec.capture.devices.watch import (
     PIN_SETTLES_NS,

@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from edgerec.capture.devices.device_verdict import OpenDevice
-from edgerec.capture.devices.right_source import MISSING_NS, Unwatched
+from edgerec.capture.devices.device_verdict import MISSING_NS, OpenDevice, Unwatched
 from tests.rigs.fakes import START_NS, FakeClock
 
 OPENED = OpenDevice(7, "default", START_NS, "")
