@@ -16,7 +16,7 @@ from edgerec.cli.process import Exit
 from edgerec.service.control.client import ServiceConnection, ServiceError
 from edgerec.wire.blocks import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ
 from edgerec.wire.pcm_reader import PcmInputError, block_stream
-from edgerec.wire.wav_reader import PcmFormat
+from edgerec.wire.wav import PcmFormat
 
 HELP = """Push audio into a track with `source: feed` of the running service, as fast as it takes
 it: it is queued and played, and recorded as it plays. FILE is WAV, a block stream, or raw PCM of

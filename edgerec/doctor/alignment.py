@@ -7,7 +7,6 @@ to set.
 from __future__ import annotations
 
 import math
-import wave
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from edgerec.audio import TRACKS, TrackName
 from edgerec.config import Config
 from edgerec.doctor.checkup import Finding
+from edgerec.wire.wav import wav_header
 
 RATE_HZ: Final = 48_000
 SWEEP_S: Final = 1.0
@@ -72,9 +72,8 @@ def write_sweeps(path: Path, sweeps: int = SWEEPS) -> None:
     for nth in range(sweeps):
         first = round((LEAD_S + nth * PERIOD_S) * RATE_HZ)
         sound[first : first + len(one)] = one
-    with wave.open(str(path), "wb") as file:
-        file.setparams((1, 2, RATE_HZ, 0, "NONE", ""))
-        file.writeframes(np.rint(sound * 32_767).astype("<i2").tobytes())
+    pcm = np.rint(sound * 32_767).astype("<i2").tobytes()
+    path.write_bytes(wav_header(RATE_HZ, 1, len(pcm)) + pcm)
 
 
 def find_sweeps(samples: NDArray[np.int16], rate: int, sweeps: int = SWEEPS) -> list[HeardSweep]:

@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import tempfile
 import threading
-import wave
 from bisect import bisect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -50,6 +49,7 @@ from edgerec.health.status import Chirp
 from edgerec.store.disk import StoreError, is_folder
 from edgerec.store.records.sidecar_reader import MAX_BYTES
 from edgerec.store.root import STATE
+from edgerec.store.writing.wav import HEADER_BYTES
 from edgerec.validation.bounded_json import read_json
 
 STARTS_S: Final = 15.0  # until both devices deliver
@@ -188,8 +188,8 @@ def _residuals_us(sidecar: dict[str, Any]) -> list[float | None]:
 def _recorded(root: Path) -> _Recorded:
     pieces, stated, frames = [], [], 0
     for path in sorted(root.glob("ready/**/*_chunk.wav")):
-        with wave.open(str(path), "rb") as file:
-            pieces.append(np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, 2))
+        pcm = np.frombuffer(path.read_bytes(), "<i2", offset=HEADER_BYTES)
+        pieces.append(pcm.reshape(-1, len(TRACKS)))
         frames += len(pieces[-1])
         residuals_us = read_json(path.with_suffix(".json"), _residuals_us, max_bytes=MAX_BYTES)
         known = sum(math.inf if one is None else one for one in residuals_us)

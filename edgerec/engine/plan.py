@@ -22,9 +22,9 @@ from edgerec.store.records.naming import Format
 from edgerec.store.retention.plan import Quota
 from edgerec.store.writing.recording import RecordingForm
 from edgerec.store.writing.rotation import Cutting
-from edgerec.store.writing.wav import SAMPLE_BYTES
 from edgerec.sync.synchronizer import TrackPlan
 from edgerec.turns.segmenter import TurnRules
+from edgerec.wire.blocks import SAMPLE_BYTES
 from edgerec.wire.pipe import PIPE_BYTES
 
 MAX_RECORDING_RATE_HZ: Final = 192_000

@@ -12,7 +12,7 @@ from typing import Final
 from edgerec.audio import StreamHeader, TrackName
 from edgerec.wire.blocks import device_name, encode_block_header, encode_stream_header
 from edgerec.wire.samples import to_s16
-from edgerec.wire.wav_reader import (
+from edgerec.wire.wav import (
     START_BYTES,
     PcmFormat,
     Readable,

@@ -6,17 +6,15 @@ programs take for "up to the end".
 
 from __future__ import annotations
 
-import struct
 from typing import Final, Literal, Protocol
 
 from edgerec.audio import Block, StreamHeader
 from edgerec.wire.blocks import SAMPLE_BYTES, encode_block, encode_stream_header
+from edgerec.wire.wav import MAX_BYTES, wav_header
 
 OutputForm = Literal["wav", "raw", "stream"]
 
-_HEADER: Final = struct.Struct("<4sI4s4sIHHIIHH4sI")
-_PCM: Final = 1
-_ENDLESS_BYTES: Final = 0xFFFF_FFFF  # as ffmpeg writes into a pipe
+_HEADER_BYTES: Final = 44
 _FILL_FRAMES: Final = 16_384  # of silence at once
 
 
@@ -89,10 +87,10 @@ class PcmOutput:
         """
         if self._form == "wav" and self._seekable and self._header is not None:
             frame_bytes = self._header.channels * SAMPLE_BYTES
-            data_bytes = (self._file.tell() - _HEADER.size) // frame_bytes * frame_bytes
-            if 0 <= data_bytes <= _ENDLESS_BYTES - _HEADER.size:
+            data_bytes = (self._file.tell() - _HEADER_BYTES) // frame_bytes * frame_bytes
+            if 0 <= data_bytes <= MAX_BYTES - _HEADER_BYTES:
                 self._file.seek(0)
-                self._file.write(wav_header(self._header, data_bytes))
+                self._file.write(_wav_header(self._header, data_bytes))
 
     def _open(self, header: StreamHeader) -> None:
         before, self._header, self._expected = self._header, header, None
@@ -100,7 +98,7 @@ class PcmOutput:
             self._file.write(encode_stream_header(header))
         elif before is None:
             if self._form == "wav":
-                self._file.write(wav_header(header, _ENDLESS_BYTES))
+                self._file.write(_wav_header(header, MAX_BYTES))
         elif _shape(before) != _shape(header):
             self._header = before
             raise PcmOutputError(
@@ -119,24 +117,8 @@ class PcmOutput:
             missing -= piece
 
 
-def wav_header(header: StreamHeader, data_bytes: int) -> bytes:
-    """Return the 44 bytes in front of 16-bit PCM (RIFF WAVE); lengths past 32 bits are endless."""
-    frame_bytes = header.channels * SAMPLE_BYTES
-    return _HEADER.pack(
-        b"RIFF",
-        min(data_bytes + _HEADER.size - 8, _ENDLESS_BYTES),
-        b"WAVE",
-        b"fmt ",
-        16,
-        _PCM,
-        header.channels,
-        header.sample_rate,
-        header.sample_rate * frame_bytes,
-        frame_bytes,
-        8 * SAMPLE_BYTES,
-        b"data",
-        data_bytes,
-    )
+def _wav_header(header: StreamHeader, data_bytes: int) -> bytes:
+    return wav_header(header.sample_rate, header.channels, data_bytes)
 
 
 def _shape(header: StreamHeader) -> tuple[int, int]:

@@ -22,7 +22,7 @@ from edgerec.audio import (
 )
 from edgerec.wire.blocks import Decoder, WireError, device_name, encode_block, encode_stream_header
 from edgerec.wire.samples import to_s16
-from edgerec.wire.wav_reader import (
+from edgerec.wire.wav import (
     START_BYTES,
     PcmFormat,
     WavInputError,

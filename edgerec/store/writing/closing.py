@@ -34,11 +34,11 @@ from edgerec.store.writing.journal import (
 )
 from edgerec.store.writing.wav import (
     HEADER_BYTES,
-    SAMPLE_BYTES,
     max_wav_frames,
     parse_wav_header,
     repair_wav,
 )
+from edgerec.wire.blocks import SAMPLE_BYTES
 
 LAGS_S: Final = 10.0
 """Maximum by which one file of a chunk may be shorter than another: what is written between two

@@ -4,9 +4,9 @@ The writer updates the header at every sync, so that any program reads a file in
 last sync. There is no buffer here: what is written goes to the kernel at once, so that a killed
 process loses only what it never wrote.
 
-Format: Microsoft, "Multimedia Programming Interface and Data Specifications 1.0", RIFF WAVE, PCM,
-with the `bext` chunk of `store.writing.tags` before the audio. The chunk is blank until the file is
-published, and has a fixed length, so that the audio never moves.
+The header is that of `wire.wav`, with the `bext` chunk of `store.writing.tags` before the audio.
+The chunk is blank until the file is published, and has a fixed length, so that the audio never
+moves.
 """
 
 from __future__ import annotations
@@ -22,16 +22,14 @@ from numpy.typing import NDArray
 
 from edgerec.store.disk import create, disk_step, make_writable, write_all
 from edgerec.store.writing.tags import BEXT_BYTES, BLANK_BEXT
+from edgerec.wire.blocks import SAMPLE_BYTES
+from edgerec.wire.wav import MAX_BYTES, wav_chunk, wav_header
 
-SAMPLE_BYTES: Final = 2
-HEADER: Final = struct.Struct(f"<4sI4s4sIHHIIHH4sI{BEXT_BYTES}s4sI")
-HEADER_BYTES: Final = HEADER.size  # 704
+HEADER_BYTES: Final = len(wav_header(1, 1, 0, wav_chunk(b"bext", BLANK_BEXT)))  # 704
 
-_RIFF_OVERHEAD_BYTES: Final = HEADER_BYTES - 8  # RIFF's length counts all but "RIFF" and itself
-_MAX_DATA_BYTES: Final = 2**32 - 1 - _RIFF_OVERHEAD_BYTES
-_PCM: Final = 1
-_FMT_BYTES: Final = 16
-_BEXT_OFFSET: Final = struct.calcsize("<4sI4s4sIHHIIHH4sI")
+_MAX_DATA_BYTES: Final = MAX_BYTES - (HEADER_BYTES - 8)  # RIFF's length counts all but its own 8
+_BEXT_OFFSET: Final = HEADER_BYTES - 8 - BEXT_BYTES
+_NUMBERS: Final = struct.Struct(f"<22xHI{HEADER_BYTES - 32}xI")  # channels, rate, data_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,25 +49,8 @@ class WavHeader:
 
     def encode(self) -> bytes:
         """Return the bytes in front of the audio."""
-        frame_bytes = SAMPLE_BYTES * self.channels
-        return HEADER.pack(
-            b"RIFF",
-            self.data_bytes + _RIFF_OVERHEAD_BYTES,
-            b"WAVE",
-            b"fmt ",
-            _FMT_BYTES,
-            _PCM,
-            self.channels,
-            self.sample_rate,
-            self.sample_rate * frame_bytes,
-            frame_bytes,
-            8 * SAMPLE_BYTES,
-            b"bext",
-            BEXT_BYTES,
-            self.bext,
-            b"data",
-            self.data_bytes,
-        )
+        bext = wav_chunk(b"bext", self.bext)
+        return wav_header(self.sample_rate, self.channels, self.data_bytes, bext)
 
 
 def parse_wav_header(data: bytes) -> WavHeader:
@@ -82,8 +63,8 @@ def parse_wav_header(data: bytes) -> WavHeader:
     """
     if len(data) < HEADER_BYTES:
         raise ValueError(f"{len(data)} bytes are not a WAV header")
-    fields = HEADER.unpack_from(data)
-    channels, sample_rate, bext, data_bytes = fields[6], fields[7], fields[13], fields[15]
+    channels, sample_rate, data_bytes = _NUMBERS.unpack_from(data)
+    bext = data[_BEXT_OFFSET : _BEXT_OFFSET + BEXT_BYTES]
     header = WavHeader(sample_rate, channels, data_bytes, bext)
     try:
         whole = data_bytes <= _MAX_DATA_BYTES and header.encode() == data[:HEADER_BYTES]

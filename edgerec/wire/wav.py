@@ -1,12 +1,13 @@
 """The header of a WAV file or stream: the format of its samples, and where the audio ends.
 
-Every form of PCM that recorders and audio programs write is either read or refused with a reason.
-Read once and forwards, so that a pipe will do. The standard library's `wave` refuses the extensible
+Headers of 16-bit PCM are made, for recordings too. Every form of PCM that recorders and audio
+programs write is either read or refused with a reason. Read once and forwards, so that a pipe will
+do. The standard library's `wave` refuses the extensible
 format in Python 3.11, and reads samples that are narrower than their container (`arecord -f
 S24_LE`) as noise.
 
-Formats: Microsoft, "Multiple Channel Audio Data and WAVE Files"; EBU Tech 3306 (RF64); ITU-R
-BS.2088 (BW64).
+Formats: Microsoft, "Multimedia Programming Interface and Data Specifications 1.0" and "Multiple
+Channel Audio Data and WAVE Files"; EBU Tech 3306 (RF64); ITU-R BS.2088 (BW64).
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ import struct
 from dataclasses import dataclass
 from typing import Final, NoReturn, Protocol
 
-from edgerec.wire.blocks import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ
+from edgerec.wire.blocks import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ, SAMPLE_BYTES
 from edgerec.wire.samples import S16, S24_IN_LOW_BYTES, U8, SampleFormat
 
 START_BYTES: Final = 4
 """Number of bytes that identify a WAV file."""
+MAX_BYTES: Final = 0xFFFF_FFFF
+"""Largest length that a header can state; of the audio, as ffmpeg writes into a pipe: endless."""
 
 _RIFF: Final = b"RIFF"
 _LONG: Final = (b"RF64", b"BW64")  # the lengths are in a chunk of their own
@@ -41,7 +44,6 @@ _SUB_FORMATS: Final = (  # what follows the two bytes of the format in its GUID
 _KNOWN_KINDS: Final = (b"data", b"fmt ", b"fact", b"LIST", b"bext", b"JUNK")
 _PASSED_OVER_BYTES: Final = 1 << 16  # skipped at once, of what comes before the audio
 _MAX_FORMAT_BYTES: Final = 1 << 10
-_UNKNOWN: Final = 0xFFFF_FFFF
 # Programs that write into a pipe promise about 2 or 4 GiB: sox 0x7FFFF000, arecord 0x80000000.
 _PLACEHOLDERS: Final = (range(0x7FFF_E000, 0x8000_1000), range(0xFFFF_E000, 1 << 32))
 _CONVERT: Final = "try ffmpeg -i FILE -c:a pcm_s16le x.wav"
@@ -71,6 +73,34 @@ class PcmFormat:
     def frame_bytes(self) -> int:
         """Size of one frame, a sample of each channel, in bytes."""
         return self.channels * self.samples.width
+
+
+def wav_header(sample_rate: int, channels: int, data_bytes: int, chunks: bytes = b"") -> bytes:
+    """Return the bytes in front of 16-bit PCM.
+
+    Parameters
+    ----------
+    data_bytes
+        Size of the audio; `MAX_BYTES`: it ends with the stream.
+    chunks
+        Whole chunks to put before the audio.
+
+    Raises
+    ------
+    struct.error
+        A number does not fit into the header.
+    """
+    frame_bytes = SAMPLE_BYTES * channels
+    rate_bytes = sample_rate * frame_bytes
+    pcm = _FORMAT.pack(_PCM, channels, sample_rate, rate_bytes, frame_bytes, 8 * SAMPLE_BYTES)
+    rest = b"WAVE" + wav_chunk(b"fmt ", pcm) + chunks + _CHUNK.pack(b"data", data_bytes)
+    riff_bytes = MAX_BYTES if data_bytes == MAX_BYTES else len(rest) + data_bytes
+    return _CHUNK.pack(_RIFF, riff_bytes) + rest
+
+
+def wav_chunk(kind: bytes, content: bytes) -> bytes:
+    """Return a chunk for `wav_header`, whose content has an even length."""
+    return _CHUNK.pack(kind, len(content)) + content
 
 
 def is_wav(start: bytes) -> bool:
@@ -127,7 +157,7 @@ class _Header:
             if kind == b"data":
                 if pcm_format is None:
                     raise WavInputError("a WAV file without a format before its audio")
-                if self._long and size == _UNKNOWN:
+                if self._long and size == MAX_BYTES:
                     return pcm_format, audio_bytes or None
                 return pcm_format, self._believed(size, riff_bytes, file_bytes)
             if not all(0x20 <= byte < 0x7F for byte in kind):

@@ -1,5 +1,6 @@
 """WAV files as recorders, programs and pipes write them: read right, or refused with a reason."""
 
+import io
 import os
 import shutil
 import struct
@@ -19,7 +20,7 @@ from edgerec.audio import Block, StreamHeader
 from edgerec.wire.blocks import Decoder, WireError
 from edgerec.wire.pcm_reader import PcmInputError, block_stream
 from edgerec.wire.trace import TraceError, open_input
-from edgerec.wire.wav_reader import START_BYTES, read_wav_header
+from edgerec.wire.wav import MAX_BYTES, START_BYTES, read_wav_header, wav_chunk, wav_header
 
 RATE = 16_000
 TONE = np.rint(9_000 * np.sin(np.arange(4_001) * 0.17)).astype(np.int16)
@@ -449,3 +450,24 @@ def test_tags_before_the_audio_are_passed_over_in_fixed_memory(read, tmp_path):
         assert tracemalloc.get_traced_memory()[1] < picture / 10
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(4_000, 1), (16_000, 2), (48_000, 16)])
+def test_a_header_is_what_the_standard_library_writes(rate, channels):
+    audio = bytes(2 * channels * 30)
+    file = io.BytesIO()
+    with wave.open(file, "wb") as other:
+        other.setparams((channels, 2, rate, 0, "NONE", ""))
+        other.writeframes(audio)
+    assert wav_header(rate, channels, len(audio)) + audio == file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "chunks", [b"", wav_chunk(b"bext", bytes(602)) + wav_chunk(b"LIST", b"a ")]
+)
+@pytest.mark.parametrize(("size", "told"), [(8, 8), (MAX_BYTES, None)])
+def test_a_header_is_read_back_with_chunks_before_the_audio(chunks, size, told):
+    header = wav_header(44_100, 2, size, chunks)
+    pcm, found = read_wav_header(header[:START_BYTES], io.BytesIO(header[START_BYTES:]))
+    assert (pcm.sample_rate, pcm.channels, found) == (44_100, 2, told)
+    assert len(header) == 44 + len(chunks)
