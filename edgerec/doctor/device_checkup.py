@@ -15,9 +15,8 @@ from edgerec.audio import TrackName
 from edgerec.capture.devices.alsa_cards import ALSA_PREFIX
 from edgerec.capture.devices.catalog import PULSE_PREFIX, DeviceError, DeviceInfo, resolve
 from edgerec.capture.devices.channels import ChannelError, plan_opening
-from edgerec.capture.devices.server_reach import why_no_answer
 from edgerec.capture.devices.server_stream import REFUSAL_HINT, is_monitor, refusal, server_source
-from edgerec.capture.devices.sound_server import read_server
+from edgerec.capture.devices.sound_server import read_server, why_no_answer
 from edgerec.config import Config, TrackConfig
 from edgerec.doctor.checkup import Finding
 

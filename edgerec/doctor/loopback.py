@@ -14,8 +14,7 @@ from typing import Final, Literal
 
 from edgerec import kernel
 from edgerec.capture.devices.alsa_cards import ALOOP_DRIVER, ALSA_CARDS_FILE, parse_alsa_cards
-from edgerec.capture.devices.server_reach import why_no_answer
-from edgerec.capture.devices.sound_server import read_server
+from edgerec.capture.devices.sound_server import read_server, why_no_answer
 
 MachineKind = Literal["pulseaudio", "pipewire", "alsa", "none"]
 

@@ -7,8 +7,7 @@ import pytest
 from edgerec.capture.devices import server_stream
 from edgerec.capture.devices.catalog import DeviceError, DeviceInfo
 from edgerec.capture.devices.pcm_name import PcmTarget
-from edgerec.capture.devices.server_reach import NoAnswer
-from edgerec.capture.devices.sound_server import SoundServer
+from edgerec.capture.devices.sound_server import NoAnswer, SoundServer
 from edgerec.config import Config, TrackConfig, TracksConfig
 from edgerec.doctor import device_checkup
 from edgerec.doctor.device_checkup import check_devices

@@ -6,7 +6,6 @@ offset between a cycle's frames and their capture. Without numpy: the capture ch
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections import deque
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from edgerec.capture.dating.pipewire_graph import (
     stream_place,
 )
 from edgerec.capture.dating.pulse import READING_ERROR_US, Reading
+from edgerec.capture.devices.sound_server import output_of
 from edgerec.clock import raw_now_ns
 from edgerec.wire.blocks import SAMPLE_BYTES
 
@@ -45,7 +45,6 @@ LEAST_LUMP_MS: Final = 80
 """Shortest lump: shorter ones would shorten the cycles for everyone."""
 SENDS_BYTES: Final = 1 << 16
 """Maximum that PipeWire sends at once; a longer lump would come in pieces of that size."""
-DUMP_S: Final = 2.0
 CHANGED: Final = 2
 """Number of consecutive lumps that must be off; a single one was late, on a busy machine."""
 LINGERS: Final = 4
@@ -105,7 +104,7 @@ class PipeWireDating:
         self._lingering = (0, 0)  # readings, and by how much their error is greater
 
     def read(self, count: Callable[[], int]) -> Reading | None:
-        """See `pulse.Dating.read`. Takes up to `LONGEST_LUMP_NS`, and `DUMP_S` more at a look."""
+        """As `pulse.Dating.read`. Takes up to `LONGEST_LUMP_NS`, and a look 2 s more."""
         self._follow_graph()
         place = self._place
         if place is None and raw_now_ns() - self._began_ns < PATIENCE_NS:
@@ -271,11 +270,7 @@ def graph_rate(default: int) -> int:
 
 def read_graph() -> str | None:
     """Return what ``pw-dump`` prints; None where it is not available."""
-    try:
-        done = subprocess.run(["pw-dump"], capture_output=True, timeout=DUMP_S, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.decode(errors="replace") if done.returncode == 0 else None
+    return output_of(["pw-dump"])
 
 
 def pipewire_dating(pid: int, rate: int) -> PipeWireDating:

@@ -30,8 +30,8 @@ from edgerec.capture.devices.alsa_cards import (
     unnumbered,
 )
 from edgerec.capture.devices.pcm_name import resolve_pcm
-from edgerec.capture.devices.server_reach import why_no_answer
-from edgerec.capture.devices.sound_server import ServerSource, SoundServerError, read_sources
+from edgerec.capture.devices.server_answers import ServerSource
+from edgerec.capture.devices.sound_server import SoundServerError, read_sources, why_no_answer
 
 _ALSA_HARDWARE: Final = re.compile(r"\(hw:(\d+),(\d+)\)$")
 PULSE_PREFIX: Final = "pulse:"

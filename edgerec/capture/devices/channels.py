@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from edgerec.capture.devices.catalog import PULSE_PREFIX, DeviceInfo
-from edgerec.capture.devices.server_reach import why_no_answer
+from edgerec.capture.devices.sound_server import why_no_answer
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

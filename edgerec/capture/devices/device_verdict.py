@@ -16,8 +16,8 @@ from typing import Final
 from edgerec.audio import TrackName
 from edgerec.capture.devices.alsa_cards import PORT_MARK
 from edgerec.capture.devices.catalog import PULSE_PREFIX
+from edgerec.capture.devices.server_answers import RecordingStream
 from edgerec.capture.devices.server_stream import is_monitor, refusal
-from edgerec.capture.devices.sound_server import RecordingStream
 from edgerec.clock import Clock
 
 SUSPECT_NS: Final = 1_200_000_000

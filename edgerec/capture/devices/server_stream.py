@@ -16,13 +16,8 @@ from edgerec.audio import TrackName
 from edgerec.capture.devices.alsa_cards import ALSA_PREFIX
 from edgerec.capture.devices.catalog import DeviceError, DeviceInfo
 from edgerec.capture.devices.pcm_name import PcmTarget, resolve_pcm, source_of_pcm
-from edgerec.capture.devices.sound_server import (
-    MONITOR_SUFFIX,
-    ServerSource,
-    SoundServerError,
-    read_default_source,
-    read_sources,
-)
+from edgerec.capture.devices.server_answers import MONITOR_SUFFIX, ServerSource
+from edgerec.capture.devices.sound_server import SoundServerError, read_default_source, read_sources
 
 
 class Server:

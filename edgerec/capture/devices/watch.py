@@ -26,13 +26,12 @@ from edgerec.capture.devices.device_verdict import (
     Unwatched,
     is_known,
 )
-from edgerec.capture.devices.server_reach import why_no_answer
+from edgerec.capture.devices.server_answers import RecordingStream, ServerState
 from edgerec.capture.devices.sound_server import (
-    RecordingStream,
-    ServerState,
     SoundServerError,
     pin_stream,
     read_state,
+    why_no_answer,
 )
 from edgerec.clock import Clock
 from edgerec.waker import Waker

@@ -17,7 +17,7 @@ from edgerec.capture.devices.catalog import (
     source_inputs,
 )
 from edgerec.capture.devices.pcm_name import PcmTarget
-from edgerec.capture.devices.sound_server import ServerSource
+from edgerec.capture.devices.server_answers import ServerSource
 
 CARDS = """\
  0 [Headphones     ]: bcm2835_headpho - bcm2835 Headphones

@@ -7,6 +7,7 @@ import pytest
 from edgerec.capture.devices import server_stream
 from edgerec.capture.devices.catalog import DeviceError, DeviceInfo
 from edgerec.capture.devices.pcm_name import PcmTarget
+from edgerec.capture.devices.server_answers import ServerSource
 from edgerec.capture.devices.server_stream import (
     Server,
     as_served,
@@ -14,7 +15,7 @@ from edgerec.capture.devices.server_stream import (
     prepare_stream,
     server_source,
 )
-from edgerec.capture.devices.sound_server import ServerSource, SoundServerError
+from edgerec.capture.devices.sound_server import SoundServerError
 
 CARD = DeviceInfo("alsa:Mic,0", "Mic: USB (hw:1,0)", "ALSA", 0, 48_000, 1, True)
 PCM = DeviceInfo("default", "default", "ALSA", 1, 44_100, 64, True)

@@ -6,17 +6,19 @@ from pathlib import Path
 import pytest
 
 from edgerec.capture.devices import sound_server
-from edgerec.capture.devices.sound_server import (
+from edgerec.capture.devices.server_answers import (
     RecordingStream,
     ServerSource,
     ServerState,
-    SoundServer,
-    SoundServerError,
     parse_clients,
     parse_default_source,
     parse_pactl_sources,
     parse_pw_dump,
     parse_state,
+)
+from edgerec.capture.devices.sound_server import (
+    SoundServer,
+    SoundServerError,
     pin_stream,
     read_default_source,
     read_server,
@@ -328,7 +330,7 @@ def pactl(monkeypatch):
         calls.append(command[1:])
         return answers.get(command[1], "")
 
-    monkeypatch.setattr(sound_server, "_output", output)
+    monkeypatch.setattr(sound_server, "output_of", output)
     return calls, answers
 
 
@@ -369,6 +371,6 @@ def test_a_tool_that_can_t_be_started_now_is_no_answer(monkeypatch):
 
 
 def test_an_answer_of_another_form_is_told(monkeypatch):
-    monkeypatch.setattr(sound_server, "_output", lambda command: '["a source"]')
+    monkeypatch.setattr(sound_server, "output_of", lambda command: '["a source"]')
     with pytest.raises(sound_server.SoundServerError, match="pactl"):
         sound_server.read_sources()

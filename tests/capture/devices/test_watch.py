@@ -6,7 +6,8 @@ import pytest
 
 from edgerec.capture.devices import device_events
 from edgerec.capture.devices.device_verdict import MISSING_NS, Findings, OpenDevice
-from edgerec.capture.devices.sound_server import RecordingStream, ServerState, SoundServerError
+from edgerec.capture.devices.server_answers import RecordingStream, ServerState
+from edgerec.capture.devices.sound_server import SoundServerError
 from edgerec.capture.devices.watch import (
     PIN_SETTLES_NS,
     PIN_WITHIN_NS,

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from edgerec.capture.devices.server_reach import why_no_answer
+from edgerec.capture.devices.sound_server import why_no_answer
 
 USER = 1000
 
