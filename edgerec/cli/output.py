@@ -104,7 +104,6 @@ class ProgressLine:
             draw(f"{self._what} {minutes}:{seconds:02d}\r", sys.stderr)
 
     def __enter__(self) -> Self:
-        """Return it."""
         return self
 
     def __exit__(self, *_: object) -> None:

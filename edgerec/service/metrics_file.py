@@ -50,7 +50,6 @@ class MetricsFile:
         self._thread = make_thread(target=self._run, name="metrics")
 
     def __enter__(self) -> Self:
-        """Start writing."""
         self._thread.start()
         return self
 
@@ -117,7 +116,6 @@ class ConfiguredMetrics:
         return self
 
     def __exit__(self, *details: Any) -> None:
-        """Stop writing."""
         if self._file is not None:
             self._file.__exit__(*details)
             self._file = None

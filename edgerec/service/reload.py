@@ -82,7 +82,6 @@ class Reloader:
         self._absent: tuple[Reason, ...] = ()
 
     def __enter__(self) -> Self:
-        """Start the thread."""
         self._thread.start()
         return self
 

@@ -82,7 +82,6 @@ class Taps(LiveReaders):
         self._thread.start()
 
     def __enter__(self) -> Self:
-        """Begin to serve."""
         self.start()
         return self
 

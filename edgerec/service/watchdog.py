@@ -157,12 +157,10 @@ class Supervisor:
         self._notify("\n".join(lines))
 
     def __enter__(self) -> Self:
-        """Start checking."""
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop checking."""
         self._leaving.set()
         self._thread.join()
 

@@ -87,12 +87,10 @@ class StorageRoot:
         self._counter: tuple[int, str | None] | None = None
 
     def __enter__(self) -> Self:
-        """Acquire."""
         self.acquire()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Release."""
         self.release()
 
     def acquire(self) -> None:

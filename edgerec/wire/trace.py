@@ -190,9 +190,7 @@ class TraceWriter:
         self._file.close()
 
     def __enter__(self) -> Self:
-        """Return the writer."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close it."""
         self.close()

@@ -58,11 +58,9 @@ class CardWatch:
             self._fd = None
 
     def __enter__(self) -> Self:
-        """Return it."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Watch no more."""
         self.close()
 
 

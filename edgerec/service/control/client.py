@@ -159,11 +159,9 @@ class ServiceConnection:
         return result_of(line)
 
     def __enter__(self) -> Self:
-        """Return it."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close it."""
         self._socket.close()
 
 

@@ -75,12 +75,10 @@ class Control:
         self._thread = make_thread(target=self._run, name="control")
 
     def __enter__(self) -> Self:
-        """Start answering."""
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop answering."""
         self._stopping = True
         self._wake()
         self._thread.join()

@@ -81,11 +81,9 @@ class ControlSocket:
             log.warning("the control socket is left path=%s why=%r", self.path, str(error))
 
     def __enter__(self) -> Self:
-        """Return it."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close it."""
         self.close()
 
 
