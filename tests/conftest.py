@@ -13,7 +13,6 @@ from edgerec.audio import TRACKS
 from edgerec.capture.devices import sound_server
 from edgerec.cli import process
 from edgerec.config import ConfigError, load_config
-from edgerec.engine import sources as engine_sources
 from edgerec.service.control import client
 from edgerec.store.root import StorageRoot
 from tests.rigs import deaths
@@ -123,18 +122,24 @@ def child(tmp_path):
 
 
 @pytest.fixture
-def sources(monkeypatch):
-    """The sources of a recorder, whatever its configuration says; a test may put in others."""
-    sources = {track: EagerSource(device(track)) for track in TRACKS}
-    monkeypatch.setattr(engine_sources, "open_child", lambda track, plan, now_ns: sources[track])
-    return sources
+def sources():
+    """Sources for a recorder, see `handed`; a test may put in others."""
+    return {track: EagerSource(device(track)) for track in TRACKS}
 
 
 @pytest.fixture
-def running(tmp_path, sources):
+def open_device(sources):
+    """What opens the devices of `running`: those of `sources`, or what a test says."""
+    return lambda track, now_ns: sources[track]
+
+
+@pytest.fixture
+def running(tmp_path, open_device):
     """Make recorders that are ended afterwards, whatever a test has found."""
     with contextlib.ExitStack() as stack:
-        yield lambda **recording: stack.enter_context(Running(tmp_path / "root", **recording))
+        yield lambda root="root", **recording: stack.enter_context(
+            Running(tmp_path / root, open_device, **recording)
+        )
 
 
 @pytest.fixture

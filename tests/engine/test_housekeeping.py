@@ -7,7 +7,7 @@ from edgerec.engine.housekeeping import RETRY_NS, Chore, Housekeeping
 from edgerec.store.archive.verify import verify
 from edgerec.store.retention.cleanup import Cleanup
 from tests.rigs.fakes import config
-from tests.rigs.recorder_rig import RunningClock, wait_for_end
+from tests.rigs.recorder_rig import RunningClock, handed, wait_for_end
 
 
 class Work:
@@ -57,7 +57,9 @@ def test_the_last_of_a_chore_may_fail_too():
 
 def test_a_bug_in_retention_ends_no_recording(tmp_path, sources, monkeypatch):
     monkeypatch.setattr(Cleanup, "step", lambda cleanup, now_ns: 1 / 0)
-    recorder = Engine(config(tmp_path / "root"), clock=RunningClock(), length_s=5.0)
+    recorder = Engine(
+        config(tmp_path / "root"), clock=RunningClock(), length_s=5.0, around=handed(sources)
+    )
     wait_for_end(recorder)
     assert [reason.code for reason in recorder.status().reasons].count("housekeeping") == 1
     assert verify(tmp_path / "root").ok

@@ -8,7 +8,7 @@ import pytest
 from edgerec.audio import TRACKS
 from edgerec.capture.devices.watch import DeviceWatch
 from edgerec.engine import copying
-from edgerec.engine.build import RootFiles, Surroundings
+from edgerec.engine.build import RootFiles
 from edgerec.engine.engine import Engine
 from edgerec.engine.turn_loop import TurnLoop
 from edgerec.health.monitor import Monitor
@@ -18,7 +18,14 @@ from edgerec.store.archive.verify import verify
 from edgerec.store.disk import StoreError
 from edgerec.store.root import StorageRoot
 from tests.rigs.fakes import START_NS, S, config, device
-from tests.rigs.recorder_rig import EagerSource, RunningClock, surrounded, wait_for_end
+from tests.rigs.recorder_rig import (
+    EagerSource,
+    RunningClock,
+    handed,
+    opening,
+    surrounded,
+    wait_for_end,
+)
 from tests.rigs.waiting import PATIENCE_S, wait_for
 
 RATE = 16_000
@@ -50,7 +57,7 @@ class HangingSource(EagerSource):
 
 def test_a_failure_of_the_recorder_thread_ends_the_recorder_and_is_raised(tmp_path, sources):
     sources["bot"] = BrokenSource(device("bot"))
-    recorder = Engine(config(tmp_path / "root"), clock=RunningClock())
+    recorder = Engine(config(tmp_path / "root"), clock=RunningClock(), around=handed(sources))
     with pytest.raises(RuntimeError, match="a bug"):
         wait_for_end(recorder)
     assert sources["user"].closed
@@ -65,7 +72,7 @@ def test_a_failure_of_the_writer_thread_ends_the_recorder_and_is_raised(
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(RootFiles, "open", bug)
-    recorder = Engine(config(tmp_path / "root"), clock=RunningClock())
+    recorder = Engine(config(tmp_path / "root"), clock=RunningClock(), around=handed(sources))
     with pytest.raises(RuntimeError, match="a bug"):
         wait_for_end(recorder)
     assert all(source.closed for source in sources.values())
@@ -76,7 +83,9 @@ def test_a_disk_that_takes_nothing_to_the_end_is_told_then(tmp_path, sources, mo
         raise StoreError("creating", tmp_path, "No space left on device")
 
     monkeypatch.setattr(RootFiles, "open", full)
-    recorder = Engine(config(tmp_path / "root"), clock=RunningClock(), length_s=2.0)
+    recorder = Engine(
+        config(tmp_path / "root"), clock=RunningClock(), length_s=2.0, around=handed(sources)
+    )
     with pytest.raises(StoreError, match="No space left"):
         wait_for_end(recorder)
     assert all(source.closed for source in sources.values())
@@ -95,7 +104,9 @@ def test_who_waits_for_the_stop_is_told_when_the_last_files_can_not_be_written(
         recorder.wait_until_stopped(threading.TIMEOUT_MAX)
         told.set()
 
-    recorder = Engine(config(tmp_path / "root"), clock=RunningClock(), length_s=5.0)
+    recorder = Engine(
+        config(tmp_path / "root"), clock=RunningClock(), length_s=5.0, around=handed(sources)
+    )
     threading.Thread(target=wait, daemon=True).start()
     with pytest.raises(StoreError):
         wait_for_end(recorder)
@@ -126,7 +137,9 @@ def test_whichever_thread_fails_the_recorder_ends_with_whole_files(
     root = tmp_path / "root"
     settings = config(root, chunk_seconds=1.0, enable_turn_audio=True)
     clock = RunningClock()
-    with surrounded(settings, clock, lambda file: published.set()) as around:
+    opens = opening(lambda track, now_ns: sources[track])
+    told = lambda file: published.set()  # noqa: E731
+    with surrounded(settings, clock, told, open_sources=opens) as around:
         recorder = Engine(settings, clock=clock, around=around)
         with pytest.raises(RuntimeError, match="a bug"):
             wait_for_end(recorder)
@@ -151,7 +164,7 @@ def test_the_first_failure_is_the_one_that_is_told(tmp_path, sources):
     recorder = Engine(
         config(tmp_path / "root", chunk_seconds=1.0),
         clock=RunningClock(),
-        around=Surroundings(on_published=fail),
+        around=handed(sources, on_published=fail),
     )
     with pytest.raises(RuntimeError, match="failure 1"):
         wait_for_end(recorder)
@@ -167,7 +180,7 @@ def test_a_failure_that_follows_from_another_does_not_hide_it(tmp_path, sources,
         raise StoreError("creating", tmp_path, "Input/output error")
 
     monkeypatch.setattr(RootFiles, "open", fail)
-    recorder = Engine(config(tmp_path / "root"), clock=RunningClock())
+    recorder = Engine(config(tmp_path / "root"), clock=RunningClock(), around=handed(sources))
     with pytest.raises(RuntimeError, match="a bug"):
         wait_for_end(recorder)
 
@@ -176,14 +189,18 @@ def test_leaving_a_recorder_that_was_waited_for_tells_its_failure_no_second_time
     tmp_path, sources, monkeypatch
 ):
     monkeypatch.setattr(RootFiles, "open", lambda *_, **__: 1 / 0)
-    with Engine(config(tmp_path / "root"), clock=RunningClock()) as recorder:  # noqa: SIM117
-        with pytest.raises(ZeroDivisionError):
-            wait_for_end(recorder)
+    with (
+        Engine(config(tmp_path / "root"), clock=RunningClock(), around=handed(sources)) as recorder,
+        pytest.raises(ZeroDivisionError),
+    ):
+        wait_for_end(recorder)
 
 
 def test_a_recorder_thread_that_hangs_shows_in_its_vitals(tmp_path, sources):
     sources["bot"] = bot = HangingSource(device("bot"))
-    with Engine(config(tmp_path / "root"), clock=RunningClock()) as recorder:
+    with Engine(
+        config(tmp_path / "root"), clock=RunningClock(), around=handed(sources)
+    ) as recorder:
         try:
             assert bot.hangs.wait(PATIENCE_S)
             hanging = recorder.vitals()
@@ -210,7 +227,7 @@ def test_a_writer_thread_that_hangs_shows_in_the_vitals(tmp_path, sources):
     with Engine(
         config(tmp_path / "root", chunk_seconds=1.0),
         clock=RunningClock(),
-        around=Surroundings(on_published=hang),
+        around=handed(sources, on_published=hang),
     ) as recorder:
         try:
             assert hangs.wait(PATIENCE_S)
@@ -224,7 +241,9 @@ def test_a_writer_thread_that_hangs_shows_in_the_vitals(tmp_path, sources):
 
 def test_a_recorder_without_devices_is_seen_to_go_round(tmp_path, sources):
     sources.update({track: EagerSource([]) for track in TRACKS})
-    with Engine(config(tmp_path / "root"), clock=RunningClock()) as recorder:
+    with Engine(
+        config(tmp_path / "root"), clock=RunningClock(), around=handed(sources)
+    ) as recorder:
         before = recorder.vitals()
         assert before.seconds is None
         wait_for(lambda: recorder.vitals().rounds > before.rounds)

@@ -24,7 +24,7 @@ from edgerec.store.archive.verify import verify
 from edgerec.wire.messages import RefusedError
 from tests.rigs.fakes import config, device
 from tests.rigs.made_recordings import sidecar
-from tests.rigs.recorder_rig import EagerSource, RunningClock
+from tests.rigs.recorder_rig import EagerSource, RunningClock, handed
 from tests.rigs.waiting import PATIENCE_S, wait_for
 
 RATE = 16_000
@@ -98,7 +98,9 @@ def test_there_is_nothing_to_pause_or_cut_without_a_session(running, ask):
 
 
 def test_a_recorder_that_has_ended_begins_nothing(tmp_path, sources):
-    with Engine(config(tmp_path / "root"), clock=RunningClock()) as recorder:
+    with Engine(
+        config(tmp_path / "root"), clock=RunningClock(), around=handed(sources)
+    ) as recorder:
         pass
     with pytest.raises(RefusedError) as refused:
         recorder.start_recording()

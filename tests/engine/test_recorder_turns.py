@@ -9,7 +9,7 @@ from edgerec.store.archive.verify import verify
 from edgerec.wire.messages import RefusedError
 from tests.rigs.fakes import S, config, device
 from tests.rigs.made_recordings import audio, sidecar
-from tests.rigs.recorder_rig import EagerSource, RunningClock
+from tests.rigs.recorder_rig import EagerSource, RunningClock, handed
 from tests.rigs.waiting import wait_for
 
 RATE = 16_000
@@ -68,7 +68,9 @@ def wait_for_decided(recorder, seconds):
 
 
 def test_marks_are_refused_where_turns_are_not_recorded(tmp_path, sources):
-    with Engine(config(tmp_path / "root"), clock=RunningClock(), length_s=1.0) as recorder:
+    with Engine(
+        config(tmp_path / "root"), clock=RunningClock(), length_s=1.0, around=handed(sources)
+    ) as recorder:
         with pytest.raises(RefusedError) as refused:
             recorder.mark("user", 0, speaking=True)
         assert refused.value.code == "no_turns"

@@ -7,7 +7,6 @@ import threading
 import pytest
 
 from edgerec.engine import recovery
-from edgerec.engine.build import Surroundings
 from edgerec.engine.engine import Engine
 from edgerec.engine.recovery import RecoveryLoop
 from edgerec.health.verdict import leftover_reasons
@@ -18,7 +17,7 @@ from edgerec.store.writing import recover as recover_module
 from tests.rigs.fakes import FakeClock, config
 from tests.rigs.leftovers import crash, left_in
 from tests.rigs.made_recordings import quiet_span
-from tests.rigs.recorder_rig import RunningClock, wait_for_end
+from tests.rigs.recorder_rig import RunningClock, handed, wait_for_end
 from tests.rigs.waiting import PATIENCE_S, wait_for
 
 
@@ -110,7 +109,9 @@ def test_a_recorder_records_beside_leftovers_that_can_not_be_recovered(
         (root.state / "echo.json").mkdir()
         (root.state / "session.json").write_bytes(b"[" * 200_000)
         (root.work / ("x" * 250)).touch()
-    recorder = Engine(config(tmp_path / "root"), clock=RunningClock(), length_s=5.0)
+    recorder = Engine(
+        config(tmp_path / "root"), clock=RunningClock(), length_s=5.0, around=handed(sources)
+    )
     wait_for(lambda: recorder.status().storage.leftovers.waiting == 1)
     wait_for_end(recorder)
     status = recorder.status()
@@ -135,7 +136,7 @@ def test_recording_does_not_wait_for_a_recovery_that_hangs(tmp_path, sources, mo
         config(tmp_path / "root", chunk_seconds=1.0),
         clock=RunningClock(),
         length_s=5.0,
-        around=Surroundings(on_published=published.append),
+        around=handed(sources, on_published=published.append),
     )
     wait_for(lambda: [one.kind for one in published].count("session") == 1)
     freed.set()
@@ -173,7 +174,7 @@ def test_no_two_files_are_told_of_at_a_time(tmp_path, sources):
         Engine(
             config(tmp_path / "root", chunk_seconds=1.0),
             clock=RunningClock(),
-            around=Surroundings(on_published=note),
+            around=handed(sources, on_published=note),
         )
     )
     wait_for(lambda: {name for name, _ in told} == {"writer", "recovery"})

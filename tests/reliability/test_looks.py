@@ -31,10 +31,10 @@ def told_by(rig):
 
 
 @pytest.mark.parametrize("kind", TOLD)
-def test_a_look_that_fails_while_it_records_is_told_and_costs_nothing(tmp_path, sources, kind):
+def test_a_look_that_fails_while_it_records_is_told_and_costs_nothing(tmp_path, open_device, kind):
     codes, after_s = TOLD[kind]
     root = tmp_path / "root"
-    with Running(root, chunk_seconds=1.0) as rig:
+    with Running(root, open_device, chunk_seconds=1.0) as rig:
         begun(rig)
         with failing_looks(kind, root):
             let_pass(rig, after_s)
@@ -48,7 +48,7 @@ def test_a_look_that_fails_while_it_records_is_told_and_costs_nothing(tmp_path, 
 
 @pytest.mark.parametrize("kind", LOOKS)
 def test_a_look_that_fails_at_the_start_is_told_and_costs_nothing_that_a_crash_left(
-    tmp_path, sources, kind, monkeypatch
+    tmp_path, open_device, kind, monkeypatch
 ):
     monkeypatch.setattr(recovery, "FIRST_RETRY_S", 0.1)
     root = tmp_path / "root"
@@ -56,14 +56,14 @@ def test_a_look_that_fails_at_the_start_is_told_and_costs_nothing_that_a_crash_l
         crash(held, [quiet_span(0, 40)], synced=1)
     with failing_looks(kind, root):
         try:
-            rig = Running(root, chunk_seconds=1.0)
+            rig = Running(root, open_device, chunk_seconds=1.0)
         except StoreError as error:  # it says so, ends, and is started again
             assert f"{root}" in str(error) and "Input/output error" in str(error)
             rig = None
         else:
             let_pass(rig, 5.0)
             wait_for(lambda: told_by(rig), why=rig.recorder.status)
-    with rig or Running(root, chunk_seconds=1.0) as rig:
+    with rig or Running(root, open_device, chunk_seconds=1.0) as rig:
         let_pass(rig, SWEEP_S)
         wait_for(lambda: not told_by(rig), why=rig.recorder.status)
         rig.finish()

@@ -10,6 +10,7 @@ from edgerec.engine.build import Surroundings
 from edgerec.engine.changes import changes_between
 from edgerec.engine.engine import Engine
 from edgerec.engine.plan import Plan
+from edgerec.feeds.source import FeedSource
 from edgerec.service.hooks import Hooks
 from edgerec.service.taps import Taps
 from edgerec.session.events import EventBus
@@ -66,15 +67,33 @@ class EagerSource(FakeSource):
         os.close(self._reader)
 
 
+def opening(open_device):
+    """What opens an engine's sources: a device, given its track and the time, as a test says."""
+
+    def open_sources(plans, clock):
+        now_ns = clock.now_ns()
+        return {
+            track: FeedSource(track, clock) if plan.is_feed else open_device(track, now_ns)
+            for track, plan in plans.items()
+        }
+
+    return open_sources
+
+
+def handed(sources, **around):
+    """Surroundings of an engine that records these sources, whatever its configuration says."""
+    return Surroundings(open_sources=opening(lambda track, now_ns: sources[track]), **around)
+
+
 @contextmanager
-def surrounded(settings, clock, on_published=lambda published: None):
+def surrounded(settings, clock, on_published=lambda published: None, **more):
     """Yield what the service has around an engine, with hooks and live readers."""
     events, threads = EventBus(), Threads()
     with (
         Hooks(settings.hooks, clock, events, make_thread=threads.make) as hooks,
         Taps(clock, make_thread=threads.make) as taps,
     ):
-        yield Surroundings(events, threads, taps, lambda: hooks.counts, on_published)
+        yield Surroundings(events, threads, taps, lambda: hooks.counts, on_published, **more)
 
 
 class Running:
@@ -83,7 +102,7 @@ class Running:
     A context manager that ends it on leaving, however time stands.
     """
 
-    def __init__(self, root, **recording):
+    def __init__(self, root, open_device, **recording):
         self.root = root
         self.clock = PacedClock()
         self.published = []
@@ -92,7 +111,9 @@ class Running:
         self.recorder = Engine(
             config(root, **recording),
             clock=self.clock,
-            around=Surroundings(events, on_published=self.published.append),
+            around=Surroundings(
+                events, on_published=self.published.append, open_sources=opening(open_device)
+            ),
         )
 
     def __enter__(self):

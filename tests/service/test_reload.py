@@ -1,6 +1,5 @@
 """Another configuration for a recorder that goes on: what changes, and what must not notice."""
 
-import contextlib
 import random
 from dataclasses import replace
 
@@ -11,14 +10,13 @@ import soundfile
 from edgerec.audio import TRACKS
 from edgerec.config import Config, HooksConfig
 from edgerec.engine import session_turns
-from edgerec.engine import sources as engine_sources
 from edgerec.service.hooks import Hooks
 from edgerec.simulation.conversation import tone
 from edgerec.store.archive.verify import verify
 from edgerec.wire.messages import RefusedError
 from tests.rigs.fakes import device
 from tests.rigs.made_recordings import chunks, sidecar
-from tests.rigs.recorder_rig import EagerSource, Running, begun, reload, wait_for_end
+from tests.rigs.recorder_rig import EagerSource, begun, reload, wait_for_end
 from tests.rigs.turn_rig import LoudActivity
 from tests.rigs.waiting import wait_for
 
@@ -27,24 +25,18 @@ WORLD = tone(440)
 
 
 @pytest.fixture
-def opened(monkeypatch):
+def opened():
     """Which sources were opened, by track, in order."""
-    sources = {track: [] for track in TRACKS}
-
-    def open_child(name, plan, now_ns):
-        sources[name].append(EagerSource(device(name, world=WORLD, start_ns=now_ns)))
-        return sources[name][-1]
-
-    monkeypatch.setattr(engine_sources, "open_child", open_child)
-    return sources
+    return {track: [] for track in TRACKS}
 
 
 @pytest.fixture
-def running(tmp_path, opened):
-    with contextlib.ExitStack() as stack:
-        yield lambda root="root", **recording: stack.enter_context(
-            Running(tmp_path / root, **recording)
-        )
+def open_device(opened):
+    def open_device(track, now_ns):
+        opened[track].append(EagerSource(device(track, world=WORLD, start_ns=now_ns)))
+        return opened[track][-1]
+
+    return open_device
 
 
 def other_device(rig, track):

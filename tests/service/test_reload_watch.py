@@ -9,7 +9,6 @@ from edgerec.capture.devices import watch
 from edgerec.capture.devices.device_events import CardWatch
 from edgerec.capture.devices.device_verdict import Findings
 from edgerec.config import RetentionConfig, TrackConfig
-from edgerec.engine import sources as engine_sources
 from edgerec.health.signal_quality import PATIENCE
 from edgerec.store.retention.cleanup import SWEEP_NS
 from tests.rigs.fakes import S, device
@@ -27,16 +26,18 @@ class WatchedSource(EagerSource):
 
 
 @pytest.fixture
-def renewed(monkeypatch):
-    """The sources that are opened; those of a reload last."""
-    opened = []
+def opened():
+    """Which sources were opened, in order."""
+    return []
 
-    def open_child(name, plan, now_ns):
-        opened.append(WatchedSource(name, now_ns))
+
+@pytest.fixture
+def open_device(opened):
+    def open_device(track, now_ns):
+        opened.append(WatchedSource(track, now_ns))
         return opened[-1]
 
-    monkeypatch.setattr(engine_sources, "open_child", open_child)
-    return opened
+    return open_device
 
 
 def test_another_quota_holds_from_the_next_look_at_everything_on(running):
@@ -50,8 +51,7 @@ def test_another_quota_holds_from_the_next_look_at_everything_on(running):
     wait_for(lambda: not fetched.exists())
 
 
-def test_a_mute_device_in_the_place_of_a_feed_is_a_fault(running, sources, renewed):
-    del sources["user"]
+def test_a_mute_device_in_the_place_of_a_feed_is_a_fault(running):
     rig = running(user="feed")
     begun(rig)
     tracks = rig.recorder.config.tracks
@@ -69,7 +69,7 @@ def test_a_mute_device_in_the_place_of_a_feed_is_a_fault(running, sources, renew
 
 
 def test_a_card_that_comes_is_told_to_a_device_that_is_configured_meanwhile(
-    running, renewed, monkeypatch, tmp_path
+    running, opened, monkeypatch, tmp_path
 ):
     card = tmp_path / "pcmC1D0c"
     card.touch()
@@ -77,7 +77,7 @@ def test_a_card_that_comes_is_told_to_a_device_that_is_configured_meanwhile(
     rig = running()
     tracks = rig.recorder.config.tracks
     reload(rig, tracks=replace(tracks, user=TrackConfig(device="alsa:Mic,0")))
-    mic = renewed[-1]
+    mic = opened[-1]
 
     def is_told():
         card.chmod(0o600)  # again and again: at first nobody may look

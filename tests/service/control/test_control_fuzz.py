@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from edgerec.audio import TRACKS
-from edgerec.engine import sources as engine_sources
 from edgerec.service.control.commands import commands_of
 from edgerec.service.control.connection import MAX_LINE_BYTES
 from edgerec.service.control.server import Control
@@ -37,12 +36,11 @@ VALUES = (None, True, 0, -1, 1e300, 10**40, "", "user", "bot", "x" * 5_000, [], 
 
 
 @pytest.fixture
-def rig(tmp_path, monkeypatch):
+def rig(tmp_path):
     """A recorder whose two devices always deliver."""
     world = tone(440)
     sources = {track: EagerSource(device(track, world=world)) for track in TRACKS}
-    monkeypatch.setattr(engine_sources, "open_child", lambda track, plan, now_ns: sources[track])
-    with Running(tmp_path / "root", chunk_seconds=5.0) as rig:
+    with Running(tmp_path / "root", lambda track, now_ns: sources[track], chunk_seconds=5.0) as rig:
         yield rig
 
 
