@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Final
 from edgerec.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from edgerec.api.asynchronous import AsyncRecorder, EventIterator
     from edgerec.api.audio_data import AudioData, Gap, TrackAudioData, Turn
     from edgerec.api.dispatcher import HandlerCounts
     from edgerec.api.handlers import HandlerError
     from edgerec.api.held_file import AudioGoneError
     from edgerec.api.recorder import Recorder, RecorderError
     from edgerec.api.running import EventCounts
-    from edgerec.config import Config, ConfigError, load_config
+    from edgerec.config import Config, ConfigError, load_config, make_config
     from edgerec.feeds.connection import FeedError
     from edgerec.session.events import (
         FilePublished,
@@ -30,11 +31,13 @@ if TYPE_CHECKING:
     from edgerec.store.disk import StoreError
 
 __all__ = [
+    "AsyncRecorder",
     "AudioData",
     "AudioGoneError",
     "Config",
     "ConfigError",
     "EventCounts",
+    "EventIterator",
     "FeedError",
     "FilePublished",
     "Gap",
@@ -50,9 +53,11 @@ __all__ = [
     "TrackAudioData",
     "Turn",
     "load_config",
+    "make_config",
 ]
 
 _HOMES: Final = {
+    "edgerec.api.asynchronous": ("AsyncRecorder", "EventIterator"),
     "edgerec.api.audio_data": ("AudioData", "Gap", "TrackAudioData", "Turn"),
     "edgerec.api.dispatcher": ("HandlerCounts",),
     "edgerec.session.events": (
@@ -67,7 +72,7 @@ _HOMES: Final = {
     "edgerec.api.handlers": ("HandlerError",),
     "edgerec.api.running": ("EventCounts",),
     "edgerec.feeds.connection": ("FeedError",),
-    "edgerec.config": ("Config", "ConfigError", "load_config"),
+    "edgerec.config": ("Config", "ConfigError", "load_config", "make_config"),
     "edgerec.store.disk": ("StoreError",),
 }
 

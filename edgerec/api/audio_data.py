@@ -15,7 +15,7 @@ from typing import Any, Literal, cast
 from edgerec.api.held_file import HeldFile
 from edgerec.audio import TRACKS, TrackName
 from edgerec.store.publish import FilePublished
-from edgerec.store.records.sidecar import EndReason
+from edgerec.store.records.sidecar import EndReason, Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,11 @@ class AudioData:
     def sidecar_path(self) -> Path:
         """Path at which its sidecar was published."""
         return self._published.sidecar
+
+    @property
+    def kind(self) -> Kind:
+        """What the file is: a chunk, a track of one, or a turn."""
+        return self._published.kind
 
     @property
     def sequence(self) -> int:

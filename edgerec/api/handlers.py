@@ -34,7 +34,8 @@ _TURNS: Final = {
     "turn-user": "on_user_turn_audio_data",
     "turn-bot": "on_bot_turn_audio_data",
 }
-_NAMES: Final = ("on_audio_data", "on_track_audio_data", *_TURNS.values(), *HANDLED.values())
+NAMES: Final = ("on_audio_data", "on_track_audio_data", *_TURNS.values(), *HANDLED.values())
+"""Names of all events that handlers can be registered for."""
 
 
 class HandlerError(Exception):
@@ -57,9 +58,9 @@ class Handlers:
             It does not.
         """
         hint = None
-        if name not in _NAMES:
-            close = difflib.get_close_matches(name, _NAMES, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(_NAMES)}"
+        if name not in NAMES:
+            close = difflib.get_close_matches(name, NAMES, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(NAMES)}"
         elif name == "on_track_audio_data":
             if self.recording.num_channels != 2 and not self.recording.separate_tracks:
                 hint = "needs recording.num_channels: 2, or separate_tracks: true"

@@ -121,13 +121,33 @@ class Recorder:
         HandlerError
             There is no such event, or not with this configuration.
         """
-        self._handlers.check(name)
+        self.check_event(name)
 
         def register(function: Callable[..., object]) -> Callable[..., object]:
-            self._handlers.add(name, function)
+            self.add_handler(name, function)
             return function
 
         return register
+
+    def add_handler(self, name: str, function: Callable[..., object]) -> None:
+        """Register a handler by an event's name; as `event_handler`."""
+        self.check_event(name)
+        self._handlers.add(name, function)
+
+    def check_event(self, name: str) -> None:
+        """Make sure that there is such an event with this configuration.
+
+        Raises
+        ------
+        HandlerError
+            There is not.
+        """
+        self._handlers.check(name)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the devices are open."""
+        return self._running is not None
 
     def start_recording(self) -> bool:
         """Begin a session with what is sampled from now on.

@@ -12,6 +12,7 @@ from edgerec.config.load import (
     default_file,
     file_to_record_by,
     load_config,
+    make_config,
 )
 from edgerec.config.problems import ConfigError, Problem
 from edgerec.config.schema import (
@@ -51,5 +52,6 @@ __all__ = [
     "default_file",
     "file_to_record_by",
     "load_config",
+    "make_config",
     "shared_root",
 ]

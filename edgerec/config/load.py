@@ -7,7 +7,7 @@ told, and name the source of each track.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -73,19 +73,47 @@ def load_config(file: str | Path | None = None, *, records: bool = True) -> Conf
         return Config()
     chosen = file_to_record_by(named)
     document = read_document(chosen)
-    problems = list(document.problems)
-    given = document.values
-    config, wrong_values = build(Config(), given)
-    problems += wrong_values
-    if records:
-        problems += _unsaid(given, {problem.path for problem in problems})
-    problems += contradictions(config, {problem.path for problem in problems})
+    config, problems = _checked(document.values, document.problems, records=records)
     if problems:
         places = document.places
         raise ConfigError(
             chosen, (replace(p, place=p.place or places.get(p.path)) for p in problems)
         )
     return config
+
+
+def make_config(settings: Mapping[str, object] | None = None, /, **sections: object) -> Config:
+    """Check a configuration that a program makes, as if it stood in a file.
+
+    Parameters
+    ----------
+    settings
+        The file's keys and values, such as `{"storage": {"root": "/srv/kiosk"}}`.
+    sections
+        Further ones, such as `recording={"num_channels": 1}`; they replace those of `settings`.
+
+    Raises
+    ------
+    ConfigError
+        Anything in it is wrong; it has every problem.
+    """
+    given = {**(settings or {}), **sections}
+    config, problems = _checked(given, (), records=True)
+    if problems:
+        raise ConfigError(Path("the program's settings"), problems)
+    return config
+
+
+def _checked(
+    given: object, problems: Iterable[Problem], *, records: bool
+) -> tuple[Config, list[Problem]]:
+    found = list(problems)
+    config, wrong_values = build(Config(), given)
+    found += wrong_values
+    if records:
+        found += _unsaid(given, {problem.path for problem in found})
+    found += contradictions(config, {problem.path for problem in found})
+    return config, found
 
 
 def _unsaid(given: object, wrong: Collection[str]) -> Iterator[Problem]:
