@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer  # collections.abc has it from Python 3.12 on
 
 STREAM_EVENTS: Final = 1000
-"""Number of events that an `EventStream` keeps for a program that does not take them."""
+"""Number of events that an `EventIterator` keeps for a program that does not take them."""
 
 
 class AsyncRecorder:
@@ -47,7 +47,7 @@ class AsyncRecorder:
     ) -> None:
         self._recorder = Recorder(config, handler_seconds=handler_seconds, clock=clock)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._streams: weakref.WeakSet[EventStream] = weakref.WeakSet()
+        self._streams: weakref.WeakSet[EventIterator] = weakref.WeakSet()
         self._streaming = False
 
     @property
@@ -79,12 +79,12 @@ class AsyncRecorder:
         self._recorder.check_event(name)
         return register
 
-    def events(self) -> EventStream:
+    def events(self) -> EventIterator:
         """Return the events from now on, each as handlers receive it, for `async for`.
 
         It ends when the recorder is closed.
         """
-        stream = EventStream(asyncio.get_running_loop())
+        stream = EventIterator(asyncio.get_running_loop())
         if not self._streaming:
             self._streaming = True
             for name in NAMES:
@@ -195,7 +195,7 @@ class AsyncRecorder:
             stream._end()
 
 
-class EventStream:
+class EventIterator:
     """Events for one `async for`; made by `AsyncRecorder.events`, and for its loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from edgerec.audio import TimelineFrame
 from edgerec.service.control.connection import IDLE_NS
-from edgerec.service.control.protocol import EventIterator
+from edgerec.service.control.protocol import EventStream
 from edgerec.service.control.server import EVENTS_AT_ONCE, Control
 from edgerec.service.control.socket import ControlSocket
 from edgerec.service.control.subscriptions import subscribe_command
@@ -198,8 +198,8 @@ def test_a_reader_for_whom_much_waits_leaves_the_others_their_turn(service):
             pass
 
     many = 3 * EVENTS_AT_ONCE
-    service.commands["none"] = lambda args: EventIterator(lambda notify: Waiting("other", 0))
-    service.commands["many"] = lambda args: EventIterator(lambda notify: Waiting("greedy", many))
+    service.commands["none"] = lambda args: EventStream(lambda notify: Waiting("other", 0))
+    service.commands["many"] = lambda args: EventStream(lambda notify: Waiting("greedy", many))
     other, greedy = service.connect(), service.connect()
     other.ask("none")
     greedy.ask("many")
