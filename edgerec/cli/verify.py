@@ -72,8 +72,4 @@ def _as_json(top: Path, report: Report) -> dict[str, object]:
 
 
 def _finding(finding: Issue) -> dict[str, str]:
-    return {
-        "path": str(finding.path),
-        "severity": finding.severity,
-        "problem": finding.problem,
-    }
+    return {"path": str(finding.path), "severity": finding.severity, "problem": finding.problem}

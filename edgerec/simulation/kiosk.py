@@ -55,11 +55,7 @@ class VirtualKiosk:
     def device(self, track: TrackName) -> VirtualDevice:
         """Return one of the devices, not yet run."""
         return VirtualDevice(
-            track,
-            self._models[track],
-            self._world(track),
-            seed=self._seed,
-            start_ns=self._start_ns,
+            track, self._models[track], self._world(track), seed=self._seed, start_ns=self._start_ns
         )
 
     def handovers(self, seconds: float) -> Iterator[Handover]:

@@ -57,10 +57,7 @@ class DeviceStream:
     """
 
     def __init__(
-        self,
-        header: StreamHeader,
-        prior_ppm: float | None,
-        uncounted: GapReason = GapReason.XRUN,
+        self, header: StreamHeader, prior_ppm: float | None, uncounted: GapReason = GapReason.XRUN
     ) -> None:
         self.header = header
         self._uncounted = uncounted
@@ -208,10 +205,7 @@ class DeviceStream:
         if isinstance(self.clock, DatedClock):
             off_s = None if date is None else self.clock.off_s(self._hand[-1].first, date[0])
             return self._steps.judge(
-                off_s,
-                block.arrived_ns,
-                misplaced_s=self.clock.misplaced_s,
-                overflow=overflow,
+                off_s, block.arrived_ns, misplaced_s=self.clock.misplaced_s, overflow=overflow
             )
         return self._late.judge(
             late_s,

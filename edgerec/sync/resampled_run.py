@@ -124,12 +124,7 @@ class Run:
     """
 
     def __init__(
-        self,
-        guide: Guide,
-        placement: Placement,
-        start: Joint,
-        fold: Fold,
-        before: GapReason,
+        self, guide: Guide, placement: Placement, start: Joint, fold: Fold, before: GapReason
     ) -> None:
         self._guide = guide
         self._placement = placement

@@ -79,9 +79,7 @@ class Resampler:
         period = self._rate / lower_rate
         warm = round(WARM_UP_PERIODS * period)
         self._bend = _Bend(
-            line=line,
-            fade_start=line.timeline + warm,
-            fade_frames=round(FADE_PERIODS * period),
+            line=line, fade_start=line.timeline + warm, fade_frames=round(FADE_PERIODS * period)
         )
 
     def write(self, samples: Samples) -> Samples:

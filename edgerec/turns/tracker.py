@@ -79,11 +79,7 @@ class TurnTracker:
         if isinstance(speaker, Segmenter):
             parts = speaker.finish("turn")
             speaker = MarkedTurns(
-                track,
-                self._rules,
-                self._next_number,
-                position=speaker.position,
-                free=speaker.free,
+                track, self._rules, self._next_number, position=speaker.position, free=speaker.free
             )
             self._speakers[track] = speaker
         return self._settled(parts + speaker.mark(Mark(frame, speaking), oldest))

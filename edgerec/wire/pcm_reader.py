@@ -11,7 +11,6 @@ from typing import Final
 
 from edgerec.audio import StreamHeader, TrackName
 from edgerec.wire.blocks import device_name, encode_block_header, encode_stream_header
-from edgerec.wire.samples import to_s16
 from edgerec.wire.wav import (
     START_BYTES,
     PcmFormat,
@@ -19,6 +18,7 @@ from edgerec.wire.wav import (
     WavInputError,
     is_wav,
     read_wav_header,
+    to_s16,
 )
 
 BLOCK_MS: Final = 100

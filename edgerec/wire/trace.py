@@ -21,14 +21,7 @@ from edgerec.audio import (
     TrackName,
 )
 from edgerec.wire.blocks import Decoder, WireError, device_name, encode_block, encode_stream_header
-from edgerec.wire.samples import to_s16
-from edgerec.wire.wav import (
-    START_BYTES,
-    PcmFormat,
-    WavInputError,
-    is_wav,
-    read_wav_header,
-)
+from edgerec.wire.wav import START_BYTES, PcmFormat, WavInputError, is_wav, read_wav_header, to_s16
 
 DEFAULT_BLOCK_MS: Final = 100
 """Length of a block, as the capture child's, so that a replay takes a recording's code paths."""

@@ -1,10 +1,11 @@
-"""The header of a WAV file or stream: the format of its samples, and where the audio ends.
+"""The header of a WAV file or stream, where the audio ends, and its samples as 16-bit ones.
 
 Headers of 16-bit PCM are made, for recordings too. Every form of PCM that recorders and audio
 programs write is either read or refused with a reason. Read once and forwards, so that a pipe will
-do. The standard library's `wave` refuses the extensible
-format in Python 3.11, and reads samples that are narrower than their container (`arecord -f
-S24_LE`) as noise.
+do. Integers keep their upper 16 bits (what goes is 96 dB down); floats are rounded, clipped at full
+scale, and 0 where they are not numbers. The standard library's `wave` refuses the extensible format
+in Python 3.11, and reads samples that are narrower than their container (`arecord -f S24_LE`) as
+noise.
 
 Formats: Microsoft, "Multimedia Programming Interface and Data Specifications 1.0" and "Multiple
 Channel Audio Data and WAVE Files"; EBU Tech 3306 (RF64); ITU-R BS.2088 (BW64).
@@ -14,10 +15,50 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import Final, NoReturn, Protocol
+from typing import Final, Literal, NoReturn, Protocol
+
+import numpy as np
 
 from edgerec.wire.blocks import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ, SAMPLE_BYTES
-from edgerec.wire.samples import S16, S24_IN_LOW_BYTES, U8, SampleFormat
+
+_FULL_SCALE: Final = 1 << 15
+_SIGN_BIT: Final = bytes(byte ^ 0x80 for byte in range(256))
+
+
+@dataclass(frozen=True, slots=True)
+class SampleFormat:
+    """Storage format of one little-endian sample."""
+
+    kind: Literal["signed", "unsigned", "float"]
+    """Kind of number; unsigned samples have one byte, floats four or eight."""
+    width: int
+    """Number of bytes from one sample to the next."""
+    top: int
+    """Number of bytes up to the end of the most significant one; those after it are ignored."""
+
+
+S16: Final = SampleFormat("signed", 2, 2)
+U8: Final = SampleFormat("unsigned", 1, 1)
+S24_IN_LOW_BYTES: Final = SampleFormat("signed", 4, 3)
+"""ALSA's S24_LE: the fourth byte is the sign, or whatever the driver left there."""
+
+
+def to_s16(data: bytes, samples: SampleFormat) -> bytes:
+    """Convert whole samples to little-endian 16-bit ones."""
+    if samples == S16:
+        return data
+    if samples.kind == "float":
+        values = np.clip(np.nan_to_num(np.frombuffer(data, f"<f{samples.width}")), -1, 1)
+        scaled = np.minimum(np.rint(values * _FULL_SCALE), _FULL_SCALE - 1)
+        return bytes(scaled.astype("<i2"))
+    pcm = bytearray(len(data) // samples.width * SAMPLE_BYTES)
+    if samples.kind == "unsigned":
+        pcm[1::2] = data.translate(_SIGN_BIT)
+    else:
+        pcm[0::2] = data[samples.top - 2 :: samples.width]
+        pcm[1::2] = data[samples.top - 1 :: samples.width]
+    return bytes(pcm)
+
 
 START_BYTES: Final = 4
 """Number of bytes that identify a WAV file."""

@@ -143,8 +143,7 @@ def resolve(wanted: str | None, devices: Sequence[DeviceInfo]) -> DeviceInfo:
         return found[0]
     if found:
         raise DeviceError(
-            f"{wanted!r} fits {len(found)} input devices",
-            f"name one by its id: {_ids(found)}",
+            f"{wanted!r} fits {len(found)} input devices", f"name one by its id: {_ids(found)}"
         )
     hint = f"there is: {_ids(devices)}" if devices else "there is no input device at all"
     if wanted is not None and wanted.startswith(PULSE_PREFIX):

@@ -174,8 +174,7 @@ def _plan_served(channels: tuple[int, ...], device: DeviceInfo, source: str) -> 
     positions = device.positions
     if len(positions) != device.channels:
         raise ChannelError(
-            f"the positions of the channels of {device.id} are unknown",
-            str(why_no_answer()),
+            f"the positions of the channels of {device.id} are unknown", str(why_no_answer())
         )
     if device.is_pipewire and positions == tuple(f"aux{n}" for n in range(len(positions))):
         opening = _opening(max(channels), [channel - 1 for channel in channels])

@@ -86,10 +86,7 @@ def as_served(device: DeviceInfo, source: str | None, server: Server | None = No
     for one in server.sources():
         if one.name == name:
             return replace(
-                device,
-                sample_rate=one.sample_rate,
-                is_served=True,
-                is_pipewire=one.is_pipewire,
+                device, sample_rate=one.sample_rate, is_served=True, is_pipewire=one.is_pipewire
             )
     return device
 

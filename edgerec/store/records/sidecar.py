@@ -10,15 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from edgerec.audio import (
-    TRACKS,
-    Gap,
-    GapReason,
-    Stamp,
-    TimelineFrame,
-    TrackName,
-    TrackReport,
-)
+from edgerec.audio import TRACKS, Gap, GapReason, Stamp, TimelineFrame, TrackName, TrackReport
 from edgerec.store.records.gap_map import Levels
 from edgerec.store.records.layout import Layout
 from edgerec.store.records.naming import Form, Session, What, utc_text

@@ -130,12 +130,7 @@ class Cleanup:
     """
 
     def __init__(
-        self,
-        root: StorageRoot,
-        quota: Quota,
-        *,
-        bytes_per_s: float,
-        stamp_now: Callable[[], Stamp],
+        self, root: StorageRoot, quota: Quota, *, bytes_per_s: float, stamp_now: Callable[[], Stamp]
     ) -> None:
         self._root = root
         self._quota = quota

@@ -32,12 +32,7 @@ from edgerec.store.writing.journal import (
     append_closing,
     read_journal,
 )
-from edgerec.store.writing.wav import (
-    HEADER_BYTES,
-    max_wav_frames,
-    parse_wav_header,
-    repair_wav,
-)
+from edgerec.store.writing.wav import HEADER_BYTES, max_wav_frames, parse_wav_header, repair_wav
 from edgerec.wire.blocks import SAMPLE_BYTES
 
 LAGS_S: Final = 10.0
