@@ -220,6 +220,25 @@ class Stamp:
     boot_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class PlayedFrames:
+    """What has become of frames that an application pushed into a track."""
+
+    track: TrackName
+    position: int
+    """Number of frames pushed into the track up to the end of these, at their own rates."""
+    frames: int
+    """Number of frames heard: played before they could be dropped."""
+    seconds: float
+    """Duration of the frames heard, in s."""
+    dropped: int
+    """Number of frames that were cleared before they were played."""
+    waiting: int
+    """Number of frames that are still to be played."""
+    last_ns: int | None
+    """Instant on CLOCK_MONOTONIC at which the last frame heard ended; None: none was heard."""
+
+
 SourceStateName = Literal["starting", "running", "stalled", "absent", "idle"]
 
 

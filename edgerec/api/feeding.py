@@ -1,20 +1,17 @@
-"""Pushes a program's audio into tracks, through one kept connection per track.
+"""Pushes a program's audio into tracks.
 
-The recorder reads it like any other application's feed (`feeds.source`): audio without a time is
-queued and played, audio with a time comes from a live device.
+It is what any other application's feed is (`feeds.source`): audio without a time is queued and
+played, audio with a time comes from a live device. What is wrong with it is raised at once.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
-import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from edgerec.audio import ClockName, StreamHeader
+from edgerec.audio import Block, ClockName, DeviceFrame, StreamHeader
 from edgerec.clock import SECOND_NS
 from edgerec.feeds.connection import FeedError, check_form
 from edgerec.feeds.source import FeedSource
@@ -23,8 +20,6 @@ from edgerec.wire.blocks import (
     MAX_RATE_HZ,
     MIN_RATE_HZ,
     SAMPLE_BYTES,
-    encode_block_header,
-    encode_stream_header,
 )
 
 if TYPE_CHECKING:
@@ -45,7 +40,7 @@ class _Form:
 
 
 class Feeding:
-    """One track's connection; for any thread, one at a time.
+    """One program's audio for a track; for any thread, one at a time.
 
     `push` waits as long as the track has 30 s in hand.
     """
@@ -54,7 +49,7 @@ class Feeding:
         self._source = source
         self._name = name
         self._lock = threading.Lock()
-        self._connection: socket.socket | None = None
+        self._attached = False
         self._form: _Form | None = None  # of the open stream
         self._frames = 0  # sent of it
         self._expected_ns = 0  # the instant after them, in a stamped stream
@@ -68,82 +63,53 @@ class Feeding:
         *,
         live: bool = False,
         lost: int = 0,
-    ) -> None:
+    ) -> tuple[int, int] | None:
         """Send audio; see `Recorder.feed`.
+
+        Returns
+        -------
+        Positions in the track of the first frame, and after the last one; None: there is none.
 
         Raises
         ------
         FeedError
-            It can't be recorded, or what was sent earlier could not be.
+            It can't be recorded.
         """
         data = samples_of(pcm, channels)
         form = _Form(sample_rate, channels, at_ns is not None, live)
         _check(form)
         _check_lost(lost, at_ns, live=live)
         if not data:
-            return
+            return None
         with self._lock:
-            connection = self._connected()
+            if not self._attached:
+                self._source.attach()
+                self._attached = True
             try:
-                for message in self._messages(data, form, at_ns, lost):
-                    connection.sendall(message)
-            except OSError as error:
-                self._refused(connection)
-                raise FeedError("stopped", f"the recorder is gone: {error}", "") from error
+                return self._source.push(self._messages(data, form, at_ns, lost))
+            except FeedError:
+                self._form = None  # the next call begins another stream
+                raise
 
     def close(self) -> None:
-        """Close the track's connection, when no more audio will be pushed."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with contextlib.suppress(OSError):  # a pushing thread has just closed it
-                connection.shutdown(socket.SHUT_RDWR)  # wakes a thread that waits for room
-            connection.close()
-
-    def _connected(self) -> socket.socket:
-        if self._connection is not None:
-            self._refused(self._connection)
-            return self._connection
-        ours, theirs = socket.socketpair()
-        try:
-            self._source.offer(theirs, b"", b"")
-        except FeedError:
-            ours.close()
-            theirs.close()
-            raise
-        self._connection, self._form = ours, None
-        return ours
-
-    def _refused(self, connection: socket.socket) -> None:
-        """Raise the recorder's objection to what was sent; it has closed the connection."""
-        try:
-            line = connection.recv(1 << 16, socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return
-        except OSError:
-            line = b""
-        connection.close()
-        self._connection = None
-        told = json.loads(line.splitlines()[-1]) if line else {}
-        error = told.get("error", {"code": "stopped", "message": "the recorder is gone"})
-        raise FeedError(error["code"], error["message"], error.get("hint", ""))
+        """Note that no more audio will be pushed."""
+        self._source.detach()
 
     def _messages(
         self, data: memoryview, form: _Form, at_ns: int | None, lost: int
-    ) -> Iterator[bytes]:
+    ) -> Iterator[StreamHeader | Block]:
         frame_bytes = form.channels * SAMPLE_BYTES
         if form != self._form or not self._goes_on(at_ns):
             self._form, self._frames = form, 0
             clock: ClockName = "monotonic" if form.stamped else "monotonic_raw"
             track = self._source.track
-            yield encode_stream_header(
-                StreamHeader(
-                    form.sample_rate, form.channels, track, self._name, clock, live=form.live
-                )
+            yield StreamHeader(
+                form.sample_rate, form.channels, track, self._name, clock, live=form.live
             )
         self._frames += lost
         piece = max(1, form.sample_rate * PIECE_MS // 1000) * frame_bytes
         for start in range(0, len(data), piece):
-            pcm = data[start : start + piece]
+            pcm = bytes(data[start : start + piece])
             frames = len(pcm) // frame_bytes
             stop = start // frame_bytes + frames
             arrived_ns = 0
@@ -151,8 +117,9 @@ class Feeding:
                 # From each call's own stamp: they show how fast the device runs.
                 arrived_ns = at_ns + stop * SECOND_NS // form.sample_rate
                 self._expected_ns = arrived_ns
-            yield encode_block_header(self._frames, frames, arrived_ns, 0, 0) + pcm
+            first = DeviceFrame(self._frames)
             self._frames += frames
+            yield Block(first, frames, arrived_ns, 0, 0, pcm)
 
     def _goes_on(self, at_ns: int | None) -> bool:
         """Tell whether audio of this instant continues what was sent before."""

@@ -230,8 +230,8 @@ class Recorder:
 
         Without a time, and not `live`, it is queued, and recorded as a loudspeaker would play it:
         contiguous while the next comes no later than 200 ms after the last has played. While more
-        than 30 s are queued, this waits; from asyncio call it by `asyncio.to_thread`. Audio that
-        comes while the devices are not open is ignored.
+        than 30 s are queued, this waits; from asyncio call it by `asyncio.to_thread`. A stop of the
+        session ends what is queued. Audio that comes while the devices are not open is ignored.
 
         Parameters
         ----------
@@ -241,7 +241,7 @@ class Recorder:
             Sampling rate in Hz; may change from call to call.
         at_ns
             Instant of the first frame on CLOCK_MONOTONIC (`time.monotonic_ns`), for audio that was
-            sampled a moment ago. Give it with every call, or with none.
+            sampled a moment ago, or that plays from then on. Give it with every call, or with none.
         live
             Whether this is what a microphone or a call delivers, pushed as it comes: frames are
             counted, and when calls are made only shows how fast the device runs. A call that is
@@ -252,8 +252,8 @@ class Recorder:
         Raises
         ------
         FeedError
-            It is not such audio; or what was pushed earlier could not be recorded, which the next
-            call reports. The track can be fed again.
+            It can't be recorded, or the session was stopped while this waited. The track can be fed
+            again.
         """
         running = self._running
         if running is None:

@@ -177,7 +177,7 @@ def build_parts(
     monitor = Monitor(lambda: current.timeline, quality, around.events, make_thread=make_thread)
 
     # The recorder thread, which calls the listeners in this order: turns before files of them.
-    listeners: list[Listener] = [writer, around.live, monitor]
+    listeners: list[Listener] = [writer, around.live, monitor, sources]
     if turns is not None:
         listeners.insert(0, turns)
     sessions = Sessions(synchronizer, requests, clock, listeners, current, length_s=length_s)

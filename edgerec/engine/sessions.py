@@ -133,7 +133,9 @@ class Sessions:
             self.requests.fulfilled()
         if end_ns is not None:
             self.requests.drop()
-            self._stop_ns = min(end_ns, self._stop_ns or end_ns)
+            if self._stop_ns is None or end_ns < self._stop_ns:
+                self._stop_ns = end_ns
+                self._tell_stopped(end_ns)
 
     def notice_suspension(self, now_ns: int) -> None:
         """End the session where the machine was suspended, and begin another one after that.
@@ -180,6 +182,8 @@ class Sessions:
             case "stop":
                 self._stop_ns = min(request.at_ns, self._stop_ns or request.at_ns)
                 self._end_reason = request.reason
+                if request.reason != "reload":  # there it continues on the next frame
+                    self._tell_stopped(request.at_ns)
             case "pause":
                 self._pause(request.at_ns)
             case "resume":
@@ -187,6 +191,10 @@ class Sessions:
             case "rotate":
                 self._rotate(request.at_ns)
         return True
+
+    def _tell_stopped(self, at_ns: int) -> None:
+        for listener in self.listeners:
+            listener.stopped(at_ns)
 
     def _pause(self, at_ns: int) -> None:
         log.info("recording is paused")

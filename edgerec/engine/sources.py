@@ -13,6 +13,7 @@ from edgerec.capture.portaudio import portaudio_command
 from edgerec.clock import SECOND_NS, Clock
 from edgerec.engine.plan import Plan, SourcePlan
 from edgerec.feeds.source import FeedSource
+from edgerec.session.listener import Listener
 from edgerec.simulation.kiosk import simulate_command
 
 SIMULATED_RATE_HZ: Final = 48_000
@@ -108,7 +109,7 @@ def capture_command(track: TrackName, plan: SourcePlan, now_ns: int) -> list[str
     )
 
 
-class Sources:
+class Sources(Listener):
     """The sources of a plan, which belong to the recorder thread; the rest for any."""
 
     def __init__(self, plan: Plan, clock: Clock, open_sources: OpenSources) -> None:
@@ -119,6 +120,11 @@ class Sources:
         self.feeds: dict[TrackName, FeedSource] = {}
         """Feeds of the tracks that applications push into."""
         self._note_feeds()
+
+    def stopped(self, at_ns: int) -> None:
+        """End what is queued with the session: nothing of it belongs to the next one."""
+        for feed in self.feeds.values():
+            feed.stop(at_ns)
 
     def states(self) -> dict[TrackName, SourceState]:
         """Return the state of each source."""

@@ -7,7 +7,10 @@ its own connection.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import socket
+import sys
+import termios
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -63,6 +66,9 @@ class FeedConnection:
         """Whether the application has sent everything."""
         self.frames = 0
         """Number of frames received so far."""
+        self.cleared = False
+        """Whether the last message was sent before `clear`."""
+        self._cleared_bytes = 0  # of the block stream, up to which it was
 
     def fileno(self) -> int:
         """Return what to select on."""
@@ -86,7 +92,10 @@ class FeedConnection:
         try:
             for data in self._available(wanted):
                 self._bytes += len(data)
+                start = self._decoder.offset
                 for message in self._decoder.feed(data):
+                    self.cleared = start < self._cleared_bytes
+                    start = self._decoder.offset
                     self.frames += message.frames if isinstance(message, Block) else 0
                     yield message
         except WireError as error:
@@ -95,6 +104,15 @@ class FeedConnection:
         if self.at_end and self._decoder.offset < self._bytes:
             cut = f"the connection ended inside a block that began at byte {self._decoder.offset}"
             raise FeedError("cut_off", cut, "send whole blocks before closing")
+
+    def clear(self) -> None:
+        """Have everything that the application has sent by now count as cleared."""
+        unread = bytearray(4)
+        with contextlib.suppress(OSError):  # it may be gone
+            fcntl.ioctl(self._socket.fileno(), termios.FIONREAD, unread)
+        self._cleared_bytes = (
+            self._bytes + len(self._unread) + int.from_bytes(unread, sys.byteorder)
+        )
 
     def finish(self, result: dict[str, object]) -> None:
         """Say that all was taken, and close."""

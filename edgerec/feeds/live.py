@@ -17,7 +17,7 @@ from edgerec.feeds.connection import FeedError
 from edgerec.feeds.playback import QUEUE_BYTES, QUEUE_NS
 from edgerec.wire.blocks import SAMPLE_BYTES
 
-MAX_FUTURE_NS: Final = SECOND_NS // 10  # clocks of one machine agree far better
+MAX_FUTURE_NS: Final = QUEUE_NS  # as much as is queued without stamps: it plays until then
 MAX_AGE_NS: Final = 10 * SECOND_NS  # what is older is from another boot, another clock or a file
 FASTEST: Final = 1.001  # of real time: no crystal is 1000 ppm off
 MAX_BLOCK_S: Final = 2  # both tracks wait for a block to fill, and history has room for seconds

@@ -21,6 +21,7 @@ from edgerec.audio import (
     StreamHeader,
 )
 from edgerec.clock import SECOND_NS
+from edgerec.feeds.playlog import PlayLog, Spoken
 from edgerec.wire.blocks import SAMPLE_BYTES
 
 CONTINUE_NS: Final = SECOND_NS // 5
@@ -38,18 +39,31 @@ class Loudspeaker:
 
     Played audio leaves as separate streams: `StreamHeader`, consecutive `Block`s, `StreamEnded`.
     One such stream is an utterance: audio of one format without a pause.
+
+    Parameters
+    ----------
+    log
+        Notes of every frame pushed what becomes of it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, log: PlayLog | None = None) -> None:
+        self._log = log or PlayLog()
         self._utterances: deque[_Utterance] = deque()  # the first one plays
         self._queued_bytes = 0
         self._not_before_ns = 0  # audio after a break starts no sooner
         self._broken: list[StreamEnded] = []  # breaks with no audio before them to attach them to
+        self.ended: list[Spoken] = []
+        """Utterances that have ended or were dropped since this was last emptied."""
 
     @property
     def playing(self) -> bool:
         """Whether something is queued, or was a moment ago and may continue."""
         return bool(self._utterances)
+
+    @property
+    def position(self) -> int:
+        """Position of the first frame of the utterance that plays, or of the next one."""
+        return self._utterances[0].spoken.first if self._utterances else self._log.pushed
 
     def queued_ns(self, now_ns: int) -> int:
         """Return how long what is queued will still play."""
@@ -62,13 +76,14 @@ class Loudspeaker:
     def push(self, header: StreamHeader, pcm: bytes, now_ns: int) -> None:
         """Queue audio that came now; it is played after what is queued, or at once."""
         last = self._utterances[-1] if self._utterances else None
-        goes_on = last is not None and not last.broken and now_ns <= last.end_ns + CONTINUE_NS
+        goes_on = last is not None and not last.over and now_ns <= last.end_ns + CONTINUE_NS
         if last is None or not goes_on or header != last.header:
-            start_ns = last.end_ns if last is not None and goes_on else now_ns
-            last = _Utterance(header, max(start_ns, self._not_before_ns))
+            start_ns = now_ns if last is None else max(last.end_ns, 0 if goes_on else now_ns)
+            start_ns = max(start_ns, self._not_before_ns)
+            last = _Utterance(header, self._log.begin(header.sample_rate, start_ns))
             self._utterances.append(last)
             self._queued_bytes += UTTERANCE_BYTES
-        last.pcm += pcm
+        last.push(pcm)
         self._queued_bytes += len(pcm)
 
     def break_off(self, fault: StreamEnded, now_ns: int) -> None:
@@ -79,11 +94,29 @@ class Loudspeaker:
         """
         end_ns = now_ns
         if self._utterances:
-            self._utterances[-1].broken = fault
+            self._utterances[-1].ending = fault
+            self._utterances[-1].over = True
             end_ns = max(now_ns, self._utterances[-1].end_ns)
         else:
             self._broken.append(fault)
-        self._not_before_ns = end_ns + CONTINUE_NS
+        self.start_no_sooner(end_ns + CONTINUE_NS)
+
+    def start_no_sooner(self, instant_ns: int) -> None:
+        """Have what is pushed next start at an instant, or later."""
+        self._not_before_ns = max(instant_ns, self._not_before_ns)
+
+    def clear(self, at_ns: int) -> None:
+        """Drop what would play from an instant on, except what `play` has returned already.
+
+        What is pushed after this is another utterance.
+        """
+        for utterance in self._utterances:
+            self._queued_bytes -= utterance.cut(at_ns)
+        while self._utterances and self._utterances[-1].unheard:
+            gone = self._utterances.pop()
+            if gone.ending is not PAUSE:
+                self._broken.append(gone.ending)  # that something was lost is still said
+            self._end(gone)
 
     def play(self, now_ns: int) -> list[Delivery]:
         """Return what was played since the last call."""
@@ -96,39 +129,57 @@ class Loudspeaker:
             self._queued_bytes -= before - len(utterance.pcm)
             if utterance.pcm or not self._over(utterance, now_ns):
                 break
-            played.append(utterance.broken or PAUSE)
-            self._utterances.popleft()
-            self._queued_bytes -= UTTERANCE_BYTES
+            played.append(utterance.ending)
+            self._end(self._utterances.popleft())
         return played
 
     def _over(self, utterance: _Utterance, now_ns: int) -> bool:
         return (
-            utterance.broken is not None
-            or len(self._utterances) > 1
-            or now_ns > utterance.end_ns + CONTINUE_NS
+            utterance.over or len(self._utterances) > 1 or now_ns > utterance.end_ns + CONTINUE_NS
         )
+
+    def _end(self, utterance: _Utterance) -> None:
+        self._queued_bytes -= UTTERANCE_BYTES
+        self.ended.append(utterance.spoken)
 
 
 class _Utterance:
-    """Audio of one format, played without a pause from `start_ns` on."""
+    """Audio of one format, played without a pause."""
 
-    def __init__(self, header: StreamHeader, start_ns: int) -> None:
+    def __init__(self, header: StreamHeader, spoken: Spoken) -> None:
         self.header = header
+        self.spoken = spoken
         self.pcm = bytearray()  # what is not played yet
-        self.broken: StreamEnded | None = None
-        self._start_ns = start_ns
+        self.over = False  # whether nothing is added to it
+        self.ending = PAUSE
         self._frame_bytes = header.channels * SAMPLE_BYTES
         self._piece_frames = max(1, header.sample_rate * PIECE_MS // 1000)
         self._played = 0
 
     @property
     def end_ns(self) -> int:
-        return self._instant_ns(self._played + len(self.pcm) // self._frame_bytes)
+        return self.spoken.end_ns
+
+    @property
+    def unheard(self) -> bool:
+        return self.spoken.frames == 0
+
+    def push(self, pcm: bytes) -> None:
+        self.pcm += pcm
+        self.spoken.frames += len(pcm) // self._frame_bytes
+
+    def cut(self, at_ns: int) -> int:
+        """End at an instant, or after what was played already; return how many bytes that drops."""
+        self.over = True
+        dropped = self.spoken.drop_after(max(self.spoken.heard(at_ns), self._played))
+        size = dropped * self._frame_bytes
+        del self.pcm[len(self.pcm) - size :]
+        return size
 
     def play(self, now_ns: int) -> Iterator[StreamHeader | Block]:
         while self.pcm:
             frames = min(len(self.pcm) // self._frame_bytes, self._piece_frames)
-            end_ns = self._instant_ns(self._played + frames)
+            end_ns = self.spoken.instant_ns(self._played + frames)
             if end_ns > now_ns:
                 return
             flags = BlockFlags(0)
@@ -140,7 +191,3 @@ class _Utterance:
             first = DeviceFrame(self._played)
             self._played += frames
             yield Block(first, frames, end_ns, 0, flags, pcm)
-
-    def _instant_ns(self, frame: int) -> int:
-        # From the start each time: rounding never adds up.
-        return self._start_ns + frame * SECOND_NS // self.header.sample_rate

@@ -1,9 +1,7 @@
 """The source of a track with `source: feed`: audio that an application pushes.
 
-Blocks without stamps are queued and played (`loudspeaker`); with stamps they come from a live
-device (`live_feed`). A stream's first block decides which of the two it is. One application at a
-time, and only what is queued is kept: when the queue is full its socket is not read, and the
-application waits.
+One application at a time: over a connection, or as a part of this program. Only what is queued is
+kept (`intake`): when the queue is full the socket is not read, and the application waits.
 """
 
 from __future__ import annotations
@@ -13,12 +11,14 @@ import queue
 import select
 import socket
 import threading
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from edgerec.audio import (
     Block,
     Delivery,
     GapReason,
+    PlayedFrames,
     SourceState,
     SourceStateName,
     StreamEnded,
@@ -26,20 +26,24 @@ from edgerec.audio import (
     TrackName,
 )
 from edgerec.clock import Clock
-from edgerec.feeds.connection import FeedConnection, FeedError, check_form
-from edgerec.feeds.live import LiveAllowance, LiveFeed
-from edgerec.feeds.playback import PAUSE, Loudspeaker
+from edgerec.feeds.connection import FeedConnection, FeedError
+from edgerec.feeds.intake import Intake
+from edgerec.feeds.playlog import Account, Spoken
 from edgerec.waker import Waker
 
 log = logging.getLogger(__name__)
-
-MAX_NAME: Final = 64  # characters of an application's own name for its device
 
 
 class FeedSource:
     """One track's audio, as applications push it.
 
-    `offer` is for any thread, everything else for the recorder thread.
+    `fileno`, `deliver`, `state` and the end of it are the recorder thread's, everything else is for
+    any thread. What waits for room waits without the lock; nothing else takes it for long.
+
+    Parameters
+    ----------
+    on_played
+        Called when an utterance has ended, or was cleared; must not block or call this.
     """
 
     unhurried: Final = False
@@ -47,20 +51,25 @@ class FeedSource:
     held_since_ns: Final = None
     """Always None: nothing is held back, because the audio's origin is certain."""
 
-    def __init__(self, track: TrackName, clock: Clock) -> None:
+    def __init__(
+        self,
+        track: TrackName,
+        clock: Clock,
+        on_played: Callable[[PlayedFrames], None] = lambda played: None,
+    ) -> None:
         self.track = track
         self.state = SourceState("idle", clock.now_ns(), "nobody is connected", 0)
         self._clock = clock
-        self._speaker = Loudspeaker()
-        self._allowance = LiveAllowance()
+        self._on_played = on_played
+        self._room = threading.Condition()  # guards what follows; notified when there is room
+        self._intake = Intake(track, clock)
         self._connection: FeedConnection | None = None
-        self._header: StreamHeader | None = None  # of the connection's stream
-        self._live: LiveFeed | None = None  # that stream, if it is stamped
-        self._begun = False  # that stream has had a block
-        self._seat = threading.Lock()  # taken by `offer`, given back when the connection ends
-        self._offered: queue.SimpleQueue[FeedConnection] = queue.SimpleQueue()
-        self._gate = threading.Lock()  # between `offer` and `close`, never waited for while open
+        self._clears = 0
+        self._stops = 0
         self._closed = False
+        self._seat = threading.Lock()  # taken by an application, given back when it has ended
+        self._inside = False  # that application is a part of this program
+        self._offered: queue.SimpleQueue[FeedConnection] = queue.SimpleQueue()
         self._waker = Waker()
         self._ready = select.epoll()
         self._ready.register(self._waker, select.EPOLLIN)
@@ -81,17 +90,119 @@ class FeedSource:
         FeedError
             Another one is connected, or the recording has ended; the connection stays yours.
         """
-        with self._gate:
-            if self._closed:
-                raise FeedError("stopped", "the recording has ended", "try again when it runs")
-            if not self._seat.acquire(blocking=False):
-                raise FeedError(
-                    "busy",
-                    f"another application feeds the {self.track} track",
-                    "one connection per track at a time: wait until it has ended",
-                )
-            self._waker.set()  # first: the reader of the connection clears it
+        with self._room:
+            self._take_seat()
+            self._waker.set()
             self._offered.put(FeedConnection(connection, received, reply))
+
+    def attach(self) -> None:
+        """Become the application that feeds the track, from inside this program; see `push`.
+
+        Raises
+        ------
+        FeedError
+            Another one is connected, or the recording has ended.
+        """
+        with self._room:
+            self._take_seat()
+            self._inside = True
+
+    def detach(self) -> None:
+        """End what `attach` began; what is queued is played."""
+        with self._room:
+            if self._inside:
+                self._inside = False
+                self._intake.finish()
+                self._seat.release()
+
+    def push(self, messages: Iterable[StreamHeader | Block]) -> tuple[int, int]:
+        """Take in audio from inside this program; wait while the queue is full.
+
+        For one thread at a time. A `clear` meanwhile ends it: what was not taken is not pushed.
+
+        Returns
+        -------
+        Positions of the first frame, and after the last one.
+
+        Raises
+        ------
+        FeedError
+            It can't be recorded, or the session or the recording has ended meanwhile.
+        """
+        with self._room:
+            start, clears, stops = self._intake.log.pushed, self._clears, self._stops
+            for message in messages:
+                while self._intake.full(self._clock.now_ns()) and not self._closed:
+                    if self._clears != clears:
+                        break
+                    self._room.wait()
+                self._check_open()
+                if self._stops != stops:
+                    raise FeedError(
+                        "stopped", "the session was stopped, the rest is not recorded", ""
+                    )
+                if self._clears != clears:
+                    break
+                try:
+                    self._take(message, self._clock.now_ns())
+                except FeedError as error:
+                    self._fail(error, self._clock.now_ns())
+                    raise
+            self._waker.set()
+            return start, self._intake.log.pushed
+
+    def clear(self, at_ns: int | None = None) -> PlayedFrames:
+        """Drop what was pushed and is not played at an instant; return what was heard.
+
+        That is of the utterance in progress. Frames that were recorded by now are heard, also where
+        the instant is earlier; at most a fraction of a second.
+
+        Parameters
+        ----------
+        at_ns
+            On CLOCK_MONOTONIC; None: now.
+
+        Raises
+        ------
+        FeedError
+            The recording has ended.
+        """
+        with self._room:
+            self._check_open()
+            reading = self._clock.read()
+            to_monotonic_ns = reading.monotonic_ns - reading.raw_ns
+            at = reading.raw_ns if at_ns is None else at_ns - to_monotonic_ns
+            account = self._clear(at, reading.raw_ns)
+            return self._played_frames(account, self._intake.log.pushed, to_monotonic_ns)
+
+    def stop(self, at_ns: int) -> None:
+        """End what is queued with the session that ends at an instant of CLOCK_MONOTONIC_RAW."""
+        with self._room:
+            self._stops += 1
+            self._clear(at_ns, self._clock.now_ns())
+
+    def played(self, start: int = 0, stop: int | None = None) -> PlayedFrames:
+        """Return what has become of the frames at some positions; by default of all so far.
+
+        Raises
+        ------
+        FeedError
+            They were pushed too long ago, or not yet.
+        """
+        with self._room:
+            reading = self._clock.read()
+            log_ = self._intake.log
+            try:
+                if start == 0 and stop is None:
+                    account = log_.all(reading.raw_ns)
+                else:
+                    stop = log_.pushed if stop is None else stop
+                    account = log_.between(start, stop, reading.raw_ns)
+            except LookupError as error:
+                hint = "ask about what was pushed in the last minutes"
+                raise FeedError("bad_args", str(error), hint) from None
+            at = log_.pushed if stop is None else stop
+            return self._played_frames(account, at, reading.monotonic_ns - reading.raw_ns)
 
     def fileno(self) -> int | None:
         """Return what to select on."""
@@ -99,112 +210,116 @@ class FeedSource:
 
     def deliver(self, now_ns: int) -> list[Delivery]:
         """Return what was played or arrived live since the last call. Never blocks."""
-        deliveries = self._speaker.play(now_ns)
-        self._seat_offered()
-        if self._connection is not None:
-            self._receive(self._connection, now_ns, deliveries)
-            deliveries += self._speaker.play(now_ns)
-        self._watch(wanted=not self._speaker.full(now_ns))
-        self._note_state(now_ns)
-        return deliveries
+        with self._room:
+            deliveries = self._intake.deliver(now_ns)
+            self._seat_offered()
+            if self._connection is not None:
+                self._receive(self._connection, now_ns)
+                deliveries += self._intake.deliver(now_ns)
+            self._tell(self._intake.ended())
+            full = self._intake.full(now_ns)
+            self._watch(wanted=not full)
+            if not full:
+                self._room.notify_all()
+            self._note_state(now_ns)
+            return deliveries
 
     def close(self) -> None:
         """Tell the application that the recording has ended, and disconnect it."""
-        with self._gate:
+        with self._room:
+            now_ns = self._clock.now_ns()
+            self._clear(now_ns, now_ns)
+            self._intake.deliver(now_ns)  # nobody takes it any more
+            self._tell(self._intake.ended())
             self._closed = True
-        self._seat_offered()
-        if self._connection is not None:
-            self._connection.refuse(FeedError("stopped", "the recording has ended", ""))
-            self._connection = None
-        self._ready.close()
-        self._waker.close()
+            self._seat_offered()
+            if self._connection is not None:
+                self._connection.refuse(FeedError("stopped", "the recording has ended", ""))
+                self._connection = None
+            self._ready.close()
+            self._waker.close()
+            self._room.notify_all()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise FeedError("stopped", "the recording has ended", "try again when it runs")
+
+    def _take_seat(self) -> None:
+        self._check_open()
+        if not self._seat.acquire(blocking=False):
+            raise FeedError(
+                "busy",
+                f"another application feeds the {self.track} track",
+                "one connection per track at a time: wait until it has ended",
+            )
 
     def _seat_offered(self) -> None:
+        self._waker.clear()
         if self._offered.empty():
             return
         self._connection = self._offered.get_nowait()
-        self._waker.clear()
-        self._header = self._live = None
         log.info("feed connected track=%s", self.track)
 
-    def _receive(self, connection: FeedConnection, now_ns: int, deliveries: list[Delivery]) -> None:
+    def _receive(self, connection: FeedConnection, now_ns: int) -> None:
         try:
-            for message in connection.messages(lambda: not self._speaker.full(now_ns)):
-                if isinstance(message, StreamHeader):
-                    self._open_stream(message)
-                else:
-                    deliveries += self._take(message, now_ns)
+            for message in connection.messages(lambda: not self._intake.full(now_ns)):
+                self._take(message, now_ns, cleared=connection.cleared)
         except FeedError as error:
-            log.warning("feed refused track=%s code=%s why=%r", self.track, error.code, str(error))
-            fault = StreamEnded(GapReason.SOURCE, f"the feed: {error}")
-            if self._live is not None:
-                deliveries.append(fault)
-            else:
-                self._speaker.break_off(fault, now_ns)
+            self._fail(error, now_ns)
             self._leave(connection)
             connection.refuse(error)
             return
         if connection.at_end:
             log.info("feed ended track=%s frames=%d", self.track, connection.frames)
-            if self._live is not None:
-                deliveries.append(PAUSE)
+            self._intake.finish()
             self._leave(connection)
-            plays_s = self._speaker.queued_ns(now_ns) / 1e9
+            plays_s = self._intake.plays_ns(now_ns) / 1e9
             connection.finish({"frames": connection.frames, "plays_seconds": round(plays_s, 3)})
 
-    def _open_stream(self, header: StreamHeader) -> None:
-        if header.track != self.track:
-            raise FeedError(
-                "wrong_track",
-                f"a block stream of the {header.track} track on a feed of {self.track}",
-                f"say {self.track} in its header line",
-            )
-        if self._header is not None and not self._begun:
-            raise FeedError("malformed", "two header lines with no block between them", "")
-        check_form(header.sample_rate, header.channels)
-        self._header = header
-        self._begun = False
+    def _take(self, message: StreamHeader | Block, now_ns: int, *, cleared: bool = False) -> None:
+        if isinstance(message, StreamHeader):
+            self._intake.open(message)
+        elif cleared:
+            self._intake.take_cleared(message, now_ns)
+        else:
+            self._intake.take(message, now_ns)
 
-    def _take(self, block: Block, now_ns: int) -> list[Delivery]:
-        """Queue a block, or pass it on."""
-        assert self._header is not None  # the decoder refuses a block before the header line
-        stamped = self._header.live or block.arrived_ns != 0
-        opened: list[Delivery] = []
-        if not self._begun:
-            self._begun = True
-            opened = self._begin(self._header, now_ns, stamped=stamped)
-        if stamped != (self._live is not None):
-            raise FeedError(
-                "malformed",
-                "stamped and unstamped blocks in one stream",
-                "stamp all blocks after a header line, or none",
-            )
-        if self._live is not None:
-            return [*opened, self._live.take(block, now_ns)]
-        self._speaker.push(_on_our_clock(self._header), block.pcm, now_ns)
-        return opened
-
-    def _begin(self, header: StreamHeader, now_ns: int, *, stamped: bool) -> list[Delivery]:
-        was_live = self._live is not None
-        self._live = LiveFeed(header, self._clock, self._allowance) if stamped else None
-        if not stamped:
-            return [PAUSE] if was_live else []
-        if self._speaker.playing:
-            plays_s = self._speaker.queued_ns(now_ns) / 1e9
-            self._live = None
-            raise FeedError(
-                "busy",
-                f"a stamped block while queued audio is playing ({plays_s:.1f} s more)",
-                "a live stream begins when what was queued has been played",
-            )
-        return [_on_our_clock(header)]
+    def _fail(self, error: FeedError, now_ns: int) -> None:
+        log.warning("feed refused track=%s code=%s why=%r", self.track, error.code, str(error))
+        self._intake.fail(StreamEnded(GapReason.SOURCE, f"the feed: {error}"), now_ns)
 
     def _leave(self, connection: FeedConnection) -> None:
         if self._watched:
             self._ready.unregister(connection.fileno())
             self._watched = False
-        self._connection = self._header = self._live = None
+        self._connection = None
         self._seat.release()
+
+    def _clear(self, at_ns: int, now_ns: int) -> Account:
+        self._clears += 1
+        if self._connection is not None:
+            self._connection.clear()
+        account = self._intake.clear(at_ns, now_ns)
+        self._room.notify_all()
+        return account
+
+    def _tell(self, ended: list[Spoken]) -> None:
+        for spoken in ended:
+            reading = self._clock.read()
+            account = self._intake.log.between(spoken.first, spoken.stop, reading.raw_ns)
+            to_monotonic_ns = reading.monotonic_ns - reading.raw_ns
+            self._on_played(self._played_frames(account, spoken.stop, to_monotonic_ns))
+
+    def _played_frames(self, account: Account, position: int, to_monotonic_ns: int) -> PlayedFrames:
+        return PlayedFrames(
+            track=self.track,
+            position=position,
+            frames=account.frames,
+            seconds=account.seconds,
+            dropped=account.dropped,
+            waiting=account.waiting,
+            last_ns=None if account.last_ns is None else account.last_ns + to_monotonic_ns,
+        )
 
     def _watch(self, *, wanted: bool) -> None:
         """Wake up for what the application sends, but not while it has to wait."""
@@ -217,19 +332,8 @@ class FeedSource:
         self._watched = wanted
 
     def _note_state(self, now_ns: int) -> None:
-        name: SourceStateName = "running" if self._connection or self._speaker.playing else "idle"
+        connected = self._connection is not None or self._inside
+        name: SourceStateName = "running" if connected or self._intake.playing else "idle"
         since_ns = self.state.since_ns if name == self.state.name else now_ns
-        detail = "an application is connected" if self._connection else "nobody is connected"
+        detail = "an application is connected" if connected else "nobody is connected"
         self.state = SourceState(name, since_ns, detail, restarts=0)
-
-
-def _on_our_clock(header: StreamHeader) -> StreamHeader:
-    """Return the header of what is delivered; an application can't take a device's own name."""
-    return StreamHeader(
-        sample_rate=header.sample_rate,
-        channels=header.channels,
-        track=header.track,
-        device=f"feed:{header.device[:MAX_NAME]}",
-        clock="monotonic_raw",
-        live=header.live,
-    )

@@ -25,6 +25,9 @@ class Listener:
     def begun(self, timeline: SessionTimeline) -> None:
         """Take in that a session has begun."""
 
+    def stopped(self, at_ns: int) -> None:
+        """Take in that a session was asked to end at an instant, and none follows at once."""
+
     def delivered(self, track: TrackName, delivery: Delivery) -> None:
         """Take in what a device has delivered, whether or not a session is recorded."""
 

@@ -180,10 +180,10 @@ def test_a_feed_that_sends_rubbish_or_far_too_much_costs_the_other_track_nothing
     pushing = threading.Thread(target=push, daemon=True)
     pushing.start()
     bot = kiosk._running.engine.feeds["bot"]
-    wait_for(lambda: bot._speaker._queued_bytes > 0)
+    wait_for(lambda: bot._intake._speaker._queued_bytes > 0)
     for _ in range(10):
         record(kiosk, 1)
-        assert bot._speaker._queued_bytes < 31 * 8_000 * 2 + (1 << 18)
+        assert bot._intake._speaker._queued_bytes < 31 * 8_000 * 2 + (1 << 18)
     stop(kiosk)
     pushing.join(PATIENCE_S)
     assert refused == ["stopped"]
