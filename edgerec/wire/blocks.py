@@ -200,6 +200,7 @@ def _parse_stream_header(data: bytes, offset: int) -> StreamHeader:
         utc_ns=line.utc_ns or 0,
         boot_id=line.boot_id or "",
         dated=line.dated or False,
+        live=line.live or False,
         source=line.source,
     )
 
@@ -234,4 +235,5 @@ class _HeaderLine:
     utc_ns: Annotated[int, Between(0, 2**63 - 1, "ns since 1970")] | None = None
     boot_id: Annotated[str, _Name()] | None = None
     dated: bool | None = None
+    live: bool | None = None
     source: Annotated[str, _Name()] | None = None
