@@ -46,6 +46,8 @@ class ClockReading:
 
     CLOCK_BOOTTIME less CLOCK_MONOTONIC. NTP bends both alike, so nothing else changes it.
     """
+    boot_id: str = ""
+    """The boot from which the first two clocks count; empty if unknown."""
 
 
 class Clock(Protocol):
@@ -72,6 +74,7 @@ class SystemClock:
 
     def __init__(self, *, trust_rtc: bool = False) -> None:
         self._trust_rtc = trust_rtc
+        self._boot_id = boot_id()
         self._rtc_agreed = False
         self._next_look_ns = 0
 
@@ -86,7 +89,7 @@ class SystemClock:
         if error_ms is not None:
             error_ms += spread / 1e6
         trusted = synchronised or (self._trust_rtc and self._rtc_agrees(raw, utc))
-        return ClockReading(raw, monotonic, utc, trusted, error_ms, boot - monotonic)
+        return ClockReading(raw, monotonic, utc, trusted, error_ms, boot - monotonic, self._boot_id)
 
     def _rtc_agrees(self, raw_ns: int, utc_ns: int) -> bool:
         """Tell whether it ever did; from then on the two only drift apart."""

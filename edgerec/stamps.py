@@ -1,12 +1,12 @@
-"""Wall-clock stamps of timeline frames, live and replayed."""
+"""Wall-clock stamps of timeline frames."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Final
 
-from edgerec.audio import Stamp, StreamHeader, TimelineFrame
-from edgerec.clock import SECOND_NS, Clock, boot_id
+from edgerec.audio import Stamp, TimelineFrame
+from edgerec.clock import SECOND_NS, Clock
 
 RAW_ERROR_PPM: Final = 100.0
 """Assumed rate error of the machine's own crystal, by which the time since a frame is measured."""
@@ -15,7 +15,7 @@ RAW_ERROR_PPM: Final = 100.0
 def stamp_now(clock: Clock) -> Stamp:
     """Return the current time on all clocks."""
     now = clock.read()
-    return Stamp(now.utc_ns, now.utc_trusted, now.utc_error_ms, now.monotonic_ns, boot_id())
+    return Stamp(now.utc_ns, now.utc_trusted, now.utc_error_ms, now.monotonic_ns, now.boot_id)
 
 
 class LiveStamps:
@@ -29,7 +29,6 @@ class LiveStamps:
         self._clock = clock
         self._epoch_ns = epoch_ns
         self._rate = rate
-        self._boot_id = boot_id()
         self._slept_ns = clock.read().slept_ns
 
     def __call__(self, frame: TimelineFrame) -> Stamp:
@@ -44,45 +43,7 @@ class LiveStamps:
             utc_trusted=now.utc_trusted,
             utc_error_ms=error_ms,
             monotonic_ns=now.monotonic_ns - ago_ns,
-            boot_id=self._boot_id,
-        )
-
-
-class ReplayStamps:
-    """Stamps of a replayed session: what the trace says, on the trace's own clock.
-
-    Parameters
-    ----------
-    header, first_arrived_ns
-        Header and first arrival of the stream that has the wall clock: `utc_ns` is its time then.
-    fallback_utc_ns
-        The wall clock at the epoch, for input that has none.
-    """
-
-    def __init__(
-        self,
-        epoch_ns: int,
-        rate: int,
-        header: StreamHeader,
-        first_arrived_ns: int,
-        fallback_utc_ns: int,
-    ) -> None:
-        self._epoch_ns = epoch_ns
-        self._rate = rate
-        self._boot_id = header.boot_id
-        self._epoch_utc_ns = (
-            header.utc_ns - first_arrived_ns + epoch_ns if header.utc_ns else fallback_utc_ns
-        )
-
-    def __call__(self, frame: TimelineFrame) -> Stamp:
-        """Return the time of a frame by the trace's clock, which is never trusted."""
-        since_ns = frame * SECOND_NS // self._rate
-        return Stamp(
-            utc_ns=self._epoch_utc_ns + since_ns,
-            utc_trusted=False,
-            utc_error_ms=None,
-            monotonic_ns=self._epoch_ns + since_ns,
-            boot_id=self._boot_id,
+            boot_id=now.boot_id,
         )
 
 

@@ -19,7 +19,8 @@ from edgerec.cli.output import (
 )
 from edgerec.cli.process import Exit, Interruption
 from edgerec.config import load_config
-from edgerec.engine.replay import ReplayError, replay
+from edgerec.engine.replay import replay
+from edgerec.engine.replay_input import ReplayError
 from edgerec.store.disk import StoreError
 from edgerec.store.publish import FilePublished
 from edgerec.wire.trace import TraceError

@@ -12,14 +12,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Final
 
-from edgerec.audio import Stamp
 from edgerec.clock import Clock
 from edgerec.health.reports import MAX_TOLD, RecoveryState
 from edgerec.stamps import stamp_now
 from edgerec.store.publish import FilePublished
 from edgerec.store.records.naming import utc_text
 from edgerec.store.root import StorageRoot
-from edgerec.store.writing.recover import Recovery, recover, recover_each
+from edgerec.store.writing.recover import Recovery, recover_each
 
 log = logging.getLogger(__name__)
 
@@ -111,24 +110,6 @@ class RecoveryLoop:
                 log.error("a file left by a crash can't be recovered yet file=%r why=%r", name, why)
         self._logged = {name for name, _ in left}
         self.state = replace(self.state, left=tuple(left))
-
-
-def recover_and_tell(
-    root: StorageRoot, now: Stamp, on_published: Callable[[FilePublished], None]
-) -> None:
-    """Recover what is in the work folder at once, and log what was lost.
-
-    Raises
-    ------
-    StoreError
-        The work folder can't be listed.
-    """
-    done = recover(root, now)
-    _log(done)
-    for path, why in done.left:
-        log.error("a file left by a crash can't be recovered yet file=%r why=%r", path.name, why)
-    for published in done.published:
-        on_published(published)
 
 
 def _log(done: Recovery) -> None:

@@ -1,19 +1,19 @@
 """Begins and ends sessions on request. For the recorder thread.
 
 The devices deliver all the time; a session is the part of it between a start and a stop. Each has
-a timeline of its own, which begins with the first frame after the start that all tracks have.
+a timeline of its own; `session_start` says where it begins.
 """
 
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Sequence
 from typing import Final
 
-from edgerec.audio import TimelineFrame, TrackName
+from edgerec.audio import TimelineFrame
 from edgerec.clock import SECOND_NS, Clock
 from edgerec.engine.plan import Current
+from edgerec.engine.session_start import LatestTrack, SessionStart
 from edgerec.session.events import RecorderState
 from edgerec.session.listener import Listener
 from edgerec.session.requests import SessionRequest, SessionRequests
@@ -26,7 +26,6 @@ from edgerec.wire.messages import RefusedError
 
 log = logging.getLogger(__name__)
 
-OTHER_TRACK_NS: Final = 3 * SECOND_NS  # a start that waits for it has both from frame 0
 TAIL_NS: Final = 2 * SECOND_NS  # after a stop and the longest offset, for what devices still hold
 MIN_PAUSE_NS: Final = SECOND_NS // 4  # each ends a file: nobody may make hundreds in a second
 SLEPT_NS: Final = SECOND_NS // 2  # no suspension is shorter, and no two readings differ this much
@@ -45,6 +44,8 @@ class Sessions:
     length_s
         The first session ends by itself after this long, and nothing more is captured; None: only a
         stop ends it.
+    start
+        Decides where a session's timeline begins; None: with the latest track.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Sessions:
         current: Current,
         *,
         length_s: float | None = None,
+        start: SessionStart | None = None,
     ) -> None:
         self.synchronizer = synchronizer
         """Places what the devices deliver."""
@@ -66,8 +68,8 @@ class Sessions:
         """Whatever hears the recording."""
         self._current = current
         self._length_s = length_s
+        self._start = start or LatestTrack()
         self._started_ns: int | None = None  # None: no session is wanted
-        self._settled_ns: int | None = None  # when the first track could have begun
         self._stop_ns: int | None = None
         self._end_reason: EndReason = "stop"
         self._paused = False
@@ -176,7 +178,8 @@ class Sessions:
                 if self._started_ns is not None:
                     return False  # the session before still ends
                 self._started_ns = request.at_ns
-                self._settled_ns = self._stop_ns = None
+                self._start.again()
+                self._stop_ns = None
                 self._paused = False
                 self._paused_ns = self._resumed_ns = self._rotated_ns = 0
             case "stop":
@@ -223,22 +226,20 @@ class Sessions:
             self._rotated_ns = at_ns
 
     def _begin(self, now_ns: int) -> SessionTimeline | None:
-        """Begin the session with the first frame that all tracks have.
-
-        A track that does not deliver is waited for briefly, and begins with a gap. Tracks that
-        deliver audio only intermittently count as started.
-        """
         assert self._started_ns is not None
         if not self._has_room():
             return None
-        instants = self._instants(now_ns)
-        if instants is None:
+        epoch_ns = self._start.epoch_ns(
+            self.synchronizer,
+            now_ns,
+            max(self._started_ns, self._woken_ns),
+            stopped=self._stop_ns is not None,
+        )
+        if epoch_ns is None:
             return None
         headers = {n: self.synchronizer.header(n) for n in self.synchronizer.tracks}
         plan = self._current.plan.session
         rate = plan.rate({name: header for name, header in headers.items() if header})
-        first_ns = max(self._started_ns, self._woken_ns)
-        epoch_ns = math.ceil(max(first_ns, max(instants.values(), default=now_ns)))
         history = History(history_frames(rate, plan.history_s))
         self.synchronizer.begin(epoch_ns, rate, history)
         self._current.timeline = timeline = SessionTimeline(
@@ -255,21 +256,6 @@ class Sessions:
 
     def _has_room(self) -> bool:
         return all(listener.has_room for listener in self.listeners)
-
-    def _instants(self, now_ns: int) -> dict[TrackName, float] | None:
-        """Return the first instant of each track that has one; None while others may come."""
-        stopped = self._stop_ns is not None
-        awaited = self.synchronizer.continuous
-        settled = self.synchronizer.first_instants_ns(settled=True)
-        instants = {name: settled[name] for name in awaited if name in settled}
-        if not instants and (len(awaited) == len(self.synchronizer.tracks) or stopped):
-            return None
-        if self._settled_ns is None:
-            self._settled_ns = now_ns
-        complete = len(instants) == len(awaited) or stopped
-        if not complete and now_ns - self._settled_ns < OTHER_TRACK_NS:
-            return None
-        return instants
 
     def _end(self, timeline: SessionTimeline, now_ns: int) -> None:
         """End the session where it was stopped, once all of its audio has come or is overdue."""

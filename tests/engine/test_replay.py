@@ -7,7 +7,8 @@ import pytest
 import soundfile
 
 from edgerec.audio import TRACKS, Block, GapReason, StreamHeader
-from edgerec.engine.replay import in_order, replay
+from edgerec.engine.replay import replay
+from edgerec.engine.replay_input import Inputs
 from edgerec.simulation.conversation import silence
 from edgerec.simulation.device import Absence, DeviceModel, Faults, Loss, Stall
 from edgerec.simulation.kiosk import VirtualKiosk
@@ -85,7 +86,7 @@ def test_streams_are_merged_by_arrival_and_a_stamp_that_goes_back_moves_nothing(
         for nth, arrived_ns in enumerate(arrived):
             yield Block(nth * 480, 480, arrived_ns, 0, 0, bytes(960))
 
-    merged = in_order({"user": stream("user", 10, 30, 20, 60), "bot": stream("bot", 25, 40)})
+    merged = Inputs({"user": stream("user", 10, 30, 20, 60), "bot": stream("bot", 25, 40)})
     order = [(at_ns, track) for at_ns, track, delivery in merged if isinstance(delivery, Block)]
     assert order == [
         (10, "user"),

@@ -6,7 +6,8 @@ import os
 import numpy as np
 import pytest
 
-from edgerec.engine.replay import MAX_HOLES_S, ReplayError, replay
+from edgerec.engine.replay import replay
+from edgerec.engine.replay_input import MAX_HOLES_S, ReplayError
 from edgerec.simulation.conversation import silence
 from edgerec.simulation.device import DeviceModel
 from edgerec.simulation.kiosk import VirtualKiosk

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from edgerec.audio import TRACKS, GapReason
-from edgerec.engine.sessions import OTHER_TRACK_NS, TAIL_NS
+from edgerec.engine.session_start import OTHER_TRACK_NS
+from edgerec.engine.sessions import TAIL_NS
 from edgerec.simulation.conversation import tone
 from edgerec.simulation.device import Stall
 from tests.rigs.capture_rig import NO_REASON, RATE, STEP_NS, Rig, epoch_s, runs

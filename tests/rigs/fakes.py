@@ -3,7 +3,7 @@
 import numpy as np
 
 from edgerec.audio import SourceState
-from edgerec.clock import ClockReading
+from edgerec.clock import ClockReading, boot_id
 from edgerec.config import Config, RecordingConfig, StorageConfig, TrackConfig, TracksConfig
 from edgerec.simulation.conversation import silence
 from edgerec.simulation.device import DeviceModel
@@ -13,6 +13,7 @@ from edgerec.wire.trace import TraceWriter
 S = 1_000_000_000
 START_NS = 1_000 * S  # the machine runs for a while already
 UTC_NS = 1_795_342_500 * S  # 2026-11-22T10:15:00Z, at START_NS
+BOOT = boot_id()
 LATENCY_NS = 5_000_000  # of `DeviceModel`: constant, and so seen as a later sampling
 
 
@@ -38,7 +39,7 @@ class FakeClock:
         slewed_ns = round((self.raw_ns - START_NS) * self.slew_ppm * 1e-6)
         monotonic_ns = self.raw_ns + slewed_ns + 7 * S  # another clock, and another zero
         utc_ns = self.raw_ns + slewed_ns + self.utc_offset_ns + slept_ns
-        return ClockReading(self.raw_ns, monotonic_ns, utc_ns, self.trusted, 0.5, slept_ns)
+        return ClockReading(self.raw_ns, monotonic_ns, utc_ns, self.trusted, 0.5, slept_ns, BOOT)
 
 
 class FakeSource:

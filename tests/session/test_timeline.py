@@ -1,8 +1,8 @@
 import pytest
 
-from edgerec.audio import StreamHeader, TimelineFrame
+from edgerec.audio import TimelineFrame
 from edgerec.clock import boot_id
-from edgerec.stamps import RAW_ERROR_PPM, LiveStamps, ReplayStamps
+from edgerec.stamps import RAW_ERROR_PPM, LiveStamps
 from tests.rigs.fakes import START_NS, UTC_NS, FakeClock, S
 
 RATE = 16_000
@@ -43,23 +43,3 @@ def test_a_frame_a_year_in_is_stamped_without_rounding():
     clock = FakeClock()
     stamp = LiveStamps(clock, START_NS, RATE)(year)
     assert stamp.utc_ns == UTC_NS + 365 * 86_400 * S + S // RATE
-
-
-def header(utc_ns, boot="trace-boot"):
-    return StreamHeader(48_000, 1, "user", "mic", "monotonic_raw", utc_ns, boot)
-
-
-def test_a_replayed_frame_has_the_traces_own_time_which_nobody_vouches_for():
-    # The first block arrived a tenth of a second after the epoch.
-    arrived_ns = START_NS + S // 10
-    stamp_of = ReplayStamps(START_NS, RATE, header(UTC_NS), arrived_ns, fallback_utc_ns=1)
-    stamp = stamp_of(MINUTE)
-    assert stamp.utc_ns == UTC_NS - S // 10 + 60 * S
-    assert stamp.monotonic_ns == START_NS + 60 * S
-    assert (stamp.utc_trusted, stamp.utc_error_ms, stamp.boot_id) == (False, None, "trace-boot")
-
-
-def test_input_that_knows_no_wall_clock_begins_when_it_is_replayed():
-    stamp_of = ReplayStamps(0, RATE, header(0, ""), S // 10, fallback_utc_ns=UTC_NS)
-    assert stamp_of(TimelineFrame(0)).utc_ns == UTC_NS
-    assert stamp_of(MINUTE).utc_ns == UTC_NS + 60 * S
