@@ -12,9 +12,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
+from edgerec.api.dispatcher import EventCounts
 from edgerec.api.handlers import NAMES, HandlerError
 from edgerec.api.recorder import HANDLER_SECONDS, Recorder
-from edgerec.api.running import EventCounts
 from edgerec.audio import TrackName
 from edgerec.clock import Clock
 from edgerec.config import Config

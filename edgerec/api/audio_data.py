@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Final, Literal, cast
 
 from edgerec.api.held_file import HeldFile
 from edgerec.audio import TRACKS, TrackName
@@ -51,47 +51,27 @@ class AudioData:
     """
 
     def __init__(self, published: FilePublished, file: HeldFile) -> None:
-        self._published = published
         self._file = file
+        self.path: Final[Path] = published.path
+        """Path at which the file was published."""
+        self.sidecar_path: Final[Path] = published.sidecar
+        """Path at which its sidecar was published."""
+        self.kind: Final[Kind] = published.kind
+        """What the file is: a chunk, a track of one, or a turn."""
+        self.session: Final[str] = published.session
+        """The session's id; a crash before this start may have left files of another one."""
+        self.sequence: Final[int] = published.sequence
+        """Sequence number in the session, from 0; turns and chunks are numbered separately."""
+        self.start_frame: Final[int] = published.start_frame
+        """First frame of the file on the session's timeline."""
+        self.frames: Final[int] = published.frames
+        """Length of the file in frames."""
+        self.end_reason: Final[EndReason] = published.end_reason
+        """Reason why the file ends where it ends."""
 
     def __repr__(self) -> str:
         """Name the file."""
         return f"AudioData({self.path.name})"
-
-    @property
-    def path(self) -> Path:
-        """Path at which the file was published."""
-        return self._published.path
-
-    @property
-    def sidecar_path(self) -> Path:
-        """Path at which its sidecar was published."""
-        return self._published.sidecar
-
-    @property
-    def kind(self) -> Kind:
-        """What the file is: a chunk, a track of one, or a turn."""
-        return self._published.kind
-
-    @property
-    def sequence(self) -> int:
-        """Sequence number in the session, from 0; turns and chunks are numbered separately."""
-        return self._published.sequence
-
-    @property
-    def start_frame(self) -> int:
-        """First frame of the file on the session's timeline."""
-        return self._published.start_frame
-
-    @property
-    def frames(self) -> int:
-        """Length of the file in frames."""
-        return self._published.frames
-
-    @property
-    def end_reason(self) -> EndReason:
-        """Reason why the file ends where it ends."""
-        return self._published.end_reason
 
     @property
     def audio(self) -> bytes:
@@ -124,11 +104,6 @@ class AudioData:
             It can't be read any more.
         """
         return self._file.sidecar()
-
-    @property
-    def session(self) -> str:
-        """The session's id; a crash before this start may have left files of another one."""
-        return str(self.sidecar["session"])
 
     @property
     def sample_rate(self) -> int:
@@ -185,6 +160,14 @@ class TrackAudioData:
     def __init__(self, user: AudioData, bot: AudioData) -> None:
         self._user = user
         self._bot = bot
+        self.sequence: Final[int] = user.sequence
+        """The chunk's number in the session."""
+        self.start_frame: Final[int] = user.start_frame
+        """First frame of the chunk on the session's timeline."""
+        self.frames: Final[int] = user.frames
+        """Length of each track."""
+        self.num_channels: Final[int] = 1
+        """Number of channels of each track."""
 
     @property
     def user_audio(self) -> bytes:
@@ -203,29 +186,9 @@ class TrackAudioData:
         return _channel(self._bot, "bot")
 
     @property
-    def sequence(self) -> int:
-        """The chunk's number in the session."""
-        return self._user.sequence
-
-    @property
-    def start_frame(self) -> int:
-        """First frame of the chunk on the session's timeline."""
-        return self._user.start_frame
-
-    @property
-    def frames(self) -> int:
-        """Length of each track."""
-        return self._user.frames
-
-    @property
     def sample_rate(self) -> int:
         """Sampling rate in Hz."""
         return self._user.sample_rate
-
-    @property
-    def num_channels(self) -> int:
-        """Number of channels of each track: 1."""
-        return 1
 
     @property
     def gaps(self) -> dict[TrackName, tuple[Gap, ...]]:

@@ -13,10 +13,12 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+from edgerec.session.events import Event, EventBus
 
 log = logging.getLogger(__name__)
 
@@ -37,24 +39,22 @@ class HandlerCounts:
     stop was up."""
 
 
-EventSource = Callable[[], "Sequence[Call] | None"]
-"""Returns the calls that the next event needs; None: there is no event."""
-
-
 @dataclass(frozen=True, slots=True)
-class Call:
-    """One handler with its arguments."""
+class EventCounts:
+    """Counts of events so far, by outcome."""
 
-    handler: Handler
-    run: Callable[[], object]
-    """Calls the handler; an awaitable result is awaited."""
+    handlers: HandlerCounts
+    dropped: int
+    """Number of events that found 1000 others waiting."""
 
 
 class Handler:
     """A function of the program, and whether it is busy."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, function: Callable[..., object]) -> None:
         self.name = name
+        self.function = function
+        """Called with a `Call`'s arguments; an awaitable result is awaited."""
         self.left_behind: threading.Event | None = None
         """Set when the call that took too long has ended; None: there is no such call."""
 
@@ -64,29 +64,45 @@ class Handler:
         return self.left_behind is not None and not self.left_behind.is_set()
 
 
+class Call:
+    """One call of a handler."""
+
+    def __init__(self, handler: Handler, *arguments: object) -> None:
+        self.handler = handler
+        self.arguments = arguments
+        self.ended = threading.Event()
+        self.outcome: Literal["done", "raised", "overdue"] = "done"
+        """How it ended."""
+
+
 class Dispatcher:
     """Calls handlers, in order and one at a time, each for at most `limit_s`.
 
     Parameters
     ----------
-    source
-        Called in the dispatcher's thread until it has no more events.
-    came
-        Set by callers that have an event.
+    calls
+        Returns the calls that an event needs; called in the dispatcher's thread.
     """
 
-    def __init__(self, source: EventSource, limit_s: float, came: threading.Event) -> None:
-        self._source = source
+    def __init__(
+        self, events: EventBus, calls: Callable[[Event], Iterable[Call]], limit_s: float
+    ) -> None:
+        self._calls = calls
         self._limit_s = limit_s
         # Made now: at the end of a program no thread can be started.
         self._worker: _Worker | None = _Worker(limit_s)
-        self._came = came
+        self._came = threading.Event()
+        self._subscription = events.subscribe(notify=self._came.set)
         self._drains: queue.SimpleQueue[threading.Event] = queue.SimpleQueue()
         self._finish_s: float | None = None  # on time.monotonic: when the last call ends
-        self.counts = HandlerCounts()
-        """Counts so far; replaced as a whole."""
+        self._counts = HandlerCounts()  # replaced as a whole
         self._thread = threading.Thread(target=self._run, name="events", daemon=True)
         self._thread.start()
+
+    @property
+    def counts(self) -> EventCounts:
+        """Counts of events so far."""
+        return EventCounts(self._counts, self._subscription.dropped)
 
     def drain(self) -> bool:
         """Wait until every event that there is now was handled, for at most `limit_s`.
@@ -119,65 +135,48 @@ class Dispatcher:
     def _run(self) -> None:
         drains: list[threading.Event] = []
         while True:
-            finishing = self._finish_s is not None  # first: what came before is handled
+            finish_s = self._finish_s  # first: what came before is handled
             self._came.clear()
             drains += [self._drains.get() for _ in range(self._drains.qsize())]
-            calls = self._source()
-            if calls is not None:
-                for call in calls:
+            event = self._subscription.take()
+            if event is not None:
+                for call in self._calls(event):
                     self._make(call)
                 continue
             while drains:
                 drains.pop().set()
-            if finishing:
+            if finish_s is not None:
                 break
             self._came.wait(LOOK_S)
         if self._worker is not None:
             self._worker.calls.put(None)
+            self._worker.thread.join(max(0.0, finish_s - time.monotonic()))
 
     def _make(self, call: Call) -> None:
         patience_s = self._limit_s
         if self._finish_s is not None:
             patience_s = min(patience_s, self._finish_s - time.monotonic())
+        name = call.handler.name
         if call.handler.busy or patience_s <= 0:
-            if self.counts.missed % 100 == 0:  # each of them would be a line per event
-                log.warning("event not handled, its handler is busy handler=%s", call.handler.name)
-            self._count(missed=1)
+            if self._counts.missed % 100 == 0:  # each of them would be a line per event
+                log.warning("event not handled, its handler is busy handler=%s", name)
+            self._count("missed")
             return
         if self._worker is None:
             self._worker = _Worker(self._limit_s)
-        made = _Made(call)
-        self._worker.calls.put(made)
-        if made.ended.wait(patience_s):
-            self._count(done=int(made.fault is None), raised=int(made.fault == "raised"))
-            overdue = made.fault == "overdue"
-        else:
-            call.handler.left_behind = made.ended
+        self._worker.calls.put(call)
+        ended = call.ended.wait(patience_s)
+        outcome = call.outcome if ended else "overdue"
+        if not ended:
+            call.handler.left_behind = call.ended
             self._worker.calls.put(None)  # it ends when this call does
             self._worker = None
-            overdue = True
-        if overdue:
-            self._count(overdue=1)
-            name = call.handler.name
+        self._count(outcome)
+        if outcome == "overdue":
             log.error("handler takes too long handler=%s limit_s=%.1f", name, patience_s)
 
-    def _count(self, *, done: int = 0, raised: int = 0, overdue: int = 0, missed: int = 0) -> None:
-        so_far = self.counts
-        self.counts = HandlerCounts(
-            so_far.done + done,
-            so_far.raised + raised,
-            so_far.overdue + overdue,
-            so_far.missed + missed,
-        )
-
-
-class _Made:
-    """A call in progress."""
-
-    def __init__(self, call: Call) -> None:
-        self.call = call
-        self.ended = threading.Event()
-        self.fault: str | None = None
+    def _count(self, outcome: str) -> None:
+        self._counts = replace(self._counts, **{outcome: getattr(self._counts, outcome) + 1})
 
 
 class _Worker:
@@ -187,27 +186,28 @@ class _Worker:
     """
 
     def __init__(self, limit_s: float) -> None:
-        self.calls: queue.SimpleQueue[_Made | None] = queue.SimpleQueue()
+        self.calls: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
         self._limit_s = limit_s
-        threading.Thread(target=self._run, name="handlers", daemon=True).start()
+        self.thread = threading.Thread(target=self._run, name="handlers", daemon=True)
+        self.thread.start()
 
     def _run(self) -> None:
         _HANDLING.set(True)
         with asyncio.Runner() as runner:  # makes its loop when something is awaited
-            while (made := self.calls.get()) is not None:
-                self._make(made, runner)
+            while (call := self.calls.get()) is not None:
+                self._make(call, runner)
 
-    def _make(self, made: _Made, runner: asyncio.Runner) -> None:
+    def _make(self, call: Call, runner: asyncio.Runner) -> None:
         try:
-            result = made.call.run()
+            result = call.handler.function(*call.arguments)
             if inspect.isawaitable(result) and runner.run(_expires(result, self._limit_s)):
-                made.fault = "overdue"
+                call.outcome = "overdue"
         except BaseException:
             # Any exception, even SystemExit, is the handler's own and ends nothing else.
-            made.fault = "raised"
-            log.exception("handler raised handler=%s", made.call.handler.name)
+            call.outcome = "raised"
+            log.exception("handler raised handler=%s", call.handler.name)
         finally:
-            made.ended.set()
+            call.ended.set()
 
 
 async def _expires(awaitable: Awaitable[object], limit_s: float) -> bool:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from edgerec.api.audio_data import AudioData, TrackAudioData
@@ -19,7 +18,6 @@ from edgerec.session.events import (
     RecordingStarted,
     RecordingStopped,
     StateChanged,
-    Subscription,
 )
 
 HANDLED: Final[Mapping[type[Event], str]] = {
@@ -47,7 +45,7 @@ class Handlers:
 
     def __init__(self, recording: RecordingConfig) -> None:
         self.recording = recording
-        self._by_name: dict[str, tuple[tuple[Handler, Callable[..., object]], ...]] = {}
+        self._by_name: dict[str, tuple[Handler, ...]] = {}
 
     def check(self, name: str) -> None:
         """Make sure that an event exists with this configuration.
@@ -71,15 +69,12 @@ class Handlers:
 
     def add(self, name: str, function: Callable[..., object]) -> None:
         """Register a function to call for an event, after those registered before."""
-        handler = Handler(f"{name}:{getattr(function, '__qualname__', repr(function))}")
-        self._by_name[name] = (*self._by_name.get(name, ()), (handler, function))
+        shown = f"{name}:{getattr(function, '__qualname__', repr(function))}"
+        self._by_name[name] = (*self._by_name.get(name, ()), Handler(shown, function))
 
-    def calls(self, name: str, *arguments: object) -> list[Call]:
-        """Return what is to be called for an event."""
-        return [
-            Call(handler, partial(function, *arguments))
-            for handler, function in self._by_name.get(name, ())
-        ]
+    def of(self, name: str) -> tuple[Handler, ...]:
+        """Return the handlers of an event, in the order to call them in."""
+        return self._by_name.get(name, ())
 
 
 class Relay:
@@ -91,36 +86,31 @@ class Relay:
         The first argument of every handler.
     """
 
-    def __init__(
-        self, recorder: object, handlers: Handlers, subscription: Subscription, held: HeldFiles
-    ) -> None:
+    def __init__(self, recorder: object, handlers: Handlers, held: HeldFiles) -> None:
         self._recorder = recorder
         self._handlers = handlers
-        self._subscription = subscription
-        self._held = held
+        self.held = held
         self._tracks: dict[TrackName, AudioData] = {}  # one track of a chunk, without the other yet
 
-    def next(self) -> Sequence[Call] | None:
-        """Return the calls for the next event; None if there is none."""
-        event = self._subscription.take()
-        if event is None:
-            return None
-        told: list[tuple[str, object]] = []
+    def calls(self, event: Event) -> Iterator[Call]:
+        """Yield the calls that an event needs."""
+        for name, told in self._told(event):
+            for handler in self._handlers.of(name):
+                yield Call(handler, self._recorder, told)
+
+    def _told(self, event: Event) -> Iterator[tuple[str, object]]:
         if isinstance(event, RecordingStopped):
             self._tracks.clear()
-        if isinstance(event, FilePublished):
-            told += self._audio(event)
+        elif isinstance(event, FilePublished):
+            yield from self._audio(event)
         if type(event) in HANDLED:
-            told.append((HANDLED[type(event)], event))
-        return [
-            call for name, one in told for call in self._handlers.calls(name, self._recorder, one)
-        ]
+            yield HANDLED[type(event)], event
 
     def _audio(self, published: FilePublished) -> Iterator[tuple[str, object]]:
         """Yield what handlers of audio receive, before those of `on_published`."""
         if published.kind == "session":
             return
-        data = AudioData(published, self._held.release(published))
+        data = AudioData(published, self.held.release(published))
         stereo = self._handlers.recording.num_channels == 2
         if published.kind == "turn":
             yield _TURNS[published.what], data

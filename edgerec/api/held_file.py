@@ -6,7 +6,6 @@ files are kept open; the oldest is closed first.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import threading
@@ -29,15 +28,11 @@ class AudioGoneError(Exception):
 
 
 class HeldFile:
-    """A published file and its sidecar, open; for any thread.
+    """A published file and its sidecar, open until nobody refers to it any more; for any thread."""
 
-    Closed when nobody refers to it any more.
-    """
-
-    def __init__(self, path: Path, sidecar: Path) -> None:
-        self._paths = (path, sidecar)
-        self._lock = threading.Lock()
-        self._descriptors: tuple[int | None, int | None] = (_opened(path), _opened(sidecar))
+    def __init__(self, published: FilePublished) -> None:
+        self._paths = (published.path, published.sidecar)
+        self._open: tuple[_Descriptor | None, ...] = tuple(map(_opened, self._paths))
 
     def sidecar(self) -> Mapping[str, object]:
         """Return what the sidecar says.
@@ -47,11 +42,10 @@ class HeldFile:
         AudioGoneError
             It can't be read any more.
         """
-        with self._file(1) as descriptor:
-            data = b""
-            while piece := os.pread(descriptor, 1 << 20, len(data)):
-                data += piece
-        fields: Mapping[str, object] = json.loads(data)
+        file = self._file(1)
+        fields: Mapping[str, object] = json.loads(
+            os.pread(file.number, os.fstat(file.number).st_size, 0)
+        )
         return fields
 
     def blocks(self, frames: int = _PIECE_FRAMES) -> Iterator[bytes]:
@@ -62,41 +56,22 @@ class HeldFile:
         AudioGoneError
             It can't be read any more.
         """
-        with self._file(0) as descriptor:
-            if self._paths[0].suffix == ".wav":
-                yield from _wav_blocks(descriptor, frames)
-            else:
-                yield from _decoded_blocks(descriptor, frames)
+        file = self._file(0)  # stays open until the last piece, even if `close` is called meanwhile
+        read = _wav_blocks if self._paths[0].suffix == ".wav" else _decoded_blocks
+        yield from read(file.number, frames)
 
     def close(self) -> None:
-        """Close it; a file that still has its name can be read nevertheless."""
-        with self._lock:
-            descriptors, self._descriptors = self._descriptors, (None, None)
-        for descriptor in descriptors:
-            if descriptor is not None:
-                os.close(descriptor)
+        """Close it, when nobody reads it; a file that still has its name is opened to be read."""
+        self._open = (None, None)
 
-    def __del__(self) -> None:
-        """Close it, when the last event that refers to it is forgotten."""
-        self.close()
-
-    @contextlib.contextmanager
-    def _file(self, which: int) -> Iterator[int]:
-        """Yield a descriptor that stays open meanwhile, even if the file is closed."""
-        with self._lock:
-            held = self._descriptors[which]
-            descriptor = None if held is None else os.dup(held)
-        if descriptor is None:
-            descriptor = _opened(self._paths[which])
-        if descriptor is None:
+    def _file(self, which: int) -> _Descriptor:
+        file = self._open[which] or _opened(self._paths[which])
+        if file is None:
             raise AudioGoneError(
                 f"{self._paths[which]}: it was taken away, and more than {MAX_HELD} files were "
                 "published since; read what you need when the event comes"
             )
-        try:
-            yield descriptor
-        finally:
-            os.close(descriptor)
+        return file
 
 
 class HeldFiles:
@@ -115,30 +90,40 @@ class HeldFiles:
         """Open a file that has just been published; a session's record has no audio."""
         if published.kind == "session":
             return
-        file = HeldFile(published.path, published.sidecar)
-        closing = []
+        file = HeldFile(published)
         with self._lock:
             self._awaited[published.path] = file
+            if len(self._awaited) > self._most:  # events were dropped, or handlers are slow
+                del self._awaited[next(iter(self._awaited))]
             self._open = deque(ref for ref in self._open if ref() is not None)
             self._open.append(weakref.ref(file))
-            while len(self._open) > self._most:
-                closing.append(self._open.popleft()())
-            while len(self._awaited) > 2 * self._most:  # their events were dropped
-                self._awaited.pop(next(iter(self._awaited)))
-        for oldest in closing:
-            if oldest is not None:
+            if len(self._open) > self._most and (oldest := self._open.popleft()()) is not None:
                 oldest.close()
 
     def release(self, published: FilePublished) -> HeldFile:
         """Return a file, which stays open as long as the caller refers to it."""
         with self._lock:
             file = self._awaited.pop(published.path, None)
-        return file or HeldFile(published.path, published.sidecar)
+        if file is None:  # too many came after it
+            file = HeldFile(published)
+            file.close()
+        return file
 
 
-def _opened(path: Path) -> int | None:
+class _Descriptor:
+    """An open file, closed when nobody refers to it any more."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __del__(self) -> None:
+        """Close it."""
+        os.close(self.number)
+
+
+def _opened(path: Path) -> _Descriptor | None:
     try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return _Descriptor(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
     except OSError:  # taken already, or no descriptor left: reading it will say so
         return None
 

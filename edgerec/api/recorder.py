@@ -11,10 +11,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Literal, Self, TypeVar, overload
 
 from edgerec.api.audio_data import AudioData, TrackAudioData
-from edgerec.api.dispatcher import HandlerCounts
-from edgerec.api.handlers import Handlers
+from edgerec.api.dispatcher import EventCounts, HandlerCounts
+from edgerec.api.handlers import Handlers, Relay
 from edgerec.api.held_file import HeldFiles
-from edgerec.api.running import EventCounts, Running, open_devices
+from edgerec.api.running import Running, open_devices
 from edgerec.audio import TrackName
 from edgerec.clock import Clock
 from edgerec.config import Config
@@ -301,7 +301,7 @@ class Recorder:
     def counts(self) -> EventCounts:
         """Counts of events by outcome, since the devices were last opened."""
         running = self._running
-        return self._counts if running is None else running.counts
+        return self._counts if running is None else running.dispatcher.counts
 
     def wait(self, timeout_s: float = threading.TIMEOUT_MAX) -> bool:
         """Wait until the recording was stopped, by a handler or another thread, or has failed.
@@ -327,7 +327,7 @@ class Recorder:
         finally:
             if running is not None:
                 running.finish()
-                self._counts = running.counts
+                self._counts = running.dispatcher.counts
 
     def __enter__(self) -> Self:
         """Open the devices, and begin to record unless `recording.auto_start` is false."""
@@ -343,9 +343,8 @@ class Recorder:
         self.close()
 
     def _open(self, config: Config) -> Running:
-        running = open_devices(
-            self, config, self._handlers, self._held, self._handler_seconds, self._clock
-        )
+        relay = Relay(self, self._handlers, self._held)
+        running = open_devices(config, relay, self._handler_seconds, self._clock)
         self._process = os.getpid()
         _open.add(self)
         return running

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 
-from edgerec.api.dispatcher import Dispatcher, HandlerCounts
+from edgerec.api.dispatcher import Dispatcher
 from edgerec.api.feeding import Feeding
-from edgerec.api.handlers import Handlers, Relay
-from edgerec.api.held_file import HeldFiles
+from edgerec.api.handlers import Relay
 from edgerec.audio import TrackName
 from edgerec.clock import Clock, SystemClock
 from edgerec.config import Config
 from edgerec.engine.build import Surroundings
 from edgerec.engine.engine import Engine
 from edgerec.service.hooks import Hooks
-from edgerec.session.events import EventBus, Subscription
+from edgerec.session.events import EventBus
 from edgerec.session.threads import Threads
-
-
-@dataclass(frozen=True, slots=True)
-class EventCounts:
-    """Counts of events so far, by outcome."""
-
-    handlers: HandlerCounts
-    dropped: int
-    """Number of events that found 1000 others waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +24,7 @@ class Running:
     engine: Engine
     hooks: Hooks
     dispatcher: Dispatcher
-    subscription: Subscription
     feedings: dict[TrackName, Feeding]
-
-    @property
-    def counts(self) -> EventCounts:
-        """Counts of events so far, by outcome."""
-        return EventCounts(self.dispatcher.counts, self.subscription.dropped)
 
     def release(self) -> None:
         """End the session, publish everything, and release the devices.
@@ -63,19 +46,9 @@ class Running:
 
 
 def open_devices(
-    recorder: object,
-    config: Config,
-    handlers: Handlers,
-    held: HeldFiles,
-    handler_seconds: float,
-    clock: Clock | None,
+    config: Config, relay: Relay, handler_seconds: float, clock: Clock | None
 ) -> Running:
     """Start the engine; its events go to the handlers.
-
-    Parameters
-    ----------
-    recorder
-        The first argument of every handler.
 
     Raises
     ------
@@ -84,13 +57,12 @@ def open_devices(
     """
     events, threads = EventBus(), Threads()
     clock = clock or SystemClock(trust_rtc=config.storage.trust_rtc)
-    came = threading.Event()
-    subscription = events.subscribe(notify=came.set)
-    relay = Relay(recorder, handlers, subscription, held)
-    dispatcher = Dispatcher(relay.next, handler_seconds, came)
+    dispatcher = Dispatcher(events, relay.calls, handler_seconds)
     hooks = Hooks(config.hooks, clock, events, make_thread=threads.make)
     hooks.start()
-    around = Surroundings(events, threads, hook_counts=lambda: hooks.counts, on_published=held.hold)
+    around = Surroundings(
+        events, threads, hook_counts=lambda: hooks.counts, on_published=relay.held.hold
+    )
     try:
         engine = Engine(config, clock=clock, around=around)
     except BaseException:
@@ -98,4 +70,4 @@ def open_devices(
         dispatcher.finish()
         raise
     feedings = {track: Feeding(source, config.kiosk) for track, source in engine.feeds.items()}
-    return Running(engine, hooks, dispatcher, subscription, feedings)
+    return Running(engine, hooks, dispatcher, feedings)

@@ -1,13 +1,13 @@
 """Handlers that are quick, slow, broken or never return; none of them by the clock on the wall."""
 
 import asyncio
-import queue
 import threading
 import time
 
 import pytest
 
 from edgerec.api.dispatcher import Call, Dispatcher, Handler
+from edgerec.session.events import EventBus, GapFound
 from tests.rigs.waiting import PATIENCE_S, wait_for
 
 LONG_S = 60.0  # a limit that no test reaches
@@ -19,27 +19,18 @@ class Program:
 
     def __init__(self, limit_s=LONG_S):
         self.handlers = []
-        self._events = queue.SimpleQueue()
-        self._came = threading.Event()
-        self.dispatcher = Dispatcher(self._next, limit_s, self._came)
+        self._bus = EventBus()
+        self.dispatcher = Dispatcher(self._bus, self._calls, limit_s)
 
     def on(self, function):
-        self.handlers.append((Handler(function.__name__), function))
+        self.handlers.append(Handler(function.__name__, function))
 
     def emit(self, *events):
         for event in events:
-            self._events.put(event)
-        self._came.set()
+            self._bus.publish(GapFound("5e550000", None, event, 1, "disk"))
 
-    def _next(self):
-        try:
-            event = self._events.get_nowait()
-        except queue.Empty:
-            return None
-        return [
-            Call(handler, lambda function=function: function(event))
-            for handler, function in self.handlers
-        ]
+    def _calls(self, event):
+        return [Call(handler, event.start_frame) for handler in self.handlers]
 
     def finish(self):
         """End it; not for ever."""
@@ -47,7 +38,7 @@ class Program:
         thread.start()
         thread.join(PATIENCE_S)
         assert not thread.is_alive()
-        return self.dispatcher.counts
+        return self.dispatcher.counts.handlers
 
 
 def test_every_event_is_handled_once_in_order_by_each_handler_in_turn():
@@ -147,9 +138,9 @@ def test_a_handler_that_comes_back_late_is_called_again():
 
     program.on(handle)
     program.emit(1, 2)
-    wait_for(lambda: program.dispatcher.counts.missed == 1)
+    wait_for(lambda: program.dispatcher.counts.handlers.missed == 1)
     released.set()
-    wait_for(lambda: not program.handlers[0][0].busy)
+    wait_for(lambda: not program.handlers[0].busy)
     program.emit(3)
     program.finish()
     assert told == [1, 3]
@@ -192,7 +183,7 @@ def test_the_end_waits_no_longer_than_one_handler_may_take():
     for _ in range(5):
         program.on(lambda event: released.wait(PATIENCE_S))
     program.emit(1)
-    wait_for(lambda: program.dispatcher.counts.overdue > 0)
+    wait_for(lambda: program.dispatcher.counts.handlers.overdue > 0)
     counts = program.finish()
     released.set()
     assert counts.done == 0

@@ -34,14 +34,14 @@ def test_a_file_that_was_taken_away_is_read_all_the_same(published):
 
 
 def test_it_is_read_in_pieces_of_the_length_asked_for(published):
-    file = HeldFile(published[0].path, published[0].sidecar)
+    file = HeldFile(published[0])
     pieces = list(file.blocks(30))
     assert [len(piece) // 4 for piece in pieces] == [30, 30, 30, 10]
     assert b"".join(pieces) == audio(published[0].path)
 
 
 def test_two_readers_of_one_file_are_not_in_each_other_s_way(published):
-    file = HeldFile(published[0].path, published[0].sidecar)
+    file = HeldFile(published[0])
     first, second = file.blocks(10), file.blocks(10)
     assert [next(first) == next(second) for _ in range(10)] == [True] * 10
 
@@ -90,7 +90,7 @@ def test_a_file_that_is_gone_before_it_was_held_says_so(published):
 
 
 def test_closing_while_it_is_read_does_no_harm(published):
-    file = HeldFile(published[0].path, published[0].sidecar)
+    file = HeldFile(published[0])
     pieces = file.blocks(10)
     first = next(pieces)
     take_path = published[0].path
@@ -105,9 +105,19 @@ def test_compressed_files_are_decoded(memory_path, form):
     pcm, reasons = stream(16_000, amplitude=1_000)
     layout = Layout(16_000, num_channels=2, format=form)
     (one,) = chunks(record(memory_path, spans(pcm, reasons, []), layout=layout))
-    file = HeldFile(one.path, one.sidecar)
+    file = HeldFile(one)
     one.path.unlink()
     samples = np.frombuffer(b"".join(file.blocks(999)), "<i2").reshape(-1, 2)
     assert samples.shape == (16_000, 2)
     if form == "flac":
         assert np.array_equal(samples.T, pcm)
+
+
+def test_a_file_whose_event_comes_too_late_is_opened_only_to_be_read(published):
+    files = HeldFiles(most=2)
+    for one in published:
+        files.hold(one)
+    before = open_files()
+    late = [files.release(one) for one in published[:8]]
+    assert open_files() == before
+    assert b"".join(late[0].blocks()) == audio(published[0].path)

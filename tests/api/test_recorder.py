@@ -3,6 +3,7 @@
 Devices are virtual and deliver in simulated time; threads and files are real.
 """
 
+import inspect
 import json
 import subprocess
 import sys
@@ -233,6 +234,13 @@ def test_importing_edgerec_loads_nothing_until_it_is_used():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False True\n"
+
+
+def test_the_public_names_are_those_that_the_api_imports():
+    named = {name for name, value in vars(edgerec.api).items() if not inspect.ismodule(value)}
+    assert set(edgerec.__all__) == {name for name in named if not name.startswith("_")}
+    with pytest.raises(AttributeError, match="no attribute 'Recorde'"):
+        _ = edgerec.Recorde
 
 
 def test_every_public_name_is_there_and_described():
