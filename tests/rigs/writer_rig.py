@@ -23,8 +23,9 @@ SYNC_S = 1.0
 class Rig:
     """A writer loop on a history that the test fills, and a real storage root."""
 
-    def __init__(self, root, ring_s=RING_S):
+    def __init__(self, root, ring_s=RING_S, sync_s=SYNC_S):
         self.root = root
+        self.sync_s = sync_s
         self.clock = FakeClock()
         self.published = []
         self.opened = 0
@@ -36,7 +37,7 @@ class Rig:
 
     def writer_loop(self, *chores, files=None):
         """A writer loop whose files the rig opens, or others."""
-        plan = Plan.of(Config(storage=StorageConfig(sync_seconds=SYNC_S)))
+        plan = Plan.of(Config(storage=StorageConfig(sync_seconds=self.sync_s)))
         house = Housekeeping(chores)
         return WriterLoop(Current(plan), files or self, self.clock, house, lambda event: None)
 

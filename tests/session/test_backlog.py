@@ -158,8 +158,8 @@ def test_two_sessions_count_together_and_the_older_says_since_when(rig, root):
     assert backlog_of(both, progress) == Backlog(4.0, stamp_of(RATE).monotonic_ns)
 
 
-def test_after_a_failure_what_was_written_and_never_durable_is_needed_again(rig, monkeypatch):
-    rig.loop.change(lambda recording, timeline: None, sync_s=1000.0)
+def test_after_a_failure_what_was_written_and_never_durable_is_needed_again(root, monkeypatch):
+    rig = Rig(root, sync_s=1000.0)
     rig.loop.begun(rig.timeline)
     steps(rig, 1)  # the first step is made durable
     steps(rig, 10)
