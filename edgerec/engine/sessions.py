@@ -263,7 +263,7 @@ class Sessions:
             return
         stop = max(self.synchronizer.frame_at(self._stop_ns), timeline.history.committed)
         overdue_ns = self._stop_ns + self.synchronizer.longest_offset_ns + TAIL_NS
-        if self.synchronizer.received(stop) or now_ns > overdue_ns:
+        if self.synchronizer.received(stop, now_ns) or now_ns > overdue_ns:
             stop = self.synchronizer.finish(TimelineFrame(stop))
             timeline.reports = self.synchronizer.report()
             timeline.end_reason = self._end_reason

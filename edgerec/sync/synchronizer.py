@@ -220,11 +220,11 @@ class Synchronizer:
                 with _costing_itself(track):
                     track.move(plans[name].offset_ms, placement)
 
-    def received(self, stop: TimelineFrame) -> bool:
+    def received(self, stop: TimelineFrame, now_ns: int) -> bool:
         """Whether every open track has delivered everything before `stop`."""
         for track in self._tracks.values():
             with _costing_itself(track):
-                if not track.received(stop):
+                if not track.received(stop, self.frame_at(now_ns)):
                     return False
         return True
 

@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 SPLICE_S: Final = 0.01  # least declared silence where a track is placed again
 EDGE_S: Final = 0.02  # after a stop, so that the resampler's end lies beyond it
+PUSHED_S: Final = 0.3  # after a stop, for what an application has read and not pushed yet
 MAX_REMEMBERED: Final = 32  # devices; an application may call its feed anything
 
 
@@ -214,9 +215,15 @@ class TrackTimeline:
             return None
         return stream.clock.instant_ns(stream.first_in_hand) - self._offset_ms * 1e6
 
-    def received(self, stop: TimelineFrame) -> bool:
-        """Whether everything before `stop` has come, or nothing is coming."""
-        return self._stream is None or self._received() >= stop
+    def received(self, stop: TimelineFrame, now: TimelineFrame) -> bool:
+        """Whether everything before `stop` has come, or nothing is coming.
+
+        A source that is quiet at times need not be so late: what it pushes is there at once.
+        """
+        if self._stream is None or self._received() >= stop:
+            return True
+        on_its_way = self._on_its_way() + PUSHED_S * self._placed.rate
+        return not self._continuous and now - stop > on_its_way
 
     def report(self) -> TrackReport:
         """Return what is known of the device, or of the last one, and of its placement."""

@@ -251,3 +251,18 @@ def test_live_audio_that_stops_coming_is_a_stall():
     kiosk.run_to(8.0)
     _, reasons = kiosk.stop()
     assert [reason for _, _, reason in holes(reasons)] == [GapReason.STALL]
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_a_stop_does_not_wait_long_for_a_live_application_that_is_quiet(live):
+    kiosk, capture = feeding(late_s=2.0)
+    capture.open(live=live)
+    for number in range(100):
+        kiosk.run_to(2.0 + (number + 1) * BLOCK_S, BLOCK_S)
+        capture.push(level(BLOCK_S), kiosk.clock.raw_ns)
+        kiosk.step()
+    kiosk.run_to(kiosk.now_s + 0.2)
+    stopped_s = kiosk.now_s
+    pcm, _ = kiosk.stop()
+    assert kiosk.now_s - stopped_s <= 0.5
+    assert sounding(pcm)[-1][1] == pytest.approx(kiosk.frame(4.0), abs=2)

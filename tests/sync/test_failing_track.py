@@ -60,7 +60,7 @@ class Kiosk:
                 pass
             self.synchronizer.first_instants_ns(settled=True)
             self.synchronizer.report()
-            self.synchronizer.received(self.history.committed)
+            self.synchronizer.received(self.history.committed, 0)
         return self.finish()
 
     def finish(self):
