@@ -122,7 +122,7 @@ class AsyncRecorder:
         track: TrackName,
         pcm: Buffer,
         sample_rate: int,
-        channels: int = 1,
+        channels: int | None = None,
         at_ns: int | None = None,
         *,
         live: bool = False,

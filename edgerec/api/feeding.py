@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from edgerec.api.pushed_samples import int16_of
 from edgerec.audio import Block, ClockName, DeviceFrame, StreamHeader
 from edgerec.clock import SECOND_NS
 from edgerec.feeds.connection import FeedError, check_form
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 PIECE_MS: Final = 100  # as long as a device's blocks, so that little more is read than needed
 CONTIGUOUS_NS: Final = 20_000_000
 """Deviation of a stamp below which it is jitter, and the frames are contiguous."""
-_INT16_FORMATS: Final = ("b", "B", "c", "h", "<h")  # of a buffer that can hold samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +53,13 @@ class Feeding:
         self._form: _Form | None = None  # of the open stream
         self._frames = 0  # sent of it
         self._expected_ns = 0  # the instant after them, in a stamped stream
+        self._rest: tuple[_Form | None, bytes] = None, b""  # of a frame; the next call has its end
 
     def push(
         self,
         pcm: Buffer,
         sample_rate: int,
-        channels: int,
+        channels: int | None,
         at_ns: int | None,
         *,
         live: bool = False,
@@ -75,25 +76,36 @@ class Feeding:
         FeedError
             It can't be recorded.
         """
-        data = samples_of(pcm, channels)
-        form = _Form(sample_rate, channels, at_ns is not None, live)
+        pushed, number = int16_of(pcm, channels)
+        form = _Form(sample_rate, number, at_ns is not None, live)
         _check(form)
         _check_lost(lost, at_ns, live=live)
-        if not data:
-            return None
         with self._lock:
+            data = self._whole_frames(pushed, form)
+            if not data:
+                return None
             if not self._attached:
                 self._source.attach()
                 self._attached = True
             try:
                 return self._source.push(self._messages(data, form, at_ns, lost))
             except FeedError:
-                self._form = None  # the next call begins another stream
+                self._form, self._rest = None, (None, b"")  # the next call begins another stream
                 raise
 
     def close(self) -> None:
         """Note that no more audio will be pushed."""
         self._source.detach()
+
+    def _whole_frames(self, pushed: bytes | memoryview, form: _Form) -> memoryview:
+        """Return what there is of whole frames; a stream may be cut anywhere."""
+        rest_form, rest = self._rest
+        if form == rest_form and rest:
+            pushed = b"".join((rest, pushed))
+        data = memoryview(pushed)
+        whole = len(data) - len(data) % (form.channels * SAMPLE_BYTES)
+        self._rest = form, bytes(data[whole:])
+        return data[:whole]
 
     def _messages(
         self, data: memoryview, form: _Form, at_ns: int | None, lost: int
@@ -124,31 +136,6 @@ class Feeding:
     def _goes_on(self, at_ns: int | None) -> bool:
         """Tell whether audio of this instant continues what was sent before."""
         return at_ns is None or abs(at_ns - self._expected_ns) <= CONTIGUOUS_NS
-
-
-def samples_of(pcm: Buffer, channels: int) -> memoryview:
-    """Return the bytes of 16-bit samples.
-
-    Raises
-    ------
-    FeedError
-        They are samples of another kind, or not whole frames.
-    """
-    view = memoryview(pcm)
-    if view.format not in _INT16_FORMATS or not view.c_contiguous:
-        raise FeedError(
-            "malformed",
-            f"samples of format {view.format!r}, contiguous: {view.c_contiguous}",
-            "give bytes or an array of int16, as (frames, channels) or interleaved",
-        )
-    data = view.cast("B")
-    if channels > 0 and len(data) % (channels * SAMPLE_BYTES):
-        raise FeedError(
-            "malformed",
-            f"{len(data)} bytes are not whole frames of {channels} 16-bit channels",
-            f"give a multiple of {channels * SAMPLE_BYTES} bytes; keep the rest for the next call",
-        )
-    return data
 
 
 def _check_lost(lost: int, at_ns: int | None, *, live: bool) -> None:

@@ -220,7 +220,7 @@ class Recorder:
         track: TrackName,
         pcm: Buffer,
         sample_rate: int,
-        channels: int = 1,
+        channels: int | None = None,
         at_ns: int | None = None,
         *,
         live: bool = False,
@@ -236,9 +236,12 @@ class Recorder:
         Parameters
         ----------
         pcm
-            int16 little-endian, interleaved: bytes, or an array of shape (frames, channels).
+            int16 little-endian, interleaved: bytes, cut anywhere; or an array of int16 or float32
+            (-1 to 1), shape (frames,) or (frames, channels). An empty one is nothing.
         sample_rate
             Sampling rate in Hz; may change from call to call.
+        channels
+            Number of channels; None: those of the array, 1 for bytes.
         at_ns
             Instant of the first frame on CLOCK_MONOTONIC (`time.monotonic_ns`), for audio that was
             sampled a moment ago, or that plays from then on. Give it with every call, or with none.

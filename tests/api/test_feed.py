@@ -1,11 +1,13 @@
 """Audio that a program pushes into its recorder."""
 
 import threading
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from edgerec import FeedError
+from edgerec.api.pushed_samples import int16_of
 from tests.rigs.fakes import S
 from tests.rigs.feed_rig import level, sounding
 from tests.rigs.recording_program import RATE, samples
@@ -55,10 +57,10 @@ def test_audio_for_a_recorder_that_is_not_open_is_ignored(program):
 @pytest.mark.parametrize(
     ("pcm", "rate", "channels", "says"),
     [
-        (b"abc", RATE, 1, "3 bytes are not whole frames"),
-        (b"abcdef", RATE, 2, "6 bytes are not whole frames"),
-        (np.zeros(9, np.float32), RATE, 1, "samples of format 'f'"),
-        (np.zeros((9, 2), np.int16)[:, 0], RATE, 1, "contiguous: False"),
+        (np.zeros(9, np.int32), RATE, 1, "samples of format 'i'"),
+        (np.zeros((9, 2, 2), np.int16), RATE, 1, "in 3 dimensions"),
+        (np.zeros((9, 2), np.int16), RATE, 1, "an array of 2 channels, pushed as 1"),
+        (np.array([0.1, np.nan], np.float32), RATE, 1, "no numbers"),
         (b"abcd", 100, 1, "sample_rate is 100"),
         (b"abcd", RATE, 0, "channels is 0"),
     ],
@@ -150,3 +152,61 @@ def test_what_live_audio_cannot_be_is_refused(program, arguments, says):
     with pytest.raises(FeedError, match=says):
         it.recorder.feed("bot", level(0.1), RATE, **arguments)
     it.stop()
+
+
+INT16 = np.arange(-20_000, 20_000, 7, dtype="<i2")
+
+
+@pytest.mark.parametrize(
+    "pcm",
+    [
+        INT16,
+        INT16.reshape(-1, 1),
+        np.repeat(INT16, 2)[::2],
+        (INT16 / 32767).astype(np.float32),
+        (INT16 / 32767).astype(np.float64).reshape(-1, 1),
+        INT16.tobytes(),
+        bytearray(INT16.tobytes()),
+        memoryview(INT16),
+    ],
+)
+def test_the_same_samples_in_any_type_are_the_same_audio(pcm):
+    data, channels = int16_of(pcm, None)
+    assert (bytes(data), channels) == (INT16.tobytes(), 1)
+
+
+def test_floats_beyond_full_scale_are_at_full_scale():
+    data, _ = int16_of(np.array([-1.5, -1.0, 1.0, 1.5], np.float32), None)
+    assert np.frombuffer(data, "<i2").tolist() == [-32768, -32767, 32767, 32767]
+
+
+def test_an_array_of_two_dimensions_says_how_many_channels_it_has():
+    stereo = np.stack([INT16, -INT16], axis=1)
+    data, channels = int16_of(stereo, None)
+    assert (bytes(data), channels) == (stereo.tobytes(), 2)
+    assert bytes(int16_of(np.asfortranarray(stereo), 2)[0]) == stereo.tobytes()
+
+
+@pytest.mark.parametrize("empty", [b"", np.zeros(0, np.int16), np.zeros((0, 2), np.float32)])
+def test_empty_audio_is_nothing(program, empty):
+    it = program(bot="feed")
+    it.recorder.start_recording()
+    it.recorder.feed("bot", empty, RATE)
+    assert it.recorder.status()["tracks"]["bot"]["state"] == "idle"
+
+
+def test_a_stream_of_bytes_may_be_cut_anywhere(program):
+    it = program(bot="feed")
+    it.hear("on_track_audio_data")
+    it.recorder.start_recording()
+    it.clock.let_pass(2)
+    stereo = np.repeat(np.arange(1, 16_001, dtype="<i2")[:, None], 2, axis=1).tobytes()
+    cuts = [0, 1, 2, 3, 5, 9, 1_000, 30_001, len(stereo)]
+    for start, stop in pairwise(cuts):
+        it.recorder.feed("bot", stereo[start:stop], RATE, channels=2)
+    it.clock.let_pass(3)
+    it.stop()
+    (both,) = it.events("on_track_audio_data")
+    heard = samples(both.bot_audio)
+    first = int(np.argmax(heard > 0))
+    assert np.abs(heard[first : first + 15_000] - np.arange(1, 15_001)).max() <= 2
