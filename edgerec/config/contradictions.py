@@ -9,10 +9,10 @@ from typing import Final
 from edgerec.audio import TrackName
 from edgerec.capture.portaudio import DEFAULT_BLOCK_MS
 from edgerec.config.problems import Problem
-from edgerec.config.schema import BLOCK_MARGIN_MS, SAMPLE_BYTES, Config, TrackConfig
+from edgerec.config.schema import BLOCK_MARGIN_MS, Config, TrackConfig
 from edgerec.feeds.playback import CONTINUE_NS
 from edgerec.store.records.naming import OPUS_RATES_HZ
-from edgerec.wire.blocks import MAX_RATE_HZ
+from edgerec.wire.blocks import MAX_RATE_HZ, SAMPLE_BYTES
 
 MIN_CHUNK_S: Final = (
     0.1  # a file costs three fsyncs; more than ten a second no SD card keeps up with

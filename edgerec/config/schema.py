@@ -22,9 +22,8 @@ from edgerec.config.constraints import (
     OwnFolder,
 )
 from edgerec.validation.constraints import Between, Matches
-from edgerec.wire.blocks import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ
+from edgerec.wire.blocks import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ, SAMPLE_BYTES
 
-SAMPLE_BYTES: Final = 2  # buffer_size counts 16-bit samples
 BLOCK_MARGIN_MS: Final = 50  # a slightly busy machine must not count as a loss
 SOCKET_PATH_BYTES: Final = 107  # sun_path of sockaddr_un without its closing NUL
 

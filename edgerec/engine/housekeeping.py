@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 from edgerec.clock import SECOND_NS
 from edgerec.health.status import Reason
@@ -17,6 +17,8 @@ from edgerec.store import disk
 from edgerec.store.disk import StoreError
 from edgerec.sync.device_clock import MAX_DRIFT_PPM
 from edgerec.validation.bounded_json import JsonError, read_json
+from edgerec.validation.constraints import Between
+from edgerec.validation.typed import from_plain
 
 log = logging.getLogger(__name__)
 
@@ -132,15 +134,10 @@ def _read(path: Path) -> dict[str, float]:
         return {}
 
 
-def _parse(fields: Mapping[str, object]) -> dict[str, float]:
-    return {device: _drift(ppm) for device, ppm in fields.items()}
+@dataclass(frozen=True, slots=True)
+class _File:
+    drift_ppm: Mapping[str, Annotated[float, Between(-MAX_DRIFT_PPM, MAX_DRIFT_PPM, "ppm")]]
 
 
-def _drift(value: object) -> float:
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float)
-        or not abs(value) <= MAX_DRIFT_PPM
-    ):
-        raise ValueError(f"{value!r} is not a drift in ppm")
-    return float(value)
+def _parse(fields: object) -> dict[str, float]:
+    return dict(from_plain(_File, {"drift_ppm": fields}).drift_ppm)

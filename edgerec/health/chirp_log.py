@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import json
 import logging
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from edgerec.health.status import Chirp
 from edgerec.store import disk
 from edgerec.validation.bounded_json import JsonError, read_json
+from edgerec.validation.typed import from_plain
 
 log = logging.getLogger(__name__)
 
@@ -48,23 +48,11 @@ def add_chirp(path: Path, chirp: Chirp) -> None:
     disk.replace(path, json.dumps(document).encode() + b"\n")
 
 
-def _parse(fields: Mapping[str, Any]) -> tuple[Chirp, ...]:
-    return tuple(map(_chirp, fields["chirps"][-MAX_CHIRPS:]))
+@dataclass(frozen=True, slots=True)
+class _File:
+    chirps: tuple[Chirp, ...]
 
 
-def _chirp(fields: Mapping[str, Any]) -> Chirp:
-    return Chirp(
-        utc=str(fields["utc"])[:MAX_UTC],
-        utc_trusted=fields["utc_trusted"] is True,
-        delay_ms=_number(fields["delay_ms"]),
-        user_dbfs=_number(fields["user_dbfs"]),
-        bot_dbfs=_number(fields["bot_dbfs"]),
-    )
-
-
-def _number(value: object) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"{value!r} is not a number")
-    return float(value)
+def _parse(fields: object) -> tuple[Chirp, ...]:
+    chirps = from_plain(_File, fields).chirps[-MAX_CHIRPS:]
+    return tuple(replace(one, utc=one.utc[:MAX_UTC]) for one in chirps)

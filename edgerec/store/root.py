@@ -8,8 +8,10 @@ import os
 import secrets
 import threading
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Annotated, Final, Self
 
 from edgerec.store import disk
 from edgerec.store.disk import StoreError, disk_step
@@ -18,6 +20,8 @@ from edgerec.store.ownership import RootHeldError as RootHeldError
 from edgerec.store.ownership import check_company, check_owner, release_lock, take_lock
 from edgerec.store.records.naming import Session
 from edgerec.validation.bounded_json import JsonError, read_bounded, read_json
+from edgerec.validation.constraints import Between
+from edgerec.validation.typed import from_plain
 
 WORK: Final = ".work"
 STATE: Final = ".state"
@@ -29,9 +33,17 @@ _COUNTER: Final = "session.json"
 _ID: Final = "root-id"
 _MAX_ID_BYTES: Final = 64
 _MAX_COUNTER_BYTES: Final = 4096
-_MAX_NUMBER: Final = 10**12  # a session a second for as long as there were people
+_MAX_NUMBER: Final = 10**12 - 1  # a session a second for as long as there were people
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Counter:
+    """Number and id of the last session."""
+
+    number: Annotated[int, Between(1, _MAX_NUMBER)]
+    session: str
 
 
 def is_published_here(folder: Path) -> bool:
@@ -225,7 +237,7 @@ class StorageRoot:
             return self._counter
         path = self.state / _COUNTER
         try:
-            return read_json(path, _parse_counter, max_bytes=_MAX_COUNTER_BYTES)
+            last = read_json(path, partial(from_plain, _Counter), max_bytes=_MAX_COUNTER_BYTES)
         except JsonError as error:
             if not error.missing:
                 # Its loss costs a number; refusing to start would cost the recordings.
@@ -236,6 +248,7 @@ class StorageRoot:
                     error,
                 )
             return 0, None
+        return last.number, last.session
 
     def _set_aside(self, path: Path) -> Path:
         """Move what can't be understood to quarantine, or at least out of the way."""
@@ -247,11 +260,3 @@ class StorageRoot:
                 return disk.put_aside(path)
             return path
         return aside
-
-
-def _parse_counter(fields: Any) -> tuple[int, str | None]:
-    number, session = fields["number"], fields["session"]
-    known = isinstance(number, int) and 0 < number < _MAX_NUMBER and isinstance(session, str)
-    if not known:
-        raise ValueError(f"{number!r} and {session!r} are not the number and id of a session")
-    return number, session
