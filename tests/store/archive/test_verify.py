@@ -311,6 +311,32 @@ def test_a_field_of_any_wrong_type_is_a_finding(tmp_path, published, which, valu
         assert any(name in problem for _, problem in problems(tmp_path)), name
 
 
+def test_what_only_a_newer_version_knows_is_ignored_at_any_depth(tmp_path, published):
+    for one in published:
+        fields = json.loads(one.sidecar.read_text())
+        fields["newer"] = [1]
+        for inner in (*fields["tracks"].values(), fields.get("format", {})):
+            inner["newer"] = {}
+        change(one.sidecar, **fields)
+    assert problems(tmp_path) == []
+
+
+def test_all_that_is_wrong_with_a_sidecar_is_said_with_its_place(tmp_path, published):
+    fields = json.loads(published[0].sidecar.read_text())
+    del fields["sha256"]
+    fields["format"]["container"] = "mp3"
+    fields["tracks"]["user"]["gaps"] = [{"start_frame": 0, "frames": True, "reason": "fate"}]
+    published[0].sidecar.chmod(0o640)
+    published[0].sidecar.write_text(json.dumps(fields))
+    found = [problem for _, problem in problems(tmp_path)]
+    assert found[:4] == [
+        "sha256 is missing, expected a text",
+        "format.container is 'mp3', expected wav, flac or ogg",
+        "tracks.user.gaps[0].frames is True, expected a whole number from 1 to 281474976710656",
+        "tracks.user.gaps[0].reason is 'fate', expected a text that is a reason of a gap",
+    ]
+
+
 @pytest.mark.parametrize(
     "gaps",
     [
