@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated, Final, Literal
 
 from edgerec.audio import Block, ClockName, DeviceFrame, StreamHeader, StreamName
@@ -191,18 +191,8 @@ def _parse_stream_header(data: bytes, offset: int) -> StreamHeader:
         raise WireError(offset, f"header line is not JSON: {error}") from None
     except InvalidError as error:
         raise WireError(offset, str(error)) from None
-    return StreamHeader(
-        sample_rate=line.sample_rate,
-        channels=line.channels,
-        track=line.track,
-        device=line.device,
-        clock=line.clock,
-        utc_ns=line.utc_ns or 0,
-        boot_id=line.boot_id or "",
-        dated=line.dated or False,
-        live=line.live or False,
-        source=line.source,
-    )
+    given = {field.name: getattr(line, field.name) for field in fields(StreamHeader)}
+    return StreamHeader(**{name: value for name, value in given.items() if value is not None})
 
 
 def device_name(name: str) -> str:
@@ -223,7 +213,7 @@ class _Name:
 
 @dataclass(frozen=True, slots=True)
 class _HeaderLine:
-    """The fields of a header line."""
+    """The fields of a header line; null is the default."""
 
     edgerec_stream: Literal[1]
     sample_rate: Annotated[int, Between(MIN_RATE_HZ, MAX_RATE_HZ, "Hz")]

@@ -1,6 +1,7 @@
 """The block stream: what is written is read again, and what is wrong is refused where it is."""
 
 import dataclasses
+import json
 
 import pytest
 from hypothesis import given
@@ -153,6 +154,17 @@ def test_a_header_line_with_an_impossible_value_is_refused_by_name(field, value)
     line = encode_stream_header(dataclasses.replace(HEADER, **{field: value}))
     with pytest.raises(WireError, match=f"{field} is {value!r}"):
         list(Decoder().feed(line))
+
+
+def test_every_field_of_a_header_comes_back_and_null_is_its_default():
+    header = StreamHeader(48_000, 2, "mix", "mic", "monotonic", 17, "boot", True, True, "source")
+    defaults = {one.name: one.default for one in dataclasses.fields(StreamHeader)}
+    assert all(getattr(header, name) != default for name, default in defaults.items())
+    line = encode_stream_header(header)
+    assert list(Decoder().feed(line)) == [header]
+    optional = [name for name, one in defaults.items() if one is not dataclasses.MISSING]
+    nulls = json.dumps(json.loads(line) | dict.fromkeys(optional)).encode() + b"\n"
+    assert list(Decoder().feed(nulls)) == [StreamHeader(48_000, 2, "mix", "mic", "monotonic")]
 
 
 def test_every_wrong_field_of_a_header_line_is_named_at_once():
