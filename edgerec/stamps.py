@@ -1,4 +1,4 @@
-"""Wall-clock stamps of timeline frames."""
+"""Wall-clock stamps of timeline frames, and what may be concluded from them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from edgerec.clock import SECOND_NS, Clock
 
 RAW_ERROR_PPM: Final = 100.0
 """Assumed rate error of the machine's own crystal, by which the time since a frame is measured."""
+SETTLED_NS: Final = 3600 * SECOND_NS
+"""A wall clock must have been trusted for an hour before anything is too old by it."""
 
 
 def stamp_now(clock: Clock) -> Stamp:
@@ -69,3 +71,28 @@ def retimed(stamp: Stamp, now: Stamp) -> Stamp:
     return replace(
         stamp, utc_ns=now.utc_ns - ago_ns, utc_trusted=True, utc_error_ms=now.utc_error_ms
     )
+
+
+class AgeClock:
+    """A lower bound of the current time, so that a wall clock set ahead never makes a file old.
+
+    It is the earliest time that a trusted wall clock has ever given, advanced by the monotonic
+    clock. A clock that is set back only makes everything younger.
+    """
+
+    def __init__(self) -> None:
+        self._offset_ns: int | None = None
+        self._since_ns = 0
+
+    def utc_ns(self, now: Stamp) -> int | None:
+        """Return the bound, given what the clocks say now; None while it is unknown."""
+        if not now.utc_trusted and self._offset_ns is None:
+            return None
+        if now.utc_trusted:
+            offset_ns = now.utc_ns - now.monotonic_ns
+            if self._offset_ns is None:
+                self._offset_ns, self._since_ns = offset_ns, now.monotonic_ns
+            self._offset_ns = min(self._offset_ns, offset_ns)
+        if self._offset_ns is None or now.monotonic_ns - self._since_ns < SETTLED_NS:
+            return None
+        return now.monotonic_ns + self._offset_ns

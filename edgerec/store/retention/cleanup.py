@@ -17,6 +17,7 @@ from typing import Final
 
 from edgerec.audio import Stamp
 from edgerec.clock import SECOND_NS
+from edgerec.stamps import AgeClock
 from edgerec.store.disk import StoreError, disk_step
 from edgerec.store.records.naming import AUDIO_SUFFIXES, SIDECAR_SUFFIX, partition
 from edgerec.store.retention.inventory import (
@@ -44,8 +45,6 @@ FILES_A_STEP: Final = 50  # 10 ms on a Raspberry Pi, four times a second
 SWEEP_NS: Final = 60 * SECOND_NS  # from the end of one complete scan to the next
 AGAIN_NS: Final = 8 * SECOND_NS  # the same after trouble, doubling: it may be over soon
 ROOM_NS: Final = 2 * SECOND_NS  # between two looks at the free space alone: one call
-SETTLED_NS: Final = 3600 * SECOND_NS
-"""A wall clock must have been trusted for an hour before anything is too old by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,31 +58,6 @@ class Space:
     """Hours of recording until files that no sync job has fetched fill the space."""
     short_files: int = 0
     """Number of missing inodes, see `plan.short_of_files`."""
-
-
-class AgeClock:
-    """A lower bound of the current time, so that a wall clock set ahead never makes a file old.
-
-    It is the earliest time that a trusted wall clock has ever given, advanced by the monotonic
-    clock. A clock that is set back only makes everything younger.
-    """
-
-    def __init__(self) -> None:
-        self._offset_ns: int | None = None
-        self._since_ns = 0
-
-    def utc_ns(self, now: Stamp) -> int | None:
-        """Return the bound, given what the clocks say now; None while it is unknown."""
-        if not now.utc_trusted and self._offset_ns is None:
-            return None
-        if now.utc_trusted:
-            offset_ns = now.utc_ns - now.monotonic_ns
-            if self._offset_ns is None:
-                self._offset_ns, self._since_ns = offset_ns, now.monotonic_ns
-            self._offset_ns = min(self._offset_ns, offset_ns)
-        if self._offset_ns is None or now.monotonic_ns - self._since_ns < SETTLED_NS:
-            return None
-        return now.monotonic_ns + self._offset_ns
 
 
 @dataclass(slots=True)

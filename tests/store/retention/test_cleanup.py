@@ -8,14 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgerec.stamps import SETTLED_NS, AgeClock
 from edgerec.store.records.naming import Session
 from edgerec.store.retention.cleanup import (
     AGAIN_NS,
     FILES_A_STEP,
     ROOM_NS,
-    SETTLED_NS,
     SWEEP_NS,
-    AgeClock,
     Cleanup,
 )
 from edgerec.store.retention.plan import ORPHAN_KEPT_NS, Quota
