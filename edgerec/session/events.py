@@ -6,8 +6,9 @@ Frames are counted at the recording's rate from the session's frame 0 on.
 
 To add an event: write its class here, add it to `Event` and `NAMES` (subscribers of the control
 socket need no more), and publish it where it happens. For handlers add its name to
-`api.handlers.HANDLED`, an overload to `Recorder.event_handler`, and the class to `edgerec`; for
-hooks a case to `service.hooks`. Describe it in docs/contract.md.
+`api.handlers.HANDLED`, an overload to `Recorder.event_handler`, and the class to the public names
+(`edgerec.api` and `edgerec.__all__`); for hooks a case to `service.hooks`. Describe it in
+docs/contract.md.
 """
 
 from __future__ import annotations
