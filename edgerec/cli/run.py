@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
             hooks = opened.enter_context(
                 Hooks(config.hooks, clock, events, make_thread=make_thread)
             )
-            taps = opened.enter_context(Taps(clock, make_thread=make_thread))
+            taps = Taps(clock)
             around = Surroundings(events, threads, taps, lambda: hooks.counts, _log_published)
             engine = opened.enter_context(Engine(config, clock=clock, around=around))
         except (ControlSocketError, StoreError) as error:

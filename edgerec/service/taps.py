@@ -1,21 +1,19 @@
-"""Serves live audio to taps: block streams out of the running service.
+"""Live audio for taps: block streams out of the running service.
 
 The recorder thread hands over what each device delivers, before anything is placed on the
-timeline; a separate thread does the rest. However many listen, and whether they read or not, it
-costs the recorder thread one entry in a queue.
+timeline; the control thread does the rest. However many listen, and whether they read or not, it
+costs the recorder thread one entry in a queue. A reader that keeps up gets everything.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import queue
-import select
-import socket
-import threading
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final
 
 from edgerec.audio import (
     Block,
@@ -29,84 +27,58 @@ from edgerec.audio import (
     TrackName,
 )
 from edgerec.clock import Clock
-from edgerec.service.peers import Seats, uid_of
-from edgerec.service.tap_connection import TapConnection
 from edgerec.session.listener import LiveReaders
-from edgerec.session.threads import ThreadMaker
 from edgerec.session.timeline import SessionTimeline
 from edgerec.store.records.layout import CHUNK, Layout
 from edgerec.sync.history import OverrunError
 from edgerec.wire.blocks import encode_block, encode_stream_header
-from edgerec.wire.messages import RefusedError
 
 log = logging.getLogger(__name__)
 
-MAX_TAPS: Final = 64
-KEPT_TAPS: Final = 2  # of these, for root and the service's own user
-TAPS_EACH: Final = 31  # of any other user
 QUEUE_BLOCKS: Final = 1000  # 50 s of two devices; only a starved machine leaves that many waiting
-IDLE_S: Final = 1.0  # how late a reader that takes no last line may be closed
+MAX_WAITING_BYTES: Final = 1 << 20  # 5 s of stereo at 48 kHz: a later reader does not listen live
 
 
 class Taps(LiveReaders):
     """All taps.
 
-    `delivered` and `committed` are for the recorder thread, the rest for any. `close` waits for the
-    taps' own thread; no other method waits for anything.
+    `delivered` and `committed` are for the recorder thread, `open` and the readers for the control
+    thread. Nothing waits.
     """
 
-    def __init__(self, clock: Clock, *, make_thread: ThreadMaker = threading.Thread) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._headers: dict[TrackName, StreamHeader] = {}  # of the streams that are open
-        self._listening: dict[StreamName, list[TapConnection]] = {}
-        self._leaving: list[TapConnection] = []  # cut off, the last line not yet sent
-        self._heard: frozenset[StreamName] = frozenset()  # with a listener; replaced as a whole
+        self._readers: list[TapReader] = []
+        self._heard: frozenset[StreamName] = frozenset()  # with a reader; replaced as a whole
+        self._notify: Callable[[], None] = lambda: None
         self._queue: queue.SimpleQueue[tuple[TrackName, StreamHeader, Block] | _Committed]
         self._queue = queue.SimpleQueue()
-        self._offered: queue.SimpleQueue[tuple[StreamName, TapConnection]] = queue.SimpleQueue()
-        self._seats = threading.Lock()  # held for a few instructions
-        self._places = Seats(MAX_TAPS, kept=KEPT_TAPS, each=TAPS_EACH)  # under the same lock
-        self._closed = False
-        self._woken = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._ready = select.epoll()
-        self._ready.register(self._woken, select.EPOLLIN)
-        self._thread = make_thread(target=self._run, name="taps")
 
     @property
     def is_live(self) -> bool:
         """Whether anybody listens. For any thread."""
         return self.count > 0
 
-    def start(self) -> None:
-        """Begin to serve."""
-        self._thread.start()
+    def open(self, what: StreamName, notify: Callable[[], None]) -> TapReader:
+        """Let another one listen.
 
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Tell every reader that it is over, and end."""
-        self.close()
-
-    def offer(self, what: StreamName, connection: socket.socket, reply: bytes) -> None:
-        """Let a client listen; its connection becomes a block stream.
-
-        Raises
-        ------
-        RefusedError
-            Too many listen already, or the service ends; the connection stays the caller's.
+        Parameters
+        ----------
+        notify
+            Called in the recorder thread when there is something for any reader.
         """
-        with self._seats:
-            if self._closed:
-                raise RefusedError("stopped", "the service ends", "try again when it runs")
-            uid = uid_of(connection)
-            if not self._places.take(uid):
-                raise RefusedError("busy", f"{MAX_TAPS} taps are open", "close one of them")
-            self.count += 1
-            self._heard |= {what}
-            self._offered.put((what, TapConnection(connection, reply, uid)))
-            os.eventfd_write(self._woken, 1)
+        self.distribute()  # what was left when nobody listened is not for it
+        self._notify = notify
+        reader = TapReader(self, what)
+        self._hear([*self._readers, reader])
+        log.info("tap opened of=%s taps=%d", what, self.count)
+        return reader
+
+    def leave(self, reader: TapReader) -> None:
+        """Forget a reader."""
+        self._hear([other for other in self._readers if other is not reader])
+        self.distribute()  # what nobody listens to takes no memory
 
     def delivered(self, track: TrackName, delivery: Delivery) -> None:
         """Hand over what a device has just delivered; for the recorder thread."""
@@ -125,105 +97,83 @@ class Taps(LiveReaders):
         if "mix" in self._heard and new.start < new.stop:
             self._put(new)
 
-    def close(self) -> None:
-        """Send every reader its last line, and end."""
-        with self._seats:
-            self._closed = True
-        os.eventfd_write(self._woken, 1)
-        self._thread.join()
-        self._ready.close()
-        os.close(self._woken)
-
-    def step(self, timeout_s: float | None) -> None:
-        """Wait for something to do, and do it; for the taps' own thread."""
-        gone = set()
-        for descriptor, events in self._ready.poll(timeout_s):
-            if events & (select.EPOLLERR | select.EPOLLHUP):
-                gone.add(descriptor)
-        with contextlib.suppress(BlockingIOError):
-            os.eventfd_read(self._woken)
-        while not self._offered.empty():
-            self._open(*self._offered.get_nowait())
+    def distribute(self) -> None:
+        """Have every reader take in what the recorder thread has handed over."""
         while not self._queue.empty():
-            self._distribute(self._queue.get_nowait())
-        for what, taps in self._listening.items():
-            for tap in list(taps):
-                self._serve(what, tap, hung_up=tap.fileno() in gone)
-        self._part(gone)
+            entry = self._queue.get_nowait()
+            if not isinstance(entry, _Committed):
+                self._say(*entry)
+            elif "mix" in self._heard:
+                with contextlib.suppress(OverrunError):  # the next first_frame says how much
+                    self._say("mix", entry.timeline.mix_header, entry.mix(self._clock.now_ns()))
 
-    def _run(self) -> None:
-        while not self._closed:
-            self.step(IDLE_S if self._leaving else None)
-        for tap in [tap for taps in self._listening.values() for tap in taps]:
-            tap.cut_off("stopped", "the service has ended", "", self._clock.now_ns())
-            tap.send()
-            tap.close()
-        for tap in self._leaving:
-            tap.close()
-        while not self._offered.empty():
-            self._offered.get_nowait()[1].close()
-
-    def _open(self, what: StreamName, tap: TapConnection) -> None:
-        self._listening.setdefault(what, []).append(tap)
-        self._ready.register(tap.fileno(), 0)
-        log.info("tap opened of=%s taps=%d", what, self.count)
+    def _hear(self, readers: list[TapReader]) -> None:
+        self._readers = readers
+        self.count = len(readers)
+        self._heard = frozenset(reader.what for reader in readers)
 
     def _put(self, entry: tuple[TrackName, StreamHeader, Block] | _Committed) -> None:
         if self._queue.qsize() >= QUEUE_BLOCKS:
             self.lost_blocks += 1
             return
         self._queue.put(entry)
-        os.eventfd_write(self._woken, 1)
-
-    def _distribute(self, entry: tuple[TrackName, StreamHeader, Block] | _Committed) -> None:
-        if not isinstance(entry, _Committed):
-            self._say(*entry)
-            return
-        with contextlib.suppress(OverrunError):  # the next first_frame says how much that was
-            self._say("mix", entry.timeline.mix_header, entry.mix(self._clock.now_ns()))
+        self._notify()
 
     def _say(self, what: StreamName, header: StreamHeader, block: Block) -> None:
         encoded = encode_block(block)  # once for all of them
-        opening = encode_stream_header(header)
-        for tap in self._listening.get(what, ()):
-            if tap.header is not header:
-                tap.header = header
-                tap.say(opening)
-            tap.say(encoded)
-            tap.frames += block.frames
+        for reader in self._readers:
+            if reader.what == what:
+                reader.put(header, encoded, block.frames)
 
-    def _serve(self, what: StreamName, tap: TapConnection, *, hung_up: bool) -> None:
-        if hung_up or (tap.owed and not tap.send()):
-            log.info("tap closed by its reader of=%s frames=%d", what, tap.frames)
-            self._release(what, tap)
-            self._drop(tap)
-        elif tap.too_slow:
-            log.warning("tap cut off, it does not read of=%s frames=%d", what, tap.frames)
-            told = "more audio was waiting than is kept for a reader"
-            tap.cut_off("too_slow", told, "read all the time", self._clock.now_ns())
-            self._release(what, tap)
-            self._leaving.append(tap)
+
+class TapReader:
+    """What one reader is still to be sent; see `control.protocol.Messages`."""
+
+    def __init__(self, taps: Taps, what: StreamName) -> None:
+        self.what = what
+        self._taps = taps
+        self._header: StreamHeader | None = None  # the last one; blocks after it are its stream's
+        self._frames = 0
+        self._missed = 0
+        self._waiting: deque[bytes] = deque()
+        self._waiting_bytes = 0
+
+    @property
+    def missed(self) -> int:
+        """Number of messages that found no room, of all that was handed over by now."""
+        self._taps.distribute()  # here: what waits is bounded though this reader takes nothing
+        return self._missed
+
+    def put(self, header: StreamHeader, encoded: bytes, frames: int) -> None:
+        """Queue a block, after its stream's header; blocks are shared between readers."""
+        if self._header is not header:
+            self._header = header
+            self._queue(encode_stream_header(header))
+        self._queue(encoded)
+        self._frames += frames
+
+    def take(self) -> bytes | None:
+        """Return the next message; None if there is none now."""
+        if not self._waiting:
+            return None
+        message = self._waiting.popleft()
+        self._waiting_bytes -= len(message)
+        return message
+
+    def close(self) -> None:
+        """Stop listening."""
+        if self._missed:
+            log.warning("tap cut off, it does not read of=%s frames=%d", self.what, self._frames)
         else:
-            self._ready.modify(tap.fileno(), select.EPOLLOUT if tap.owed else 0)
+            log.info("tap closed of=%s frames=%d", self.what, self._frames)
+        self._taps.leave(self)
 
-    def _part(self, gone: set[int]) -> None:
-        now_ns = self._clock.now_ns()
-        for tap in list(self._leaving):
-            if tap.fileno() in gone or not tap.send() or tap.overdue(now_ns):
-                self._leaving.remove(tap)
-                self._drop(tap)
-
-    def _release(self, what: StreamName, tap: TapConnection) -> None:
-        with self._seats:
-            self._listening[what].remove(tap)
-            self.count -= 1
-            self._places.leave(tap.uid)
-            if self._offered.empty():  # else one of those may be about to listen to it
-                self._heard = frozenset(name for name, taps in self._listening.items() if taps)
-
-    def _drop(self, tap: TapConnection) -> None:
-        self._ready.unregister(tap.fileno())
-        tap.close()
+    def _queue(self, message: bytes) -> None:
+        if self._waiting_bytes > MAX_WAITING_BYTES:
+            self._missed += 1
+            return
+        self._waiting.append(message)
+        self._waiting_bytes += len(message)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,13 +16,12 @@ from edgerec.api import running
 from edgerec.config import HooksConfig
 from edgerec.engine import sources
 from edgerec.engine.build import Surroundings
-from edgerec.service.tap_connection import MAX_WAITING_BYTES
-from edgerec.service.taps import Taps
+from edgerec.service.taps import MAX_WAITING_BYTES, Taps
 from edgerec.store.archive.verify import verify
 from tests.rigs.fakes import START_NS, S, config, device, hum
 from tests.rigs.feed_rig import level
 from tests.rigs.recorder_rig import EagerSource, PacedClock
-from tests.rigs.tap_rig import Listener
+from tests.rigs.tap_rig import Listener, serving
 from tests.rigs.waiting import PATIENCE_S, wait_for
 
 
@@ -55,10 +54,10 @@ def kiosk(tmp_path, monkeypatch):
     monkeypatch.setattr(running, "Surroundings", partial(Surroundings, live=taps))
     recorder = Recorder(settings, handler_seconds=2.0, clock=clock)
     recorder.clock, recorder.taps = clock, taps
-    taps.start()
-    yield recorder
-    if taps._thread.is_alive():
-        taps.close()
+    recorder.tap_path = tmp_path / "taps.sock"
+    with contextlib.ExitStack() as recorder.serving:
+        recorder.serving.enter_context(serving(taps, recorder.tap_path, clock))
+        yield recorder
     clock.ending = True
     clock.until_ns += 120 * S
     recorder.close()
@@ -82,7 +81,7 @@ def stop(recorder):
     recorder.clock.ending = True
     recorder.clock.until_ns += 120 * S
     recorder.stop_recording()
-    recorder.taps.close()
+    recorder.serving.close()
 
 
 def gaps_and_losses(root):
@@ -118,14 +117,14 @@ def test_no_handler_hook_or_tap_costs_a_frame_and_each_is_reported(kiosk, tmp_pa
     kiosk.event_handler("on_audio_data")(lambda recorder, event: told.append(event.sequence))
     kiosk.start_recording()
     record(kiosk, 3)
-    readers = [Listener(kiosk, what) for what in ("user", "mix") for _ in range(25)]
+    readers = [Listener(kiosk.tap_path, what) for what in ("user", "mix") for _ in range(25)]
     listening = [threading.Thread(target=one.listen, daemon=True) for one in readers[::2]]
     for thread in listening:
         thread.start()
     taps = kiosk.taps
     for _ in range(60):  # a minute of a microphone at 48 kHz is 6 MB: 1 MiB of it may wait
         record(kiosk, 1)
-        backlog = sum(one._waiting_bytes for all_ in taps._listening.values() for one in all_)
+        backlog = sum(one._waiting_bytes for one in taps._readers)
         assert backlog <= 50 * 2 * MAX_WAITING_BYTES
     wait_for(lambda: len(told) > 55)  # of 63: time goes on faster than handlers print
     stop(kiosk)

@@ -4,6 +4,7 @@
 measured runs in a process of its own, of which this file is the program.
 """
 
+import contextlib
 import hashlib
 import json
 import math
@@ -28,7 +29,7 @@ from tests.rigs.fakes import START_NS, FakeClock, S, config, device, hum
 from tests.rigs.long_runs import PAGE_BYTES, medians, resident_bytes, result_of
 from tests.rigs.made_recordings import audio
 from tests.rigs.recorder_rig import EagerSource
-from tests.rigs.tap_rig import RECEIVED_BYTES, Listener
+from tests.rigs.tap_rig import RECEIVED_BYTES, Listener, serving
 from tests.rigs.waiting import wait_for
 
 RATE = 8_000
@@ -156,10 +157,11 @@ def record(root, hours):
         hooks=HooksConfig(on_chunk=("/bin/true", "{path}"), on_state=("/bin/true", "{state}")),
     )
     taps = Taps(clock)
-    taps.start()
+    path = root.with_suffix(".sock")
+    stack = contextlib.ExitStack()
+    stack.enter_context(serving(taps, path, clock))
     running.Surroundings = partial(Surroundings, live=taps)
     recorder = Recorder(settings, clock=clock)
-    recorder.taps = taps
     recorder.event_handler("on_audio_data")(account.chunk)
     recorder.event_handler("on_published")(account.fetch)
     recorder.event_handler("on_state")(lambda recorder, event: account.states.append(event.state))
@@ -169,7 +171,7 @@ def record(root, hours):
         raise RuntimeError("a bug of the program's")
 
     recorder.start_recording()
-    listeners = [Listener(recorder, what) for what in STREAMS for _ in range(CLIENTS)]
+    listeners = [Listener(path, what) for what in STREAMS for _ in range(CLIENTS)]
     clock.readers = listeners[::2]
     for one in clock.readers:
         threading.Thread(target=one.listen, daemon=True).start()
@@ -179,7 +181,7 @@ def record(root, hours):
     clock.until_ns += 60 * S
     listening, hooks = taps.count, recorder._running.hooks
     recorder.stop_recording()
-    taps.close()
+    stack.close()
     result = {
         "order": account.order.tolist(),
         "different": account.different,

@@ -12,8 +12,8 @@ from edgerec.engine.build import RootFiles
 from edgerec.engine.engine import Engine
 from edgerec.engine.turn_loop import TurnLoop
 from edgerec.health.monitor import Monitor
+from edgerec.service.control.server import Control
 from edgerec.service.hooks import Hooks
-from edgerec.service.taps import Taps
 from edgerec.store.archive.verify import verify
 from edgerec.store.disk import StoreError
 from edgerec.store.root import StorageRoot
@@ -119,7 +119,7 @@ def test_who_waits_for_the_stop_is_told_when_the_last_files_can_not_be_written(
         ((Monitor, "step"), "monitor"),
         ((DeviceWatch, "_needs_server"), "device watch"),
         ((Hooks, "step"), "hooks"),
-        ((Taps, "step"), "taps"),
+        ((Control, "step"), "control"),
         ((TurnLoop, "step"), "turns"),
     ],
 )

@@ -1,7 +1,6 @@
 """Several sessions of one recorder: what is asked of it, and what it tells meanwhile."""
 
 import json
-import socket
 import threading
 
 import pytest
@@ -141,11 +140,11 @@ def test_devices_are_read_at_once_and_levels_told_while_somebody_hears_them(runn
     assert heard.wait(PATIENCE_S)
     recorder.events.unsubscribe(levels)
     assert not levels_wanted.is_live
-    ours, theirs = socket.socketpair()
-    with ours, taps:
-        assert not taps.is_live
-        taps.offer("user", theirs, b"")
-        assert taps.is_live
+    assert not taps.is_live
+    reader = taps.open("user", lambda: None)
+    assert taps.is_live
+    reader.close()
+    assert not taps.is_live
 
 
 def test_a_session_that_finds_no_room_is_a_failure_for_nothing_of_it_is_recorded(

@@ -35,15 +35,17 @@ class Service:
         self.clock = FakeClock()
         self.taken = []
         self.was_taken = threading.Event()
-        commands = {
+        self._is_held, self._let_go = threading.Event(), threading.Event()
+        self.commands = {
             "echo": lambda args: args,
             "big": big,
             "broken": broken,
             "refused": refused,
             "take": lambda args: Takeover(self._take),
+            "hold": self._hold,
         }
         listening = stack.enter_context(ControlSocket(path))
-        self.control = stack.enter_context(Control(listening, commands, self.clock))
+        self.control = stack.enter_context(Control(listening, self.commands, self.clock))
         self._path = path
         self._stack = stack
 
@@ -53,6 +55,21 @@ class Service:
         client.connect(str(self._path))  # waits while too many are waiting already
         client.settimeout(PATIENCE_S)
         return client
+
+    @contextlib.contextmanager
+    def held(self):
+        """Hold the control thread."""
+        client = self.connect()
+        client.sendall(b'{"command": "hold"}\n')
+        assert self._is_held.wait(PATIENCE_S)
+        yield
+        self._let_go.set()
+        assert read_line(client)["ok"]
+
+    def _hold(self, args):
+        self._is_held.set()
+        assert self._let_go.wait(PATIENCE_S)
+        return {}
 
     def _take(self, connection, received, reply):
         self._stack.callback(connection.close)

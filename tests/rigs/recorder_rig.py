@@ -11,6 +11,8 @@ from edgerec.engine.changes import changes_between
 from edgerec.engine.engine import Engine
 from edgerec.engine.plan import Plan
 from edgerec.feeds.source import FeedSource
+from edgerec.service.control.server import Control
+from edgerec.service.control.socket import ControlSocket
 from edgerec.service.hooks import Hooks
 from edgerec.service.taps import Taps
 from edgerec.session.events import EventBus
@@ -87,12 +89,14 @@ def handed(sources, **around):
 
 @contextmanager
 def surrounded(settings, clock, on_published=lambda published: None, **more):
-    """Yield what the service has around an engine, with hooks and live readers."""
+    """Yield what the service has around an engine, with a control socket and hooks."""
     events, threads = EventBus(), Threads()
     with (
+        ControlSocket(settings.storage.root.with_suffix(".sock")) as listening,
+        Control(listening, {}, clock, make_thread=threads.make),
         Hooks(settings.hooks, clock, events, make_thread=threads.make) as hooks,
-        Taps(clock, make_thread=threads.make) as taps,
     ):
+        taps = Taps(clock)
         yield Surroundings(events, threads, taps, lambda: hooks.counts, on_published, **more)
 
 

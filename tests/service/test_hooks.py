@@ -1,7 +1,6 @@
 """Hooks: which programs are run when, how often one is tried, and what the end waits for."""
 
 import os
-import socket
 import subprocess
 import threading
 from contextlib import contextmanager
@@ -226,12 +225,10 @@ def test_the_status_tells_what_has_become_of_hooks_and_who_listens(tmp_path):
     settings = replace(config(tmp_path / "root", user="feed", bot="feed"), hooks=failing)
     clock = SystemClock()
     with surrounded(settings, clock) as around, Engine(settings, around=around) as recorder:
-        ours, theirs = socket.socketpair()
-        around.live.offer("user", theirs, b"")
+        around.live.open("user", lambda: None)
         wait_for(lambda: recorder.status().hooks.failed > 0)
         assert "hooks" in [reason.code for reason in recorder.status().reasons]
         assert recorder.status().taps == TapCounts(open=1, lost_blocks=0)
-        ours.close()
 
 
 def test_the_end_waits_for_no_second_try(tmp_path):

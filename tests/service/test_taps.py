@@ -1,15 +1,17 @@
 """Live audio out of the service: readers that read, that don't, that go away; fifty at once."""
 
+import contextlib
+import json
 import os
 import socket
 
 import pytest
 
 from edgerec.audio import Block, GapReason, StreamEnded, StreamHeader
-from edgerec.service import taps
+from edgerec.service.control import server
 from edgerec.service.control.commands import tap_command
-from edgerec.service.tap_connection import MAX_WAITING_BYTES
-from edgerec.service.taps import KEPT_TAPS, MAX_TAPS, QUEUE_BLOCKS, TAPS_EACH
+from edgerec.service.control.server import KEPT_SEATS, MAX_TAPS, TAPS_EACH
+from edgerec.service.taps import MAX_WAITING_BYTES, QUEUE_BLOCKS
 from edgerec.wire.messages import RefusedError
 from tests.rigs.fakes import S
 from tests.rigs.tap_rig import BLOCK, BOT, RATE, REPLY, USER, Reader, Service, noise
@@ -17,8 +19,9 @@ from tests.rigs.waiting import wait_for
 
 
 @pytest.fixture
-def service():
-    return Service()
+def service(socket_path):
+    with contextlib.ExitStack() as stack:
+        yield Service(socket_path, stack)
 
 
 def test_a_reader_is_answered_and_gets_each_block_as_it_came(service):
@@ -120,16 +123,14 @@ def test_one_that_was_cut_off_and_never_reads_is_closed_all_the_same(service):
 
 
 def test_it_is_closed_though_nothing_else_happens(service, monkeypatch):
-    monkeypatch.setattr("edgerec.service.taps.IDLE_S", 0.01)
+    monkeypatch.setattr(server, "TICK_S", 0.01)
     service.open(USER)
     reader = Reader(service)
     fill(service, 30)
-    assert service.taps._leaving
-    service.taps.start()
-    service.clock.raw_ns += 11 * S
-    wait_for(lambda: not service.taps._leaving)
-    wait_for(lambda: reader.read() is not None and reader.at_end)  # it is closed just after that
-    service.taps.close()
+    assert service.taps.count == 0
+    with service.control:
+        service.clock.raw_ns += 11 * S
+        wait_for(lambda: reader.read() is not None and reader.at_end)
 
 
 def test_a_reader_that_is_late_but_reads_misses_nothing(service):
@@ -169,48 +170,73 @@ def test_fifty_readers_of_which_half_never_read_keep_memory_bounded(service):
     assert all(len(heard) == 601 for heard in messages)
     assert service.taps.count == 25
     # Those that were cut off hold no more than the rest of one block each.
-    assert all(tap._waiting_bytes < 3 * BLOCK for tap in service.taps._leaving)
+    cut_off = [client for client in service.control._clients.values() if client.leaving]
+    assert all(len(client._unsent) < 3 * BLOCK for client in cut_off)
 
 
 def test_more_than_there_are_seats_for_are_refused_and_keep_their_connection(service):
-    tap = tap_command(service.taps)({"track": "mix"})
     seats = MAX_TAPS if os.geteuid() == 0 else MAX_TAPS - 1  # the last one is for root
-    ours = [socket.socketpair() for _ in range(seats + 1)]
-    for _, theirs in ours[:-1]:
-        tap.take(theirs, b"", REPLY)
-    with pytest.raises(RefusedError, match=f"{MAX_TAPS} taps are open") as refused:
-        tap.take(ours[-1][1], b"", REPLY)
-    assert refused.value.code == "busy"
-    assert ours[-1][1].fileno() >= 0
-    ours[0][0].close()
+    readers = [Reader(service, "mix") for _ in range(seats)]
+    assert all(reader.reply == REPLY for reader in readers)
+    late = Reader(service, "mix")
+    told = json.loads(late.reply)
+    assert (told["id"], told["error"]["code"]) == (1, "busy")
+    assert told["error"]["message"] == f"{MAX_TAPS} taps are open"
+    readers[0].socket.close()
     service.step()
-    tap.take(ours[-1][1], b"", REPLY)  # a seat is free again
+    late.ask(service, "mix")  # a seat is free again
+    assert late.reply == REPLY
 
 
 def test_a_user_who_taps_all_the_time_leaves_seats_to_others_and_to_the_operator(
     service, monkeypatch
 ):
-    users = []
-    monkeypatch.setattr(taps, "uid_of", lambda connection: users[-1])
+    users, readers = [], []
+    monkeypatch.setattr(server, "uid_of", lambda connection: users[-1])
     monkeypatch.setattr(os, "geteuid", lambda: 4711)
-    tap, ours = tap_command(service.taps)({"track": "mix"}), []
 
     def taken(uid):
         users.append(uid)
-        ours.append(socket.socketpair())
-        try:
-            tap.take(ours[-1][1], b"", REPLY)
-        except RefusedError:
-            return False
-        return True
+        readers.append(Reader(service, "mix"))
+        if readers[-1].reply == REPLY:
+            return True
+        readers.pop().socket.close()
+        service.step()
+        return False
 
     assert sum(taken(1001) for _ in range(MAX_TAPS)) == TAPS_EACH
-    assert sum(taken(1002) for _ in range(MAX_TAPS)) == MAX_TAPS - KEPT_TAPS - TAPS_EACH
+    assert sum(taken(1002) for _ in range(MAX_TAPS)) == MAX_TAPS - KEPT_SEATS - TAPS_EACH
     assert not taken(1003)
     assert [taken(4711), taken(4711), taken(0), taken(0)] == [True, False, True, False]
-    ours[0][0].close()
+    readers[0].socket.close()
     service.step()
     assert taken(0)  # the seat is given back
+
+
+def test_what_a_reader_sends_is_not_read_and_one_that_says_no_more_still_listens(service):
+    service.open(USER)
+    reader = Reader(service)
+    reader.socket.sendall(b'{"command": "tap"}\n' * 9)
+    reader.socket.shutdown(socket.SHUT_WR)
+    service.clock.raw_ns += 3_600 * S
+    blocks = [service.deliver(USER, noise(number)) for number in range(3)]
+    for _ in range(9):
+        service.step()
+    assert reader.read() == [USER, *blocks]
+
+
+def test_what_nobody_heard_is_not_for_the_next_reader(service):
+    service.open(USER)
+    first = Reader(service)
+    service.deliver(USER, noise(0))
+    first.socket.close()
+    service.step()
+    service.taps._heard = frozenset(["user"])  # as the recorder thread saw it a moment ago
+    service.deliver(USER, noise(1))
+    late = Reader(service)
+    block = service.deliver(USER, noise(2))
+    service.step()
+    assert late.read() == [USER, block]
 
 
 @pytest.mark.parametrize("args", [{}, {"track": "both"}, {"track": 1}, {"trak": "user"}])
@@ -223,15 +249,13 @@ def test_a_wrong_request_is_refused_with_what_there_is(service, args):
 def test_the_end_of_the_service_is_told_to_every_reader(service):
     service.open(USER)
     readers = [Reader(service), Reader(service, "mix")]
-    service.taps.start()
-    service.deliver(USER)
-    service.taps.close()
+    with service.control:
+        service.deliver(USER)
     for reader in readers:
         reader.read()
-        assert reader.last is None or reader.last["error"]["code"] == "stopped"
+        assert reader.last["error"]["code"] == "stopped"
         assert reader.at_end
-    with pytest.raises(RefusedError, match="the service ends"):
-        Reader(service)
+    assert service.taps.count == 0
 
 
 def test_a_block_nobody_has_time_for_is_counted_and_shows_in_the_next_one_s_position(service):

@@ -1,27 +1,30 @@
 """Live audio of the timeline: the mix of both tracks, and what nobody waits for."""
 
+import contextlib
+
 import numpy as np
 import pytest
 
 from edgerec.audio import Block, BlockFlags, StreamHeader
-from edgerec.service.taps import Taps
 from edgerec.session.timeline import SessionTimeline
 from edgerec.sync.history import History
 from edgerec.sync.synchronizer import TrackPlan
 from tests.rigs.capture_rig import RATE, Sessioned, recording_loop
-from tests.rigs.fakes import FakeClock, FakeSource, S, device
+from tests.rigs.fakes import FakeSource, S, device
 from tests.rigs.tap_rig import Reader, Service
 
 
 @pytest.fixture
-def service():
-    return Service()
+def service(socket_path):
+    with contextlib.ExitStack() as stack:
+        yield Service(socket_path, stack)
 
 
-def test_live_audio_is_at_most_two_blocks_late_though_the_timeline_waits_for_the_other_track():
+def test_live_audio_is_at_most_two_blocks_late_though_the_timeline_waits_for_the_other_track(
+    service,
+):
     """The bot's device comes up to 0.7 s late; nobody who listens to the user hears of it."""
-    clock = FakeClock()
-    taps = Taps(clock)
+    clock, taps = service.clock, service.taps
     plans = {"user": TrackPlan(), "bot": TrackPlan()}
     sources = {
         "user": FakeSource(device("user", block_ms=100.0)),
@@ -34,8 +37,6 @@ def test_live_audio_is_at_most_two_blocks_late_though_the_timeline_waits_for_the
         clock,
         (Sessioned(sessions), taps),
     )
-    service = Service()
-    service.taps = taps
     reader, mix = Reader(service), Reader(service, "mix")
     heard_ns, mixed = [], 0
     sent = 0

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Literal, Protocol
 
 from edgerec.audio import StreamName, TimelineFrame, TrackName
@@ -16,6 +16,7 @@ from edgerec.health.status import Status, to_json
 from edgerec.service.control.protocol import (
     Command,
     Result,
+    Stream,
     Takeover,
     arguments,
 )
@@ -105,13 +106,9 @@ def feed_command(feeds: Mapping[TrackName, FeedSource]) -> Command:
 def tap_command(taps: Taps) -> Command:
     """Return the command that turns its connection into a block stream of live audio."""
 
-    def tap(args: Mapping[str, object]) -> Takeover:
+    def tap(args: Mapping[str, object]) -> Stream:
         chosen = arguments(TapArguments, args).track
-
-        def take(connection: socket.socket, _received: bytes, reply: bytes) -> None:
-            taps.offer(chosen, connection, reply)
-
-        return Takeover(take)
+        return Stream(partial(taps.open, chosen), is_audio=True)
 
     return tap
 

@@ -32,33 +32,35 @@ class Takeover:
     raises `RefusedError` if it does not take over."""
 
 
-class Events(Protocol):
-    """The events that one connection is still to receive; for the control thread."""
+class Messages(Protocol):
+    """The messages that one connection is still to receive; for the control thread."""
 
     @property
     def missed(self) -> int:
-        """Number of events that were dropped for lack of room."""
+        """Number of messages that were dropped for lack of room."""
         ...
 
     def take(self) -> bytes | None:
-        """Return the next line; None if there is none now."""
+        """Return the next one; None if there is none now."""
         ...
 
     def close(self) -> None:
-        """Stop taking in events."""
+        """Stop taking in messages."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class EventStream:
-    """Lines that follow the answer as they come, until the client goes."""
+class Stream:
+    """Messages that follow the answer as they come, until the client goes."""
 
-    open: Callable[[Callable[[], None]], Events]
-    """Called with a function to call, in any thread, when there is another line."""
+    open: Callable[[Callable[[], None]], Messages]
+    """Called with a function to call, in any thread, when there is another message."""
+    is_audio: bool = False
+    """Whether the connection becomes a block stream, on which no more requests are read."""
 
 
 Result = Mapping[str, object]
-Command = Callable[[Mapping[str, object]], Result | Takeover | EventStream]
+Command = Callable[[Mapping[str, object]], Result | Takeover | Stream]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +72,8 @@ class Answer:
     takeover: Takeover | None = None
     """The part that sends the line and owns the connection from then on."""
     request_id: object = None
-    stream: EventStream | None = None
-    """The lines that follow the answer."""
+    stream: Stream | None = None
+    """The messages that follow the answer."""
 
 
 def answer(line: bytes, commands: Mapping[str, Command]) -> Answer:
@@ -94,8 +96,8 @@ def answer(line: bytes, commands: Mapping[str, Command]) -> Answer:
         return Answer(error_line(request_id, "internal", told, "its log says why"))
     if isinstance(result, Takeover):
         return Answer(result_line(request_id, {}), result, request_id)
-    if isinstance(result, EventStream):
-        return Answer(result_line(request_id, {}), stream=result)
+    if isinstance(result, Stream):
+        return Answer(result_line(request_id, {}), None, request_id, result)
     return Answer(result_line(request_id, result))
 
 

@@ -1,4 +1,4 @@
-"""The control thread: requests from the Unix socket in, answers out.
+"""The control thread: requests from the Unix socket in; answers, events and live audio out.
 
 One thread for all clients, which waits for none of them: a client that is slow, silent or sends
 rubbish is cut off, and costs the others nothing.
@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import selectors
+import select
 import threading
 from collections.abc import Mapping
 from typing import Final, Self
@@ -17,30 +16,32 @@ from typing import Final, Self
 from edgerec.clock import Clock
 from edgerec.service.control.connection import (
     MAX_LINE_BYTES,
-    ControlClient,
+    Connection,
     LineTooLongError,
+    Seats,
+    uid_of,
 )
-from edgerec.service.control.protocol import Command, answer
+from edgerec.service.control.protocol import Answer, Command, Stream, answer
 from edgerec.service.control.socket import ControlSocket
-from edgerec.service.peers import MAX_CLIENTS, REQUESTS_PER_S, Peers, uid_of
 from edgerec.session.threads import ThreadMaker
+from edgerec.waker import Waker
 from edgerec.wire.messages import RefusedError, error_line
 
 log = logging.getLogger(__name__)
 
-_TOO_FAST: Final = (
-    f"more than {REQUESTS_PER_S} requests a second",
-    "send fewer requests, all over one connection, or subscribe",
-)
-EVENTS_AT_ONCE: Final = 64  # in one message to a subscriber
+MAX_CLIENTS: Final = 32
+CLIENTS_EACH: Final = 15  # of any other user: two of them leave those to others
+MAX_TAPS: Final = 64
+TAPS_EACH: Final = 31
+KEPT_SEATS: Final = 2  # of either, for root and the service's own user; the last for root alone
+MESSAGES_AT_ONCE: Final = 64  # to one client, before the others have their turn
 TICK_S: Final = 1.0  # an overdue client is noticed at most this late
-RESPITE_NS: Final = 20_000_000
-"""Time without accepting after a user who reconnects too fast: turning one away costs as much as an
-answer."""
 
 
 class Control:
     """Answers requests in a thread of its own; a context manager that ends it.
+
+    Each client has one request answered, or `MESSAGES_AT_ONCE` messages sent, in its turn.
 
     Parameters
     ----------
@@ -58,20 +59,17 @@ class Control:
         *,
         make_thread: ThreadMaker = threading.Thread,
     ) -> None:
-        self._listening = listening
+        self._listener = listening.listener
         self._commands = commands
         self._clock = clock
-        self._clients: set[ControlClient] = set()
-        self._peers = Peers()
-        self._accepting = True
-        self._respite_ns = 0  # no client is accepted until then
+        self._clients: dict[int, Connection] = {}  # by descriptor
+        self._seats = Seats(MAX_CLIENTS, kept=KEPT_SEATS, each=CLIENTS_EACH)
+        self._tap_seats = Seats(MAX_TAPS, kept=KEPT_SEATS, each=TAPS_EACH)
         self._stopping = False
-        self._waking = threading.Lock()  # an announcing thread may come late
-        self._closed = False
-        self._woken = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._ready = selectors.DefaultSelector()
-        self._ready.register(self._woken, selectors.EVENT_READ)
-        self._ready.register(listening.listener, selectors.EVENT_READ)
+        self._waker = Waker()
+        self._ready = select.epoll()
+        self._ready.register(self._waker, select.EPOLLIN)
+        self._ready.register(self._listener, select.EPOLLIN)
         self._thread = make_thread(target=self._run, name="control")
 
     def __enter__(self) -> Self:
@@ -79,160 +77,166 @@ class Control:
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Stop answering, and say so to those who listen to audio."""
         self._stopping = True
-        self._wake()
+        self._waker.set()
         self._thread.join()
-        for client in list(self._clients):
+        self.close()
+
+    def close(self) -> None:
+        """Disconnect everybody; the thread must have ended."""
+        for client in list(self._clients.values()):
+            if client.only_listens:
+                with contextlib.suppress(OSError):
+                    self._dismiss(client, "stopped", "the service has ended", "")
             self._drop(client)
         self._ready.close()
-        with self._waking:
-            self._closed = True
-            os.close(self._woken)
+        self._waker.close()
 
     def step(self, timeout_s: float | None) -> None:
         """Wait for something to do, and do it."""
-        for key, _ in self._ready.select(timeout_s):
-            if key.fileobj is self._listening.listener:
+        for descriptor, events in self._ready.poll(timeout_s):
+            client = self._clients.get(descriptor)
+            if descriptor == self._listener.fileno():
                 self._accept()
-            elif isinstance(key.data, ControlClient) and key.data in self._clients:
-                self._attend(key.data)
-        with contextlib.suppress(BlockingIOError):
-            os.eventfd_read(self._woken)
-        for client in [client for client in self._clients if client.events is not None]:
-            self._attend(client)
-        now_ns = self._clock.now_ns()
-        for client in [client for client in self._clients if client.overdue(now_ns)]:
-            self._drop(client)
-        if not self._accepting and now_ns >= self._respite_ns:
-            self._accepting = True
-            self._ready.register(self._listening.listener, selectors.EVENT_READ)
-
-    def _wake(self) -> None:
-        """Make the thread check for work; for any thread."""
-        with self._waking:
-            if not self._closed:
-                os.eventfd_write(self._woken, 1)
+            elif client is not None:
+                is_gone = bool(events & (select.EPOLLHUP | select.EPOLLERR))
+                self._attend(client, is_gone=is_gone)
+        self._waker.clear()
+        for client in list(self._clients.values()):
+            if client.messages is not None:
+                self._attend(client, passing_on=True)
+            if client.overdue(self._clock.now_ns()):
+                self._drop(client)
 
     def _run(self) -> None:
         while not self._stopping:
-            if self._accepting:
-                self.step(TICK_S if self._clients else None)
-            else:
-                self.step(RESPITE_NS / 1e9)
+            self.step(TICK_S if self._clients else None)
 
     def _accept(self) -> None:
         try:
-            connection, _ = self._listening.listener.accept()
+            connection, _ = self._listener.accept()
         except OSError as error:  # it is gone again, or we have no descriptor left
             log.warning("control client not accepted why=%r", str(error))
             return
-        now_ns = self._clock.now_ns()
         try:
-            peer = self._peers.of(uid_of(connection), now_ns)
+            uid = uid_of(connection)
         except OSError:  # it is gone again
             connection.close()
             return
-        told = "busy", f"{MAX_CLIENTS} clients are connected", "try again later"
-        if peer is not None:
-            if not self._peers.may_connect(peer, now_ns):
-                told = "too_fast", *_TOO_FAST
-                self._pause_accepting(now_ns)
-            elif self._peers.seat(peer):
-                allowance = self._peers.allowance(peer, now_ns)
-                client = ControlClient(connection, now_ns, peer, allowance)
-                self._clients.add(client)
-                self._ready.register(connection, selectors.EVENT_READ, client)
-                return
+        if self._seats.take(uid):
+            self._admit(Connection(connection, uid, self._seats, self._clock.now_ns()))
+            return
         connection.setblocking(False)
+        told = error_line(None, "busy", f"{MAX_CLIENTS} clients are connected", "try again later")
         with contextlib.suppress(OSError):  # it is disconnected in any case
-            connection.send(error_line(None, *told))
+            connection.send(told)
         connection.close()
 
-    def _pause_accepting(self, now_ns: int) -> None:
-        self._accepting = False
-        self._respite_ns = now_ns + RESPITE_NS
-        self._ready.unregister(self._listening.listener)
-
-    def _attend(self, client: ControlClient) -> None:
+    def _attend(
+        self, client: Connection, *, is_gone: bool = False, passing_on: bool = False
+    ) -> None:
+        """Do for a client what can be done without waiting."""
         try:
-            self._exchange(client)
+            if passing_on:
+                self._pass_on(client)
+            elif client.owed:
+                client.send(self._clock.now_ns())
+            elif not client.only_listens:
+                is_gone = not self._heed(client)
         except OSError:  # it is gone, which is its right
+            is_gone = True
+        if self._clients.get(client.socket.fileno()) is not client:
+            return  # another thread has it by now
+        if is_gone or (client.leaving and not client.owed):
             self._drop(client)
-
-    def _exchange(self, client: ControlClient) -> None:
-        """Send what is owed, then read and answer, one request after the other."""
-        more = True
-        if client.owed:
-            client.send(self._clock.now_ns())
         else:
-            more = client.receive()
-        while client in self._clients and not client.owed:
-            try:
-                line = client.next_line()
-            except LineTooLongError:
-                told = f"a request of more than {MAX_LINE_BYTES} bytes"
-                hint = "end each request with a newline"
-                client.say(error_line(None, "malformed", told, hint), self._clock.now_ns())
-                more = False
-                break
-            if line is None:
-                break
-            if not client.allowance.take(self._clock.now_ns()):
-                client.say(error_line(None, "too_fast", *_TOO_FAST), self._clock.now_ns())
-                more = False
-                break
-            self._answer(client, line)
-        more = more and self._tell_events(client)
-        if not more:
-            self._drop(client)
-        elif client in self._clients:
-            events = selectors.EVENT_WRITE if client.owed else selectors.EVENT_READ
-            self._ready.modify(client.connection, events, client)
+            self._watch(client)
 
-    def _answer(self, client: ControlClient, line: bytes) -> None:
-        answered = answer(line, self._commands)
-        if answered.takeover is None:
-            if answered.stream is not None:  # first: no event after the answer is missed
-                client.forget_events()
-                client.events = answered.stream.open(self._wake)
-            client.say(answered.line, self._clock.now_ns())
-            return
-        # Out of our hands first: from the takeover on, another thread uses the connection.
-        self._forget(client)
+    def _heed(self, client: Connection) -> bool:
+        """Answer one request; return whether more may come."""
         try:
-            answered.takeover.take(client.connection, client.rest(), answered.line)
-        except RefusedError as error:
-            self._clients.add(client)
-            self._ready.register(client.connection, selectors.EVENT_READ, client)
-            refusal = error_line(answered.request_id, error.code, str(error), error.hint)
-            client.say(refusal, self._clock.now_ns())
-        else:
-            self._peers.leave(client.peer)
-
-    def _tell_events(self, client: ControlClient) -> bool:
-        """Send a subscriber one message of what has come; return whether more may come."""
-        events = client.events
-        if events is None or client.owed or client not in self._clients:
+            line = client.next_line()
+            if line is None:
+                if not client.receive():
+                    return False
+                line = client.next_line()
+        except LineTooLongError:
+            told = f"a request of more than {MAX_LINE_BYTES} bytes"
+            self._dismiss(client, "malformed", told, "end each request with a newline")
             return True
-        if events.missed:
-            told = f"{events.missed} events found no room: the reader is too slow"
-            hint = "read faster, or subscribe to less"
-            client.say(error_line(None, "too_slow", told, hint), self._clock.now_ns())
-            return False
-        lines = [line for _ in range(EVENTS_AT_ONCE) if (line := events.take()) is not None]
-        if lines:
-            client.say(b"".join(lines), self._clock.now_ns())
-        if len(lines) == EVENTS_AT_ONCE:
-            self._wake()  # for the rest, once the others have had their turn
+        if line is not None:
+            self._answer(client, answer(line, self._commands))
         return True
 
-    def _forget(self, client: ControlClient) -> None:
-        self._ready.unregister(client.connection)
-        self._clients.discard(client)
-        client.forget_events()
+    def _answer(self, client: Connection, answered: Answer) -> None:
+        line = answered.line
+        try:
+            if answered.takeover is not None:
+                self._hand_over(client, answered)
+                return
+            if answered.stream is not None:
+                self._follow(client, answered.stream)  # first: nothing after the answer is missed
+        except RefusedError as error:
+            line = error_line(answered.request_id, error.code, str(error), error.hint)
+        client.say(line, self._clock.now_ns())
 
-    def _drop(self, client: ControlClient) -> None:
-        if client in self._clients:
+    def _hand_over(self, client: Connection, answered: Answer) -> None:
+        """Give the connection to another thread."""
+        assert answered.takeover is not None
+        self._forget(client)  # first: from the takeover on, the other thread uses it
+        try:
+            answered.takeover.take(client.socket, client.rest(), answered.line)
+        except RefusedError:
+            self._admit(client)
+            raise
+        client.seats.leave(client.uid)
+
+    def _follow(self, client: Connection, stream: Stream) -> None:
+        """Send a client these messages from now on."""
+        if stream.is_audio:
+            if not self._tap_seats.take(client.uid):
+                raise RefusedError("busy", f"{MAX_TAPS} taps are open", "close one of them")
+            client.seats.leave(client.uid)
+            client.seats = self._tap_seats
+        client.follow(stream.open(self._waker.set), only=stream.is_audio)
+
+    def _pass_on(self, client: Connection) -> None:
+        """Send what has come for a client, or that it reads too slowly."""
+        assert client.messages is not None
+        for _ in range(MESSAGES_AT_ONCE):
+            if client.messages.missed:
+                told = "more was waiting than is kept for a reader"
+                self._dismiss(client, "too_slow", told, "read all the time, or ask for less")
+                return
+            if client.owed or (message := client.messages.take()) is None:
+                return
+            client.say(message, self._clock.now_ns())
+        self._waker.set()  # for the rest, once the others have had their turn
+
+    def _dismiss(self, client: Connection, code: str, message: str, hint: str) -> None:
+        client.say_last(error_line(None, code, message, hint), self._clock.now_ns())
+
+    def _admit(self, client: Connection) -> None:
+        self._clients[client.socket.fileno()] = client
+        client.watched = select.EPOLLIN
+        self._ready.register(client.socket, client.watched)
+
+    def _watch(self, client: Connection) -> None:
+        wanted = 0 if client.only_listens else select.EPOLLIN
+        if client.owed or client.asks:
+            wanted = select.EPOLLOUT  # what it has asked for comes before what it may still ask
+        if wanted != client.watched:
+            client.watched = wanted
+            self._ready.modify(client.socket, wanted)
+
+    def _forget(self, client: Connection) -> None:
+        self._ready.unregister(client.socket)
+        del self._clients[client.socket.fileno()]
+        client.forget_messages()
+
+    def _drop(self, client: Connection) -> None:
+        if self._clients.get(client.socket.fileno()) is client:
             self._forget(client)
-            self._peers.leave(client.peer)
-            client.connection.close()
+            client.seats.leave(client.uid)
+            client.socket.close()

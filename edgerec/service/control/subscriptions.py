@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Final
 
-from edgerec.service.control.protocol import Command, EventStream, arguments
+from edgerec.service.control.protocol import Command, Stream, arguments
 from edgerec.session.events import NAMES, EventBus, as_json, name_of
 from edgerec.validation.constraints import Matches
 
@@ -25,9 +25,9 @@ class SubscribeArguments:
 def subscribe_command(bus: EventBus) -> Command:
     """Return the command after which a connection receives a line for each event."""
 
-    def subscribe(args: Mapping[str, object]) -> EventStream:
+    def subscribe(args: Mapping[str, object]) -> Stream:
         names = frozenset(arguments(SubscribeArguments, args).events)
-        return EventStream(lambda notify: Subscribed(bus, names, notify))
+        return Stream(lambda notify: Subscribed(bus, names, notify))
 
     return subscribe
 

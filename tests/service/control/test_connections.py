@@ -9,7 +9,7 @@ import pytest
 
 from edgerec.service.control import connection, server
 from edgerec.service.control.connection import IDLE_NS, MAX_LINE_BYTES, SLOW_NS
-from edgerec.service.peers import MAX_CLIENTS
+from edgerec.service.control.server import MAX_CLIENTS
 from tests.rigs.control_rig import Service, ask, closed, echo, echoed, read_line, serving
 from tests.rigs.fakes import S
 
@@ -67,6 +67,19 @@ def test_an_answer_larger_than_a_socket_takes_at_once_arrives_whole(service):
         3_000_000
     )
     assert ask(client, echo(1)) == echoed(1)
+
+
+def test_one_that_asks_without_end_leaves_the_others_their_turn(service):
+    greedy, other = service.connect(), service.connect()
+    answered = []
+    service.commands["count"] = lambda args: answered.append("greedy") or {}
+    service.commands["mine"] = lambda args: answered.append("other") or {}
+    many = MAX_LINE_BYTES // len(b'{"command": "count"}\n')
+    with service.held():  # until both have asked
+        greedy.sendall(b'{"command": "count"}\n' * many)
+        other.sendall(b'{"command": "mine"}\n')
+    assert read_line(other)["ok"]
+    assert answered.index("other") <= 2
 
 
 def test_a_client_that_goes_away_costs_nothing(service):

@@ -51,8 +51,8 @@ def path(rig, tmp_path):
     reloader = Reloader(rig.recorder, tmp_path / "kiosk.yaml", load=lambda file: config)
     path = tmp_path / "control.sock"
     clock = FakeClock()
-    with Taps(clock) as taps, ControlSocket(path) as listening:
-        commands = commands_of(rig.recorder, reloader, taps)
+    with ControlSocket(path) as listening:
+        commands = commands_of(rig.recorder, reloader, Taps(clock))
         control = Control(listening, commands, clock)
         with control:
             yield path
