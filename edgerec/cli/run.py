@@ -21,7 +21,7 @@ from edgerec.service.control.place import socket_to_make
 from edgerec.service.control.server import Control
 from edgerec.service.control.socket import ControlSocket, ControlSocketError
 from edgerec.service.hooks import Hooks
-from edgerec.service.metrics_file import ConfiguredMetrics
+from edgerec.service.metrics import ConfiguredMetrics
 from edgerec.service.reload import Reloader
 from edgerec.service.taps import Taps
 from edgerec.service.watchdog import Supervisor, tell_systemd, watchdog_s

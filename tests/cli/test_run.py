@@ -150,7 +150,7 @@ sys.exit(main(["run", "--config", sys.argv[1]]))
     ("module", "owner", "method"),
     [
         ("control.server", "Control", "step"),
-        ("metrics_file", "MetricsFile", "write"),
+        ("metrics", "MetricsFile", "write"),
         ("watchdog", "Supervisor", "look"),
         ("reload", "Reloader", "_run"),
     ],

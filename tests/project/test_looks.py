@@ -29,7 +29,7 @@ ELSEWHERE = {
     "health/usage.py": "/proc",
     "service/control/": "the control socket and its folder",
     "service/hook_keeper.py": "/proc; it is a process of its own",
-    "service/metrics_file.py": "the textfile",
+    "service/metrics.py": "the textfile",
     "service/reload.py": "the configuration",
     "store/archive/tree.py": "os.walk gives what fails to a function that raises a StoreError",
     "validation/bounded_json.py": "its callers expect a JsonError",

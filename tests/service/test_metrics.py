@@ -7,9 +7,8 @@ import pytest
 import yaml
 
 from edgerec.health.snapshot import status_of
-from edgerec.service import metrics_file
-from edgerec.service.metrics import exposition
-from edgerec.service.metrics_file import MetricsFile
+from edgerec.service import metrics
+from edgerec.service.metrics import MetricsFile, exposition
 from tests import CHECKOUT
 from tests.rigs.made_statuses import FACTS, FULL, WELL, writing
 from tests.rigs.waiting import PATIENCE_S, wait_for
@@ -63,7 +62,7 @@ def test_a_kiosk_may_have_any_name():
 
 
 def test_the_file_is_there_at_once_replaced_and_gone_at_the_end(tmp_path, monkeypatch):
-    monkeypatch.setattr(metrics_file, "PERIOD_S", 0.01)
+    monkeypatch.setattr(metrics, "PERIOD_S", 0.01)
     path, asked, enough = tmp_path / "edgerec.prom", [], threading.Event()
 
     def status():
