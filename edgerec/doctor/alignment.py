@@ -1,7 +1,7 @@
-"""Sweeps: their sound, where recorded tracks hold them, and what that says of the tracks' offset.
+"""Sweeps: their sound, where recorded tracks hold them, and what that says of the tracks.
 
-Pure; `sound_check` plays and records them. Judgements say what a delay means, its error, and what
-to set.
+Pure; `sound_check` plays and records them. Judgements say which track hears the loudspeaker and how
+loud, how far apart they are and how exact that is, and what to set.
 """
 
 from __future__ import annotations
@@ -147,6 +147,11 @@ LEAST_HEARD: Final = 2  # sweeps, of a microphone that hears the loudspeaker
 SAME: Final = 0.98  # of a microphone, that no room allows
 WORTH_MS: Final = 5.0  # of delay: less is no more than a metre or two of air
 FRAME_MS: Final = 1e3 / RATE_HZ  # each of two sweeps is found to half a frame
+CLEAR: Final = 0.6  # of a loopback: two thirds of what it hears is what was played
+LOUD_DBFS: Final = -6.0
+FAINT_DBFS: Final = -55.0
+# A third of a sound server's volume; at a tenth, 60 dB, speech has 6 of 16 bits left.
+FAINT_LOOPBACK_DB: Final = 30.0
 MOVED_MS: Final = 1.0
 """From one sweep to the next, or apart: what a date of a sound server errs by."""
 
@@ -238,3 +243,45 @@ def _to_set(config: Config, found: Delay) -> str:
         f"set tracks.{late}.offset_ms to {offset_ms:g} (it is {now_ms:g}), and its "
         "offset_source to chirp"
     )
+
+
+def judge_loopback(bot: Sequence[HeardSweep], played: int) -> Finding:
+    """Say whether the bot track records the loudspeaker, and how loud; `played` sweeps were."""
+    clarity = float(np.median([one.clarity for one in bot])) if bot else 0.0
+    if len(bot) < played or clarity < CLEAR:
+        return Finding(
+            "chirp",
+            "failure",
+            f"the bot track does not record the loudspeaker: {len(bot)} of {played} sweeps are "
+            f"in it, and make up {clarity**2:.0%} of what it hears",
+            "set tracks.bot.device as `edgerec loopback` shows; is the sound played there at all, "
+            "and at full volume?",
+        )
+    told = f"the bot track records the loudspeaker ({clarity**2:.0%} of it)"
+    below_db = round(played_dbfs() - float(np.median([one.rms_dbfs for one in bot])))
+    told += f", {abs(below_db)} dB {'below' if below_db >= 0 else 'above'} what was played"
+    if below_db < FAINT_LOOPBACK_DB:
+        return Finding("chirp", "ok", told)
+    return Finding(
+        "chirp",
+        "warning",
+        told,
+        "set the volume of the loudspeaker, of its monitor and of what plays to 100 % (`pactl "
+        "set-sink-volume`, `set-source-volume`, `alsamixer`) and turn the amplifier down instead",
+    )
+
+
+def judge_microphone(level: float) -> Finding:
+    """Say whether the microphone hears the loudspeaker well, at `level` in dBFS."""
+    told = f"the microphone hears the loudspeaker at {level:.0f} dBFS"
+    if level > LOUD_DBFS:
+        return Finding("chirp", "warning", told, "turn the microphone's gain down: it will clip")
+    if level < FAINT_DBFS:
+        return Finding(
+            "chirp",
+            "note",
+            told,
+            "very faint: turn up the loudspeaker, or the "
+            "microphone's volume (`pactl set-source-volume`, `alsamixer` F4)",
+        )
+    return Finding("chirp", "ok", told)

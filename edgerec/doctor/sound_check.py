@@ -37,9 +37,10 @@ from edgerec.doctor.alignment import (
     delay,
     find_sweeps,
     judge_delay,
+    judge_loopback,
+    judge_microphone,
     judge_offset,
     length_s,
-    played_dbfs,
     write_sweeps,
 )
 from edgerec.doctor.checkup import Finding
@@ -56,11 +57,6 @@ STARTS_S: Final = 15.0  # until both devices deliver
 PLAYS_S: Final = 20.0  # longer than the sound lasts; a player that hangs is killed
 CHUNK_S: Final = 2.5  # each states how exact the tracks were in it
 ECHO_S: Final = 3.0  # recorded after the last sweep: what is on its way through buffers
-CLEAR: Final = 0.6  # of a loopback: two thirds of what it hears is what was played
-LOUD_DBFS: Final = -6.0
-FAINT_DBFS: Final = -55.0
-# A third of a sound server's volume; at a tenth, 60 dB, speech has 6 of 16 bits left.
-FAINT_LOOPBACK_DB: Final = 30.0
 _MONITOR: Final = ".monitor"
 
 
@@ -218,7 +214,7 @@ def _judge_hearing(config: Config, check: SoundCheck) -> Iterator[Finding]:
     tracks = config.tracks.used
     bot, user = check.heard["bot"], check.heard["user"]
     if "bot" in tracks:
-        yield _judge_loopback(bot, check.played)
+        yield judge_loopback(bot, check.played)
     if "user" not in tracks:
         return
     if len(user) < LEAST_HEARD:
@@ -230,7 +226,7 @@ def _judge_hearing(config: Config, check: SoundCheck) -> Iterator[Finding]:
         )
         return
     level = float(np.median([one.rms_dbfs for one in user]))
-    yield _judge_microphone(level)
+    yield judge_microphone(level)
 
 
 def log_chirp(config: Config, check: SoundCheck, now: ClockReading) -> Iterator[Finding]:
@@ -265,43 +261,3 @@ def log_chirp(config: Config, check: SoundCheck, now: ClockReading) -> Iterator[
 
 def _loudness(heard: Sequence[HeardSweep]) -> float | None:
     return float(np.median([one.rms_dbfs for one in heard])) if heard else None
-
-
-def _judge_loopback(bot: Sequence[HeardSweep], played: int) -> Finding:
-    clarity = float(np.median([one.clarity for one in bot])) if bot else 0.0
-    if len(bot) < played or clarity < CLEAR:
-        return Finding(
-            "chirp",
-            "failure",
-            f"the bot track does not record the loudspeaker: {len(bot)} of {played} sweeps are "
-            f"in it, and make up {clarity**2:.0%} of what it hears",
-            "set tracks.bot.device as `edgerec loopback` shows; is the sound played there at all, "
-            "and at full volume?",
-        )
-    told = f"the bot track records the loudspeaker ({clarity**2:.0%} of it)"
-    below_db = round(played_dbfs() - float(np.median([one.rms_dbfs for one in bot])))
-    told += f", {abs(below_db)} dB {'below' if below_db >= 0 else 'above'} what was played"
-    if below_db < FAINT_LOOPBACK_DB:
-        return Finding("chirp", "ok", told)
-    return Finding(
-        "chirp",
-        "warning",
-        told,
-        "set the volume of the loudspeaker, of its monitor and of what plays to 100 % (`pactl "
-        "set-sink-volume`, `set-source-volume`, `alsamixer`) and turn the amplifier down instead",
-    )
-
-
-def _judge_microphone(level: float) -> Finding:
-    told = f"the microphone hears the loudspeaker at {level:.0f} dBFS"
-    if level > LOUD_DBFS:
-        return Finding("chirp", "warning", told, "turn the microphone's gain down: it will clip")
-    if level < FAINT_DBFS:
-        return Finding(
-            "chirp",
-            "note",
-            told,
-            "very faint: turn up the loudspeaker, or the "
-            "microphone's volume (`pactl set-source-volume`, `alsamixer` F4)",
-        )
-    return Finding("chirp", "ok", told)

@@ -10,7 +10,7 @@ import pytest
 from edgerec.capture.devices.catalog import DeviceError, DeviceInfo
 from edgerec.config import Config, StorageConfig, TrackConfig, TracksConfig
 from edgerec.doctor import sound_check
-from edgerec.doctor.alignment import RATE_HZ, HeardSweep, find_sweeps, write_sweeps
+from edgerec.doctor.alignment import CLEAR, RATE_HZ, HeardSweep, find_sweeps, write_sweeps
 from edgerec.doctor.sound_check import (
     SoundCheck,
     SoundCheckError,
@@ -168,7 +168,7 @@ def test_it_records_with_the_pipeline_and_leaves_nothing(tmp_path, monkeypatch):
     # A conversation and no sweep in it; what is a little like one in a moment of it is not clear.
     assert set(check.heard) == {"user", "bot"}
     heard = [sweep for sweeps in check.heard.values() for sweep in sweeps]
-    assert all(sweep.clarity < sound_check.CLEAR for sweep in heard)
+    assert all(sweep.clarity < CLEAR for sweep in heard)
     assert list(tmp_path.iterdir()) == []
 
 
