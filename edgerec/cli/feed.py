@@ -15,7 +15,7 @@ from edgerec.cli.output import note, os_failure
 from edgerec.cli.process import Exit
 from edgerec.service.control.client import ServiceConnection, ServiceError
 from edgerec.wire.blocks import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ
-from edgerec.wire.pcm_reader import PcmInputError, block_stream
+from edgerec.wire.pcm import PcmInputError, block_stream
 from edgerec.wire.wav import PcmFormat
 
 HELP = """Push audio into a track with `source: feed` of the running service, as fast as it takes

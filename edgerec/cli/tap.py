@@ -16,7 +16,7 @@ from edgerec.cli.output import note
 from edgerec.cli.process import Exit
 from edgerec.service.control.client import ServiceConnection, ServiceError, result_of
 from edgerec.wire.blocks import Decoder, WireError
-from edgerec.wire.pcm_writer import PcmOutput, PcmOutputError
+from edgerec.wire.pcm import PcmOutput, PcmOutputError
 
 HELP = """Write live audio of the running service to standard output: what the user's or the bot's
 device delivers, as it delivers it, or both mixed on the recording's timeline, which comes later.

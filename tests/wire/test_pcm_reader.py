@@ -8,7 +8,7 @@ import pytest
 
 from edgerec.audio import Block, StreamHeader
 from edgerec.wire.blocks import Decoder
-from edgerec.wire.pcm_reader import BLOCK_MS, PcmInputError, block_stream
+from edgerec.wire.pcm import BLOCK_MS, PcmInputError, block_stream
 from edgerec.wire.wav import PcmFormat
 
 PCM = bytes(range(256)) * 100  # 12,800 frames of mono

@@ -7,7 +7,7 @@ import pytest
 
 from edgerec.audio import Block, BlockFlags, DeviceFrame, StreamHeader
 from edgerec.wire.blocks import Decoder
-from edgerec.wire.pcm_writer import PcmOutput, PcmOutputError
+from edgerec.wire.pcm import PcmOutput, PcmOutputError
 
 HEADER = StreamHeader(16_000, 2, "bot", "loopback", "monotonic_raw")
 

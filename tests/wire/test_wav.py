@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from edgerec.audio import Block, StreamHeader
 from edgerec.wire.blocks import Decoder, WireError
-from edgerec.wire.pcm_reader import PcmInputError, block_stream
+from edgerec.wire.pcm import PcmInputError, block_stream
 from edgerec.wire.trace import TraceError, open_input
 from edgerec.wire.wav import MAX_BYTES, START_BYTES, read_wav_header, wav_chunk, wav_header
 
