@@ -33,7 +33,7 @@ from edgerec.doctor.checkup import (
 from edgerec.doctor.device_checkup import check_devices
 from edgerec.health.status import Status
 from edgerec.service.control.client import ServiceConnection, ServiceError
-from edgerec.service.control.place import sockets_to_try
+from edgerec.service.control.socket import sockets_to_try
 from edgerec.store.disk import StoreError
 
 HELP = """Look for what will go wrong: configuration, devices, permissions, disk, clock, power, and

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from edgerec.config import DEFAULT_FILE, FILE_VARIABLE, load_config
-from edgerec.service.control.place import sockets_to_try
+from edgerec.service.control.socket import sockets_to_try
 
 MAX_SECONDS: Final = 366 * 86_400  # for more, leave the option out
 

@@ -17,9 +17,8 @@ from edgerec.config import Config, file_to_record_by, load_config, shared_root
 from edgerec.engine.build import Surroundings
 from edgerec.engine.engine import Engine
 from edgerec.service.control.commands import commands_of
-from edgerec.service.control.place import socket_to_make
 from edgerec.service.control.server import Control
-from edgerec.service.control.socket import ControlSocket, ControlSocketError
+from edgerec.service.control.socket import ControlSocket, ControlSocketError, socket_to_make
 from edgerec.service.hooks import Hooks
 from edgerec.service.metrics import ConfiguredMetrics
 from edgerec.service.reload import Reloader

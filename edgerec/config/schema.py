@@ -184,7 +184,7 @@ class ControlConfig:
     """The socket that commands talk to."""
 
     socket: Annotated[Path, AbsolutePath(SOCKET_PATH_BYTES)] | None = None
-    """Path of the socket; None: the user's default, see `service.control.place`."""
+    """Path of the socket; None: the user's default, see `service.control.socket`."""
     group: _Group | None = None
     """Group whose members may connect; None: the service's own."""
 

@@ -1,4 +1,4 @@
-"""Runs one hook's program, reads its output, and ends it with all that it has started.
+"""Runs a hook's program for one event, reads its output, and ends it with all that it started.
 
 Nothing here waits. The program runs without a shell, as a child of its own `hook_keeper`, at a
 lower priority than the recording, and with limited output.
@@ -11,10 +11,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from edgerec.service import hook_keeper
+from edgerec.store.disk import is_there
+from edgerec.store.retention.inventory import ACK_SUFFIX
 
 MAX_OUTPUT_BYTES: Final = 1 << 20
 """Maximum amount of output: a program that prints more has gone wrong, and reading costs CPU."""
@@ -24,6 +27,38 @@ _READ_BYTES: Final = 1 << 16
 _KEEPER: Final = str(Path(hook_keeper.__file__))
 _NOT_FOR_HOOKS: Final = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC")
 """Variables that systemd sets only for the service: with them a hook could report a false state."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One event that a program is to be run for."""
+
+    hook: str
+    """Name of the hook in the configuration."""
+    command: tuple[str, ...]
+    """The program and its arguments, with {names} in them."""
+    named: Mapping[str, str]
+    """Values of these names."""
+    file: Path | None = None
+    """The published file that the event is about."""
+    tries: int = 0
+    """Number of runs that have failed."""
+
+    def filled(self) -> list[str]:
+        """Return the command with the names replaced."""
+        return [argument.format(**self.named) for argument in self.command]
+
+    def unacknowledged(self) -> bool:
+        """Tell whether its file has not been acknowledged yet.
+
+        Raises
+        ------
+        StoreError
+            Its folder can't be looked into.
+        """
+        if self.file is None:
+            return False
+        return is_there(self.file) and not is_there(self.file.with_suffix(ACK_SUFFIX))
 
 
 class HookProcess:

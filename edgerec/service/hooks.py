@@ -14,14 +14,13 @@ import logging
 import selectors
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final, Self
 
-from edgerec.clock import Clock
+from edgerec.clock import SECOND_NS, Clock
 from edgerec.config import HooksConfig
 from edgerec.health.status import HookCounts
-from edgerec.service.hook_jobs import HookLimits, Job
-from edgerec.service.hook_process import HookProcess
+from edgerec.service.hook_process import HookProcess, Job
 from edgerec.session.events import Event, EventBus, FilePublished, StateChanged
 from edgerec.session.threads import ThreadMaker
 from edgerec.waker import Waker
@@ -29,6 +28,24 @@ from edgerec.waker import Waker
 log = logging.getLogger(__name__)
 
 _IDLE_S: Final = 60.0  # between two steps when there is nothing to wait for
+
+
+@dataclass(frozen=True, slots=True)
+class HookLimits:
+    """Limits on the resources that hooks may use."""
+
+    running: int = 2
+    """Maximum number at once: a Pi has four cores, and the recording needs one now and then."""
+    waiting: int = 256
+    """Maximum number waiting to be run or rerun: two hours of 30 s chunks while uploads fail."""
+    time_ns: int = 300 * SECOND_NS
+    """Time limit of one run: enough to upload 70 MB at 2 Mbit/s."""
+    first_retry_ns: int = 10 * SECOND_NS
+    last_retry_ns: int = 600 * SECOND_NS
+    stop_ns: int = 5 * SECOND_NS
+    """Time limit for all remaining runs when the service ends: systemd waits for 90 s."""
+    end_ns: int = 5 * SECOND_NS
+    """Time limit for a program to be gone after being stopped: its keeper takes at most 2 s."""
 
 
 class Hooks:

@@ -12,7 +12,8 @@ from edgerec.config import load
 from edgerec.health.echo_history import EchoKnown
 from edgerec.health.snapshot import status_of
 from edgerec.health.status import Chirp, EchoStatus, Reason, Status
-from edgerec.service.control import client, place
+from edgerec.service.control import client
+from edgerec.service.control import socket as control_socket
 from edgerec.service.control.server import Control
 from edgerec.service.control.socket import ControlSocket
 from edgerec.validation.typed import from_plain
@@ -40,7 +41,7 @@ def places(tmp_path, monkeypatch):
     """A user's own folder, and the system's, where no configuration names a socket."""
     folders = tmp_path / "own" / "edgerec", tmp_path / "system"
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(folders[0].parent))
-    monkeypatch.setattr(place, "SYSTEM_FOLDER", folders[1])
+    monkeypatch.setattr(control_socket, "SYSTEM_FOLDER", folders[1])
     monkeypatch.delenv("EDGEREC_CONFIG", raising=False)
     monkeypatch.setattr(load, "DEFAULT_FILE", tmp_path / "none.yaml")
     for folder in folders:

@@ -22,7 +22,7 @@ from edgerec.cli.process import Exit
 from edgerec.config import Config, load_config
 from edgerec.config.build import build, leaves
 from edgerec.health.status import Status, to_json
-from edgerec.service.control.place import SYSTEM_FOLDER
+from edgerec.service.control.socket import SYSTEM_FOLDER
 from edgerec.store.records.sidecar import EndReason, Kind
 from edgerec.validation.typed import from_plain
 from tests import CHECKOUT

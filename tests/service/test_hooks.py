@@ -14,7 +14,7 @@ from edgerec.config import HooksConfig
 from edgerec.engine.engine import Engine
 from edgerec.health.status import TapCounts
 from edgerec.service import hooks
-from edgerec.service.hook_jobs import HookLimits
+from edgerec.service.hooks import HookLimits
 from tests.rigs.fakes import S, config
 from tests.rigs.hook_rig import SLEEPY, Service, published, python
 from tests.rigs.recorder_rig import surrounded

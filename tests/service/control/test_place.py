@@ -5,9 +5,13 @@ import stat
 
 import pytest
 
-from edgerec.service.control import place as control_place
-from edgerec.service.control.place import socket_to_make, sockets_to_try
-from edgerec.service.control.socket import ControlSocket, ControlSocketError
+from edgerec.service.control import socket as control_socket
+from edgerec.service.control.socket import (
+    ControlSocket,
+    ControlSocketError,
+    socket_to_make,
+    sockets_to_try,
+)
 
 OTHER_USER = 4711
 
@@ -17,9 +21,9 @@ def machine(tmp_path, monkeypatch):
     """A machine without the system's service, and a user without a session."""
     for name in ("user", "tmp"):
         (tmp_path / name).mkdir()
-    monkeypatch.setattr(control_place, "SYSTEM_FOLDER", tmp_path / "edgerec")
-    monkeypatch.setattr(control_place, "SESSION_FOLDERS", tmp_path / "user")
-    monkeypatch.setattr(control_place, "TEMPORARY_FOLDER", tmp_path / "tmp")
+    monkeypatch.setattr(control_socket, "SYSTEM_FOLDER", tmp_path / "edgerec")
+    monkeypatch.setattr(control_socket, "SESSION_FOLDERS", tmp_path / "user")
+    monkeypatch.setattr(control_socket, "TEMPORARY_FOLDER", tmp_path / "tmp")
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
     return tmp_path
 
