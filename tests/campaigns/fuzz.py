@@ -13,10 +13,11 @@ import time
 import traceback
 from pathlib import Path
 
-from edgerec.store import bounded_json, mount, typed_json
+from edgerec.store import mount
 from edgerec.store.records import sidecar_reader
 from edgerec.store.retention import inventory
 from edgerec.store.writing import closing, journal, recover, session_summary
+from edgerec.validation import bounded_json, shapes, typed
 from tests.rigs.fuzz.kinds import KINDS
 from tests.rigs.fuzz.reached import Reached
 from tests.rigs.witness import Witness
@@ -30,7 +31,8 @@ READERS = (
     recover,
     session_summary,
     sidecar_reader,
-    typed_json,
+    shapes,
+    typed,
 )
 LONG_S = 5.0
 TRACED = 300  # inputs of a kind whose lines are counted: that takes several times as long
