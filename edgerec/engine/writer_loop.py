@@ -205,10 +205,9 @@ class WriterLoop(Listener):
             self._note_progress(recording, timeline)
 
     def _follow_plan(self, recording: Recording, timeline: SessionTimeline) -> None:
-        """Continue the session's files as another plan says."""
+        """Continue the files as another plan says, unless another session begins by it."""
         plan = self._current.plan
-        if plan is not self._plan and plan.session.sample_rate in (None, timeline.rate):
-            # At another rate it is about to end, and the next session will be as planned.
+        if plan is not self._plan and plan.session == self._plan.session:
             recording.reshape(plan.form(timeline.rate))
             self._plan = plan
 

@@ -205,6 +205,20 @@ def test_another_rate_begins_another_session_that_misses_nothing(running):
     assert verify(rig.root).ok
 
 
+def test_files_of_each_track_belong_to_the_next_session_alone(running):
+    rig = running()
+    begun(rig)
+    assert reload(rig, separate_tracks=True).new_session
+    rig.let_pass(4.0)
+    rig.finish()
+    first, second = [one.session for one in rig.published if one.kind == "session"]
+    files = {session: set() for session in (first, second)}
+    for one in rig.published:
+        files[one.session].add(one.what)
+    assert files[second] - files[first] == {"user", "bot"}
+    assert verify(rig.root).ok
+
+
 def test_other_turns_begin_another_session_in_which_a_turn_goes_on(running, monkeypatch):
     monkeypatch.setattr(session_turns, "Detectors", lambda rate, user: LoudActivity())
     rig = running(enable_turn_audio=True)
