@@ -40,6 +40,8 @@ __all__ = [
     "GapFound",
     "HandlerCounts",
     "HandlerError",
+    "Played",
+    "Pushed",
     "Recorder",
     "RecorderError",
     "RecordingStarted",

@@ -39,6 +39,8 @@ class BlockFlags(IntFlag):
     """The device was (re)opened: `first_frame` starts at 0 again."""
     DROPPED = 4
     """The capture child dropped frames because nobody read them."""
+    CLEAR = 8
+    """Of a block without frames in a feed: drop what was pushed before it and is not played."""
 
 
 class GapReason(IntEnum):
@@ -221,8 +223,11 @@ class Stamp:
 
 
 @dataclass(frozen=True, slots=True)
-class PlayedFrames:
-    """What has become of frames that an application pushed into a track."""
+class Played:
+    """What has become of audio that an application pushed into a track.
+
+    As an event: an utterance has ended, or was cleared.
+    """
 
     track: TrackName
     position: int
@@ -254,3 +259,5 @@ class SourceState:
     detail: str
     restarts: int
     """Children started after the first."""
+    fed: Played | None = None
+    """What has become of all that was pushed into a feed; None: it is none."""

@@ -1,9 +1,10 @@
-"""An assistant that records itself: it pushes its speech into the bot track and marks its turns.
+"""An assistant that records itself: it pushes its speech into the bot track and is interrupted.
 
     python3 assistant.py kiosk.yaml
 
-with `tracks.bot.source: feed` in the configuration. The turns that it marks are told to it again
-as events, with their audio.
+with `tracks.bot.source: feed` in the configuration. It marks its turns, which it receives again as
+events, with their audio. Its last sentence is interrupted: what nobody heard is not recorded, and
+the transcript ends where the sound did.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import time
 from edgerec import AudioData, Recorder, RecordingStarted, load_config
 
 RATE = 24_000  # of the speech, as it comes from the engine
-ANSWERS = ("Good morning.", "We are open until six.", "Goodbye.")
+ANSWERS = ("Good morning.", "We are open until six.")
+INTERRUPTED = "The next train to the harbour leaves at ten past six."
 
 
 def main() -> int:
@@ -40,6 +42,7 @@ def main() -> int:
         began.wait()  # for the microphone: a turn is marked in what is recorded
         for text in ANSWERS:
             say(recorder, text)
+        say_interrupted(recorder, INTERRUPTED)
         recorder.stop_recording()
     return 0
 
@@ -52,6 +55,18 @@ def say(recorder: Recorder, text: str) -> None:
     recorder.feed("bot", pcm, sample_rate=RATE)  # all at once: it is recorded as it plays
     time.sleep(seconds)  # while the loudspeaker plays it
     recorder.mark("bot", "stop")
+    time.sleep(1.0)
+
+
+def say_interrupted(recorder: Recorder, text: str) -> None:
+    """Speak a sentence that the user interrupts after a second; show what was heard of it."""
+    recorder.mark("bot", "start")
+    pushed = recorder.feed("bot", speech(text), sample_rate=RATE)
+    time.sleep(1.0)  # then the user begins to speak
+    recorder.clear("bot")  # the turn ends here, too: no mark is needed
+    heard = recorder.played(pushed)
+    spoken = text[: round(len(text) * heard.frames / (pushed.stop - pushed.start))]
+    print(f"heard {heard.seconds:.1f} s: {spoken!r}", flush=True)
     time.sleep(1.0)
 
 

@@ -14,6 +14,7 @@ from edgerec.api.audio_data import TrackAudioData as TrackAudioData
 from edgerec.api.audio_data import Turn as Turn
 from edgerec.api.dispatcher import EventCounts as EventCounts
 from edgerec.api.dispatcher import HandlerCounts as HandlerCounts
+from edgerec.api.feeding import Pushed as Pushed
 from edgerec.api.handlers import HandlerError as HandlerError
 from edgerec.api.held_file import AudioGoneError as AudioGoneError
 from edgerec.api.recorder import Recorder as Recorder
@@ -25,6 +26,7 @@ from edgerec.config import make_config as make_config
 from edgerec.feeds.connection import FeedError as FeedError
 from edgerec.session.events import FilePublished as FilePublished
 from edgerec.session.events import GapFound as GapFound
+from edgerec.session.events import Played as Played
 from edgerec.session.events import RecordingStarted as RecordingStarted
 from edgerec.session.events import RecordingStopped as RecordingStopped
 from edgerec.session.events import StateChanged as StateChanged

@@ -13,9 +13,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from edgerec.api.dispatcher import EventCounts
+from edgerec.api.feeding import Pushed
 from edgerec.api.handlers import NAMES, HandlerError
 from edgerec.api.recorder import HANDLER_SECONDS, Recorder
-from edgerec.audio import TrackName
+from edgerec.audio import Played, TrackName
 from edgerec.clock import Clock
 from edgerec.config import Config
 
@@ -127,14 +128,22 @@ class AsyncRecorder:
         *,
         live: bool = False,
         lost: int = 0,
-    ) -> None:
+    ) -> Pushed:
         """Push audio into a track; as `Recorder.feed`. While the queue is full, it waits.
 
         Await each call before the next one of the same track: audio is taken in that order.
         """
-        await asyncio.to_thread(
+        return await asyncio.to_thread(
             self._recorder.feed, track, pcm, sample_rate, channels, at_ns, live=live, lost=lost
         )
+
+    async def clear(self, track: TrackName, at_ns: int | None = None) -> Played:
+        """Drop what was pushed into a track and is not played; as `Recorder.clear`."""
+        return await asyncio.to_thread(self._recorder.clear, track, at_ns)
+
+    async def played(self, of: Pushed | TrackName) -> Played:
+        """Return what was heard by now of what was pushed; as `Recorder.played`."""
+        return await asyncio.to_thread(self._recorder.played, of)
 
     async def mark(
         self, track: TrackName, state: Literal["start", "stop"], at_ns: int | None = None

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from edgerec.api.pushed_samples import int16_of
-from edgerec.audio import Block, ClockName, DeviceFrame, StreamHeader
+from edgerec.audio import Block, ClockName, DeviceFrame, StreamHeader, TrackName
 from edgerec.clock import SECOND_NS
 from edgerec.feeds.connection import FeedError, check_form
 from edgerec.feeds.source import FeedSource
@@ -37,6 +37,20 @@ class _Form:
     channels: int
     stamped: bool
     live: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """The frames that a call of `feed` has pushed: ask `Recorder.played` what became of them.
+
+    Positions count all frames ever pushed into the track, at their own rates.
+    """
+
+    track: TrackName
+    start: int
+    """Position of the first frame."""
+    stop: int
+    """Position after the last one."""
 
 
 class Feeding:
@@ -64,12 +78,12 @@ class Feeding:
         *,
         live: bool = False,
         lost: int = 0,
-    ) -> tuple[int, int] | None:
+    ) -> Pushed:
         """Send audio; see `Recorder.feed`.
 
         Returns
         -------
-        Positions in the track of the first frame, and after the last one; None: there is none.
+        What was pushed; fewer frames where a `clear` came while this waited.
 
         Raises
         ------
@@ -80,15 +94,16 @@ class Feeding:
         form = _Form(sample_rate, number, at_ns is not None, live)
         _check(form)
         _check_lost(lost, at_ns, live=live)
+        track = self._source.track
         with self._lock:
             data = self._whole_frames(pushed, form)
             if not data:
-                return None
+                return Pushed(track, 0, 0)
             if not self._attached:
                 self._source.attach()
                 self._attached = True
             try:
-                return self._source.push(self._messages(data, form, at_ns, lost))
+                return Pushed(track, *self._source.push(self._messages(data, form, at_ns, lost)))
             except FeedError:
                 self._form, self._rest = None, (None, b"")  # the next call begins another stream
                 raise

@@ -15,6 +15,7 @@ from edgerec.session.events import (
     Event,
     FilePublished,
     GapFound,
+    Played,
     RecordingStarted,
     RecordingStopped,
     StateChanged,
@@ -26,6 +27,7 @@ HANDLED: Final[Mapping[type[Event], str]] = {
     GapFound: "on_gap",
     FilePublished: "on_published",
     StateChanged: "on_state",
+    Played: "on_played",
 }
 """Events that handlers receive as they are, with the names to register for."""
 _TURNS: Final = {

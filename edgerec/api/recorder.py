@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Final, Literal, Self, TypeVar, overload
 
 from edgerec.api.audio_data import AudioData, TrackAudioData
 from edgerec.api.dispatcher import EventCounts, HandlerCounts
+from edgerec.api.feeding import Pushed
 from edgerec.api.handlers import Handlers, Relay
 from edgerec.api.held_file import HeldFiles
 from edgerec.api.running import Running, open_devices
-from edgerec.audio import TrackName
+from edgerec.audio import Played, TrackName
 from edgerec.clock import Clock
 from edgerec.config import Config
 from edgerec.engine.engine import Engine
@@ -108,6 +109,8 @@ class Recorder:
     def event_handler(self, name: Literal["on_gap"]) -> _Registration[GapFound]: ...
     @overload
     def event_handler(self, name: Literal["on_published"]) -> _Registration[FilePublished]: ...
+    @overload
+    def event_handler(self, name: Literal["on_played"]) -> _Registration[Played]: ...
     @overload
     def event_handler(self, name: Literal["on_state"]) -> _Registration[StateChanged]: ...
     def event_handler(self, name: str) -> Callable[[Callable[..., object]], object]:
@@ -225,7 +228,7 @@ class Recorder:
         *,
         live: bool = False,
         lost: int = 0,
-    ) -> None:
+    ) -> Pushed:
         """Push audio into a track with `source: feed`.
 
         Without a time, and not `live`, it is queued, and recorded as a loudspeaker would play it:
@@ -252,6 +255,10 @@ class Recorder:
         lost
             Number of frames that live audio has lost before this; they become a gap.
 
+        Returns
+        -------
+        What was pushed, to ask `played` about; no frames for empty audio, or while not open.
+
         Raises
         ------
         FeedError
@@ -260,11 +267,46 @@ class Recorder:
         """
         running = self._running
         if running is None:
-            return
+            return Pushed(track, 0, 0)
         if track not in running.feedings:
             told = f"the {track} track is not fed by applications"
             raise FeedError("no_feed", told, f"set tracks.{track}.source to feed")
-        running.feedings[track].push(pcm, sample_rate, channels, at_ns, live=live, lost=lost)
+        return running.feedings[track].push(pcm, sample_rate, channels, at_ns, live=live, lost=lost)
+
+    def clear(self, track: TrackName, at_ns: int | None = None) -> Played:
+        """Drop what was pushed into a track and is not played: the speaker is interrupted.
+
+        A call of `feed` that waits for room ends. The turn that is recorded ends here too, and
+        says `interrupted`.
+
+        Parameters
+        ----------
+        at_ns
+            Instant from which on it is dropped, on CLOCK_MONOTONIC; None: now. What is recorded
+            already, all but the last tenth of a second, counts as heard.
+
+        Returns
+        -------
+        What was heard of the utterance in progress, and when its last frame ended.
+
+        Raises
+        ------
+        RecorderError
+            Nothing is open, or applications do not feed the track.
+        """
+        return self._asked("clear", lambda recorder: recorder.clear(track, at_ns))
+
+    def played(self, of: Pushed | TrackName) -> Played:
+        """Return what was heard by now of what a call of `feed` has pushed, or of all in a track.
+
+        Raises
+        ------
+        RecorderError
+            Nothing is open, applications do not feed the track, or that was too long ago.
+        """
+        if isinstance(of, str):
+            return self._asked("played", lambda recorder: recorder.played(of))
+        return self._asked("played", lambda recorder: recorder.played(of.track, of.start, of.stop))
 
     def mark(
         self, track: TrackName, state: Literal["start", "stop"], at_ns: int | None = None

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final, Self
 
-from edgerec.audio import TimelineFrame, TrackName
+from edgerec.audio import Played, TimelineFrame, TrackName
 from edgerec.clock import Clock, SystemClock
 from edgerec.config import Config
 from edgerec.engine.build import Surroundings, build_parts
@@ -144,6 +144,36 @@ class Engine:
             hint = "set recording.enable_turn_audio to true"
             raise RefusedError("no_turns", "turns are not recorded", hint)
         return self._parts.turns.mark(track, at_ns, speaking=speaking)
+
+    def clear(self, track: TrackName, at_ns: int | None = None) -> Played:
+        """Drop what was pushed into a track and is not played; see `FeedSource.clear`.
+
+        Raises
+        ------
+        RefusedError
+            Applications do not feed the track, or the recording has ended.
+        """
+        return self._feed(track).clear(at_ns)
+
+    def played(self, track: TrackName, start: int = 0, stop: int | None = None) -> Played:
+        """Return what has become of what was pushed into a track; see `FeedSource.played`.
+
+        Raises
+        ------
+        RefusedError
+            Applications do not feed the track, or the frames are not known.
+        """
+        return self._feed(track).played(start, stop)
+
+    def _feed(self, track: TrackName) -> FeedSource:
+        feed = self.feeds.get(track)
+        if feed is None:
+            raise RefusedError(
+                "no_feed",
+                f"the {track} track is not fed by applications",
+                f"set tracks.{track}.source to feed",
+            )
+        return feed
 
     def wait_until_stopped(self, timeout_s: float) -> bool:
         """Wait until no session is wanted and all is published; return whether it was in time."""

@@ -42,6 +42,14 @@ class _Told:
     speaking: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """The frame at which a speaker was cut off, on its way into that thread."""
+
+    track: TrackName
+    frame: TimelineFrame
+
+
 class SessionTurns:
     """Finds the turns of one session; for one thread, except for `mark` and `board`.
 
@@ -68,7 +76,7 @@ class SessionTurns:
         self._build_activity = build_activity
         self._activity: VoiceActivity | None = None
         self._tracker = tracker
-        self._told: queue.Queue[_Told] = queue.Queue(MAX_PENDING)
+        self._told: queue.Queue[_Told | _Cut] = queue.Queue(MAX_PENDING)
         self._position = TimelineFrame(0)  # the next frame to be processed
 
     def advance(self) -> bool:
@@ -132,14 +140,24 @@ class SessionTurns:
                 f"at_ns is {ahead_ns / SECOND_NS:.0f} s in the future",
                 "give a time on CLOCK_MONOTONIC, or 0 for now",
             )
-        since_ns = at_ns - self._timeline.stamp_of(TimelineFrame(0)).monotonic_ns
-        frame = TimelineFrame(max(0, since_ns * self._timeline.rate // SECOND_NS))
+        frame = self._frame(at_ns)
         try:
             self._told.put_nowait(_Told(track, frame, speaking))
         except queue.Full:
             told = f"{MAX_PENDING} marks are waiting to be processed"
             raise RefusedError("busy", told, "mark turns, not words") from None
         return frame
+
+    def cut(self, track: TrackName, at_ns: int) -> None:
+        """Take in that a speaker was cut off at an instant of CLOCK_MONOTONIC; for any thread."""
+        try:
+            self._told.put_nowait(_Cut(track, self._frame(at_ns)))
+        except queue.Full:
+            log.warning("an interruption is not noted: too many marks are waiting")
+
+    def _frame(self, at_ns: int) -> TimelineFrame:
+        since_ns = at_ns - self._timeline.stamp_of(TimelineFrame(0)).monotonic_ns
+        return TimelineFrame(max(0, since_ns * self._timeline.rate // SECOND_NS))
 
     def _take_marks(self) -> None:
         """Apply the marks that have arrived since the last call."""
@@ -151,6 +169,9 @@ class SessionTurns:
                 told = self._told.get_nowait()
             except queue.Empty:
                 return
+            if isinstance(told, _Cut):
+                self._tell(self._tracker.cut(told.track, told.frame))
+                continue
             silent = self.gate.decided if told.track == "user" and self.gate else 0
             oldest = TimelineFrame(max(gone, silent))
             try:

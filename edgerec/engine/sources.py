@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Final, Protocol, runtime_checkable
 
-from edgerec.audio import Delivery, SourceState, TrackName
+from edgerec.audio import Delivery, Played, SourceState, TrackName
 from edgerec.capture.child import ChildLimits, ChildSource
 from edgerec.capture.devices.device_verdict import Findings
 from edgerec.capture.devices.watch import Watched
@@ -112,9 +112,16 @@ def capture_command(track: TrackName, plan: SourcePlan, now_ns: int) -> list[str
 class Sources(Listener):
     """The sources of a plan, which belong to the recorder thread; the rest for any."""
 
-    def __init__(self, plan: Plan, clock: Clock, open_sources: OpenSources) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        clock: Clock,
+        open_sources: OpenSources,
+        on_played: Callable[[Played], None],
+    ) -> None:
         self._clock = clock
         self._open = open_sources
+        self._on_played = on_played
         self.by_track: Mapping[TrackName, Source] = open_sources(plan.sources, clock)
         """All sources by track; replaced as a whole."""
         self.feeds: dict[TrackName, FeedSource] = {}
@@ -155,4 +162,6 @@ class Sources(Listener):
         now = {n: source for n, source in self.by_track.items() if isinstance(source, FeedSource)}
         for name in self.feeds.keys() - now.keys():
             del self.feeds[name]
+        for feed in now.values():
+            feed.on_played = self._on_played
         self.feeds.update(now)

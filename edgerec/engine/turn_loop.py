@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from edgerec.audio import TimelineFrame, TrackName
+from edgerec.audio import Played, TimelineFrame, TrackName
 from edgerec.clock import Clock
 from edgerec.engine.session_turns import SessionTurns
 from edgerec.session.listener import Listener
@@ -79,6 +79,12 @@ class TurnLoop(Listener):
                 done = True
             if done:
                 self._sessions.remove(turns)
+
+    def cut(self, played: Played) -> None:
+        """Take in that what a speaker said was cut off; for any thread."""
+        sessions = tuple(self._sessions)
+        if sessions and played.last_ns is not None:
+            sessions[-1].cut(played.track, played.last_ns)
 
     def mark(self, track: TrackName, at_ns: int, *, speaking: bool) -> TimelineFrame:
         """Mark the instant at which a speaker takes the turn, or gives it up.

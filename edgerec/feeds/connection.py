@@ -58,7 +58,7 @@ class FeedConnection:
     def __init__(self, connection: socket.socket, received: bytes, reply: bytes) -> None:
         connection.setblocking(False)
         self._socket = connection
-        self._decoder = Decoder()
+        self._decoder = Decoder(clears=True)
         self._unread = received
         self._bytes = 0  # of the block stream, so far
         self._reply = reply
@@ -113,6 +113,10 @@ class FeedConnection:
         self._cleared_bytes = (
             self._bytes + len(self._unread) + int.from_bytes(unread, sys.byteorder)
         )
+
+    def answer(self, result: dict[str, object]) -> None:
+        """Answer a message."""
+        self._say(result_line(None, result))
 
     def finish(self, result: dict[str, object]) -> None:
         """Say that all was taken, and close."""

@@ -11,7 +11,7 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import Final
 
-from edgerec.audio import Block, Delivery, StreamEnded, StreamHeader, TrackName
+from edgerec.audio import Block, ClockName, Delivery, StreamEnded, StreamHeader, TrackName
 from edgerec.clock import SECOND_NS, Clock
 from edgerec.feeds.connection import FeedError, check_form
 from edgerec.feeds.live import LiveAllowance, LiveFeed
@@ -51,6 +51,11 @@ class Intake:
     def playing(self) -> bool:
         """Whether something plays, or did a moment ago and may continue."""
         return self._speaker.playing or bool(self._held)
+
+    @property
+    def clock(self) -> ClockName:
+        """The clock of the stream's stamps."""
+        return "monotonic_raw" if self._header is None else self._header.clock
 
     def full(self, now_ns: int) -> bool:
         """Whether no more should be pushed for now."""

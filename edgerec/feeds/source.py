@@ -12,13 +12,14 @@ import select
 import socket
 import threading
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from typing import Final
 
 from edgerec.audio import (
     Block,
     Delivery,
     GapReason,
-    PlayedFrames,
+    Played,
     SourceState,
     SourceStateName,
     StreamEnded,
@@ -43,7 +44,8 @@ class FeedSource:
     Parameters
     ----------
     on_played
-        Called when an utterance has ended, or was cleared; must not block or call this.
+        Called when an utterance has ended, or was cleared; must not block or call this. May be
+        replaced before the source is used.
     """
 
     unhurried: Final = False
@@ -55,12 +57,12 @@ class FeedSource:
         self,
         track: TrackName,
         clock: Clock,
-        on_played: Callable[[PlayedFrames], None] = lambda played: None,
+        on_played: Callable[[Played], None] = lambda played: None,
     ) -> None:
         self.track = track
         self.state = SourceState("idle", clock.now_ns(), "nobody is connected", 0)
         self._clock = clock
-        self._on_played = on_played
+        self.on_played = on_played
         self._room = threading.Condition()  # guards what follows; notified when there is room
         self._intake = Intake(track, clock)
         self._connection: FeedConnection | None = None
@@ -151,7 +153,7 @@ class FeedSource:
             self._waker.set()
             return start, self._intake.log.pushed
 
-    def clear(self, at_ns: int | None = None) -> PlayedFrames:
+    def clear(self, at_ns: int | None = None) -> Played:
         """Drop what was pushed and is not played at an instant; return what was heard.
 
         That is of the utterance in progress. Frames that were recorded by now are heard, also where
@@ -173,7 +175,8 @@ class FeedSource:
             to_monotonic_ns = reading.monotonic_ns - reading.raw_ns
             at = reading.raw_ns if at_ns is None else at_ns - to_monotonic_ns
             account = self._clear(at, reading.raw_ns)
-            return self._played_frames(account, self._intake.log.pushed, to_monotonic_ns)
+            self._waker.set()
+            return self._described(account, self._intake.log.pushed, to_monotonic_ns)
 
     def stop(self, at_ns: int) -> None:
         """End what is queued with the session that ends at an instant of CLOCK_MONOTONIC_RAW."""
@@ -181,7 +184,7 @@ class FeedSource:
             self._stops += 1
             self._clear(at_ns, self._clock.now_ns())
 
-    def played(self, start: int = 0, stop: int | None = None) -> PlayedFrames:
+    def played(self, start: int = 0, stop: int | None = None) -> Played:
         """Return what has become of the frames at some positions; by default of all so far.
 
         Raises
@@ -190,19 +193,16 @@ class FeedSource:
             They were pushed too long ago, or not yet.
         """
         with self._room:
+            if start == 0 and stop is None:
+                return self._so_far()
             reading = self._clock.read()
-            log_ = self._intake.log
+            stop = self._intake.log.pushed if stop is None else stop
             try:
-                if start == 0 and stop is None:
-                    account = log_.all(reading.raw_ns)
-                else:
-                    stop = log_.pushed if stop is None else stop
-                    account = log_.between(start, stop, reading.raw_ns)
+                account = self._intake.log.between(start, stop, reading.raw_ns)
             except LookupError as error:
                 hint = "ask about what was pushed in the last minutes"
                 raise FeedError("bad_args", str(error), hint) from None
-            at = log_.pushed if stop is None else stop
-            return self._played_frames(account, at, reading.monotonic_ns - reading.raw_ns)
+            return self._described(account, stop, reading.monotonic_ns - reading.raw_ns)
 
     def fileno(self) -> int | None:
         """Return what to select on."""
@@ -263,7 +263,10 @@ class FeedSource:
     def _receive(self, connection: FeedConnection, now_ns: int) -> None:
         try:
             for message in connection.messages(lambda: not self._intake.full(now_ns)):
-                self._take(message, now_ns, cleared=connection.cleared)
+                if isinstance(message, Block) and not message.frames:
+                    self._clear_in_turn(connection, message)
+                else:
+                    self._take(message, now_ns, cleared=connection.cleared)
         except FeedError as error:
             self._fail(error, now_ns)
             self._leave(connection)
@@ -295,6 +298,17 @@ class FeedSource:
         self._connection = None
         self._seat.release()
 
+    def _clear_in_turn(self, connection: FeedConnection, message: Block) -> None:
+        """Clear what the connection has sent before a message."""
+        reading = self._clock.read()
+        to_monotonic_ns = reading.monotonic_ns - reading.raw_ns
+        at_ns = message.arrived_ns or reading.raw_ns
+        if message.arrived_ns and self._intake.clock == "monotonic":
+            at_ns -= to_monotonic_ns
+        account = self._intake.clear(at_ns, reading.raw_ns)
+        position = self._intake.log.pushed
+        connection.answer(asdict(self._described(account, position, to_monotonic_ns)))
+
     def _clear(self, at_ns: int, now_ns: int) -> Account:
         self._clears += 1
         if self._connection is not None:
@@ -308,10 +322,10 @@ class FeedSource:
             reading = self._clock.read()
             account = self._intake.log.between(spoken.first, spoken.stop, reading.raw_ns)
             to_monotonic_ns = reading.monotonic_ns - reading.raw_ns
-            self._on_played(self._played_frames(account, spoken.stop, to_monotonic_ns))
+            self.on_played(self._described(account, spoken.stop, to_monotonic_ns))
 
-    def _played_frames(self, account: Account, position: int, to_monotonic_ns: int) -> PlayedFrames:
-        return PlayedFrames(
+    def _described(self, account: Account, position: int, to_monotonic_ns: int) -> Played:
+        return Played(
             track=self.track,
             position=position,
             frames=account.frames,
@@ -336,4 +350,10 @@ class FeedSource:
         name: SourceStateName = "running" if connected or self._intake.playing else "idle"
         since_ns = self.state.since_ns if name == self.state.name else now_ns
         detail = "an application is connected" if connected else "nobody is connected"
-        self.state = SourceState(name, since_ns, detail, restarts=0)
+        self.state = SourceState(name, since_ns, detail, restarts=0, fed=self._so_far())
+
+    def _so_far(self) -> Played:
+        reading = self._clock.read()
+        account = self._intake.log.all(reading.raw_ns)
+        to_monotonic_ns = reading.monotonic_ns - reading.raw_ns
+        return self._described(account, self._intake.log.pushed, to_monotonic_ns)

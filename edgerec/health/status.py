@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal, get_args
 
-from edgerec.audio import TrackName
+from edgerec.audio import Played, TrackName
 
 SCHEMA: Final = "edgerec-status/1"
 
@@ -59,6 +59,8 @@ class TrackStatus:
     gaps: Mapping[str, GapsSoFar] = field(default_factory=dict)
     xruns: int = 0
     late_frames: int = 0
+    fed: Played | None = None
+    """What has become of all that applications have pushed; None: it is not a feed."""
     restarts: int = 0
     turn: int | None = None
     """Number of the turn that the speaker has now."""

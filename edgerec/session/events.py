@@ -20,6 +20,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final, Literal
 
+from edgerec.audio import Played as Played
 from edgerec.audio import TrackName
 from edgerec.store.publish import FilePublished as FilePublished
 from edgerec.store.records.sidecar import EndReason
@@ -100,7 +101,9 @@ class Level:
     rms_dbfs: float | None
 
 
-Event = RecordingStarted | RecordingStopped | FilePublished | GapFound | StateChanged | Level
+Event = (
+    RecordingStarted | RecordingStopped | FilePublished | GapFound | StateChanged | Played | Level
+)
 
 NAMES: Final[Mapping[str, type[Event]]] = {
     "chunk": FilePublished,
@@ -110,6 +113,7 @@ NAMES: Final[Mapping[str, type[Event]]] = {
     "gap": GapFound,
     "lost": GapFound,
     "state": StateChanged,
+    "played": Played,
     "level": Level,
     "started": RecordingStarted,
     "stopped": RecordingStopped,

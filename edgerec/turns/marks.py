@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from edgerec.audio import TimelineFrame, TrackName, TurnEnd, TurnPart
@@ -61,6 +61,7 @@ class MarkedTurns:
         self._turn: GrowingTurn | None = None
         self._started = TimelineFrame(0)  # the turn, as it was marked
         self._end: TimelineFrame | None = None  # after the hangover of a turn that was stopped
+        self._cut: TimelineFrame | None = None  # where the speaker is cut off
         self._heard = TimelineFrame(0)  # after the last speech a detector has heard
 
     @property
@@ -102,11 +103,28 @@ class MarkedTurns:
         if judged.speech:
             self._heard = judged.stop
         parts: list[TurnPart] = []
-        while self._pending and self._pending[0].frame <= judged.stop:
+        if self._cut is not None and self._cut <= judged.stop:
+            cut, self._cut = self._cut, None
+            parts = self._advance(cut) + self.cut(cut)
+        return parts + self._advance(judged.stop)
+
+    def cut(self, frame: TimelineFrame) -> list[TurnPart]:
+        """End the turn in progress where the speaker was cut off, or where it is after that."""
+        if frame > self._position:
+            self._cut = frame
+            return []
+        if self._turn is not None:
+            self._turn.hush(frame)
+        return [replace(part, interrupted=True) for part in self._close(frame, "turn")]
+
+    def _advance(self, to: TimelineFrame) -> list[TurnPart]:
+        """Advance to a frame, and apply the marks before it."""
+        parts: list[TurnPart] = []
+        while self._pending and self._pending[0].frame <= to:
             mark = self._pending.pop(0)
             parts += self._grow(mark.frame)
             parts += self._apply(mark, TimelineFrame(0))
-        return parts + self._grow(judged.stop)
+        return parts + self._grow(to)
 
     def finish(self) -> list[TurnPart]:
         """Return the last part of a turn in progress: nothing follows."""

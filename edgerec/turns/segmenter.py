@@ -192,6 +192,7 @@ class Segmenter:
         self._free = TimelineFrame(0)  # after all turns so far
         self._candidate: Candidate | None = None
         self._turn: GrowingTurn | None = None
+        self._cut: TimelineFrame | None = None  # where the speaker is cut off
 
     @property
     def position(self) -> TimelineFrame:
@@ -220,10 +221,24 @@ class Segmenter:
         """Take in the next decision; return the parts that it changes."""
         if judged.start != self._position:
             raise ValueError(f"a decision from frame {judged.start} on, not {self._position}")
+        if self._cut is not None and self._cut <= judged.stop:
+            cut, self._cut = self._cut, None
+            before, after = replace(judged, stop=cut), replace(judged, start=cut)
+            parts = [*self.push(before), *self.cut(cut)]
+            return parts if cut == judged.stop else [*parts, *self.push(after)]
         self._position = judged.stop
         if judged.speech:
             return self._speech(judged)
         return self._pause(judged)
+
+    def cut(self, frame: TimelineFrame) -> list[TurnPart]:
+        """End the turn in progress where the speaker was cut off, or where it is after that."""
+        if frame > self._position:
+            self._cut = frame
+            return []
+        if self._turn is None:
+            return []
+        return [replace(self._end(self._turn.end(frame, "turn")), interrupted=True)]
 
     def finish(self, why: TurnEnd = "stop") -> list[TurnPart]:
         """End a turn in progress where it is; return its last part."""

@@ -84,6 +84,10 @@ class TurnTracker:
             self._speakers[track] = speaker
         return self._settled(parts + speaker.mark(Mark(frame, speaking), oldest))
 
+    def cut(self, track: TrackName, frame: TimelineFrame) -> list[TurnPart]:
+        """Take in that a speaker was cut off at a frame: the turn ends there, interrupted."""
+        return self._settled(self._speakers[track].cut(frame))
+
     def finish(self) -> list[TurnPart]:
         """Return the last part of every turn in progress: nothing follows."""
         parts = [part for speaker in self._speakers.values() for part in speaker.finish()]
@@ -95,7 +99,9 @@ class TurnTracker:
         undecided = self._speakers["user"].undecided
         waiting = []
         for bot in self._held:
-            if undecided is not None and self._cuts(bot, undecided):
+            if bot.last.interrupted:
+                told.append(bot.last)
+            elif undecided is not None and self._cuts(bot, undecided):
                 waiting.append(bot)  # it depends on whether that becomes a turn
             else:
                 cut = any(self._cuts(bot, began) for began in self._user_began)
@@ -115,7 +121,7 @@ class TurnTracker:
         if part.ended in (None, "full"):
             return part
         self._held.append(BotTurn(part, self._bot_began))
-        return replace(part, ended=None)
+        return replace(part, ended=None, interrupted=False)
 
     def _cuts(self, bot: BotTurn, user_began: TimelineFrame) -> bool:
         ended = bot.last.speech_end

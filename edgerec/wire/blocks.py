@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Annotated, Final, Literal
 
-from edgerec.audio import Block, ClockName, DeviceFrame, StreamHeader, StreamName
+from edgerec.audio import Block, BlockFlags, ClockName, DeviceFrame, StreamHeader, StreamName
 from edgerec.validation.bounded_json import JsonError, parse_object
 from edgerec.validation.constraints import Between
 from edgerec.validation.typed import InvalidError, from_plain
@@ -90,9 +90,15 @@ class Decoder:
     """Bytes in, headers and blocks out; holds at most one unfinished message.
 
     Not for more than one thread.
+
+    Parameters
+    ----------
+    clears
+        Whether blocks without frames are taken that have the flag `CLEAR`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, clears: bool = False) -> None:
+        self._clears = clears
         self._buffer = bytearray()
         self._offset = 0  # of the buffer's first byte in the stream
         self._channels = 0  # 0: no header line seen yet
@@ -155,7 +161,8 @@ class Decoder:
             raise WireError(self._offset, f"not the beginning of a block (magic {magic:#010x})")
         if self._channels == 0:
             raise WireError(self._offset, "a block before the header line")
-        if not 0 < pcm_bytes <= MAX_BLOCK_BYTES:
+        is_clear = self._clears and flags & BlockFlags.CLEAR and frames == 0
+        if not (is_clear or 0 < pcm_bytes <= MAX_BLOCK_BYTES):
             raise WireError(self._offset, f"a block of {frames} frames")
         is_dated_nowhere = adc_error_us > 0 and adc_ns == 0
         if first_frame > 2**62 or arrived_ns < 0 or adc_ns < 0 or is_dated_nowhere:

@@ -67,10 +67,11 @@ class Run:
         self._until("track delivers track=user")
         wait_for(lambda: self.ask("status")["recording"], look_s=0.05)
 
-    def ask(self, command):
+    def ask(self, command, **args):
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(str(self.socket))
-            client.sendall(json.dumps({"id": 1, "command": command}).encode() + b"\n")
+            request = {"id": 1, "command": command, "args": args}
+            client.sendall(json.dumps(request).encode() + b"\n")
             return json.loads(client.makefile().readline())["result"]
 
     def stop(self):
@@ -129,6 +130,21 @@ def test_who_is_connected_is_running_beside_a_live_user(run):
         client.stdin.close()
         assert client.wait(PATIENCE_S) == 0
     assert service.stop() == 0
+
+
+def test_what_is_cleared_over_the_socket_is_not_recorded(run):
+    service = run()
+    service.until_recording()
+    raw = ["--socket", service.socket, "--rate", RATE]
+    assert feed("bot", "-", *raw, pushed=level(20.0)) == (0, "")
+    wait_for(lambda: service.ask("played", track="bot")["frames"] > RATE, look_s=0.05)
+    cleared = service.ask("clear", track="bot")
+    assert cleared["frames"] + cleared["dropped"] == cleared["position"] == 20 * RATE
+    assert service.ask("status")["tracks"]["bot"]["fed"]["dropped"] == cleared["dropped"]
+    assert service.stop() == 0
+    recorded, _ = service.recorded()
+    ((start, stop),) = sounding(recorded[:, 1])
+    assert abs(stop - start - cleared["frames"]) <= 1
 
 
 def test_what_applications_push_is_recorded_whole_beside_a_live_user(run, tmp_path, figures):

@@ -188,6 +188,10 @@ def test_an_assistant_feeds_its_speech_and_is_told_of_the_turns_it_marks(tmp_pat
         f"storage: {{root: {run.root}, utc_wait_s: 0}}\n"
     )
     said = example("assistant.py", run.file).splitlines()
+    (heard,) = [line for line in said if line.startswith("heard ")]
+    seconds, text = re.fullmatch(r"heard (\S+) s: '(.+)'", heard).groups()
+    assert 0.9 < float(seconds) < 3.1 and text.startswith("The next train")
+    said.remove(heard)
     assert len(said) == 3
     for line in said:
         _number, seconds, size = re.fullmatch(r"turn (\d+): (\S+) s, (\d+) bytes", line).groups()

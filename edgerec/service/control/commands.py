@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Annotated, Literal, Protocol
 
@@ -37,6 +37,8 @@ def commands_of(engine: Engine, reloader: Reloader, taps: Taps) -> dict[str, Com
         "resume": session_command(engine.resume),
         "rotate": session_command(engine.rotate),
         "mark": mark_command(engine.mark),
+        "clear": clear_command(engine),
+        "played": played_command(engine),
         "reload": reload_command(reloader.reload),
         "subscribe": subscribe_command(engine.events),
         "feed": feed_command(engine.feeds),
@@ -70,6 +72,23 @@ class MarkArguments:
     track: TrackName
     state: Literal["start", "stop"]
     at_ns: Annotated[int, Between(0, (1 << 63) - 1, "ns on CLOCK_MONOTONIC, 0 for now")] = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ClearArguments:
+    """The track whose queue is dropped, and from when on."""
+
+    track: TrackName
+    at_ns: Annotated[int, Between(0, (1 << 63) - 1, "ns on CLOCK_MONOTONIC, 0 for now")] = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PlayedArguments:
+    """Frames that were pushed into a track, by position; by default all."""
+
+    track: TrackName
+    start: Annotated[int, Between(0, (1 << 62), "frames")] = 0
+    stop: Annotated[int, Between(0, (1 << 62), "frames")] | None = None
 
 
 class MarkRequest(Protocol):
@@ -137,6 +156,26 @@ def mark_command(mark: MarkRequest) -> Command:
         return {"frame": mark(wanted.track, wanted.at_ns, speaking=wanted.state == "start")}
 
     return marked
+
+
+def clear_command(engine: Engine) -> Command:
+    """Return the command that drops what was pushed into a track and is not played."""
+
+    def cleared(args: Mapping[str, object]) -> Result:
+        wanted = arguments(ClearArguments, args)
+        return asdict(engine.clear(wanted.track, wanted.at_ns or None))
+
+    return cleared
+
+
+def played_command(engine: Engine) -> Command:
+    """Return the command that says what was heard of what was pushed into a track."""
+
+    def played(args: Mapping[str, object]) -> Result:
+        wanted = arguments(PlayedArguments, args)
+        return asdict(engine.played(wanted.track, wanted.start, wanted.stop))
+
+    return played
 
 
 def reload_command(reload: Callable[[], Changes]) -> Command:
