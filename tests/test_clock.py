@@ -57,6 +57,7 @@ def test_a_reading_is_one_instant_on_every_clock():
     assert reading.raw_ns >= before_ns
     assert reading.monotonic_ns >= monotonic_ns
     assert SystemClock().now_ns() >= reading.raw_ns
+    assert reading.boot_id == clock.BOOT_ID_FILE.read_text().strip()
 
 
 NOW_S = round(Path(clock.__file__).stat().st_mtime) + 86_400

@@ -43,7 +43,8 @@ from edgerec.wire.trace import open_input
 
 STEP_NS: Final = 1 * SECOND_NS  # of input between two steps; history holds it many times over
 BEFORE_NS: Final = -(1 << 62)
-"""Time of a step that only takes audio in: nothing is placed before the first whole step."""
+"""Time of a step that only takes audio in: the session can begin as soon as that is possible, and
+yet nothing is placed before the first whole step, when its clocks have seen more."""
 STOPPED: Final = "stopped before the end of the input"
 
 
@@ -121,7 +122,8 @@ class _Replay:
         self._step_ns = 0
         self._held: list[tuple[TrackName, StreamEnded]] = []  # ends before the session began
 
-        # The same as in `build_parts`, without what remembers, deletes or waits.
+        # The same as in `build_parts`, without what remembers, deletes or waits. What crashes have
+        # left is of this machine, and has its time.
         around = Surroundings(on_published=self._note)
         current = Current(plan)
         synchronizer = Synchronizer(plan.tracks, late_s=plan.late_s, drift_memory={})
