@@ -25,7 +25,7 @@ from edgerec.validation.bounded_json import JsonError, read_object
 from edgerec.validation.constraints import Between, Matches, NotEmpty
 from edgerec.validation.typed import InvalidError, from_plain, in_short
 
-_MAX_NUMBER: Final = 1 << 48  # 20 years of frames at 384 kHz, 280 TB: arithmetic stays exact
+_MAX_NUMBER: Final = (1 << 48) - 1  # 20 years of frames at 384 kHz, 280 TB: arithmetic stays exact
 _SUFFIXES: Final = {form.container: form.suffix for form in FORMS.values()}
 MAX_BYTES: Final = 4 << 20
 """Maximum size of a sidecar: with as many gaps of both tracks as one may list it has 1 MB."""
