@@ -146,6 +146,12 @@ def test_input_shorter_than_a_clock_needs_to_settle_is_recorded_whole(tmp_path):
     assert (off["reason"], off["frames"]) == ("off", chunk.frames)
 
 
+def test_no_frame_is_lost_at_the_end_of_a_rate_whose_frames_are_no_whole_nanoseconds(tmp_path):
+    inputs = {"user": write_wav(tmp_path / "u.wav", noise(44_101, 44_100, 1), 44_100)}
+    (chunk,) = chunks(replayed(tmp_path / "root", inputs, sample_rate=None))
+    assert chunk.frames == 44_101
+
+
 def test_the_session_begins_with_the_earlier_input_and_the_later_one_with_a_gap(tmp_path):
     kiosk = VirtualKiosk(DeviceModel(), DeviceModel(starts_s=5.0), seed=1)
     published = replayed(tmp_path / "root", write_traces(tmp_path, kiosk, 8.0))
