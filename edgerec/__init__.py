@@ -30,6 +30,7 @@ __all__ = [
     "AsyncRecorder",
     "AudioData",
     "AudioGoneError",
+    "AudioLate",
     "Config",
     "ConfigError",
     "EventCounts",

@@ -24,6 +24,7 @@ from edgerec.config import ConfigError as ConfigError
 from edgerec.config import load_config as load_config
 from edgerec.config import make_config as make_config
 from edgerec.feeds.connection import FeedError as FeedError
+from edgerec.session.events import AudioLate as AudioLate
 from edgerec.session.events import FilePublished as FilePublished
 from edgerec.session.events import GapFound as GapFound
 from edgerec.session.events import Played as Played

@@ -12,6 +12,7 @@ from edgerec.api.held_file import HeldFiles
 from edgerec.audio import TrackName
 from edgerec.config import RecordingConfig
 from edgerec.session.events import (
+    AudioLate,
     Event,
     FilePublished,
     GapFound,
@@ -28,6 +29,7 @@ HANDLED: Final[Mapping[type[Event], str]] = {
     FilePublished: "on_published",
     StateChanged: "on_state",
     Played: "on_played",
+    AudioLate: "on_late",
 }
 """Events that handlers receive as they are, with the names to register for."""
 _TURNS: Final = {

@@ -23,6 +23,7 @@ from edgerec.engine.engine import Engine
 from edgerec.feeds.connection import FeedError
 from edgerec.health.status import to_json
 from edgerec.session.events import (
+    AudioLate,
     FilePublished,
     GapFound,
     RecordingStarted,
@@ -109,6 +110,8 @@ class Recorder:
     def event_handler(self, name: Literal["on_gap"]) -> _Registration[GapFound]: ...
     @overload
     def event_handler(self, name: Literal["on_published"]) -> _Registration[FilePublished]: ...
+    @overload
+    def event_handler(self, name: Literal["on_late"]) -> _Registration[AudioLate]: ...
     @overload
     def event_handler(self, name: Literal["on_played"]) -> _Registration[Played]: ...
     @overload

@@ -18,6 +18,7 @@ from edgerec.clock import Clock
 from edgerec.engine.capture_loop import CaptureLoop
 from edgerec.engine.housekeeping import FILE as DRIFT_FILE
 from edgerec.engine.housekeeping import SAVE_NS, SPARE_MEMORY, Chore, DriftMemory, Housekeeping
+from edgerec.engine.late_watch import LateWatch
 from edgerec.engine.plan import Current, Plan
 from edgerec.engine.recovery import RecoveryLoop
 from edgerec.engine.session_turns import build_session_turns
@@ -184,7 +185,7 @@ def build_parts(
     monitor = Monitor(lambda: current.timeline, quality, around.events, make_thread=make_thread)
 
     # The recorder thread, which calls the listeners in this order: turns before files of them.
-    listeners: list[Listener] = [writer, around.live, monitor, sources]
+    listeners: list[Listener] = [writer, around.live, monitor, sources, LateWatch(publish)]
     if turns is not None:
         listeners.insert(0, turns)
     sessions = Sessions(synchronizer, requests, clock, listeners, current, length_s=length_s)

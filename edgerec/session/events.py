@@ -77,6 +77,17 @@ class GapFound:
 
 
 @dataclass(frozen=True, slots=True)
+class AudioLate:
+    """Audio that came when silence was already committed in its place; no file holds it."""
+
+    track: TrackName
+    frames: int
+    """Number of frames since the event before, at the recording's rate."""
+    late_frames: int
+    """Number of such frames in the session so far, as in the status."""
+
+
+@dataclass(frozen=True, slots=True)
 class StateChanged:
     """The recorder, a track's source, the disk or the audio itself has another state."""
 
@@ -102,7 +113,14 @@ class Level:
 
 
 Event = (
-    RecordingStarted | RecordingStopped | FilePublished | GapFound | StateChanged | Played | Level
+    RecordingStarted
+    | RecordingStopped
+    | FilePublished
+    | GapFound
+    | AudioLate
+    | StateChanged
+    | Played
+    | Level
 )
 
 NAMES: Final[Mapping[str, type[Event]]] = {
@@ -112,6 +130,7 @@ NAMES: Final[Mapping[str, type[Event]]] = {
     "session": FilePublished,
     "gap": GapFound,
     "lost": GapFound,
+    "late": AudioLate,
     "state": StateChanged,
     "played": Played,
     "level": Level,

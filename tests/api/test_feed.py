@@ -210,3 +210,19 @@ def test_a_stream_of_bytes_may_be_cut_anywhere(program):
     heard = samples(both.bot_audio)
     first = int(np.argmax(heard > 0))
     assert np.abs(heard[first : first + 15_000] - np.arange(1, 15_001)).max() <= 2
+
+
+def test_audio_that_comes_too_late_for_its_place_is_told_of(program):
+    it = program(bot="feed")
+    it.hear("on_late")
+    it.recorder.start_recording()
+    it.clock.let_pass(6)
+    at_ns = it.clock.read().monotonic_ns - 3 * S
+    it.recorder.feed("bot", level(0.5), RATE, at_ns=at_ns)
+    it.clock.let_pass(3)
+    late = it.recorder.status()["tracks"]["bot"]["late_frames"]
+    it.stop()
+    told = it.events("on_late")
+    assert {one.track for one in told} == {"bot"}
+    assert sum(one.frames for one in told) == told[-1].late_frames == late
+    assert late == pytest.approx(0.5 * RATE, abs=RATE // 100)
