@@ -239,6 +239,9 @@ class Recorder:
         than 30 s are queued, this waits; from asyncio call it by `asyncio.to_thread`. A stop of the
         session ends what is queued. Audio that comes while the devices are not open is ignored.
 
+        After a stall of more than 200 ms such audio plays that much later until its next pause, as
+        on a loudspeaker. What must not move is given `live` or with a time.
+
         Parameters
         ----------
         pcm

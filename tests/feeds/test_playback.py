@@ -101,6 +101,19 @@ def test_what_comes_later_is_a_new_utterance_also_if_nobody_looked_in_between():
     assert [start for start, *_ in spans(speaker.play(9 * S))] == [0, 2 * S]
 
 
+def test_a_stall_moves_what_follows_until_the_next_pause_as_is_documented():
+    speaker = Loudspeaker()
+    stall_ns, pieces, at_ns, played = 500 * MS, 50, 0, []
+    for piece in range(pieces):  # 20 ms each, in real time but for one stall
+        at_ns = piece * 20 * MS + (stall_ns if piece == 25 else 0)
+        at_ns = max(at_ns, 25 * 20 * MS + stall_ns) if piece > 25 else at_ns
+        played += speaker.play(at_ns)
+        speaker.push(HEADER, pcm(0.02), at_ns)
+    played += play_to(speaker, at_ns, at_ns + 2 * S)
+    (_, before, *_), (start, end, *_) = spans(played)
+    assert (before, start, end) == (S // 2, S // 2 + stall_ns, S + stall_ns)
+
+
 def test_another_format_begins_exactly_where_the_one_before_ended():
     speaker = Loudspeaker()
     speaker.push(HEADER, pcm(0.3), 0)
