@@ -17,6 +17,8 @@ from edgerec.api.dispatcher import HandlerCounts as HandlerCounts
 from edgerec.api.feeding import Pushed as Pushed
 from edgerec.api.handlers import HandlerError as HandlerError
 from edgerec.api.held_file import AudioGoneError as AudioGoneError
+from edgerec.api.live_tap import Tap as Tap
+from edgerec.api.live_tap import TapBlock as TapBlock
 from edgerec.api.recorder import Recorder as Recorder
 from edgerec.api.recorder import RecorderError as RecorderError
 from edgerec.config import Config as Config
@@ -24,6 +26,7 @@ from edgerec.config import ConfigError as ConfigError
 from edgerec.config import load_config as load_config
 from edgerec.config import make_config as make_config
 from edgerec.feeds.connection import FeedError as FeedError
+from edgerec.service.control.socket import ControlSocketError as ControlSocketError
 from edgerec.session.events import AudioLate as AudioLate
 from edgerec.session.events import FilePublished as FilePublished
 from edgerec.session.events import GapFound as GapFound

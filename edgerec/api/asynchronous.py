@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 from edgerec.api.dispatcher import EventCounts
 from edgerec.api.feeding import Pushed
 from edgerec.api.handlers import NAMES, HandlerError
+from edgerec.api.live_tap import Tap
 from edgerec.api.recorder import HANDLER_SECONDS, Recorder
-from edgerec.audio import Played, TrackName
+from edgerec.audio import Played, StreamName, TrackName
 from edgerec.clock import Clock
 from edgerec.config import Config
 
@@ -150,6 +151,10 @@ class AsyncRecorder:
     ) -> int:
         """Mark that a speaker has the turn, or no longer has it; as `Recorder.mark`."""
         return await asyncio.to_thread(self._recorder.mark, track, state, at_ns)
+
+    def tap(self, what: StreamName, sample_rate: int | None = None) -> Tap:
+        """Return live audio from now on, for `async for`; as `Recorder.tap`."""
+        return self._recorder.tap(what, sample_rate)
 
     def status(self) -> dict[str, object]:
         """Return the status, as `edgerec status --json` prints it; empty when closed."""

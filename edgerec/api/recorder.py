@@ -15,8 +15,9 @@ from edgerec.api.dispatcher import EventCounts, HandlerCounts
 from edgerec.api.feeding import Pushed
 from edgerec.api.handlers import Handlers, Relay
 from edgerec.api.held_file import HeldFiles
+from edgerec.api.live_tap import Tap
 from edgerec.api.running import Running, open_devices
-from edgerec.audio import Played, TrackName
+from edgerec.audio import Played, StreamName, TrackName
 from edgerec.clock import Clock
 from edgerec.config import Config
 from edgerec.engine.engine import Engine
@@ -64,10 +65,13 @@ class Recorder:
     Parameters
     ----------
     config
-        See `load_config`. Its control socket is not opened: that is `edgerec run`'s.
+        See `load_config` and `make_config`.
     handler_seconds
         Time limit of a handler. One that takes longer is not called again until it has returned,
         and does not delay the others.
+    control
+        Whether to open the control socket, so that `edgerec status`, `tap` and the other commands
+        reach this recorder; one that can't be made is a `ControlSocketError` when devices open.
     """
 
     def __init__(
@@ -75,11 +79,13 @@ class Recorder:
         config: Config,
         *,
         handler_seconds: float = HANDLER_SECONDS,
+        control: bool = False,
         clock: Clock | None = None,
     ) -> None:
         self.config = config
         """The configuration it was made with."""
         self._handler_seconds = handler_seconds
+        self._control = control
         self._clock = clock
         self._handlers = Handlers(config.recording)
         self._held = HeldFiles()
@@ -314,6 +320,29 @@ class Recorder:
             return self._asked("played", lambda recorder: recorder.played(of))
         return self._asked("played", lambda recorder: recorder.played(of.track, of.start, of.stop))
 
+    def tap(self, what: StreamName, sample_rate: int | None = None) -> Tap:
+        """Return live audio from now on, as the devices deliver it, for `for` or `async for`.
+
+        Whether a session is recorded makes no difference, except for the mix. Up to 5 s wait for a
+        program that does not take them; what it loses, the next block says.
+
+        Parameters
+        ----------
+        what
+            `user`, `bot`, or `mix`, which is both tracks in one, in step, and comes later.
+        sample_rate
+            Rate to resample to, mono, such as 16000 for speech recognition; None: as it comes.
+
+        Raises
+        ------
+        RecorderError
+            The devices are not open.
+        """
+        running = self._running
+        if running is None:
+            raise RecorderError("tap: the devices are not open; use `with`, or start_recording")
+        return Tap(running.taps, what, running.clock, sample_rate)
+
     def mark(
         self, track: TrackName, state: Literal["start", "stop"], at_ns: int | None = None
     ) -> int:
@@ -395,7 +424,9 @@ class Recorder:
 
     def _open(self, config: Config) -> Running:
         relay = Relay(self, self._handlers, self._held)
-        running = open_devices(config, relay, self._handler_seconds, self._clock)
+        running = open_devices(
+            config, relay, self._handler_seconds, self._clock, control=self._control
+        )
         self._process = os.getpid()
         _open.add(self)
         return running

@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
         engine.include(lambda: reloader.reasons)
         signal.signal(signal.SIGHUP, lambda _number, _frame: reloader.ask())
         if control_socket is not None:
-            commands = commands_of(engine, reloader, taps)
+            commands = commands_of(engine, reloader.reload, taps)
             opened.enter_context(Control(control_socket, commands, clock, make_thread=make_thread))
         opened.enter_context(
             Supervisor(

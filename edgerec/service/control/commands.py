@@ -21,13 +21,12 @@ from edgerec.service.control.protocol import (
     arguments,
 )
 from edgerec.service.control.subscriptions import subscribe_command
-from edgerec.service.reload import Reloader
 from edgerec.service.taps import Taps
 from edgerec.validation.constraints import Between
 from edgerec.wire.messages import RefusedError
 
 
-def commands_of(engine: Engine, reloader: Reloader, taps: Taps) -> dict[str, Command]:
+def commands_of(engine: Engine, reload: Callable[[], Changes], taps: Taps) -> dict[str, Command]:
     """Return the commands of a running engine, by name."""
     return {
         "status": status_command(engine.status),
@@ -39,7 +38,7 @@ def commands_of(engine: Engine, reloader: Reloader, taps: Taps) -> dict[str, Com
         "mark": mark_command(engine.mark),
         "clear": clear_command(engine),
         "played": played_command(engine),
-        "reload": reload_command(reloader.reload),
+        "reload": reload_command(reload),
         "subscribe": subscribe_command(engine.events),
         "feed": feed_command(engine.feeds),
         "tap": tap_command(taps),

@@ -52,7 +52,7 @@ def path(rig, tmp_path):
     path = tmp_path / "control.sock"
     clock = FakeClock()
     with ControlSocket(path) as listening:
-        commands = commands_of(rig.recorder, reloader, Taps(clock))
+        commands = commands_of(rig.recorder, reloader.reload, Taps(clock))
         control = Control(listening, commands, clock)
         with control:
             yield path
