@@ -15,9 +15,8 @@ from edgerec.engine.build import Surroundings
 from edgerec.engine.changes import Changes
 from edgerec.engine.engine import Engine
 from edgerec.service.control.commands import commands_of
-from edgerec.service.control.place import socket_to_make
 from edgerec.service.control.server import Control
-from edgerec.service.control.socket import ControlSocket
+from edgerec.service.control.socket import ControlSocket, socket_to_make
 from edgerec.service.hooks import Hooks
 from edgerec.service.taps import Taps
 from edgerec.session.events import EventBus

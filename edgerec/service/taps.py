@@ -42,7 +42,7 @@ MAX_WAITING_BYTES: Final = 1 << 20  # 5 s of stereo at 48 kHz: a later reader do
 
 
 class Reader(Protocol):
-    """Whoever listens to one stream."""
+    """A listener to one stream."""
 
     @property
     def what(self) -> StreamName:
