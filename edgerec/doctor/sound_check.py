@@ -45,7 +45,7 @@ from edgerec.doctor.alignment import (
 )
 from edgerec.doctor.checkup import Finding
 from edgerec.engine.engine import Engine
-from edgerec.health.chirp_log import FILE, add_chirp, read_chirps
+from edgerec.health.echo_memory import CHIRP_FILE, add_chirp, read_chirps
 from edgerec.health.status import Chirp
 from edgerec.store.disk import StoreError, is_folder
 from edgerec.store.records.sidecar_reader import MAX_BYTES
@@ -249,12 +249,12 @@ def log_chirp(config: Config, check: SoundCheck, now: ClockReading) -> Iterator[
         user_dbfs=_loudness(user),
         bot_dbfs=_loudness(bot),
     )
-    before = next(reversed(read_chirps(state / FILE)), None)
+    before = next(reversed(read_chirps(state / CHIRP_FILE)), None)
     if before is not None and before.delay_ms is not None and chirp.delay_ms is not None:
         told = f"{chirp.delay_ms - before.delay_ms:+.1f} ms against the chirp of {before.utc}"
         yield Finding("chirp", "ok", told)
     try:
-        add_chirp(state / FILE, chirp)
+        add_chirp(state / CHIRP_FILE, chirp)
     except StoreError as error:
         yield Finding("chirp", "note", f"not remembered: {error}", "run it as the service's user")
 

@@ -28,14 +28,13 @@ from edgerec.engine.turn_loop import TurnLoop
 from edgerec.engine.writer_loop import WriterLoop
 from edgerec.health.echo_history import EchoHistory, observe
 from edgerec.health.monitor import Monitor
-from edgerec.health.reports import LastPublished
 from edgerec.health.signal_quality import SignalQuality
 from edgerec.health.status import HookCounts
+from edgerec.health.verdict import LastPublished
 from edgerec.session.events import EventBus
-from edgerec.session.listener import Listener, LiveReaders
 from edgerec.session.requests import SessionRequests
 from edgerec.session.threads import Threads
-from edgerec.session.timeline import SessionTimeline
+from edgerec.session.timeline import Listener, LiveReaders, SessionTimeline
 from edgerec.stamps import stamp_now
 from edgerec.store.publish import FilePublished
 from edgerec.store.retention.cleanup import Cleanup

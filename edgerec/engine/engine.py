@@ -19,12 +19,12 @@ from edgerec.engine.build import Surroundings, build_parts
 from edgerec.engine.changes import Changes
 from edgerec.engine.plan import Plan
 from edgerec.feeds.source import FeedSource
-from edgerec.health.reports import Facts, Vitals, Writing
 from edgerec.health.snapshot import status_of
 from edgerec.health.status import Reason, Status
 from edgerec.health.usage import RecentUsage
-from edgerec.session.backlog import Backlog
+from edgerec.health.verdict import Facts, Vitals, Writing
 from edgerec.session.requests import Verb
+from edgerec.session.timeline import Backlog
 from edgerec.store.root import StorageRoot
 from edgerec.wire.messages import RefusedError
 

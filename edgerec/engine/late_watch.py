@@ -7,8 +7,7 @@ from typing import Final
 
 from edgerec.audio import TRACKS
 from edgerec.session.events import AudioLate, Event
-from edgerec.session.listener import Listener
-from edgerec.session.timeline import SessionTimeline
+from edgerec.session.timeline import Listener, SessionTimeline
 
 LATE_MS: Final = 1
 """Least that is reported: where one stream follows another, both may have a part of one frame."""

@@ -15,8 +15,7 @@ from edgerec.capture.portaudio import DEFAULT_BLOCK_MS, SERVER_BLOCK_MS
 from edgerec.config import Config, RetentionConfig, TrackConfig, TurnsConfig
 from edgerec.config.schema import BLOCK_MARGIN_MS
 from edgerec.engine.retrying import LAST_RETRY_S
-from edgerec.session.backlog import USUAL_LAG_S
-from edgerec.session.timeline import SessionTimeline
+from edgerec.session.timeline import USUAL_LAG_S, SessionTimeline
 from edgerec.store.records.layout import Layout
 from edgerec.store.records.naming import Format
 from edgerec.store.retention.plan import Quota

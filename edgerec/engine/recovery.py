@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Final
 
 from edgerec.clock import Clock
-from edgerec.health.reports import MAX_TOLD, RecoveryState
+from edgerec.health.verdict import MAX_TOLD, RecoveryState
 from edgerec.stamps import stamp_now
 from edgerec.store.publish import FilePublished
 from edgerec.store.records.naming import utc_text

@@ -32,9 +32,8 @@ from edgerec.engine.turn_loop import TurnLoop
 from edgerec.engine.writer_loop import WriterLoop
 from edgerec.health.monitor import Monitor
 from edgerec.health.signal_quality import SignalQuality
-from edgerec.session.listener import Listener
 from edgerec.session.requests import SessionRequests
-from edgerec.session.timeline import SessionTimeline
+from edgerec.session.timeline import Listener, SessionTimeline
 from edgerec.store.publish import FilePublished
 from edgerec.store.records.sidecar_reader import DescribedSession, read_sidecar
 from edgerec.store.root import StorageRoot

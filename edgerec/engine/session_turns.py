@@ -12,9 +12,8 @@ from typing import Final
 from edgerec.audio import TimelineFrame, TrackName, TurnPart
 from edgerec.clock import SECOND_NS
 from edgerec.engine.plan import TurnsPlan
-from edgerec.session.speech_gate import SpeechGate
 from edgerec.session.timeline import SessionTimeline
-from edgerec.session.turn_board import TurnBoard
+from edgerec.session.turn_board import SpeechGate, TurnBoard
 from edgerec.sync.history import OverrunError
 from edgerec.sync.synchronizer import history_frames
 from edgerec.turns.detectors import Detectors

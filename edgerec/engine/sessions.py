@@ -15,9 +15,8 @@ from edgerec.clock import SECOND_NS, Clock
 from edgerec.engine.plan import Current
 from edgerec.engine.session_start import LatestTrack, SessionStart
 from edgerec.session.events import RecorderState
-from edgerec.session.listener import Listener
 from edgerec.session.requests import SessionRequest, SessionRequests
-from edgerec.session.timeline import SessionTimeline
+from edgerec.session.timeline import Listener, SessionTimeline
 from edgerec.stamps import LiveStamps
 from edgerec.store.records.sidecar import EndReason
 from edgerec.sync.history import History

@@ -13,7 +13,7 @@ from edgerec.capture.portaudio import portaudio_command
 from edgerec.clock import SECOND_NS, Clock
 from edgerec.engine.plan import Plan, SourcePlan
 from edgerec.feeds.source import FeedSource
-from edgerec.session.listener import Listener
+from edgerec.session.timeline import Listener
 from edgerec.simulation.kiosk import simulate_command
 
 SIMULATED_RATE_HZ: Final = 48_000

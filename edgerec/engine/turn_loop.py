@@ -16,8 +16,7 @@ from typing import Final
 from edgerec.audio import Played, TimelineFrame, TrackName
 from edgerec.clock import Clock
 from edgerec.engine.session_turns import SessionTurns
-from edgerec.session.listener import Listener
-from edgerec.session.timeline import SessionTimeline
+from edgerec.session.timeline import Listener, SessionTimeline
 from edgerec.wire.messages import RefusedError
 
 log = logging.getLogger(__name__)

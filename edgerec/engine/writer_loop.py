@@ -24,11 +24,9 @@ from edgerec.engine.housekeeping import Housekeeping
 from edgerec.engine.plan import Current, Plan
 from edgerec.engine.recording_events import RecordingEvents
 from edgerec.engine.retrying import LAST_RETRY_S, Retrying
-from edgerec.health.reports import WritingState
-from edgerec.session.backlog import Backlog, WritingProgress, backlog_of
+from edgerec.health.verdict import WritingState
 from edgerec.session.events import Event, StateChanged
-from edgerec.session.listener import Listener
-from edgerec.session.timeline import SessionTimeline
+from edgerec.session.timeline import Backlog, Listener, SessionTimeline, WritingProgress, backlog_of
 from edgerec.store.disk import StoreError
 from edgerec.store.writing.recording import Recording
 

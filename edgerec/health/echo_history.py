@@ -17,16 +17,21 @@ from typing import Final
 from edgerec.audio import TRACKS, EchoReport, SourceState, TrackName
 from edgerec.clock import Clock
 from edgerec.config import Config
-from edgerec.health.chirp_log import FILE as CHIRP_FILE
-from edgerec.health.chirp_log import read_chirps
-from edgerec.health.echo_days import RECENT, Day, Sample, unusual, usual_of
-from edgerec.health.echo_file import (
+from edgerec.health.echo_memory import (
+    CHIRP_FILE,
     MAX_DAYS,
     MAX_ERA,
     MAX_SAMPLES,
     MAX_SETUP,
+    NOTHING,
+    RECENT,
+    Day,
     Remembered,
+    Sample,
+    read_chirps,
     read_echo,
+    unusual,
+    usual_of,
     write_echo,
 )
 from edgerec.health.status import Chirp, EchoDay, EchoStatus, Reason
@@ -241,9 +246,9 @@ def _read(path: Path) -> tuple[Remembered, str | None]:
         return read_echo(path), None
     except JsonError as error:
         if error.missing:
-            return Remembered(), None
+            return NOTHING, None
         log.warning("echo history is started again path=%s why=%r", path, str(error))
-        return Remembered(), f"the history of the echo was started again: {path}: {error}"
+        return NOTHING, f"the history of the echo was started again: {path}: {error}"
 
 
 def _date(utc_ns: int) -> str:

@@ -17,9 +17,8 @@ import numpy as np
 from edgerec.audio import TRACKS, GapReason, Span, TimelineFrame, TrackName, TrackReport
 from edgerec.health.status import Reason
 from edgerec.session.events import EventBus, Level, StateChanged
-from edgerec.session.listener import Listener
 from edgerec.session.threads import ThreadMaker
-from edgerec.session.timeline import SessionTimeline
+from edgerec.session.timeline import Listener, SessionTimeline
 from edgerec.store.records.gap_map import AUDIO, Levels, TrackLedger, changes_in
 from edgerec.store.records.sidecar import GapTotal
 from edgerec.sync.history import OverrunError

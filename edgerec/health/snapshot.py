@@ -11,7 +11,6 @@ from typing import Final
 
 from edgerec.audio import TRACKS, GapReason, TrackName, TrackReport
 from edgerec.clock import SECOND_NS, ClockReading
-from edgerec.health.reports import MAX_TOLD, Facts, LastPublished
 from edgerec.health.status import (
     ClockStatus,
     GapsSoFar,
@@ -24,7 +23,7 @@ from edgerec.health.status import (
     TapCounts,
     TrackStatus,
 )
-from edgerec.health.verdict import judge
+from edgerec.health.verdict import MAX_TOLD, Facts, LastPublished, judge
 from edgerec.session.timeline import SessionTimeline
 from edgerec.version import __version__
 

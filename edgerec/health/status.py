@@ -9,14 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final, Literal, get_args
+from typing import Annotated, Any, Final, Literal, get_args
 
 from edgerec.audio import Played, TrackName
+from edgerec.validation.constraints import Between
 
 SCHEMA: Final = "edgerec-status/1"
 
 HealthName = Literal["ok", "degraded", "failed"]
 HEALTH_NAMES: Final[tuple[HealthName, ...]] = get_args(HealthName)
+Measured = Annotated[float, Between(-10_000.0, 10_000.0)]
+"""Milliseconds or decibels of the echo."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +73,9 @@ class TrackStatus:
 class Spread:
     """Low, median and high of one day's values."""
 
-    low: float
-    median: float
-    high: float
+    low: Measured
+    median: Measured
+    high: Measured
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,8 +29,7 @@ from edgerec.audio import (
     TrackName,
 )
 from edgerec.clock import Clock
-from edgerec.session.listener import LiveReaders
-from edgerec.session.timeline import SessionTimeline
+from edgerec.session.timeline import LiveReaders, SessionTimeline
 from edgerec.store.records.layout import CHUNK, Layout
 from edgerec.sync.history import OverrunError
 from edgerec.wire.blocks import encode_block, encode_stream_header

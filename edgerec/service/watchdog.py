@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Final, Self
 
 from edgerec.clock import SECOND_NS, Clock
-from edgerec.health.reports import Vitals
+from edgerec.health.verdict import Vitals
 from edgerec.session.threads import ThreadMaker
 
 log = logging.getLogger(__name__)

@@ -1,15 +1,27 @@
-"""The state that the threads of one session share: its history, its clocks, its end."""
+"""The timeline of a session, as its threads share it: history, clocks, end, listeners and backlog.
+
+The recorder thread calls every listener in turn, so that none may wait. The backlog is counted from
+frames alone: no step of the writer thread is needed, so that it stays correct while that thread is
+blocked in a call of a disk that does not answer.
+"""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from edgerec.audio import EchoReport, Stamp, StreamHeader, TimelineFrame, TrackName, TrackReport
-from edgerec.session.speech_gate import SpeechGate
-from edgerec.session.turn_board import TurnBoard
+from edgerec.audio import (
+    Delivery,
+    EchoReport,
+    Stamp,
+    StreamHeader,
+    TimelineFrame,
+    TrackName,
+    TrackReport,
+)
+from edgerec.session.turn_board import SpeechGate, TurnBoard
 from edgerec.store.records.sidecar import EndReason
 from edgerec.sync.history import History
 
@@ -71,3 +83,99 @@ class SessionTimeline:
         """
         if len(self.cuts) < MAX_CUTS:
             self.cuts.append(Cut(TimelineFrame(frame), reason))
+
+
+class Listener:
+    """Hears nothing; a subclass overrides what it wants to hear. Methods must not wait or raise."""
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another session may begin. For any thread."""
+        return True
+
+    @property
+    def is_live(self) -> bool:
+        """Whether audio is wanted as soon as it is delivered. For any thread."""
+        return False
+
+    def begun(self, timeline: SessionTimeline) -> None:
+        """Take in that a session has begun."""
+
+    def stopped(self, at_ns: int) -> None:
+        """Take in that a session was asked to end at an instant, and none follows at once."""
+
+    def delivered(self, track: TrackName, delivery: Delivery) -> None:
+        """Take in what a device has delivered, whether or not a session is recorded."""
+
+    def committed(self, timeline: SessionTimeline) -> None:
+        """Take in that a session's timeline may be longer, or has ended."""
+
+    def over(self) -> None:
+        """Take in that nothing more is captured."""
+
+
+class LiveReaders(Listener):
+    """The live readers of a recorder that has none; `service.taps.Taps` is the one that has."""
+
+    count: int = 0
+    """Number of readers."""
+    lost_blocks: int = 0
+    """Blocks that found the queue full: readers see `first_frame` jump."""
+
+
+USUAL_LAG_S: Final = 5.0
+"""Lag of a healthy writer beyond `storage.sync_seconds`: a step takes up to 2.4 s, and a memory
+card that collects garbage stalls for a second or two."""
+
+
+@dataclass(frozen=True, slots=True)
+class WritingProgress:
+    """Progress of the writer thread with one session."""
+
+    timeline: SessionTimeline | None = None
+    """The session; None: none is being written."""
+    written: int = 0
+    """Every frame before it is in a file; after a failure, only those that are durable count."""
+    durable: int = 0
+    """Every frame before it survives a power cut, or is declared lost."""
+    lost_frames: int = 0
+    """Frames of the session declared lost to the disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Captured audio that is not durable, of all sessions that are not completely written."""
+
+    lag_s: float = 0.0
+    """Length of that audio, in seconds."""
+    waits_since_ns: int | None = None
+    """Instant of its first frame on CLOCK_MONOTONIC; None: all is durable."""
+    lost_frames: int = 0
+    """Frames that no file holds or will hold, declared or already overwritten in memory."""
+    losing: bool = False
+    """Whether frames that no file holds are being overwritten, or dropped for lack of memory."""
+
+
+def backlog_of(unwritten: Sequence[SessionTimeline], progress: WritingProgress) -> Backlog:
+    """Return what the sessions that are not completely written have captured and not made durable.
+
+    Parameters
+    ----------
+    unwritten
+        In order of their start; read after `progress`, so that a session that is missing in
+        `progress` has only just begun to be written.
+    """
+    lag_s, lost_frames, losing = 0.0, 0, False
+    waits_since_ns = None
+    for timeline in unwritten:
+        of_this = progress if timeline is progress.timeline else WritingProgress()
+        pending = timeline.history.committed - of_this.durable
+        overwritten = max(timeline.history.oldest - of_this.written, 0)
+        if pending > 0 and waits_since_ns is None:
+            waits_since_ns = timeline.stamp_of(TimelineFrame(of_this.durable)).monotonic_ns
+        lag_s += max(pending, 0) / timeline.rate
+        lost_frames += of_this.lost_frames + overwritten
+        losing = losing or overwritten > 0
+    return Backlog(
+        lag_s, waits_since_ns, lost_frames if unwritten else progress.lost_frames, losing
+    )

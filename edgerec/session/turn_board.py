@@ -1,16 +1,24 @@
-"""Passes the session's turns from the turn thread to the writer thread.
+"""What the turn thread passes to the writer thread: the parts of turns, and the gate of speech.
 
-Neither thread waits for the other: only the latest version of each part is kept, and a limited
-number of parts, so that a disk that hangs for long costs turns, not memory.
+Neither thread waits for the other without a limit. Only the latest version of each part of a turn
+is kept, and a limited number of parts, so that a disk that hangs for long costs turns, not memory.
+
+With `user_continuous_stream: false`, the gate decides which of the user's frames are recorded:
+those of the turns, pre-roll and hangover included; every other one becomes digital silence. What is
+not decided within a limited time is recorded unchanged. Speech is never lost to a slow detector.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
+from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
-from edgerec.audio import TRACKS, TrackName, TurnPart
+from edgerec.audio import TRACKS, Span, TimelineFrame, TrackName, TurnPart
+
+log = logging.getLogger(__name__)
 
 MAX_PARTS: Final = 256
 """Maximum number of unwritten parts per speaker: one every 0.2 s over the length of the history."""
@@ -65,3 +73,96 @@ class TurnBoard:
         complete = self._complete.wait(0 if self._given_up else timeout_s)
         self._given_up = self._given_up or not (complete or timeout_s == 0)
         return complete
+
+
+USER: Final = TRACKS.index("user")
+MAX_KEPT: Final = 512  # stretches; a turn a second for as long as the longest ring holds
+
+
+class SpeechGate:
+    """The speech gate of one session; for any thread.
+
+    Parameters
+    ----------
+    patience
+        Maximum lag of a decision after the last committed frame, in frames.
+    reach
+        Number of frames before the decided ones that may still be read, as after a disk failure.
+    """
+
+    def __init__(self, patience: int, reach: int) -> None:
+        self._patience = patience
+        self._reach = reach
+        self._lock = threading.Lock()
+        self._kept: deque[tuple[int, int]] = deque()  # [start, stop), in order and apart
+        self._decided = 0
+        self._open = False
+        self._told = False
+
+    @property
+    def decided(self) -> TimelineFrame:
+        """The frame before which it is decided what is kept."""
+        return TimelineFrame(self._decided)
+
+    def keep(self, stretches: Iterable[tuple[int, int]], decided: int) -> None:
+        """Take in which frames are speech, and up to where no others are.
+
+        Parameters
+        ----------
+        stretches
+            Frames [start, stop) that are kept, none of them before the last ones. They may extend
+            earlier ones.
+        decided
+            The decided frame; an earlier one than before changes nothing.
+        """
+        with self._lock:
+            for start, stop in sorted(stretches):
+                if self._kept and start <= self._kept[-1][1]:
+                    first, last = self._kept.pop()
+                    start, stop = min(first, start), max(last, stop)
+                if start < stop:
+                    self._kept.append((start, stop))
+            self._decided = max(self._decided, decided)
+            self._forget()
+
+    def open(self) -> None:
+        """Keep all that is not decided: no more decisions will come."""
+        with self._lock:
+            self._open = True
+
+    def writable(self, committed: TimelineFrame) -> TimelineFrame:
+        """Return up to where frames may be written, of those that are committed."""
+        with self._lock:
+            if self._open:
+                return committed
+            patient = committed - self._patience
+            if patient > self._decided and not self._told:
+                self._told = True  # once a session: it happens with every piece, if it does
+                log.warning(
+                    "speech detection is too slow, everything is recorded frame=%d",
+                    self._decided,
+                )
+            return TimelineFrame(min(committed, max(self._decided, patient)))
+
+    def silenced(self, span: Span) -> Span:
+        """Return a span with the user's track silenced where it is not kept."""
+        stop = span.start + span.frames
+        with self._lock:
+            kept = [(max(a, span.start), min(b, stop)) for a, b in self._kept]
+            decided = min(stop, self._decided)
+        pcm = span.pcm.copy()
+        position = int(span.start)
+        for start, end in (*((a, b) for a, b in kept if a < b), (decided, stop)):
+            silent = min(start, decided)
+            if position < silent:
+                pcm[USER, position - span.start : silent - span.start] = 0
+            position = max(position, end)
+        return Span(span.start, pcm, span.reasons)
+
+    def _forget(self) -> None:
+        while self._kept and self._kept[0][1] < self._decided - self._reach:
+            self._kept.popleft()
+        while len(self._kept) > MAX_KEPT:
+            # Too many to remember: what is between two of them is kept, too.
+            first, second = self._kept.popleft(), self._kept.popleft()
+            self._kept.appendleft((first[0], second[1]))

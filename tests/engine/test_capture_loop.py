@@ -10,7 +10,7 @@ import pytest
 from edgerec.audio import TRACKS, GapReason, StreamEnded
 from edgerec.engine import capture_loop
 from edgerec.engine.sessions import TAIL_NS, Sessions
-from edgerec.session.listener import Listener
+from edgerec.session.timeline import Listener
 from edgerec.simulation.device import Absence
 from tests.rigs.capture_rig import RATE, Rig, epoch_s
 from tests.rigs.fakes import FakeSource, device

@@ -8,11 +8,11 @@ import pytest
 from edgerec.audio import TRACKS, GapReason
 from edgerec.engine.capture_loop import CaptureLoop
 from edgerec.engine.sessions import MIN_CHUNK_NS, MIN_PAUSE_NS, Sessions
-from edgerec.health.reports import Vitals
+from edgerec.health.verdict import Vitals
 from edgerec.service.watchdog import Watchdog
 from edgerec.session.events import StateChanged
-from edgerec.session.listener import Listener
 from edgerec.session.requests import SessionRequests
+from edgerec.session.timeline import Listener
 from edgerec.simulation.conversation import tone
 from edgerec.sync.synchronizer import Synchronizer, TrackPlan
 from tests.rigs.capture_rig import NO_REASON, RATE, epoch_s, keeping

@@ -6,9 +6,9 @@ import pytest
 from edgerec import __version__
 from edgerec.audio import EchoReport, GapReason, TimelineFrame, TrackReport, TurnPart
 from edgerec.health.monitor import Heard
-from edgerec.health.reports import LastPublished, RecoveryState
 from edgerec.health.snapshot import status_of
 from edgerec.health.status import Reason, Status, TrackStatus, to_json
+from edgerec.health.verdict import LastPublished, RecoveryState
 from edgerec.session.turn_board import TurnBoard
 from edgerec.store.records.gap_map import Levels
 from edgerec.store.records.sidecar import GapTotal

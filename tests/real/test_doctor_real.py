@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from edgerec.clock import raw_now_ns
-from edgerec.health.chirp_log import FILE, read_chirps
+from edgerec.health.echo_memory import CHIRP_FILE, read_chirps
 from tests.rigs.sound_server import ON_BOTH
 from tests.rigs.waiting import PATIENCE_S
 
@@ -56,7 +56,7 @@ def test_the_chain_is_proved_and_the_delay_of_the_microphone_offered(
     offered_ms = float(re.search(r"tracks.user.offset_ms to ([\d.]+)", heard[2]["fix"])[1])
     # A null sink renders when it likes: the module's 60 ms are a wish.
     assert offered_ms > 30
-    (chirp,) = read_chirps(state / FILE)
+    (chirp,) = read_chirps(state / CHIRP_FILE)
     assert chirp.delay_ms == pytest.approx(offered_ms, abs=0.1)
     machine.note("doctor: offset offered", offered_ms, "ms", limit=500.0, since_ns=began_ns)
 

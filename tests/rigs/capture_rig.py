@@ -8,8 +8,8 @@ from edgerec.config import Config, RecordingConfig
 from edgerec.engine.capture_loop import CaptureLoop
 from edgerec.engine.plan import Current, Plan
 from edgerec.engine.sessions import Sessions
-from edgerec.session.listener import Listener
 from edgerec.session.requests import SessionRequests
+from edgerec.session.timeline import Listener
 from edgerec.sync.synchronizer import Synchronizer, TrackPlan
 from tests.rigs.fakes import START_NS, FakeClock, FakeSource, S
 

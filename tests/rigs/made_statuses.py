@@ -17,15 +17,14 @@ from edgerec.audio import (
 from edgerec.clock import ClockReading
 from edgerec.health.echo_history import EchoKnown
 from edgerec.health.monitor import Heard
-from edgerec.health.reports import Facts, LastPublished, RecoveryState, Writing, WritingState
 from edgerec.health.snapshot import status_of
 from edgerec.health.status import Chirp, EchoDay, EchoStatus, HookCounts, Reason, Spread
 from edgerec.health.usage import Usage
+from edgerec.health.verdict import Facts, LastPublished, RecoveryState, Writing, WritingState
 from edgerec.service.control.commands import status_command
 from edgerec.service.control.server import Control
 from edgerec.service.control.socket import ControlSocket
-from edgerec.session.backlog import Backlog
-from edgerec.session.timeline import SessionTimeline
+from edgerec.session.timeline import Backlog, SessionTimeline
 from edgerec.session.turn_board import TurnBoard
 from edgerec.store.records.gap_map import Levels
 from edgerec.store.records.sidecar import GapTotal

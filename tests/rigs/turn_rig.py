@@ -6,8 +6,8 @@ import soundfile
 from edgerec.audio import TRACKS, EchoReport, Stamp, TimelineFrame, TrackReport
 from edgerec.engine.copying import write_committed, write_turns
 from edgerec.engine.session_turns import SessionTurns
-from edgerec.session.speech_gate import SpeechGate
 from edgerec.session.timeline import SessionTimeline
+from edgerec.session.turn_board import SpeechGate
 from edgerec.store.disk import StoreError
 from edgerec.store.records.layout import Layout
 from edgerec.store.records.naming import Session

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from edgerec.audio import SourceState
-from edgerec.health.reports import Vitals
+from edgerec.health.verdict import Vitals
 from edgerec.service.watchdog import Supervisor, Watchdog, status_line, watchdog_s
 from tests.rigs.fakes import START_NS, FakeClock, S
 from tests.rigs.waiting import PATIENCE_S, wait_for

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from edgerec.session.backlog import Backlog, WritingProgress, backlog_of
+from edgerec.session.timeline import Backlog, WritingProgress, backlog_of
 from edgerec.store.writing.recording import Recording
 from tests.rigs.fakes import S
 from tests.rigs.turn_rig import RATE, stamp_of

@@ -16,8 +16,7 @@ from pathlib import Path
 import pytest
 
 from edgerec.engine.housekeeping import DriftMemory
-from edgerec.health.chirp_log import add_chirp, read_chirps
-from edgerec.health.echo_file import Remembered, read_echo
+from edgerec.health.echo_memory import Remembered, add_chirp, read_chirps, read_echo
 from edgerec.health.status import Chirp
 from edgerec.store import publish
 from edgerec.store.archive.tree import find_files

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgerec.audio import Span, TimelineFrame
-from edgerec.session.speech_gate import MAX_KEPT
+from edgerec.session.turn_board import MAX_KEPT
 from edgerec.turns.segmenter import Judged, TurnRules
 from edgerec.turns.tracker import TurnTracker
 from tests.rigs.turn_rig import gate_of
