@@ -1,4 +1,4 @@
-"""What is remembered of the echo in the root's `.state`, and what is unusual about the echo now.
+"""Memory of the echo in the root's `.state`, and rules for what is unusual about the echo now.
 
 Whenever the bot speaks and the microphone hears it, the turn detectors know how late and how loud.
 Over weeks this reveals, without a sound server or a person, a microphone that gets dull, a

@@ -1,4 +1,4 @@
-"""What the turn thread passes to the writer thread: the parts of turns, and the gate of speech.
+"""Passes turns and the gate of speech from the turn thread to the writer thread.
 
 Neither thread waits for the other without a limit. Only the latest version of each part of a turn
 is kept, and a limited number of parts, so that a disk that hangs for long costs turns, not memory.
