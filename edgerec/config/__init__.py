@@ -1,11 +1,11 @@
 """The configuration: one YAML file as frozen, validated values.
 
 `load_config` is all that most callers need. In the order in which a file passes through:
-`document` (bytes to plain YAML values), `build` (values to the types of `schema`, each held to
-its `constraints`), `contradictions` (settings that don't go together).
+`document` (bytes to plain YAML values), `load` (values to the types of `schema`), `checks`
+(settings that don't go together).
 """
 
-from edgerec.config.absences import absences
+from edgerec.config.checks import absences, shared_root
 from edgerec.config.load import (
     DEFAULT_FILE,
     FILE_VARIABLE,
@@ -29,7 +29,6 @@ from edgerec.config.schema import (
     TracksConfig,
     TurnsConfig,
 )
-from edgerec.config.shared_root import shared_root
 
 __all__ = [
     "DEFAULT_FILE",

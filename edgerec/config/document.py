@@ -2,7 +2,7 @@
 
 Stricter than YAML, so that a file means what a person reads in it: one document, no key twice, no
 anchors, aliases and tags, no text over several lines, no word that YAML 1.1 and a person read
-differently (`plain`), no slip that is hard to see (`slips`). Bounded in size and depth. A file that
+differently, no slip that is hard to see (see `slips`). Bounded in size and depth. A file that
 may have been cut short is refused as far as that can be told: it must not be empty, nor end within
 a line or after a key without a value.
 """
@@ -18,9 +18,8 @@ from typing import Final
 import yaml
 
 from edgerec.config import slips
-from edgerec.config.plain import read_plain
 from edgerec.config.problems import ConfigError, Place, Problem
-from edgerec.config.slips import YamlMark, end_of, place_of, start_of
+from edgerec.config.slips import YamlMark, end_of, place_of, read_plain, start_of
 from edgerec.validation.typed import shown
 
 MAX_BYTES: Final = 64 * 1024  # the documented example has 10 KB

@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 
 from edgerec.audio import TrackName
-from edgerec.config.constraints import (
+from edgerec.validation.constraints import (
     AbsolutePath,
+    Between,
     ChannelChoice,
     CommandLine,
     EnvironmentVariables,
+    Matches,
     OwnFolder,
 )
-from edgerec.validation.constraints import Between, Matches
 from edgerec.wire.blocks import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ, SAMPLE_BYTES
 
 BLOCK_MARGIN_MS: Final = 50  # a slightly busy machine must not count as a loss

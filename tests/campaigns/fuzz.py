@@ -17,7 +17,7 @@ from edgerec.store import mount
 from edgerec.store.records import sidecar_reader
 from edgerec.store.retention import inventory
 from edgerec.store.writing import closing, journal, recover, session_summary
-from edgerec.validation import bounded_json, shapes, typed
+from edgerec.validation import bounded_json, typed
 from tests.rigs.fuzz.kinds import KINDS
 from tests.rigs.fuzz.reached import Reached
 from tests.rigs.witness import Witness
@@ -31,7 +31,6 @@ READERS = (
     recover,
     session_summary,
     sidecar_reader,
-    shapes,
     typed,
 )
 LONG_S = 5.0

@@ -6,8 +6,8 @@ import re
 import pytest
 
 from edgerec.config import Config, ConfigError
-from edgerec.config.build import build, leaves
 from edgerec.config.document import read_document
+from edgerec.config.load import build, leaves
 from tests import CHECKOUT
 
 EXAMPLE = (CHECKOUT / "config" / "edgerec.yaml").read_text()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from edgerec.config import Config, ConfigError, Problem, load_config
-from edgerec.config.build import build, leaves
+from edgerec.config.load import build, leaves
 from edgerec.config.problems import Place
 
 

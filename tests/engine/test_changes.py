@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from edgerec.config import Config
-from edgerec.config.build import build
+from edgerec.config.load import build
 from edgerec.engine import changes
 from edgerec.engine.plan import Plan
 

@@ -20,7 +20,7 @@ from edgerec.audio import GapReason
 from edgerec.cli import COMMANDS, command_named, demo
 from edgerec.cli.process import Exit
 from edgerec.config import Config, load_config
-from edgerec.config.build import build, leaves
+from edgerec.config.load import build, leaves
 from edgerec.health.status import Status, to_json
 from edgerec.service.control.socket import SYSTEM_FOLDER
 from edgerec.store.records.sidecar import EndReason, Kind

@@ -1,4 +1,4 @@
-"""What a configuration names and this machine lacks: said before it is missed."""
+"""What a configuration names and this machine lacks, or has already, is said before it matters."""
 
 import os
 from dataclasses import replace
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edgerec.config import Config, HooksConfig, MetricsConfig, absences
+from edgerec.config import Config, HooksConfig, MetricsConfig, StorageConfig, absences, shared_root
 
 
 def told(*, hook=(), textfile=None):
@@ -59,3 +59,26 @@ def test_a_metrics_file_that_can_not_be_written_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may anywhere
     ((_, problem),) = told(textfile=tmp_path / "closed" / "x.prom")
     assert problem == f"this user may not write to {tmp_path}/closed"
+
+
+def shared(root):
+    config = replace(Config(), storage=StorageConfig(root=root))
+    return [(one.path, one.problem) for one in shared_root(config)]
+
+
+def test_a_folder_of_its_own_is_no_problem_nor_one_that_is_not_there(tmp_path):
+    (tmp_path / "ready").mkdir()
+    assert shared(tmp_path) == []
+    assert shared(tmp_path / "not" / "there") == []
+
+
+def test_other_things_in_it_are_shared(tmp_path):
+    (tmp_path / "README.md").touch()
+    assert shared(tmp_path) == [("storage.root", f"{tmp_path} holds 'README.md'")]
+
+
+def test_a_checkout_around_it_is_shared(tmp_path):
+    (tmp_path / ".git").mkdir()
+    root = tmp_path / "recordings"
+    wrong = f"{root} is in the checkout {tmp_path}, where `git clean` would delete recordings"
+    assert shared(root) == [("storage.root", wrong)]

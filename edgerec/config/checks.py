@@ -1,9 +1,18 @@
-"""Finds settings that are valid individually but contradict each other."""
+"""Finds what is wrong with a configuration whose values are valid individually.
+
+Settings that contradict each other are errors. What this machine lacks (hook programs, folders), or
+what shares the folder of `storage.root`, is a warning: it does not prevent recording, and what is
+missing may appear later.
+"""
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from edgerec.audio import TrackName
@@ -11,7 +20,10 @@ from edgerec.capture.portaudio import DEFAULT_BLOCK_MS
 from edgerec.config.problems import Problem
 from edgerec.config.schema import BLOCK_MARGIN_MS, Config, TrackConfig
 from edgerec.feeds.playback import CONTINUE_NS
+from edgerec.store.disk import StoreError
+from edgerec.store.ownership import checkout_around, others_in
 from edgerec.store.records.naming import OPUS_RATES_HZ
+from edgerec.validation.typed import shown
 from edgerec.wire.blocks import MAX_RATE_HZ, SAMPLE_BYTES
 
 MIN_CHUNK_S: Final = (
@@ -148,3 +160,63 @@ _CONTRADICTIONS: Final = (
         "give user or bot a source",
     ),
 )
+
+
+_PATH_CHARACTERS: Final = 250
+
+
+def absences(config: Config) -> Iterator[Problem]:
+    """Yield what is missing for the user of this process; reads the disk."""
+    for name in ("on_chunk", "on_turn", "on_state"):
+        command: tuple[str, ...] = getattr(config.hooks, name)
+        if command and shutil.which(command[0]) is None:
+            yield Problem(f"hooks.{name}", *_no_program(command[0]))
+    textfile = config.metrics.textfile
+    if textfile is not None:
+        wrong = _unwritable(textfile)
+        if wrong is not None:
+            yield Problem("metrics.textfile", *wrong)
+
+
+def _no_program(program: str) -> tuple[str, str]:
+    named = shown(program, _PATH_CHARACTERS)
+    if "/" not in program:
+        told = f"there is no program {named} in {os.environ.get('PATH', os.defpath)}"
+        return told, "install it, or give its full path"
+    if not os.path.lexists(program):
+        return f"there is no program {named}", "install it, or correct the path"
+    return f"{named} can't be run by this user", "make it executable for that user: chmod a+rx"
+
+
+def _unwritable(textfile: Path) -> tuple[str, str] | None:
+    folder = shown(str(textfile.parent), _PATH_CHARACTERS)
+    # Of os.path: those of pathlib raise where a folder above may not be looked into.
+    if not os.path.isdir(textfile.parent):  # noqa: PTH112
+        return f"there is no folder {folder}", "create it, or name another folder"
+    if not os.access(textfile.parent, os.W_OK | os.X_OK):
+        told = f"this user may not write to {folder}"
+        return told, "give the folder to the service's user; in the unit: ReadWritePaths="
+    if os.path.isdir(textfile):  # noqa: PTH112
+        return f"{folder}/{textfile.name} is a folder", "name a file in it"
+    return None
+
+
+_HINT: Final = "give storage.root a folder of its own, outside any sources"
+
+
+def shared_root(config: Config) -> Iterator[Problem]:
+    """Yield what `storage.root` is shared with, as this process's user finds it; reads the disk.
+
+    The recorder does not begin in a folder that holds other things, but continues in one where it
+    has begun.
+    """
+    root = config.storage.root
+    with suppress(StoreError):  # not there yet, or not for this user to see
+        if others := others_in(root):
+            yield Problem("storage.root", f"{root} holds {others}", _HINT)
+    with suppress(StoreError):
+        if (checkout := checkout_around(root)) is not None:
+            told = (
+                f"{root} is in the checkout {checkout}, where `git clean` would delete recordings"
+            )
+            yield Problem("storage.root", told, _HINT)
