@@ -1,7 +1,6 @@
 import errno
 import logging
 import os
-import shutil
 from dataclasses import replace
 
 import pytest
@@ -9,95 +8,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgerec.stamps import SETTLED_NS, AgeClock
-from edgerec.store.records.naming import Session
 from edgerec.store.retention.cleanup import (
-    AGAIN_NS,
     FILES_A_STEP,
     ROOM_NS,
     SWEEP_NS,
     Cleanup,
 )
-from edgerec.store.retention.plan import ORPHAN_KEPT_NS, Quota
+from edgerec.store.retention.plan import ORPHAN_KEPT_NS
 from edgerec.store.root import StorageRoot
-from edgerec.store.writing.rotation import Cutting
+from tests.rigs.cleanup_rig import (
+    QUOTA,
+    Clocks,
+    S,
+    acknowledge,
+    finish_sweep,
+    record,
+    size,
+    sweep,
+    there,
+)
 from tests.rigs.damaged_files import damage_json
 from tests.rigs.made_recordings import REPORTS, START_UTC_NS, quiet_span, recording, stamp_of
 
-S = 1_000_000_000
 DAY_NS = 86_400 * S
-QUOTA = Quota(
-    max_age_ns=None, max_bytes=None, min_free_bytes=0, keep_unacknowledged=True, reserve_bytes=0
-)
-
-
-def record(root, session="9f3a01c2", number=41, chunks=4, stamps=stamp_of):
-    """A session of chunks of 100 frames."""
-    published = []
-    writing = recording(
-        root,
-        published,
-        cutting=Cutting(100, 10**9),
-        stamps=stamps,
-        session=Session(session, number, None, "k1"),
-    )
-    writing.write(quiet_span(0, 100 * chunks), REPORTS)
-    writing.finish("stop")
-    return [one.path for one in published[:-1]]
-
-
-def acknowledge(paths):
-    for path in paths:
-        path.with_suffix(".ack").touch()
-
-
-class Clocks:
-    """Stamps that go on from where the recordings ended."""
-
-    def __init__(self, utc_ns=START_UTC_NS, *, trusted=True):
-        self.now = replace(stamp_of(0), utc_ns=utc_ns, utc_trusted=trusted)
-
-    def __call__(self):
-        return self.now
-
-    def later(self, ns, *, jump_ns=0):
-        self.now = replace(
-            self.now,
-            utc_ns=self.now.utc_ns + ns + jump_ns,
-            monotonic_ns=self.now.monotonic_ns + ns,
-        )
-
-
-def sweep(root, quota, clocks=None, *, settled=True):
-    """Look at everything once; with `settled` the wall clock has been known for long enough."""
-    clocks = clocks or Clocks()
-    cleanup = Cleanup(root, quota, bytes_per_s=1.0, stamp_now=clocks)
-    if settled:
-        now_ns = finish_sweep(cleanup, 0)
-        clocks.later(SETTLED_NS)
-        finish_sweep(cleanup, now_ns + SWEEP_NS)
-    else:
-        finish_sweep(cleanup, 0)
-    return cleanup
-
-
-def finish_sweep(cleanup, now_ns):
-    steps = 0
-    while cleanup._sweep is not None or steps == 0:
-        cleanup.step(now_ns)
-        steps += 1
-    return now_ns
-
-
-def there(paths):
-    return [path.exists() for path in paths]
-
-
-def size(path):
-    return sum(
-        file.stat().st_size
-        for file in (path, path.with_suffix(".json"), path.with_suffix(".ack"))
-        if file.exists()
-    )
 
 
 def test_acknowledged_files_go_first_and_no_more_of_them_than_needed(root):
@@ -318,104 +251,6 @@ def test_sidecars_that_say_anything_end_no_look_at_what_is_stored(tmp_path_facto
         assert not list(root.ready.rglob("*.wav"))
 
 
-def link(path, target):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.symlink_to(target)
-
-
-def kiosk_behind_a_link(ready, aside):
-    shutil.move(ready / "kiosk=k1", aside)
-    link(ready / "kiosk=k1", aside / "kiosk=k1")
-
-
-def day_behind_a_link(ready, aside):
-    day = ready / "kiosk=k1" / "date=2026-11-22"
-    shutil.move(day, aside)
-    link(day, aside / day.name)
-
-
-def unfetched(path):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"?")
-
-
-ODD = {
-    "an archive of a day": lambda r, a: unfetched(r / "kiosk=k1" / "date=2026-11-19.tar.gz"),
-    "a file named as a kiosk": lambda r, a: unfetched(r / "kiosk=zz"),
-    "a dangling day": lambda r, a: link(r / "kiosk=k1" / "date=2026-11-01", "nowhere"),
-    "a looping day": lambda r, a: link(r / "kiosk=k1" / "date=2026-11-01", "date=2026-11-01"),
-    "a dangling kiosk": lambda r, a: link(r / "kiosk=a", "nowhere"),
-    "a looping kiosk": lambda r, a: link(r / "kiosk=a", "."),
-    "a pipe": lambda r, a: os.mkfifo(r / "kiosk=k1" / "date=2026-11-01"),
-    "a name that is not UTF-8": lambda r, a: unfetched(r / os.fsdecode(b"kiosk=\xff\n\x1b[2J")),
-    "the longest name": lambda r, a: unfetched(r / ("kiosk=" + 249 * "x")),
-}
-
-
-@pytest.mark.parametrize("odd", ODD)
-def test_an_odd_entry_is_named_and_everything_else_goes_on(root, tmp_path, odd):
-    paths = record(root)
-    acknowledge(paths)
-    ODD[odd](root.ready, tmp_path / "aside")
-    cleanup = sweep(root, replace(QUOTA, max_bytes=1))
-    assert there(paths) == [False] * len(paths)
-    assert cleanup.space is not None
-    assert cleanup.trouble.isprintable()
-    assert "kiosk=" in cleanup.trouble
-
-
-@pytest.mark.parametrize("elsewhere", [kiosk_behind_a_link, day_behind_a_link])
-def test_nothing_behind_a_link_is_ever_deleted(root, tmp_path, elsewhere):
-    moved = record(root, "aaaaaaaa", 1)
-    acknowledge(moved)
-    aside = tmp_path / "aside"
-    aside.mkdir()
-    elsewhere(root.ready, aside)
-    before = sorted(aside.rglob("*"))
-    cleanup = sweep(root, replace(QUOTA, max_bytes=1, max_age_ns=1, keep_unacknowledged=False))
-    assert sorted(aside.rglob("*")) == before
-    assert "a link" in cleanup.trouble
-    assert cleanup.space.stored_bytes == 0
-
-
-def test_in_place_of_a_file_that_can_not_be_deleted_the_next_one_goes(root):
-    paths = record(root)
-    acknowledge(paths)
-    paths[0].unlink()
-    paths[0].mkdir()
-    (paths[0] / "something").touch()
-    keep = sum(path.stat().st_size for path in root.ready.rglob("*_session.json"))
-    keep += size(paths[0]) + size(paths[3])
-    cleanup = sweep(root, replace(QUOTA, max_bytes=keep), settled=False)
-    assert there(paths) == [True, False, False, True]
-    assert "Is a directory" in cleanup.trouble
-    assert cleanup.space.stored_bytes == keep
-
-
-def test_a_folder_that_another_user_owns_is_left_alone_and_the_rest_is_kept_in_order(
-    root, monkeypatch
-):
-    theirs = record(root, "aaaaaaaa", 1)
-    acknowledge(theirs)
-    [day] = root.ready.glob("*/*")
-    shutil.move(day, day.with_name("date=2026-11-21"))
-    ours = record(root, "bbbbbbbb", 2)
-    acknowledge(ours)
-    unlink = os.unlink
-
-    def refusing(path, **how):
-        if "date=2026-11-21" in os.fspath(path):
-            raise PermissionError(errno.EACCES, "Permission denied", path)
-        unlink(path, **how)
-
-    monkeypatch.setattr(os, "unlink", refusing)
-    cleanup = sweep(root, replace(QUOTA, max_bytes=1), settled=False)
-    assert there(ours) == [False] * len(ours)
-    assert len(list(root.ready.rglob("*_aaaaaaaa_*.wav"))) == len(theirs)
-    assert "and 1 more" in cleanup.trouble  # of the four
-    assert cleanup.space is not None
-
-
 def test_acknowledged_files_go_for_inodes_too(root, monkeypatch):
     paths = record(root)
     acknowledge(paths[1:])
@@ -482,29 +317,3 @@ def test_a_file_system_that_does_not_answer_is_asked_again(root, monkeypatch):
     room = Room(monkeypatch)
     cleanup.step(2 * ROOM_NS)
     assert (cleanup.space.free_bytes, room.looks) == (10**9, 1)
-
-
-def test_trouble_is_looked_at_again_soon_and_then_less_and_less_often(root, monkeypatch):
-    odd = root.ready / "kiosk=odd"
-    odd.touch()
-    cleanup = sweep(root, QUOTA, settled=False)
-    looks_s = []
-    real = cleanup._look_at_everything
-    monkeypatch.setattr(cleanup, "_look_at_everything", lambda: looks_s.append(now_s) or real())
-    for now_s in range(200):
-        finish_sweep(cleanup, now_s * S)
-    again_s = AGAIN_NS // S
-    assert looks_s[:4] == [again_s, 3 * again_s, 7 * again_s, 7 * again_s + SWEEP_NS // S]
-    odd.unlink()
-    finish_sweep(cleanup, 300 * S)
-    assert cleanup.trouble is None
-
-
-def test_trouble_is_over_when_its_cause_is(root):
-    odd = root.ready / "kiosk=odd"
-    odd.touch()
-    cleanup = sweep(root, QUOTA, settled=False)
-    assert "not a folder" in cleanup.trouble
-    odd.unlink()
-    finish_sweep(cleanup, SWEEP_NS)
-    assert cleanup.trouble is None
