@@ -31,6 +31,7 @@ __all__ = [
     "AudioData",
     "AudioGoneError",
     "AudioLate",
+    "AudioRefused",
     "Config",
     "ConfigError",
     "ControlSocketError",

@@ -122,6 +122,8 @@ class StreamEnded:
     """Reason of the silence from here on."""
     detail: str
     """Text for the log and the status: what happened, and to what."""
+    refused_s: float = 0.0
+    """Duration of the audio that came and was refused with it, in s; 0: none, or nobody knows."""
 
 
 Delivery = StreamHeader | Block | StreamEnded
@@ -207,6 +209,8 @@ class TrackReport:
     """Echo of the bot's track in this one; known for the user's track only, from the detectors."""
     fold_gain_db: float | None = None
     """Level of the mean of its channels relative to that of unrelated ones; see `Fold`."""
+    refused_frames: int = 0
+    """Number of frames so far that were pushed into a feed and refused, at the timeline's rate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +246,19 @@ class Played:
     """Number of frames that are still to be played."""
     last_ns: int | None
     """Instant on CLOCK_MONOTONIC at which the last frame heard ended; None: none was heard."""
+
+
+@dataclass(frozen=True, slots=True)
+class AudioRefused:
+    """Audio that was pushed into a track and refused; no file holds it."""
+
+    track: TrackName
+    frames: int
+    """Number of frames, at their own rate; 0: it could not be read as audio."""
+    reason: str
+    """Code of the error, as the application has received it (`bad_stamp`, `too_fast`, ...)."""
+    detail: str
+    """What was wrong with it."""
 
 
 SourceStateName = Literal["starting", "running", "stalled", "absent", "idle"]

@@ -28,6 +28,7 @@ from edgerec.config import make_config as make_config
 from edgerec.feeds.connection import FeedError as FeedError
 from edgerec.service.control.socket import ControlSocketError as ControlSocketError
 from edgerec.session.events import AudioLate as AudioLate
+from edgerec.session.events import AudioRefused as AudioRefused
 from edgerec.session.events import FilePublished as FilePublished
 from edgerec.session.events import GapFound as GapFound
 from edgerec.session.events import Played as Played

@@ -13,6 +13,7 @@ from edgerec.audio import TrackName
 from edgerec.config import RecordingConfig
 from edgerec.session.events import (
     AudioLate,
+    AudioRefused,
     Event,
     FilePublished,
     GapFound,
@@ -30,6 +31,7 @@ HANDLED: Final[Mapping[type[Event], str]] = {
     StateChanged: "on_state",
     Played: "on_played",
     AudioLate: "on_late",
+    AudioRefused: "on_refused",
 }
 """Events that handlers receive as they are, with the names to register for."""
 _TURNS: Final = {

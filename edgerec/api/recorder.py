@@ -25,6 +25,7 @@ from edgerec.feeds.connection import FeedError
 from edgerec.health.status import to_json
 from edgerec.session.events import (
     AudioLate,
+    AudioRefused,
     FilePublished,
     GapFound,
     RecordingStarted,
@@ -118,6 +119,8 @@ class Recorder:
     def event_handler(self, name: Literal["on_published"]) -> _Registration[FilePublished]: ...
     @overload
     def event_handler(self, name: Literal["on_late"]) -> _Registration[AudioLate]: ...
+    @overload
+    def event_handler(self, name: Literal["on_refused"]) -> _Registration[AudioRefused]: ...
     @overload
     def event_handler(self, name: Literal["on_played"]) -> _Registration[Played]: ...
     @overload

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from edgerec.audio import Played
+from edgerec.audio import AudioRefused, Played
 from edgerec.capture.devices.watch import DeviceWatch
 from edgerec.clock import Clock
 from edgerec.engine.capture_loop import CaptureLoop
@@ -147,12 +147,17 @@ def build_parts(
     # Where audio comes from.
     requests = SessionRequests(clock, started=plan.config.recording.auto_start)
 
-    def note_played(played: Played) -> None:
-        publish(played)
-        if played.dropped and turns is not None and sessions.state != "ending":
-            turns.cut(played)
+    def notify(event: Played | AudioRefused) -> None:
+        publish(event)
+        if (
+            isinstance(event, Played)
+            and event.dropped
+            and turns is not None
+            and sessions.state != "ending"
+        ):
+            turns.cut(event)
 
-    sources = Sources(plan, clock, around.open_sources, note_played)
+    sources = Sources(plan, clock, around.open_sources, notify)
     devices = DeviceWatch(sources.watched(plan), clock, make_thread=make_thread)
     drift = DriftMemory(root.state / DRIFT_FILE)
     synchronizer = Synchronizer(plan.tracks, late_s=plan.late_s, drift_memory=drift.drift_ppm)

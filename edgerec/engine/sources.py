@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Final, Protocol, runtime_checkable
 
-from edgerec.audio import Delivery, Played, SourceState, TrackName
+from edgerec.audio import AudioRefused, Delivery, Played, SourceState, TrackName
 from edgerec.capture.child import ChildLimits, ChildSource
 from edgerec.capture.devices.device_verdict import Findings
 from edgerec.capture.devices.watch import Watched
@@ -117,11 +117,11 @@ class Sources(Listener):
         plan: Plan,
         clock: Clock,
         open_sources: OpenSources,
-        on_played: Callable[[Played], None],
+        notify: Callable[[Played | AudioRefused], None],
     ) -> None:
         self._clock = clock
         self._open = open_sources
-        self._on_played = on_played
+        self._notify = notify
         self.by_track: Mapping[TrackName, Source] = open_sources(plan.sources, clock)
         """All sources by track; replaced as a whole."""
         self.feeds: dict[TrackName, FeedSource] = {}
@@ -163,5 +163,5 @@ class Sources(Listener):
         for name in self.feeds.keys() - now.keys():
             del self.feeds[name]
         for feed in now.values():
-            feed.on_played = self._on_played
+            feed.notify = self._notify
         self.feeds.update(now)

@@ -57,6 +57,11 @@ class Intake:
         """The clock of the stream's stamps."""
         return "monotonic_raw" if self._header is None else self._header.clock
 
+    @property
+    def sample_rate(self) -> int:
+        """Sampling rate of the stream, in Hz; 1: none was opened."""
+        return 1 if self._header is None else self._header.sample_rate
+
     def full(self, now_ns: int) -> bool:
         """Whether no more should be pushed for now."""
         return self._held_bytes > QUEUE_BYTES or self._speaker.full(now_ns)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 from edgerec.audio import (
@@ -94,6 +95,8 @@ class Loudspeaker:
         """
         end_ns = now_ns
         if self._utterances:
+            before = self._utterances[-1].ending.refused_s  # of another fault, if there was one
+            fault = replace(fault, refused_s=before + fault.refused_s)
             self._utterances[-1].ending = fault
             self._utterances[-1].over = True
             end_ns = max(now_ns, self._utterances[-1].end_ns)

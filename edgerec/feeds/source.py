@@ -6,16 +6,19 @@ kept (`intake`): when the queue is full the socket is not read, and the applicat
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import logging
 import queue
 import select
 import socket
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from typing import Final
 
 from edgerec.audio import (
+    AudioRefused,
     Block,
     Delivery,
     GapReason,
@@ -43,9 +46,9 @@ class FeedSource:
 
     Parameters
     ----------
-    on_played
-        Called when an utterance has ended, or was cleared; must not block or call this. May be
-        replaced before the source is used.
+    notify
+        Called when an utterance has ended or was cleared, and when audio is refused; must not block
+        or call this. May be replaced before the source is used.
     """
 
     unhurried: Final = False
@@ -57,12 +60,12 @@ class FeedSource:
         self,
         track: TrackName,
         clock: Clock,
-        on_played: Callable[[Played], None] = lambda played: None,
+        notify: Callable[[Played | AudioRefused], None] = lambda event: None,
     ) -> None:
         self.track = track
         self.state = SourceState("idle", clock.now_ns(), "nobody is connected", 0)
         self._clock = clock
-        self.on_played = on_played
+        self.notify = notify
         self._room = threading.Condition()  # guards what follows; notified when there is room
         self._intake = Intake(track, clock)
         self._connection: FeedConnection | None = None
@@ -133,7 +136,8 @@ class FeedSource:
         """
         with self._room:
             start, clears, stops = self._intake.log.pushed, self._clears, self._stops
-            for message in messages:
+            remaining = iter(messages)
+            for message in remaining:
                 while self._intake.full(self._clock.now_ns()) and not self._closed:
                     if self._clears != clears:
                         break
@@ -148,7 +152,7 @@ class FeedSource:
                 try:
                     self._take(message, self._clock.now_ns())
                 except FeedError as error:
-                    self._fail(error, self._clock.now_ns())
+                    self._fail(error, itertools.chain([message], remaining))
                     raise
             self._waker.set()
             return start, self._intake.log.pushed
@@ -261,14 +265,18 @@ class FeedSource:
         log.info("feed connected track=%s", self.track)
 
     def _receive(self, connection: FeedConnection, now_ns: int) -> None:
+        messages = connection.messages(lambda: not self._intake.full(now_ns))
+        message: StreamHeader | Block | None = None
         try:
-            for message in connection.messages(lambda: not self._intake.full(now_ns)):
+            for message in messages:
                 if isinstance(message, Block) and not message.frames:
                     self._clear_in_turn(connection, message)
                 else:
                     self._take(message, now_ns, cleared=connection.cleared)
+                message = None
         except FeedError as error:
-            self._fail(error, now_ns)
+            refused = [] if message is None else [message]
+            self._fail(error, itertools.chain(refused, _readable(messages)))
             self._leave(connection)
             connection.refuse(error)
             return
@@ -287,9 +295,26 @@ class FeedSource:
         else:
             self._intake.take(message, now_ns)
 
-    def _fail(self, error: FeedError, now_ns: int) -> None:
-        log.warning("feed refused track=%s code=%s why=%r", self.track, error.code, str(error))
-        self._intake.fail(StreamEnded(GapReason.SOURCE, f"the feed: {error}"), now_ns)
+    def _fail(self, error: FeedError, refused: Iterable[StreamHeader | Block]) -> None:
+        """Declare what is refused by an error: the message that is wrong, and what came after."""
+        frames, seconds = 0, 0.0
+        rate = self._intake.sample_rate
+        for message in refused:
+            if isinstance(message, StreamHeader):
+                rate = message.sample_rate
+            else:
+                frames += message.frames
+                seconds += message.frames / rate
+        log.warning(
+            "feed refused track=%s code=%s frames=%d why=%r",
+            self.track,
+            error.code,
+            frames,
+            str(error),
+        )
+        fault = StreamEnded(GapReason.SOURCE, f"the feed: {error}", seconds)
+        self._intake.fail(fault, self._clock.now_ns())
+        self.notify(AudioRefused(self.track, frames, error.code, str(error)))
 
     def _leave(self, connection: FeedConnection) -> None:
         if self._watched:
@@ -322,7 +347,7 @@ class FeedSource:
             reading = self._clock.read()
             account = self._intake.log.between(spoken.first, spoken.stop, reading.raw_ns)
             to_monotonic_ns = reading.monotonic_ns - reading.raw_ns
-            self.on_played(self._described(account, spoken.stop, to_monotonic_ns))
+            self.notify(self._described(account, spoken.stop, to_monotonic_ns))
 
     def _described(self, account: Account, position: int, to_monotonic_ns: int) -> Played:
         return Played(
@@ -357,3 +382,9 @@ class FeedSource:
         account = self._intake.log.all(reading.raw_ns)
         to_monotonic_ns = reading.monotonic_ns - reading.raw_ns
         return self._described(account, self._intake.log.pushed, to_monotonic_ns)
+
+
+def _readable(messages: Iterator[StreamHeader | Block]) -> Iterator[StreamHeader | Block]:
+    """Yield the messages up to the first that can't be read."""
+    with contextlib.suppress(FeedError):
+        yield from messages

@@ -81,6 +81,7 @@ def _track(name: TrackName, facts: Facts) -> TrackStatus:
         gaps={reason.label: GapsSoFar(total.count, total.frames) for reason, total in gaps.items()},
         xruns=sum(gaps[reason].count for reason in _LOSSES if reason in gaps),
         late_frames=report.late_frames,
+        refused_frames=report.refused_frames,
         fed=source.fed,
         restarts=source.restarts,
         turn=_turn(name, facts.timeline),

@@ -62,6 +62,7 @@ class TrackStatus:
     gaps: Mapping[str, GapsSoFar] = field(default_factory=dict)
     xruns: int = 0
     late_frames: int = 0
+    refused_frames: int = 0
     fed: Played | None = None
     """What has become of all that applications have pushed; None: it is not a feed."""
     restarts: int = 0

@@ -20,6 +20,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final, Literal
 
+from edgerec.audio import AudioRefused as AudioRefused
 from edgerec.audio import Played as Played
 from edgerec.audio import TrackName
 from edgerec.store.publish import FilePublished as FilePublished
@@ -118,6 +119,7 @@ Event = (
     | FilePublished
     | GapFound
     | AudioLate
+    | AudioRefused
     | StateChanged
     | Played
     | Level
@@ -131,6 +133,7 @@ NAMES: Final[Mapping[str, type[Event]]] = {
     "gap": GapFound,
     "lost": GapFound,
     "late": AudioLate,
+    "refused": AudioRefused,
     "state": StateChanged,
     "played": Played,
     "level": Level,

@@ -88,6 +88,13 @@ class Placement:
         self._pauses = pauses
         self.late_frames = 0
         """Number of frames that came when their place was already committed as silence."""
+        self.refused_frames = 0
+        """Number of frames that were pushed into a feed and refused."""
+
+    def count_on(self, before: Placement) -> None:
+        """Take over the counts of another placement on the same track."""
+        self.late_frames = before.late_frames
+        self.refused_frames = before.refused_frames
 
     @property
     def rate(self) -> int:

@@ -77,13 +77,13 @@ class TrackTimeline:
         """Take over the track from another device, which is finished."""
         self._last_report = before.report()
         if self._placement is not None and before._placement is not None:
-            self._placement.late_frames = before._placement.late_frames
+            self._placement.count_on(before._placement)
 
     def move(self, offset_ms: float, placement: Placement | None) -> None:
         """Place what comes from now on by another offset; `placement` None: no timeline is open."""
         self._offset_ms = offset_ms
         if placement is not None:
-            placement.late_frames = self._placed.late_frames
+            placement.count_on(self._placed)
             try:
                 self._end_run()  # what is in it keeps the old offset
             finally:
@@ -106,7 +106,9 @@ class TrackTimeline:
                 if self._stream is not None:  # else its end has said what the silence is called
                     self._end_stream(self._reason(GapReason.ABSENT))
                 self._open_stream(delivery)
-            case StreamEnded(reason=reason):
+            case StreamEnded(reason=reason, refused_s=refused_s):
+                if self._placement is not None:
+                    self._placement.refused_frames += round(refused_s * self._placement.rate)
                 # A source that reports what is wrong is believed; if nothing came, that is only a
                 # pause where pauses are expected.
                 stalled = reason is GapReason.STALL
@@ -227,18 +229,25 @@ class TrackTimeline:
 
     def report(self) -> TrackReport:
         """Return what is known of the device, or of the last one, and of its placement."""
-        late_frames = 0 if self._placement is None else self._placement.late_frames
+        placed = self._placement
+        late_frames = 0 if placed is None else placed.late_frames
+        refused_frames = 0 if placed is None else placed.refused_frames
         if self._stream is None:
-            return replace(self._last_report, late_frames=late_frames)
+            return replace(
+                self._last_report, late_frames=late_frames, refused_frames=refused_frames
+            )
         device, clock = self._stream.header.device, self._stream.clock
         if not self._stream.settled:
-            return TrackReport(device=device, late_frames=late_frames)
+            return TrackReport(
+                device=device, late_frames=late_frames, refused_frames=refused_frames
+            )
         astray_s = self._run.astray_s if self._run else 0.0
         return TrackReport(
             device=device,
             drift_ppm=round(clock.drift_ppm, 3),
             residual_us=round((clock.error_s + astray_s) * 1e6, 1),
             late_frames=late_frames,
+            refused_frames=refused_frames,
             fold_gain_db=self._fold.gain_db,
         )
 

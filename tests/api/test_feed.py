@@ -226,3 +226,19 @@ def test_audio_that_comes_too_late_for_its_place_is_told_of(program):
     assert {one.track for one in told} == {"bot"}
     assert sum(one.frames for one in told) == told[-1].late_frames == late
     assert late == pytest.approx(0.5 * RATE, abs=RATE // 100)
+
+
+def test_refused_audio_is_an_event_and_in_the_status_and_the_sidecars(program):
+    it = program(bot="feed")
+    it.hear("on_refused")
+    it.hear("on_audio_data")
+    it.recorder.start_recording()
+    it.clock.let_pass(3)
+    with pytest.raises(FeedError):
+        it.recorder.feed("bot", level(0.5), RATE, at_ns=it.clock.read().monotonic_ns + 100 * S)
+    it.clock.let_pass(3)
+    refused = it.recorder.status()["tracks"]["bot"]["refused_frames"]
+    it.stop()
+    assert [(one.track, one.frames) for one in it.events("on_refused")] == [("bot", RATE // 2)]
+    chunks = [one.sidecar for one in it.events("on_audio_data")]
+    assert sum(chunk["tracks"]["bot"]["refused_frames"] for chunk in chunks) == refused == RATE // 2

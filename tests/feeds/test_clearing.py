@@ -136,7 +136,7 @@ def test_a_connection_may_clear_what_it_has_sent_itself():
 def test_every_utterance_is_told_of_when_it_has_ended_or_was_cleared():
     told = []
     kiosk, tts = feeding()
-    kiosk.bot.on_played = told.append
+    kiosk.bot.notify = told.append
     tts.open()
     tts.push(level(1.0))
     kiosk.run_to(4.0)

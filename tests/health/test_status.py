@@ -97,6 +97,7 @@ def test_status_tells_of_every_track_since_when_and_what_it_holds():
             "gaps": {"xrun": {"count": 2, "frames": 30}, "overrun": {"count": 1, "frames": 5}},
             "xruns": 3,
             "late_frames": 7,
+            "refused_frames": 0,
             "fed": None,
             "restarts": 3,
             "turn": None,

@@ -32,6 +32,8 @@ class TrackFacts:
     """Report on the track as of the file's end."""
     late_frames: int
     """Number of frames that came too late for this file."""
+    refused_frames: int
+    """Number of frames that were pushed into a feed and refused while it was written."""
     gaps: tuple[Gap, ...]
     levels: Levels
 
@@ -242,6 +244,7 @@ def _track(facts: TrackFacts, latency: Json) -> Json:
         "echo_return_db": facts.report.echo.return_db,
         "latency_ms": latency,
         "late_frames": facts.late_frames,
+        "refused_frames": facts.refused_frames,
         "gaps": [
             {"start_frame": gap.start, "frames": gap.frames, "reason": gap.reason.label}
             for gap in facts.gaps

@@ -114,6 +114,7 @@ def finished_chunk(content: JournalContent, closing: Closing, now: Stamp) -> Fin
             track: TrackFacts(
                 closing.reports[track],
                 closing.late_frames[track],
+                closing.reports[track].refused_frames - opening.reports[track].refused_frames,
                 tuple(gaps_between(content.changes[track], stop)),
                 closing.levels[track],
             )

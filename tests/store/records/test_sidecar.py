@@ -39,9 +39,9 @@ FACTS = ChunkFacts(
     end_reason="full",
     tracks={
         "user": TrackFacts(
-            REPORTS["user"], 3, (Gap(11530000, 480, GapReason.XRUN),), Levels(-3.1, -24.0, 5)
+            REPORTS["user"], 3, 240, (Gap(11530000, 480, GapReason.XRUN),), Levels(-3.1, -24.0, 5)
         ),
-        "bot": TrackFacts(REPORTS["bot"], 0, (), Levels(None, None, 0)),
+        "bot": TrackFacts(REPORTS["bot"], 0, 0, (), Levels(None, None, 0)),
     },
 )
 BOT = {
@@ -52,6 +52,7 @@ BOT = {
     "echo_return_db": None,
     "latency_ms": {"value": None, "source": "unknown"},
     "late_frames": 0,
+    "refused_frames": 0,
     "gaps": [],
     "peak_dbfs": None,
     "rms_dbfs": None,
@@ -95,6 +96,7 @@ def test_sidecar_of_a_chunk_is_the_contracts():
                 "echo_return_db": -9.5,
                 "latency_ms": {"value": 12.0, "source": "configured"},
                 "late_frames": 3,
+                "refused_frames": 240,
                 "gaps": [{"start_frame": 11530000, "frames": 480, "reason": "xrun"}],
                 "peak_dbfs": -3.1,
                 "rms_dbfs": -24.0,
