@@ -7,6 +7,7 @@ a virtual device with a perfect crystal; the stamps of its blocks are exact.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
@@ -23,7 +24,10 @@ from edgerec.audio import (
 )
 from edgerec.clock import SECOND_NS
 from edgerec.feeds.playlog import PlayLog, Spoken
+from edgerec.feeds.stall_watch import StallWatch
 from edgerec.wire.blocks import SAMPLE_BYTES
+
+log = logging.getLogger(__name__)
 
 CONTINUE_NS: Final = SECOND_NS // 5
 """Time after the queue ran out within which audio continues where it ended, without a hole."""
@@ -51,6 +55,8 @@ class Loudspeaker:
         self._log = log or PlayLog()
         self._utterances: deque[_Utterance] = deque()  # the first one plays
         self._queued_bytes = 0
+        self._stalls = StallWatch()
+        self._ended_ns = 0  # the instant at which the last utterance had been played
         self._not_before_ns = 0  # audio after a break starts no sooner
         self._broken: list[StreamEnded] = []  # breaks with no audio before them to attach them to
         self.ended: list[Spoken] = []
@@ -78,12 +84,25 @@ class Loudspeaker:
         """Queue audio that came now; it is played after what is queued, or at once."""
         last = self._utterances[-1] if self._utterances else None
         goes_on = last is not None and not last.over and now_ns <= last.end_ns + CONTINUE_NS
+        dry_ns = 0 if goes_on else max(now_ns - (last.end_ns if last else self._ended_ns), 0)
         if last is None or not goes_on or header != last.header:
             start_ns = now_ns if last is None else max(last.end_ns, 0 if goes_on else now_ns)
             start_ns = max(start_ns, self._not_before_ns)
             last = _Utterance(header, self._log.begin(header.sample_rate, start_ns))
             self._utterances.append(last)
             self._queued_bytes += UTTERANCE_BYTES
+        frames = len(pcm) // (header.channels * SAMPLE_BYTES)
+        stalled_ns = self._stalls.push(
+            now_ns, max(last.end_ns - now_ns, 0), frames * SECOND_NS // header.sample_rate, dry_ns
+        )
+        if stalled_ns:
+            log.warning(
+                "feed stalled track=%s later_ms=%d until=%r fix=%r",
+                header.track,
+                stalled_ns // 1_000_000,
+                "the next pause",
+                "push what is live with live=True or at_ns",
+            )
         last.push(pcm)
         self._queued_bytes += len(pcm)
 
@@ -143,6 +162,7 @@ class Loudspeaker:
 
     def _end(self, utterance: _Utterance) -> None:
         self._queued_bytes -= UTTERANCE_BYTES
+        self._ended_ns = utterance.end_ns
         self.ended.append(utterance.spoken)
 
 
