@@ -233,6 +233,7 @@ class FeedSource:
         with self._room:
             now_ns = self._clock.now_ns()
             self._clear(now_ns, now_ns)
+            self._intake.finish()  # a live stream ends here, too
             self._intake.deliver(now_ns)  # nobody takes it any more
             self._tell(self._intake.ended())
             self._closed = True

@@ -266,3 +266,14 @@ def test_a_stop_does_not_wait_long_for_a_live_application_that_is_quiet(live):
     pcm, _ = kiosk.stop()
     assert kiosk.now_s - stopped_s <= 0.5
     assert sounding(pcm)[-1][1] == pytest.approx(kiosk.frame(4.0), abs=2)
+
+
+def test_a_live_stream_that_is_open_at_the_end_of_the_recording_is_told_of():
+    told = []
+    source = FeedSource("bot", FakeClock(), told.append)
+    capture = Application(source)
+    capture.open()
+    capture.push(level(0.1), START_NS)
+    source.deliver(START_NS)
+    source.close()
+    assert [(one.frames, one.dropped) for one in told] == [(1_600, 0)]
