@@ -246,7 +246,7 @@ def _to_set(config: Config, found: Delay) -> str:
 
 
 def judge_loopback(bot: Sequence[HeardSweep], played: int) -> Finding:
-    """Say whether the bot track records the loudspeaker, and how loud; `played` sweeps were."""
+    """Say whether the bot track records the loudspeaker, and how loud, after `played` sweeps."""
     clarity = float(np.median([one.clarity for one in bot])) if bot else 0.0
     if len(bot) < played or clarity < CLEAR:
         return Finding(

@@ -30,7 +30,7 @@ class FeedError(RefusedError):
 
 
 def check_form(sample_rate: int, channels: int) -> None:
-    """Raise `FeedError` where a feed of this rate and number of channels is too much."""
+    """Raise `FeedError` if a feed at this rate and number of channels is too much."""
     bytes_per_s = sample_rate * channels * SAMPLE_BYTES
     if bytes_per_s > MAX_BYTES_PER_S:
         raise FeedError(

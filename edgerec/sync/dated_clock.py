@@ -165,7 +165,7 @@ class DatedClock:
         self.is_dated = self.is_dated or self._agreed
 
     def off_s(self, frame: DeviceFrame, instant_ns: int) -> float:
-        """Return how much later than by the line a date says that `frame` began."""
+        """Return how many seconds later `frame` began by its date than by the line."""
         return self._off_s(self._date(frame, instant_ns, 0.0)) if self.is_dated else 0.0
 
     def step(self, later_s: float) -> None:
