@@ -182,6 +182,8 @@ class TurnPart:
     ended: TurnEnd | None = None
     interrupted: bool = False
     """Whether it is a bot turn that the user interrupted; known when it has ended."""
+    exchange: int = 1
+    """Number of the exchange between user and bot that the turn belongs to, from 1."""
 
 
 @dataclass(frozen=True, slots=True)

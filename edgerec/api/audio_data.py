@@ -41,6 +41,8 @@ class Turn:
     """Origin of the turn: a detector, or a mark."""
     interrupted: bool
     """Whether it is a turn of the bot that the user interrupted."""
+    exchange: int | None = None
+    """Number of the exchange between user and bot, from 1; None: of a version without them."""
 
 
 class AudioData:

@@ -103,14 +103,16 @@ def _print_table(turns: list[DescribedFile], top: Path) -> None:
         if file.key.session != session:
             session = file.key.session
             say(f"session {session}")
-            say(f"  {'turn':>6} {'speaker':7} {'from':>10} {'speech':>8}  {'by':4}  file")
+            heads = f"{'turn':>6} {'exchange':>8} {'speaker':7} {'from':>10} {'speech':>8}"
+            say(f"  {heads}  {'by':4}  file")
         number = f"{turn.number}.{turn.part}" if turn.part else str(turn.number)
+        exchange = "-" if turn.exchange is None else turn.exchange
         begins = turn.speech_start / file.sample_rate
         length = (turn.speech_end - turn.speech_start) / file.sample_rate
         told = "  interrupted" if turn.interrupted else ""
         say(
-            f"  {number:>6} {turn.speaker:7} {begins:9.2f}s {length:7.2f}s  {turn.by:4}  "
-            f"{file.path.relative_to(top)}{told}"
+            f"  {number:>6} {exchange:>8} {turn.speaker:7} {begins:9.2f}s {length:7.2f}s  "
+            f"{turn.by:4}  {file.path.relative_to(top)}{told}"
         )
     if not turns:
         say(f"no turns under {top}")
@@ -126,6 +128,7 @@ def _as_json(file: DescribedFile) -> dict[str, object]:
         "session": file.key.session,
         "speaker": turn.speaker,
         "number": turn.number,
+        "exchange": turn.exchange,
         "part": turn.part,
         "by": turn.by,
         "interrupted": turn.interrupted,

@@ -167,6 +167,8 @@ def as_json(event: Event) -> dict[str, object]:
     match event:
         case FilePublished():
             del told["kind"]  # it is its name
+            if event.turn is None:
+                del told["turn"], told["exchange"]
         case GapFound(track=None):
             del told["track"], told["reason"]
     return told

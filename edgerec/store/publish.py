@@ -52,6 +52,10 @@ class FilePublished:
     start_frame: TimelineFrame
     frames: int
     end_reason: EndReason
+    turn: int | None = None
+    """Number of the turn in the session, from 1; None: the file is not a turn."""
+    exchange: int | None = None
+    """Number of the turn's exchange in the session, from 1."""
 
 
 def sidecar_path(ready: Path, kiosk: str, started_utc_ns: int, key: FileKey) -> Path:

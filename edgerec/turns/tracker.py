@@ -1,4 +1,7 @@
-"""Both speakers' turns, numbered as they begin, with who interrupted whom.
+"""Both speakers' turns and exchanges, numbered as they begin, with who interrupted whom.
+
+An exchange is what the user says, and the bot's answer: the next one begins when the user begins a
+turn and the bot has spoken since the exchange began. A bot that speaks first begins the first one.
 
 A speaker's detector counts until an application marks one of that speaker's turns. From then on
 only marks do, and a detected turn in progress ends there.
@@ -45,8 +48,9 @@ class TurnTracker:
             track: Segmenter(track, rules, self._next_number) for track in TRACKS
         }
         self._user_began: deque[TimelineFrame] = deque(maxlen=REMEMBERED)
-        self._user_number = 0
-        self._bot_number = 0
+        self._number: dict[TrackName, int] = dict.fromkeys(TRACKS, 0)  # of the latest turn
+        self._exchange: dict[TrackName, int] = dict.fromkeys(TRACKS, 1)  # of the same
+        self._bot_answered = False  # in the exchange in progress
         self._bot_began = TimelineFrame(0)
         self._held: list[BotTurn] = []
 
@@ -111,17 +115,25 @@ class TurnTracker:
 
     def _noted(self, part: TurnPart) -> TurnPart:
         """Remember who began when; hold back that a bot turn has ended."""
-        if part.speaker == "user":
-            if part.number > self._user_number:
-                self._user_number = part.number
-                self._user_began.append(part.speech_start)
-            return part
-        if part.number != self._bot_number:
-            self._bot_number, self._bot_began = part.number, part.speech_start
-        if part.ended in (None, "full"):
+        if part.number > self._number[part.speaker]:
+            self._number[part.speaker] = part.number
+            self._begun(part)
+        part = replace(part, exchange=self._exchange[part.speaker])
+        if part.speaker == "user" or part.ended in (None, "full"):
             return part
         self._held.append(BotTurn(part, self._bot_began))
         return replace(part, ended=None, interrupted=False)
+
+    def _begun(self, part: TurnPart) -> None:
+        """Take in that a turn has begun: in the exchange in progress, or in the next one."""
+        exchange = max(self._exchange.values())
+        if part.speaker == "bot":
+            self._bot_began, self._bot_answered = part.speech_start, True
+        else:
+            self._user_began.append(part.speech_start)
+            if self._bot_answered:
+                exchange, self._bot_answered = exchange + 1, False
+        self._exchange[part.speaker] = exchange
 
     def _cuts(self, bot: BotTurn, user_began: TimelineFrame) -> bool:
         ended = bot.last.speech_end

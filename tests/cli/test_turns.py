@@ -36,11 +36,11 @@ def run(capsys, *words):
 def test_turns_are_listed_in_their_order_with_their_speech(top, capsys):
     lines = run(capsys, top).splitlines()
     assert lines[0] == "session 9f3a01c2"
-    shown = [line.split()[:5] for line in lines[2:]]
+    shown = [line.split()[:6] for line in lines[2:]]
     assert shown == [
-        ["1", "bot", "0.10s", "0.60s", "vad"],
-        ["2", "user", "0.40s", "0.50s", "vad"],
-        ["3", "user", "1.60s", "0.30s", "vad"],
+        ["1", "1", "bot", "0.10s", "0.60s", "vad"],
+        ["2", "2", "user", "0.40s", "0.50s", "vad"],
+        ["3", "2", "user", "1.60s", "0.30s", "vad"],
     ]
     assert lines[2].endswith("turn-bot.wav  interrupted")
 
@@ -48,11 +48,23 @@ def test_turns_are_listed_in_their_order_with_their_speech(top, capsys):
 def test_programs_are_told_frames_too(top, capsys):
     listed = json.loads(run(capsys, top, "--json"))
     assert [one["number"] for one in listed] == [1, 2, 3]
+    assert [one["exchange"] for one in listed] == [1, 2, 2]
     assert (listed[1]["speech_start_frame"], listed[1]["speech_end_frame"]) == (
         4 * LETTER,
         9 * LETTER,
     )
     assert all(one["present"] for one in listed)
+
+
+def test_turns_of_a_version_without_exchanges_are_listed(top, capsys, tmp_path):
+    old = shutil.copytree(top, tmp_path / "old")
+    for path in old.rglob("*_turn-*.json"):
+        described = json.loads(path.read_text())
+        del described["turn"]["exchange"]
+        path.unlink()
+        path.write_text(json.dumps(described))
+    lines = run(capsys, old).splitlines()
+    assert [line.split()[:2] for line in lines[2:]] == [["1", "-"], ["2", "-"], ["3", "-"]]
 
 
 def test_a_session_can_be_chosen(top, capsys):

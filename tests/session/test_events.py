@@ -141,6 +141,12 @@ FILE = FilePublished(
             '{"event": "gap", "session": "5e550000", "track": "bot", "start": 100, "frames": 20,'
             ' "reason": "xrun"}',
         ),
+        (
+            replace(FILE, kind="turn", what="turn-bot", turn=7, exchange=3),
+            '{"event": "turn", "session": "5e550000", "file": "/r/a_chunk.wav",'
+            ' "sidecar": "/r/a_chunk.json", "what": "turn-bot", "sequence": 3, "start": 48000,'
+            ' "frames": 16000, "end_reason": "full", "turn": 7, "exchange": 3}',
+        ),
         (lost(1), '{"event": "lost", "session": "5e550000", "start": 1, "frames": 1}'),
         (
             StateChanged("disk", "failing", "no room"),

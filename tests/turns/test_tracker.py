@@ -57,6 +57,31 @@ def test_turns_of_both_are_numbered_as_they_are_noticed():
 
 
 @pytest.mark.parametrize(
+    ("user", "bot", "exchanges"),
+    [
+        ("..SS......SS......", "......SS......SS..", [1, 1, 2, 2]),
+        ("......SS......SS..", "..SS......SS......", [1, 2, 2, 3]),  # the bot speaks first
+        ("..SS....SS........", "............SS....", [1, 1, 1]),  # the user speaks twice
+        ("..SS..............", ".......SS....SS...", [1, 1, 1]),  # the bot answers twice
+        ("..SS......SSS.....", "......SSSSSS......", [1, 1, 2]),  # the user interrupts
+    ],
+)
+def test_an_exchange_begins_when_the_user_speaks_after_the_bot(user, bot, exchanges):
+    rules = replace(RULES, pre_roll=0, hangover=2 * STEP)
+    parts = sorted(track(user, bot, rules=rules), key=lambda part: part.number)
+    assert [part.exchange for part in parts] == exchanges
+
+
+def test_every_part_of_a_turn_is_of_the_same_exchange():
+    user = "...SSS...........SSSSSSSSSSSSSS......"
+    bot = ".........SSS............SSS.........."
+    parts = track(user, bot)
+    numbers = {(part.number, part.exchange) for part in parts}
+    assert numbers == {(1, 1), (2, 1), (3, 2), (4, 2)}
+    assert len(parts) > len(numbers)
+
+
+@pytest.mark.parametrize(
     ("user", "bot", "interrupted"),
     [
         ("......SSSS......", "..SSSSSS........", True),

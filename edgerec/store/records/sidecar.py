@@ -50,6 +50,8 @@ class TurnFacts:
     speech_end: TimelineFrame
     by: Literal["vad", "mark"]
     interrupted: bool
+    exchange: int | None = None
+    """Number of the exchange that the turn belongs to, from 1; None: of an older version."""
 
     def within(self, start: TimelineFrame, stop: TimelineFrame) -> TurnFacts:
         """Return the facts with only the speech that a file of these frames can hold."""
@@ -222,6 +224,7 @@ def _turn(facts: TurnFacts) -> Json:
     return {
         "speaker": facts.speaker,
         "number": facts.number,
+        "exchange": facts.exchange,
         "part": facts.part,
         "speech_start_frame": facts.speech_start,
         "speech_end_frame": facts.speech_end,

@@ -124,6 +124,7 @@ class _Turn:
     speech_end_frame: _Whole
     by: Literal["vad", "mark"]
     interrupted: bool
+    exchange: _Positive | None = None
 
     def facts(self) -> TurnFacts:
         return TurnFacts(
@@ -134,6 +135,7 @@ class _Turn:
             speech_end=TimelineFrame(self.speech_end_frame),
             by=self.by,
             interrupted=self.interrupted,
+            exchange=self.exchange,
         )
 
 

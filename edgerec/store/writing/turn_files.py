@@ -113,4 +113,5 @@ class TurnFiles:
             speech_end=part.speech_end,
             by=part.by,
             interrupted=part.interrupted,
+            exchange=part.exchange,
         )

@@ -65,6 +65,7 @@ def test_a_turn_file_says_whose_it_is_and_where_its_speech_is(root):
     assert described["turn"] == {
         "speaker": "user",
         "number": 2,
+        "exchange": 2,  # the bot had spoken
         "part": 0,
         "speech_start_frame": 4 * LETTER,
         "speech_end_frame": 9 * LETTER,
