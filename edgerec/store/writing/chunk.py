@@ -80,8 +80,8 @@ class FinishedChunk:
             start_frame=facts.start,
             frames=facts.frames,
             end_reason=facts.end_reason,
-            turn=facts.turn and facts.turn.number,
-            exchange=facts.turn and facts.turn.exchange,
+            turn=None if facts.turn is None else facts.turn.number,
+            exchange=None if facts.turn is None else facts.turn.exchange,
         )
 
     def _tag(self, what: What, audio: Path) -> None:
