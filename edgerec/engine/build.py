@@ -165,7 +165,11 @@ def build_parts(
     # What becomes of it: turns, files, and what is known of them.
     turns = None
     if plan.turns.wanted:
-        turns = TurnLoop(clock, lambda began: build_session_turns(current.plan.turns, began))
+        turns = TurnLoop(
+            clock,
+            lambda began: build_session_turns(current.plan.turns, began),
+            lambda: writer.wake(),
+        )
     echo = EchoHistory(root.state, clock)
     cleanup = Cleanup(
         root, plan.quota, bytes_per_s=plan.bytes_per_s, stamp_now=lambda: stamp_now(clock)

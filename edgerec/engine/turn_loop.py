@@ -21,7 +21,8 @@ from edgerec.wire.messages import RefusedError
 
 log = logging.getLogger(__name__)
 
-STEP_S: Final = 0.25
+STEP_S: Final = 0.25  # between two steps, when nothing is committed
+WORTH_S: Final = 0.15  # of audio is worth a step: the recorder thread commits five times a second
 
 
 class TurnLoop(Listener):
@@ -31,15 +32,23 @@ class TurnLoop(Listener):
     ----------
     build_turns
         Called for a session when it begins.
+    on_ended
+        Called when turns have ended, by the turn thread; must not block.
     """
 
     def __init__(
-        self, clock: Clock, build_turns: Callable[[SessionTimeline], SessionTurns]
+        self,
+        clock: Clock,
+        build_turns: Callable[[SessionTimeline], SessionTurns],
+        on_ended: Callable[[], None] = lambda: None,
     ) -> None:
         self._clock = clock
         self._build_turns = build_turns
         self._sessions: deque[SessionTurns] = deque()  # the last may be in progress
-        self._closing = threading.Event()
+        self._on_ended = on_ended
+        self._noticed = 0  # frames of the session in progress, at the last notice
+        self._awake = threading.Event()
+        self._closing = False
         self._trouble: str | None = None
 
     @property
@@ -53,20 +62,33 @@ class TurnLoop(Listener):
         timeline.turns, timeline.gate = turns.board, turns.gate
         self._trouble = None  # another session, other detectors
         self._sessions.append(turns)
+        self._noticed = 0
+
+    def committed(self, timeline: SessionTimeline) -> None:
+        """Note that a session's timeline has grown, or has ended; for the recorder thread."""
+        committed = timeline.history.committed
+        if timeline.stop is not None or committed - self._noticed >= WORTH_S * timeline.rate:
+            self._noticed = committed
+            self._awake.set()
 
     def over(self) -> None:
         """End the thread, once it has processed what is committed by now; for any thread."""
-        self._closing.set()
+        self._closing = True
+        self._awake.set()
 
     def run(self) -> None:
         """Find turns until `over`."""
-        while not self._closing.wait(STEP_S):
+        while not self._closing:
+            self._awake.wait(STEP_S)
+            self._awake.clear()
             self.step()
         self.step()
 
     def step(self) -> None:
         """Process what is committed, of each session that is not processed to its end."""
+        ended = False
         for turns in tuple(self._sessions):
+            before = turns.board.ended
             try:
                 done = turns.advance()
             except Exception as error:
@@ -78,6 +100,9 @@ class TurnLoop(Listener):
                 done = True
             if done:
                 self._sessions.remove(turns)
+            ended = ended or turns.board.ended > before
+        if ended:
+            self._on_ended()
 
     def cut(self, played: Played) -> None:
         """Take in that what a speaker said was cut off; for any thread."""

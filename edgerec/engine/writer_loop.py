@@ -127,6 +127,10 @@ class WriterLoop(Listener):
         if begins_or_ends or ahead >= WRITE_S * timeline.rate:
             self._awake.set()
 
+    def wake(self) -> None:
+        """Take a step now: a turn has ended, and programs wait for its event. For any thread."""
+        self._awake.set()
+
     def over(self) -> None:
         """Write what is committed by now and end; for any thread."""
         self._closing = True

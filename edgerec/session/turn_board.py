@@ -31,6 +31,7 @@ class TurnBoard:
         self._lock = threading.Lock()
         self._parts: dict[TrackName, dict[tuple[int, int], TurnPart]] = {t: {} for t in TRACKS}
         self._dropped = 0
+        self._ended = 0
         self._complete = threading.Event()
         self._given_up = False
 
@@ -39,12 +40,18 @@ class TurnBoard:
         """Number of parts dropped because too many were waiting."""
         return self._dropped
 
+    @property
+    def ended(self) -> int:
+        """Number of posts of a part that has ended."""
+        return self._ended
+
     def post(self, parts: Iterable[TurnPart]) -> None:
         """Take in what is new of some parts."""
         with self._lock:
             for part in parts:
                 waiting = self._parts[part.speaker]
                 waiting[part.number, part.part] = part
+                self._ended += part.ended is not None
                 if len(waiting) > MAX_PARTS:
                     # Not the first: the writer may be in the middle of it.
                     _, second, *_ = waiting

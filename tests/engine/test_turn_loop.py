@@ -21,12 +21,13 @@ from tests.rigs.turn_rig import LETTER, RATE, RULES, LoudActivity, S, conversati
 class Rig:
     """A turn loop, and sessions that the test fills."""
 
-    def __init__(self, activity=LoudActivity, keep_s=30.0):
+    def __init__(self, activity=LoudActivity, keep_s=30.0, on_ended=lambda: None):
         self.clock = FakeClock()
         self.keep_s = keep_s
         self.loop = TurnLoop(
             self.clock,
             lambda timeline: SessionTurns(timeline, activity, TurnTracker(RULES, yields=RATE)),
+            on_ended,
         )
 
     def begin(self):
@@ -204,3 +205,33 @@ def test_what_was_waited_for_in_vain_is_not_waited_for_again(monkeypatch):
     monkeypatch.undo()
     board.complete()
     assert board.wait_complete(10)
+
+
+def test_audio_worth_a_step_wakes_the_thread_and_less_does_not():
+    rig = Rig()
+    timeline = rig.begin()
+    pcm = conversation("...", "...")
+    commit(timeline, pcm[:, :LETTER])
+    rig.loop.committed(timeline)
+    assert not rig.loop._awake.is_set()
+    commit(timeline, pcm[:, LETTER : 2 * LETTER])
+    rig.loop.committed(timeline)
+    assert rig.loop._awake.is_set()
+    rig.loop._awake.clear()
+    rig.loop.committed(timeline)  # nothing more has come
+    assert not rig.loop._awake.is_set()
+
+
+def test_the_writer_is_notified_when_a_turn_ends_and_not_while_it_grows():
+    ended = []
+    rig = Rig(on_ended=lambda: ended.append(rig.loop))
+    timeline = rig.begin()
+    pcm = conversation("...SSSS.......", "." * 14)
+    commit(timeline, pcm[:, : 7 * LETTER])
+    rig.loop.step()
+    assert not ended
+    commit(timeline, pcm[:, 7 * LETTER :])
+    rig.loop.step()
+    assert len(ended) == 1
+    rig.loop.step()
+    assert len(ended) == 1
