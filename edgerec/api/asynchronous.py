@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from edgerec.api.dispatcher import EventCounts
@@ -36,7 +38,7 @@ class AsyncRecorder:
 
     Parameters
     ----------
-    config, handler_seconds
+    config, handler_seconds, control
         As for `Recorder`.
     """
 
@@ -45,9 +47,12 @@ class AsyncRecorder:
         config: Config,
         *,
         handler_seconds: float = HANDLER_SECONDS,
+        control: bool = False,
         clock: Clock | None = None,
     ) -> None:
-        self._recorder = Recorder(config, handler_seconds=handler_seconds, clock=clock)
+        self._recorder = Recorder(
+            config, handler_seconds=handler_seconds, control=control, clock=clock
+        )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._streams: weakref.WeakSet[EventIterator] = weakref.WeakSet()
         self._streaming = False
@@ -132,11 +137,20 @@ class AsyncRecorder:
     ) -> Pushed:
         """Push audio into a track; as `Recorder.feed`. While the queue is full, it waits.
 
-        Await each call before the next one of the same track: audio is taken in that order.
+        Await each call before the next one of the same track: audio is taken in that order. What a
+        cancelled call has not pushed by then is not pushed; `clear` drops the rest.
         """
-        return await asyncio.to_thread(
-            self._recorder.feed, track, pcm, sample_rate, channels, at_ns, live=live, lost=lost
-        )
+        feeding = self._recorder._feeding(track)
+        if feeding is None:
+            return Pushed(track, 0, 0)
+        given_up = threading.Event()
+        push = partial(feeding.push, live=live, lost=lost, is_given_up=given_up.is_set)
+        try:
+            return await asyncio.to_thread(push, pcm, sample_rate, channels, at_ns)
+        except asyncio.CancelledError:
+            given_up.set()
+            feeding.look()
+            raise
 
     async def clear(self, track: TrackName, at_ns: int | None = None) -> Played:
         """Drop what was pushed into a track and is not played; as `Recorder.clear`."""

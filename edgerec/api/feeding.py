@@ -6,10 +6,11 @@ played, audio with a time comes from a live device. What is wrong with it is rai
 
 from __future__ import annotations
 
+import operator
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, SupportsIndex
 
 from edgerec.api.pushed_samples import int16_of
 from edgerec.audio import Block, ClockName, DeviceFrame, StreamHeader, TrackName
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer  # collections.abc has it from Python 3.12 on
 
 PIECE_MS: Final = 100  # as long as a device's blocks, so that little more is read than needed
+MAX_LOST: Final = 1 << 40  # frames: months at any rate; more is a slip, not a loss
 CONTIGUOUS_NS: Final = 20_000_000
 """Deviation of a stamp below which it is jitter, and the frames are contiguous."""
 
@@ -62,7 +64,8 @@ class Feeding:
     def __init__(self, source: FeedSource, name: str) -> None:
         self._source = source
         self._name = name
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler that pushes is refused, not locked out
+        self._pushing = False
         self._attached = False
         self._form: _Form | None = None  # of the open stream
         self._frames = 0  # sent of it
@@ -78,35 +81,63 @@ class Feeding:
         *,
         live: bool = False,
         lost: int = 0,
+        is_given_up: Callable[[], bool] = lambda: False,
     ) -> Pushed:
         """Send audio; see `Recorder.feed`.
 
+        Parameters
+        ----------
+        is_given_up
+            Whether it no longer waits, asked again after `look`.
+
         Returns
         -------
-        What was pushed; fewer frames where a `clear` came while this waited.
+        What was pushed; fewer frames where a `clear` came while this waited, or it was given up.
 
         Raises
         ------
         FeedError
             It can't be recorded.
         """
+        sample_rate = _whole("sample_rate", sample_rate)
+        channels = None if channels is None else _whole("channels", channels)
+        at_ns = None if at_ns is None else _whole("at_ns", at_ns)
+        lost = _whole("lost", lost)
         pushed, number = int16_of(pcm, channels)
         form = _Form(sample_rate, number, at_ns is not None, live)
         _check(form)
         _check_lost(lost, at_ns, live=live)
         track = self._source.track
         with self._lock:
-            data = self._whole_frames(pushed, form)
-            if not data:
-                return Pushed(track, 0, 0)
-            if not self._attached:
-                self._source.attach()
-                self._attached = True
+            if self._pushing:
+                told = f"a signal handler feeds the {track} track that its thread is feeding"
+                raise FeedError("busy", told, "feed it from another thread")
+            self._pushing = True
             try:
-                return Pushed(track, *self._source.push(self._messages(data, form, at_ns, lost)))
+                data = self._whole_frames(pushed, form)
+                if not data:
+                    return Pushed(track, 0, 0)
+                if not self._attached:
+                    self._source.attach()
+                    self._attached = True
+                messages = self._messages(data, form, at_ns, lost)
+                start, stop = self._source.push(messages, is_given_up)
+                if (stop - start) * form.channels * SAMPLE_BYTES < len(data):
+                    self._begin_again()  # the messages that were not taken count as sent
+                return Pushed(track, start, stop)
             except FeedError:
-                self._form, self._rest = None, (None, b"")  # the next call begins another stream
+                self._begin_again()
                 raise
+            finally:
+                self._pushing = False
+
+    def _begin_again(self) -> None:
+        """Have the next call begin another stream."""
+        self._form, self._rest = None, (None, b"")
+
+    def look(self) -> None:
+        """Have a `push` that waits ask whether it is given up."""
+        self._source.look()
 
     def close(self) -> None:
         """Note that no more audio will be pushed."""
@@ -153,6 +184,13 @@ class Feeding:
         return at_ns is None or abs(at_ns - self._expected_ns) <= CONTIGUOUS_NS
 
 
+def _whole(name: str, value: object) -> int:
+    """Return a whole number, of NumPy's too."""
+    if not isinstance(value, SupportsIndex):
+        raise FeedError("malformed", f"{name} is {value!r}", "give a whole number")
+    return operator.index(value)
+
+
 def _check_lost(lost: int, at_ns: int | None, *, live: bool) -> None:
     if live and at_ns is not None:
         raise FeedError(
@@ -160,11 +198,12 @@ def _check_lost(lost: int, at_ns: int | None, *, live: bool) -> None:
             "live audio with a time",
             "give at_ns where the instant of sampling is known; live is for audio without one",
         )
-    if lost < 0 or (lost and not live):
+    if not 0 <= lost <= MAX_LOST or (lost and not live):
         raise FeedError(
             "malformed",
             f"lost is {lost}",
-            "give the number of frames that live audio lost before this, with live=True",
+            "give the number of frames that live audio lost before this, with live=True; "
+            f"{MAX_LOST} at most",
         )
 
 

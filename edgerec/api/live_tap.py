@@ -65,6 +65,7 @@ class Tap:
         self._rate = sample_rate
         self._came = threading.Event()
         self._came_async: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
+        self._lock = threading.Lock()  # guards both; the thread of another tap may `put`
         self._waiting: deque[tuple[StreamHeader, Block]] = deque()
         self._waiting_s = 0.0
         self._closed = False
@@ -76,9 +77,10 @@ class Tap:
     def put(self, header: StreamHeader, block: Block, encoded: bytes) -> None:
         """Take in a block; for the thread of any reader."""
         seconds = block.frames / header.sample_rate
-        if self._waiting_s + seconds <= KEPT_S:
-            self._waiting.append((header, block))
-            self._waiting_s += seconds
+        with self._lock:
+            if self._waiting_s + seconds <= KEPT_S:
+                self._waiting.append((header, block))
+                self._waiting_s += seconds
 
     def close(self) -> None:
         """Stop listening; what has come is still given."""
@@ -112,7 +114,9 @@ class Tap:
 
     async def __anext__(self) -> TapBlock:
         """Wait for the next block."""
-        assert self._came_async is not None  # made by `async for`
+        if self._came_async is None:  # asked by `anext`, without `async for`
+            self.__aiter__()
+        assert self._came_async is not None
         while True:
             self._came_async[1].clear()
             if (block := self._take()) is not None:
@@ -135,13 +139,20 @@ class Tap:
     def _take(self) -> TapBlock | None:
         over = self._is_over  # before looking: what came before the end is given
         self._taps.distribute()
-        while self._waiting:
-            header, block = self._waiting.popleft()
-            self._waiting_s = sum(one.frames / head.sample_rate for head, one in self._waiting)
+        while (waiting := self._next_waiting()) is not None:
+            header, block = waiting
             taken = self._resample(self._block(header, block))
             if len(taken.pcm) or over:
                 return taken
         return None
+
+    def _next_waiting(self) -> tuple[StreamHeader, Block] | None:
+        with self._lock:
+            if not self._waiting:
+                return None
+            first = self._waiting.popleft()
+            self._waiting_s = sum(one.frames / head.sample_rate for head, one in self._waiting)
+            return first
 
     def _block(self, header: StreamHeader, block: Block) -> TapBlock:
         import numpy as np

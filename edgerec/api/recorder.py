@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Final, Literal, Self, TypeVar, overload
 
 from edgerec.api.audio_data import AudioData, TrackAudioData
 from edgerec.api.dispatcher import EventCounts, HandlerCounts
-from edgerec.api.feeding import Pushed
+from edgerec.api.feeding import Feeding, Pushed
 from edgerec.api.handlers import Handlers, Relay
 from edgerec.api.held_file import HeldFiles
 from edgerec.api.live_tap import Tap
 from edgerec.api.running import Running, open_devices
-from edgerec.audio import Played, StreamName, TrackName
+from edgerec.audio import STREAMS, Played, StreamName, TrackName
 from edgerec.clock import Clock
 from edgerec.config import Config
 from edgerec.engine.engine import Engine
@@ -32,6 +32,7 @@ from edgerec.session.events import (
     RecordingStopped,
     StateChanged,
 )
+from edgerec.wire.blocks import MAX_RATE_HZ, MIN_RATE_HZ
 from edgerec.wire.messages import RefusedError
 
 if TYPE_CHECKING:
@@ -91,7 +92,6 @@ class Recorder:
         self._handlers = Handlers(config.recording)
         self._held = HeldFiles()
         self._opening = threading.RLock()  # held while the devices are opened or released
-        self._process = os.getpid()
         self._running: Running | None = None
         self._stays_open = False
         self._counts = EventCounts(HandlerCounts(), 0)
@@ -280,13 +280,10 @@ class Recorder:
             It can't be recorded, or the session was stopped while this waited. The track can be fed
             again.
         """
-        running = self._running
-        if running is None:
+        feeding = self._feeding(track)
+        if feeding is None:
             return Pushed(track, 0, 0)
-        if track not in running.feedings:
-            told = f"the {track} track is not fed by applications"
-            raise FeedError("no_feed", told, f"set tracks.{track}.source to feed")
-        return running.feedings[track].push(pcm, sample_rate, channels, at_ns, live=live, lost=lost)
+        return feeding.push(pcm, sample_rate, channels, at_ns, live=live, lost=lost)
 
     def clear(self, track: TrackName, at_ns: int | None = None) -> Played:
         """Drop what was pushed into a track and is not played: the speaker is interrupted.
@@ -339,11 +336,16 @@ class Recorder:
         Raises
         ------
         RecorderError
-            The devices are not open.
+            The devices are not open, or there is no such stream or rate.
         """
         running = self._running
         if running is None:
             raise RecorderError("tap: the devices are not open; use `with`, or start_recording")
+        if what not in STREAMS:
+            raise RecorderError(f"tap: there is no {what!r}; use user, bot or mix")
+        if sample_rate is not None and not MIN_RATE_HZ <= sample_rate <= MAX_RATE_HZ:
+            told = f"sample_rate is {sample_rate}; give {MIN_RATE_HZ} to {MAX_RATE_HZ}, or None"
+            raise RecorderError(f"tap: {told}")
         return Tap(running.taps, what, running.clock, sample_rate)
 
     def mark(
@@ -430,9 +432,18 @@ class Recorder:
         running = open_devices(
             config, relay, self._handler_seconds, self._clock, control=self._control
         )
-        self._process = os.getpid()
         _open.add(self)
         return running
+
+    def _feeding(self, track: TrackName) -> Feeding | None:
+        """Return what pushes into a track; None: the devices are not open."""
+        running = self._running
+        if running is None:
+            return None
+        if track not in running.feedings:
+            told = f"the {track} track is not fed by applications"
+            raise FeedError("no_feed", told, f"set tracks.{track}.source to feed")
+        return running.feedings[track]
 
     def _asked(self, what: str, ask: Callable[[Engine], _Answer]) -> _Answer:
         running = self._running
@@ -443,18 +454,27 @@ class Recorder:
             raise RecorderError(f"{what}: {error}; {error.hint}") from error
         raise RecorderError(f"{what}: nothing is recorded; call start_recording first")
 
-    def _is_of_this_process(self) -> bool:
-        """Tell whether the threads are here; a forked process has none of them."""
-        return self._process == os.getpid()
+    def _forget(self) -> None:
+        """Be closed in a forked process, which has none of the threads."""
+        self._opening = threading.RLock()  # a thread of the other process may hold it
+        self._running = None
 
 
 def _close_all() -> None:
     """End what a program leaves open that ends, in whatever way, with everything published."""
-    for recorder in [one for one in _open if one._is_of_this_process()]:
+    for recorder in list(_open):
         try:
             recorder.close()
         except Exception:
             log.exception("the recording could not be ended with the program")
 
 
+def _forget_all() -> None:
+    """Leave what records to the process that this one was forked from."""
+    for recorder in _open:
+        recorder._forget()
+    _open.clear()
+
+
 atexit.register(_close_all)
+os.register_at_fork(after_in_child=_forget_all)

@@ -120,10 +120,15 @@ class FeedSource:
                 self._intake.finish()
                 self._seat.release()
 
-    def push(self, messages: Iterable[StreamHeader | Block]) -> tuple[int, int]:
+    def push(
+        self,
+        messages: Iterable[StreamHeader | Block],
+        is_given_up: Callable[[], bool] = lambda: False,
+    ) -> tuple[int, int]:
         """Take in audio from inside this program; wait while the queue is full.
 
-        For one thread at a time. A `clear` meanwhile ends it: what was not taken is not pushed.
+        For one thread at a time. A `clear` meanwhile ends it: what was not taken is not pushed. So
+        does `is_given_up`, which is asked again after `look`.
 
         Returns
         -------
@@ -139,7 +144,7 @@ class FeedSource:
             remaining = iter(messages)
             for message in remaining:
                 while self._intake.full(self._clock.now_ns()) and not self._closed:
-                    if self._clears != clears:
+                    if self._clears != clears or is_given_up():
                         break
                     self._room.wait()
                 self._check_open()
@@ -147,7 +152,7 @@ class FeedSource:
                     raise FeedError(
                         "stopped", "the session was stopped, the rest is not recorded", ""
                     )
-                if self._clears != clears:
+                if self._clears != clears or is_given_up():
                     break
                 try:
                     self._take(message, self._clock.now_ns())
@@ -156,6 +161,11 @@ class FeedSource:
                     raise
             self._waker.set()
             return start, self._intake.log.pushed
+
+    def look(self) -> None:
+        """Have a `push` that waits ask whether it is given up."""
+        with self._room:
+            self._room.notify_all()
 
     def clear(self, at_ns: int | None = None) -> Played:
         """Drop what was pushed and is not played at an instant; return what was heard.

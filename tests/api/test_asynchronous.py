@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -151,3 +152,48 @@ def test_sections_replace_those_of_the_settings(tmp_path):
         tracks={"user": {"source": "feed"}, "bot": {"source": "feed"}},
     )
     assert (config.kiosk, config.tracks.user.source) == ("k1", "feed")
+
+
+def test_a_cancelled_feed_that_waits_for_room_ends_and_pushes_no_more(tmp_path):
+    recorder = AsyncRecorder(settings(tmp_path))
+
+    async def program():
+        async with recorder:
+            speaking = asyncio.create_task(recorder.feed("bot", bytes(2 * 3600 * RATE), RATE))
+            while (await recorder.played("bot")).position < 30 * RATE:
+                await asyncio.sleep(0.01)
+            speaking.cancel()
+            await asyncio.gather(speaking, return_exceptions=True)
+            # The next call is taken after the cancelled one has left, with nothing of it queued.
+            await recorder.clear("bot")
+            return await recorder.feed("bot", bytes(2 * RATE), RATE)
+
+    pushed = run(program())
+    assert pushed.stop - pushed.start == RATE
+    assert pushed.start < 3600 * RATE
+
+
+def test_a_program_whose_loop_ends_does_not_wait_for_what_it_has_cancelled(tmp_path):
+    recorder, before = AsyncRecorder(settings(tmp_path)), threading.active_count()
+
+    async def program():
+        await recorder.start_recording()
+        speaking = asyncio.create_task(recorder.feed("bot", bytes(2 * 3600 * RATE), RATE))
+        while (await recorder.played("bot")).position < 30 * RATE:
+            await asyncio.sleep(0.01)
+        return speaking
+
+    assert run(program()).cancelled()  # it would wait an hour
+    asyncio.run(recorder.close())
+    assert threading.active_count() == before
+
+
+def test_commands_reach_an_asyncio_program_too(tmp_path):
+    config, path = settings(tmp_path), tmp_path / "control.sock"
+    config = replace(config, control=replace(config.control, socket=path))
+
+    async def program():
+        async with AsyncRecorder(config, control=True):
+            return path.is_socket()
+
+    assert run(program())

@@ -110,6 +110,46 @@ os.kill(os.getpid(), signal.SIGKILL)
         assert program.stderr.read() == ""  # it has ended, and nothing went wrong
 
 
+def test_a_forked_process_leaves_the_block_at_once_and_the_recording_goes_on(tmp_path):
+    code = """
+with recorder:
+    record()
+    forked = os.fork()
+    if forked == 0:
+        assert not recorder.is_open
+        recorder.feed("bot", bytes(3200), 16_000)
+    else:
+        assert os.waitpid(forked, 0)[1] == 0
+        assert recorder.status()["recording"]
+if forked == 0:
+    print("left", flush=True)
+"""
+    program = start(tmp_path, code)
+    out, err = program.communicate(timeout=PATIENCE_S)
+    assert (program.returncode, out) == (0, "recording\nleft\nstopped stop\n"), err
+    assert published(tmp_path) == "stop"
+
+
+def test_a_signal_handler_that_feeds_what_its_thread_feeds_is_refused(tmp_path):
+    code = """
+from edgerec import FeedError
+record()
+def on_alarm(*_):
+    try:
+        recorder.feed("bot", bytes(320), 16_000)
+    except FeedError as error:
+        print(error.code, flush=True)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        recorder.clear("bot")
+signal.signal(signal.SIGALRM, on_alarm)
+signal.setitimer(signal.ITIMER_REAL, 0.2, 0.2)
+recorder.feed("bot", bytes(2 * 3600 * 16_000), 16_000)
+"""
+    program = start(tmp_path, code)
+    out, err = program.communicate(timeout=PATIENCE_S)
+    assert (program.returncode, out) == (0, "recording\nbusy\nstopped stop\n"), err
+
+
 def test_a_handler_of_the_end_begins_again_and_the_stop_returns(program):
     it = program()
     began_again = []

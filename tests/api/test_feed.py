@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from edgerec import FeedError
+from edgerec.api.feeding import Feeding
 from edgerec.api.pushed_samples import int16_of
 from tests.rigs.fakes import S
 from tests.rigs.feed_rig import level, sounding
@@ -242,3 +243,47 @@ def test_refused_audio_is_an_event_and_in_the_status_and_the_sidecars(program):
     assert [(one.track, one.frames) for one in it.events("on_refused")] == [("bot", RATE // 2)]
     chunks = [one.sidecar for one in it.events("on_audio_data")]
     assert sum(chunk["tracks"]["bot"]["refused_frames"] for chunk in chunks) == refused == RATE // 2
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"sample_rate": 16_000.0},
+        {"sample_rate": "16000"},
+        {"channels": 1.0},
+        {"at_ns": 1.5e9},
+        {"live": True, "lost": 2.5},
+        {"live": True, "lost": 1 << 62},
+    ],
+)
+def test_a_number_that_can_not_be_meant_is_refused_before_anything_is_pushed(program, wrong):
+    it = program(bot="feed")
+    it.recorder.start_recording()
+    with pytest.raises(FeedError, match=f"{list(wrong)[-1]} is "):
+        it.recorder.feed("bot", level(0.1), **{"sample_rate": RATE, **wrong})
+    assert it.recorder.played("bot").position == 0
+
+
+class _Cleared:
+    """A source that is cleared while the header of the first push waits for room."""
+
+    track = "bot"
+
+    def __init__(self):
+        self.pushes = []
+
+    def attach(self):
+        pass
+
+    def push(self, messages, is_given_up):
+        self.pushes.append([next(messages)] if not self.pushes else list(messages))
+        return 0, sum(getattr(message, "frames", 0) for message in self.pushes[-1])
+
+
+def test_what_a_clear_kept_from_being_pushed_is_not_taken_for_sent():
+    source = _Cleared()
+    feeding = Feeding(source, "k1")
+    for _ in range(2):
+        feeding.push(level(0.1), RATE, None, None)
+    header, block = source.pushes[1]
+    assert (header.sample_rate, block.first_frame, block.frames) == (RATE, 0, RATE // 10)

@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 
 from edgerec import AsyncRecorder, ControlSocketError, Recorder, RecorderError
+from edgerec.api.live_tap import Tap
+from edgerec.audio import Block, StreamHeader
 from edgerec.service.control.client import ServiceConnection, ServiceError
+from edgerec.service.taps import Taps
 from tests.api.test_asynchronous import run, settings
+from tests.rigs.fakes import FakeClock
 from tests.rigs.waiting import PATIENCE_S, wait_for
 
 RATE = 16_000
@@ -126,3 +130,52 @@ def test_a_tap_of_another_program_takes_nothing_from_this_one(tmp_path):
         with recorder.tap("bot") as tap:
             recorder.feed("bot", SECOND, RATE)
             assert sum(len(next(tap).pcm) for _ in range(10)) == RATE
+
+
+@pytest.mark.parametrize(("what", "rate"), [("mic", None), ("user", 0), ("user", -1)])
+def test_a_stream_or_rate_that_there_is_not_is_refused_at_once(tmp_path, what, rate):
+    with Recorder(settings(tmp_path)) as recorder, pytest.raises(RecorderError, match="tap: "):
+        recorder.tap(what, rate)
+
+
+def test_one_block_can_be_awaited_without_a_loop_over_them(tmp_path):
+    recorder = AsyncRecorder(settings(tmp_path))
+
+    async def program():
+        async with recorder:
+            tap = recorder.tap("bot")
+            await recorder.feed("bot", SECOND, RATE)
+            return await anext(tap)
+
+    assert run(program()).frame == 0
+
+
+class _Interrupted:
+    """A stream's header; another thread delivers when its rate is looked at."""
+
+    channels = 1
+
+    def __init__(self, deliver):
+        self.deliver = deliver
+
+    @property
+    def sample_rate(self):
+        other = threading.Thread(target=self.deliver, daemon=True)
+        other.start()
+        other.join(0.1)
+        return RATE
+
+
+def test_the_thread_of_another_tap_may_deliver_while_one_takes():
+    clock = FakeClock()
+    tap = Tap(Taps(clock), "bot", clock)
+    header = StreamHeader(RATE, 1, "bot", "d", "monotonic_raw")
+    blocks = [Block(n * 100, 100, 0, 0, 0, bytes(200)) for n in range(4)]
+    tap.put(header, blocks[0], b"")
+    interrupted = _Interrupted(lambda: None)
+    tap.put(interrupted, blocks[1], b"")
+    tap.put(header, blocks[2], b"")
+    interrupted.deliver = lambda: tap.put(header, blocks[3], b"")
+    assert next(tap).frame == 0
+    interrupted.deliver = lambda: None
+    assert [next(tap).frame for _ in range(3)] == [100, 200, 300]
