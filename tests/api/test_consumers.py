@@ -7,7 +7,6 @@ import sys
 import threading
 import time
 from dataclasses import replace
-from functools import partial
 
 import pytest
 
@@ -15,7 +14,6 @@ from edgerec import FeedError, Recorder
 from edgerec.api import running
 from edgerec.config import HooksConfig
 from edgerec.engine import sources
-from edgerec.engine.build import Surroundings
 from edgerec.service.taps import MAX_WAITING_BYTES, Taps
 from edgerec.store.archive.verify import verify
 from tests.rigs.fakes import START_NS, S, config, device, hum
@@ -51,7 +49,7 @@ def kiosk(tmp_path, monkeypatch):
     )
     clock = EndingClock()
     taps = Taps(clock)
-    monkeypatch.setattr(running, "Surroundings", partial(Surroundings, live=taps))
+    monkeypatch.setattr(running, "Taps", lambda clock: taps)
     recorder = Recorder(settings, handler_seconds=2.0, clock=clock)
     recorder.clock, recorder.taps = clock, taps
     recorder.tap_path = tmp_path / "taps.sock"
