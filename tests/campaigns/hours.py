@@ -13,7 +13,6 @@ import threading
 import time
 from array import array
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -23,7 +22,6 @@ from edgerec import Recorder
 from edgerec.api import running
 from edgerec.config import HooksConfig
 from edgerec.engine import sources, writer_loop
-from edgerec.engine.build import Surroundings
 from edgerec.service.taps import Taps
 from tests.rigs.fakes import START_NS, FakeClock, S, config, device, hum
 from tests.rigs.long_runs import PAGE_BYTES, medians, resident_bytes, result_of
@@ -160,7 +158,7 @@ def record(root, hours):
     path = root.with_suffix(".sock")
     stack = contextlib.ExitStack()
     stack.enter_context(serving(taps, path, clock))
-    running.Surroundings = partial(Surroundings, live=taps)
+    running.Taps = lambda clock: taps
     recorder = Recorder(settings, clock=clock)
     recorder.event_handler("on_audio_data")(account.chunk)
     recorder.event_handler("on_published")(account.fetch)
