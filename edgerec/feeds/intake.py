@@ -26,7 +26,8 @@ class HeldDelivery:
     """What is delivered when it is due, and the record of its stream."""
 
     delivery: Delivery
-    spoken: Spoken
+    spoken: Spoken | None
+    """None: it was played from the queue, which keeps that record."""
 
 
 class Intake:
@@ -40,7 +41,8 @@ class Intake:
         self._speaker = Loudspeaker(self.log)
         self._allowance = LiveAllowance()
         self._header: StreamHeader | None = None  # of the stream that is pushed
-        self._begun = False  # it has had a block
+        self._empty = True  # it has had no block
+        self._begun = False  # what it has had is not cut off: blocks continue it
         self._live: LiveFeed | None = None  # it is stamped
         self._spoken: Spoken | None = None  # its record, then
         self._held: deque[HeldDelivery] = deque()  # of live streams
@@ -84,11 +86,12 @@ class Intake:
                 f"a block stream of the {header.track} track on a feed of {self._track}",
                 f"say {self._track} in its header line",
             )
-        if self._header is not None and not self._begun:
+        if self._header is not None and self._empty:
             raise FeedError("malformed", "two header lines with no block between them", "")
         check_form(header.sample_rate, header.channels)
         self._header = header
         self._begun = False
+        self._empty = True
 
     def take(self, block: Block, now_ns: int) -> None:
         """Queue a block of the stream.
@@ -103,6 +106,7 @@ class Intake:
         if not self._begun:
             self._begin(self._header, now_ns, stamped=stamped)
             self._begun = True
+            self._empty = False
         if stamped != (self._live is not None):
             raise FeedError(
                 "malformed",
@@ -147,7 +151,7 @@ class Intake:
 
         What was delivered already can't be dropped.
         """
-        held = [one.spoken.first for one in self._held]
+        held = [one.spoken.first for one in self._held if one.spoken is not None]
         live = [] if self._spoken is None else [self._spoken.first]
         first = min([self._speaker.position, *held, *live])
         self._speaker.clear(at_ns)
@@ -164,7 +168,7 @@ class Intake:
                     if due_ns > now_ns and due_ns > self._clock.now_ns():  # it may have just come
                         return delivered
                     self._held_bytes -= len(pcm)
-                case StreamEnded():
+                case StreamEnded() if oldest.spoken is not None:
                     self._ended.append(oldest.spoken)
             delivered.append(oldest.delivery)
             self._held.popleft()
@@ -196,7 +200,9 @@ class Intake:
         self._live = LiveFeed(header, self._clock, self._allowance)
         self._spoken = self.log.begin(header.sample_rate, now_ns)
         self._speaker.clear(now_ns)  # nothing continues it
-        self._held += [HeldDelivery(one, self._spoken) for one in self._speaker.play(now_ns)]
+        for played in self._speaker.play(now_ns):
+            self._held.append(HeldDelivery(played, None))
+            self._held_bytes += len(played.pcm) if isinstance(played, Block) else 0
         self._held.append(HeldDelivery(_on_our_clock(header), self._spoken))
 
     def _hold(self, block: Block, rate: int) -> None:
@@ -228,7 +234,7 @@ class Intake:
         for one in held:
             block, spoken = one.delivery, one.spoken
             if isinstance(block, Block):
-                if block.arrived_ns > at_ns or id(spoken) in cut:
+                if spoken is not None and (block.arrived_ns > at_ns or id(spoken) in cut):
                     kept = _before(block, 0 if id(spoken) in cut else at_ns, spoken.rate)
                     spoken.drop_after(spoken.frames - (block.frames - kept.frames))
                     cut.add(id(spoken))

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgerec.audio import Block, BlockFlags, DeviceFrame
+from edgerec.audio import Block, BlockFlags, DeviceFrame, StreamHeader
 from edgerec.feeds.connection import FeedError
 from edgerec.feeds.playlog import REMEMBERED
 from edgerec.feeds.source import FeedSource
 from edgerec.wire.blocks import encode_block
 from tests.rigs.fakes import START_NS, FakeClock, S
-from tests.rigs.feed_rig import RATE, feeding, holes, level, sounding
+from tests.rigs.feed_rig import RATE, Kiosk, feeding, holes, level, sounding
 
 TO_MONOTONIC_NS = 7 * S  # of the fake clocks
 
@@ -221,3 +221,48 @@ def test_every_frame_pushed_is_heard_dropped_or_waits_and_the_record_agrees(step
     pcm, _ = kiosk.stop()
     heard = sum(stop - start for start, stop in sounding(pcm))
     assert abs(heard - told.frames) <= len(steps)
+
+
+def inside(kiosk, seconds, rate=RATE, at_ns=None):
+    """Push from inside the program, in tenths of a second, a stream of its own."""
+    blocks = []
+    for number in range(round(seconds * 10)):
+        arrived_ns = 0 if at_ns is None else at_ns + (number + 1) * S // 10
+        frame = DeviceFrame(number * rate // 10)
+        blocks.append(Block(frame, rate // 10, arrived_ns, 0, 0, level(0.1, rate)))
+    kiosk.bot.push([StreamHeader(rate, 1, "bot", "tts", "monotonic_raw"), *blocks])
+
+
+def test_each_frame_is_told_of_once_where_a_stamped_stream_follows_what_was_cleared():
+    kiosk, told = Kiosk(), []
+    kiosk.bot.notify = told.append
+    kiosk.bot.attach()
+    kiosk.run_to(2.0)
+    inside(kiosk, 3.6)
+    kiosk.run_to(2.5)
+    kiosk.clock.raw_ns += S // 100
+    kiosk.bot.clear()  # what has played since the last step is not delivered yet
+    inside(kiosk, 1.5, 48_000, at_ns=kiosk.clock.raw_ns + S // 2)
+    kiosk.run_to(8.0)
+    inside(kiosk, 0.6)
+    kiosk.run_to(12.0)
+    everything = kiosk.bot.played()
+    kiosk.stop()
+    assert sum(one.frames for one in told) == everything.frames
+    assert sum(one.dropped for one in told) == everything.dropped
+    assert {one.waiting for one in told} == {0}
+
+
+def test_another_stream_may_begin_where_a_stamped_one_was_cleared():
+    kiosk = Kiosk()
+    kiosk.bot.attach()
+    kiosk.run_to(2.0)
+    inside(kiosk, 1.0, at_ns=kiosk.clock.raw_ns + 2 * S)
+    assert kiosk.bot.clear().dropped == RATE
+    inside(kiosk, 1.0, at_ns=kiosk.clock.raw_ns + S)
+    kiosk.run_to(6.0)
+    pcm, reasons = kiosk.stop()
+    ((start, stop),) = sounding(pcm)
+    assert start == pytest.approx(kiosk.frame(3.0), abs=2)
+    assert stop - start == pytest.approx(RATE, abs=1)
+    assert holes(reasons) == []
