@@ -11,7 +11,6 @@ from typing import Final
 from pipecat.frames.frames import (
     Frame,
     InputAudioRawFrame,
-    InterruptionFrame,
     OutputAudioRawFrame,
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
@@ -48,9 +47,9 @@ class UserRecorder(FrameProcessor):  # type: ignore[misc,unused-ignore]
 class BotRecorder(FrameProcessor):  # type: ignore[misc,unused-ignore]
     """Record what the output transport has written to its device; passes every frame on.
 
-    The transport passes a frame on when it has played, and drops what an interruption cuts off.
-    An utterance's first frame tells when it began; those after it follow without a gap. What a
-    transport passes on sooner than it plays is cleared by the interruption.
+    The transport passes a frame on when it has played, and drops what an interruption cuts off, so
+    there is nothing to clear. An utterance's first frame tells when it began; those after it
+    follow without a gap.
 
     Parameters
     ----------
@@ -67,12 +66,7 @@ class BotRecorder(FrameProcessor):  # type: ignore[misc,unused-ignore]
         """Record a frame of the bot's audio, and pass each frame on."""
         await super().process_frame(frame, direction)
         await self.push_frame(frame, direction)
-        if direction is not FrameDirection.DOWNSTREAM:
-            return
-        if isinstance(frame, InterruptionFrame):
-            await self._target.clear(time.monotonic_ns())
-            self._end_ns = 0
-        elif isinstance(frame, OutputAudioRawFrame):
+        if isinstance(frame, OutputAudioRawFrame) and direction is FrameDirection.DOWNSTREAM:
             frames = len(frame.audio) // (2 * frame.num_channels)
             duration_ns = frames * 10**9 // frame.sample_rate
             start_ns = time.monotonic_ns() - duration_ns

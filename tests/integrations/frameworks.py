@@ -21,10 +21,6 @@ class OutputAudioRawFrame(Frame):
     pass
 
 
-class InterruptionFrame(Frame):
-    pass
-
-
 class FrameDirection(Enum):
     DOWNSTREAM = 1
     UPSTREAM = 2

@@ -15,7 +15,6 @@ from tests.integrations.frameworks import (
     Frame,
     FrameDirection,
     InputAudioRawFrame,
-    InterruptionFrame,
     OutputAudioRawFrame,
 )
 
@@ -65,15 +64,16 @@ def test_of_pipecat_each_track_is_recorded_and_every_frame_passed_on(adapter):
     assert [frame for frame, _ in user.passed] == [frame for frame, _ in bot.passed] == frames
 
 
-def test_of_pipecat_frames_of_an_utterance_follow_each_other_and_an_interruption_clears(adapter):
+def test_of_pipecat_frames_of_an_utterance_follow_and_one_after_a_pause_has_its_own_time(
+    adapter, monkeypatch
+):
     recorder = Recorded()
     bot = adapter("pipecat").BotRecorder(recorder)
-    frame = OutputAudioRawFrame(PCM)  # of 10 ms
-    asyncio.run(process(bot, frame, frame, InterruptionFrame(), frame))
-    assert [one[0] for one in recorder.asked] == ["bot", "bot", "clear", "bot"]
-    first, second, third = recorder.times
-    assert second == first + 10_000_000
-    assert third != second + 10_000_000
+    clock = type("Clock", (), {"monotonic_ns": staticmethod(lambda: next(instants))})
+    instants = iter([10**9, 10**9 + 150_000_000, 2 * 10**9])
+    monkeypatch.setattr(adapter("pipecat"), "time", clock)
+    asyncio.run(process(bot, *[OutputAudioRawFrame(PCM)] * 3))  # of 10 ms each
+    assert recorder.times == [990_000_000, 1_000_000_000, 1_990_000_000]
 
 
 @pytest.mark.parametrize("error", [FeedError("busy", "another feeds", "stop it"), OSError("gone")])
