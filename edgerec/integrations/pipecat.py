@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Final
 
@@ -73,4 +74,7 @@ class BotRecorder(FrameProcessor):  # type: ignore[misc,unused-ignore]
             if start_ns - self._end_ns < UTTERANCE_PAUSE_NS:
                 start_ns = self._end_ns
             self._end_ns = start_ns + duration_ns
-            await self._target.push(frame.audio, frame.sample_rate, frame.num_channels, start_ns)
+            # An interruption cancels this call, and the frame was heard.
+            await asyncio.shield(
+                self._target.push(frame.audio, frame.sample_rate, frame.num_channels, start_ns)
+            )
