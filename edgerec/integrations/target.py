@@ -1,4 +1,4 @@
-"""Where adapters push audio: a recorder in this program, or the running service.
+"""The place to which adapters push audio: a recorder in this program, or the running service.
 
 For asyncio: nothing here holds the loop up. Calls for one track are awaited one after the other.
 """
