@@ -14,6 +14,8 @@ import pytest
 from edgerec.store.ownership import take_lock
 from tests.rigs.waiting import PATIENCE_S, wait_for
 
+PYTHON = (sys.executable, "-W", "ignore::DeprecationWarning", "-c")  # of a fork with threads
+
 PROGRAM = """
 import os, signal, sys, time
 from pathlib import Path
@@ -53,7 +55,7 @@ def start(folder, code):
     file, root = folder / "edgerec.yaml", folder / "root"
     file.write_text(CONFIG.format(root=root))
     return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM + code, str(file)],
+        [*PYTHON, PROGRAM + code, str(file)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -97,7 +99,7 @@ os.kill(os.getpid(), signal.SIGKILL)
     file, root = tmp_path / "edgerec.yaml", tmp_path / "root"
     file.write_text(CONFIG.format(root=root))
     with subprocess.Popen(
-        [sys.executable, "-c", PROGRAM + code, str(file)],
+        [*PYTHON, PROGRAM + code, str(file)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

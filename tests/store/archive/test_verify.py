@@ -332,7 +332,7 @@ def test_all_that_is_wrong_with_a_sidecar_is_said_with_its_place(tmp_path, publi
     assert found[:4] == [
         "sha256 is missing, expected a text",
         "format.container is 'mp3', expected wav, flac or ogg",
-        "tracks.user.gaps[0].frames is True, expected a whole number from 1 to 281474976710656",
+        "tracks.user.gaps[0].frames is True, expected a whole number from 1 to 281474976710655",
         "tracks.user.gaps[0].reason is 'fate', expected a text that is a reason of a gap",
     ]
 
