@@ -189,6 +189,7 @@ class FeedSource:
             to_monotonic_ns = reading.monotonic_ns - reading.raw_ns
             at = reading.raw_ns if at_ns is None else at_ns - to_monotonic_ns
             account = self._clear(at, reading.raw_ns)
+            self._note_state(reading.raw_ns)  # the status agrees with the answer at once
             self._waker.set()
             return self._described(account, self._intake.log.pushed, to_monotonic_ns)
 

@@ -266,3 +266,13 @@ def test_another_stream_may_begin_where_a_stamped_one_was_cleared():
     assert start == pytest.approx(kiosk.frame(3.0), abs=2)
     assert stop - start == pytest.approx(RATE, abs=1)
     assert holes(reasons) == []
+
+
+def test_the_status_agrees_with_the_answer_at_once():
+    kiosk, tts = feeding()
+    tts.open()
+    tts.push(level(4.0))
+    kiosk.step()
+    kiosk.run_to(2.0)
+    answer = kiosk.bot.clear()  # and no step of the recorder thread
+    assert kiosk.bot.state.fed.dropped == answer.dropped > 0
